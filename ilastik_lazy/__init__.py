@@ -1,0 +1,40 @@
+"""ilastik's images as labelled lazy arrays.
+
+Examples
+--------
+>>> import ilastik_lazy as il
+>>> from ilastik_lazy.demo import sample
+>>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
+>>> prob.sizes["z"], prob.coords["z"].attrs["units"]
+(40, 'micrometer')
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ilastik_lazy.api import open_dataarray as open_dataarray
+    from ilastik_lazy.api import open_dataset as open_dataset
+    from ilastik_lazy.ome_zarr import to_ome_zarr as to_ome_zarr
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "open_dataarray": "ilastik_lazy.api",
+    "open_dataset": "ilastik_lazy.api",
+    "to_ome_zarr": "ilastik_lazy.ome_zarr",
+}
+__all__ = ["__version__", "open_dataarray", "open_dataset", "to_ome_zarr"]
+
+
+# PEP 562: xarray, dask and zarr take a second to import, so they wait for the first use.
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

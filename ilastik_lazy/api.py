@@ -1,0 +1,173 @@
+"""Open images: `open_dataarray`, `open_dataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+import xarray as xr
+
+from ilastik_lazy.axes import parse_axis_names
+from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
+from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
+from ilastik_lazy.limits import Limits
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources import list_images, open_source
+from ilastik_lazy.spec import ArraySource
+
+__all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
+
+_MOST_VARIABLES = 200
+
+
+def open_dataarray(
+    path: str | os.PathLike[str],
+    internal_path: str | None = None,
+    *,
+    axes: str | None = None,
+    project: str | os.PathLike[str] | None = None,
+    chunks: Chunks = "auto",
+    order: str | None = None,
+    limits: Limits | None = None,
+) -> xr.DataArray:
+    """Open one ilastik image as a lazy, labelled array; only metadata are read.
+
+    Parameters
+    ----------
+    path
+        File, with or without an internal path behind it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
+    internal_path
+        Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
+    axes
+        Names of the axes in storage order, such as ``"zyxc"``, where the file does not tell or is wrong.
+    project
+        The ``.ilp`` that made the export: its class names become the coordinate ``c``.
+    chunks
+        Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 32 MiB, ``{}``
+        takes the storage chunks, a dict, int or tuple is as in xarray, None gives no dask at all.
+    order
+        Move the dims into this order, for instance ``"tczyx"``; without it they stay as stored.
+    limits
+        Sizes beyond which a file is refused.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims out of ``t, z, y, x, c``.  Coordinates are positions of voxel centres, ``origin + index * step``
+        with ``units`` such as ``"micrometer"``; a dimension whose step is not known has none.
+
+    Raises
+    ------
+    SourceNotFoundError
+        There is no such file.
+    DatasetNotFoundError
+        There is no such dataset, or several and none was named.
+    MetadataError
+        The axes in the file cannot be right; pass `axes`.
+
+    Warns
+    -----
+    MetadataWarning
+        The axes are guessed from the shape (``attrs["axes_guessed"]``), or metadata were ignored.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
+    >>> prob.dims, prob.coords["c"].values.tolist()
+    (('z', 'y', 'x', 'c'), ['nucleus', 'background'])
+    >>> round(float(prob.sel(c="nucleus").mean()), 3)
+    0.066
+    """
+    location = Location.parse(path, internal_path)
+    source = _opened(location, axes, project, limits)
+    dataset = _finished({source.spec.name: source}, chunks, order)
+    return dataset[source.spec.name]
+
+
+def open_dataset(
+    path: str | os.PathLike[str],
+    *,
+    internal_path: str | None = None,
+    axes: str | None = None,
+    project: str | os.PathLike[str] | None = None,
+    chunks: Chunks = "auto",
+    order: str | None = None,
+    drop_variables: str | Iterable[str] | None = None,
+    limits: Limits | None = None,
+) -> xr.Dataset:
+    """Open every image of a file as the lazy variables of one Dataset.
+
+    The parameters are those of `open_dataarray`; `drop_variables` names images to leave out.
+    Where two images differ in the length or the positions of a dimension, the later one's
+    dimension is called after it, such as ``c_raw``.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> dict(il.open_dataset(sample("probabilities")).sizes)
+    {'z': 40, 'y': 128, 'x': 160, 'c': 2}
+    """
+    location = Location.parse(path, internal_path)
+    sources = _all_sources(location, axes, project, drop_variables, limits)
+    return _finished(sources, chunks, order)
+
+
+def lazy_dataset(
+    path: str | os.PathLike[str],
+    internal_path: str | None,
+    axes: str | None,
+    project: str | os.PathLike[str] | None,
+    drop_variables: str | Iterable[str] | None,
+) -> xr.Dataset:
+    """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
+    location = Location.parse(path, internal_path)
+    return to_dataset(_all_sources(location, axes, project, drop_variables, None))
+
+
+def _opened(
+    location: Location, axes: str | None, project: str | os.PathLike[str] | None, limits: Limits | None
+) -> ArraySource:
+    source = open_source(location, axes=axes, limits=limits)
+    if project is None:
+        return source
+    from ilastik_lazy.project import with_classes
+
+    return with_classes(source, project)
+
+
+def _all_sources(
+    location: Location,
+    axes: str | None,
+    project: str | os.PathLike[str] | None,
+    drop_variables: str | Iterable[str] | None,
+    limits: Limits | None,
+) -> dict[str, ArraySource]:
+    if location.internal_path is not None:
+        inside = [location.internal_path]
+    elif not (inside := list_images(location, limits=limits)):
+        raise DatasetNotFoundError(f"{location.path} holds no image: no numeric dataset with 2 to 5 dimensions")
+    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+    names = {name: path for name, path in _variable_names(inside).items() if name not in dropped}
+    if len(names) > _MOST_VARIABLES:
+        raise ArgumentError(
+            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
+        )
+    return {name: _opened(Location(location.path, path), axes, project, limits) for name, path in names.items()}
+
+
+def _variable_names(paths: list[str]) -> dict[str, str]:
+    """The last part of each path; the whole path, with ``_`` for ``/``, where that is not unique."""
+    last = [path.rsplit("/", 1)[-1] for path in paths]
+    return {
+        (name if last.count(name) == 1 else path.replace("/", "_")): path
+        for name, path in zip(last, paths, strict=True)
+    }
+
+
+def _finished(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
+    dataset = chunked(to_dataset(sources), sources, chunks)
+    return dataset if order is None else moved(dataset, "".join(parse_axis_names(order)))
+

@@ -1,0 +1,281 @@
+"""What the dimensions of an array mean: their names, order, step, origin and unit.
+
+The facts about files stand in ilastik's and vigra's sources: ``axistags`` is the JSON of vigra's
+``AxisTags::toJSON``, in numpy order; ``axes`` is reversed (Neuroglancer and N5); without either,
+ilastik guesses by shape (``lazyflow/utility/helpers.py``, ``get_default_axisordering``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.errors import AxesError, MetadataError, MetadataWarning
+from ilastik_lazy.units import full_unit_name
+
+__all__ = [
+    "AXIS_NAMES",
+    "Axis",
+    "axes_of",
+    "axis_names",
+    "default_axes",
+    "parse_axes_attribute",
+    "parse_axis_names",
+    "parse_axistags",
+    "with_units",
+]
+
+AXIS_NAMES = ("t", "z", "y", "x", "c")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of an array.
+
+    Examples
+    --------
+    >>> Axis("z", scale=0.8, unit="micrometer").positions(3).round(1).tolist()
+    [0.0, 0.8, 1.6]
+    """
+
+    name: str
+    """One of ``t``, ``z``, ``y``, ``x``, ``c``."""
+
+    scale: float | None = None
+    """Distance between neighbouring elements, in `unit`; None where the file does not tell."""
+
+    translation: float = 0.0
+    """Position of the centre of element 0, in `unit`."""
+
+    unit: str = ""
+    """UDUNITS-2 name such as ``micrometer``; empty where unknown."""
+
+    def __post_init__(self) -> None:
+        if self.name not in AXIS_NAMES:
+            raise AxesError(f"unknown axis {self.name!r}: expected one of t, z, y, x, c")
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise AxesError(f"axis {self.name!r} has scale {self.scale}: expected a positive number")
+        if not math.isfinite(self.translation):
+            raise AxesError(f"axis {self.name!r} has translation {self.translation}: expected a number")
+
+    def positions(self, length: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Positions of the centres of `length` elements; None where the scale is not known."""
+        if self.scale is None or self.name == "c":
+            return None
+        return self.translation + self.scale * np.arange(length, dtype=np.float64)
+
+
+def axis_names(axes: Sequence[Axis]) -> tuple[str, ...]:
+    """Names of the axes, in order.  A tuple, since to xarray the text "zyx" is one dimension."""
+    return tuple(axis.name for axis in axes)
+
+
+def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tuple[str, ...]:
+    """Check names that a caller gave, such as ``"zyxc"`` or ``["z", "y", "x", "c"]``.
+
+    Raises
+    ------
+    AxesError
+        A name is unknown or stands twice, or there are not `ndim` of them.
+    """
+    found = tuple(str(name).lower() for name in names)
+    if unknown := [name for name in found if name not in AXIS_NAMES]:
+        raise AxesError(f"unknown axis {unknown[0]!r} in axes={names!r}: expected letters of 'tzyxc'")
+    if len(set(found)) != len(found):
+        raise AxesError(f"axes={names!r} names an axis twice")
+    if ndim is not None and len(found) != ndim:
+        raise AxesError(f"axes={names!r} names {len(found)} axes, but the dataset has {ndim} dimensions")
+    return found
+
+
+def default_axes(shape: Sequence[int]) -> tuple[Axis, ...]:
+    """Guess the axes of an array that names none, as ilastik itself does.
+
+    Raises
+    ------
+    MetadataError
+        The array has fewer than 2 or more than 5 dimensions.
+
+    Examples
+    --------
+    >>> "".join(axis_names(default_axes((512, 512, 3))))
+    'yxc'
+    """
+    # lazyflow's get_default_axisordering has the same rule: a short last axis is colour.
+    if len(shape) == 3 and shape[2] <= 4:
+        return tuple(map(Axis, "yxc"))
+    order = {2: "yx", 3: "zyx", 4: "zyxc", 5: "tzyxc"}
+    if len(shape) not in order:
+        raise MetadataError(
+            f"an array of shape {tuple(shape)} is no image: expected 2 to 5 dimensions out of t, z, y, x, c"
+        )
+    return tuple(map(Axis, order[len(shape)]))
+
+
+def _checked_scale(key: str, value: object) -> float | None:
+    """vigra's ``resolution``: 0 is "not set", and what is no positive number is ignored loudly."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if number == 0:
+            return None
+        if math.isfinite(number) and number > 0:
+            return number
+    shown = ascii(value)[:40]
+    warnings.warn(
+        f"axis {key!r} has resolution {shown}: not a positive number, its step is taken as unknown",
+        MetadataWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _load_json(text: str) -> Any:
+    # 5,000 digits: beyond Python's limit for int() json raises, so long integers become inf here.
+    def parse_int(digits: str) -> int | float:
+        return int(digits) if len(digits) < 400 else math.inf
+
+    return json.loads(text, strict=False, parse_int=parse_int)
+
+
+def _recovered_entries(text: str) -> list[dict[str, Any]]:
+    """Axis entries of an ``axistags`` text that is no valid JSON.
+
+    vigra does not escape quotes in ``description``, so keys and resolutions are looked for alone.
+    """
+    entries = []
+    for part in re.split(r'(?="key"\s*:)', text)[1:]:
+        key = re.match(r'"key"\s*:\s*"(.)"', part)
+        if key is None:
+            return []
+        step = re.search(r'"resolution"\s*:\s*(-?[\d.]+(?:[eE][-+]?\d+)?)', part)
+        entries.append({"key": key[1], "resolution": float(step[1]) if step else 0})
+    return entries
+
+
+def parse_axistags(text: str, ndim: int) -> tuple[Axis, ...] | None:
+    """Axes of an ``axistags`` attribute; None where vigra itself did not know an axis (``?``).
+
+    Parameters
+    ----------
+    text
+        The JSON as stored, axes in numpy order.  ``resolution`` and ``description`` may lack.
+    ndim
+        Number of dimensions of the dataset.
+
+    Raises
+    ------
+    MetadataError
+        The text names no usable axes, or not `ndim` of them.
+    """
+    try:
+        loaded = _load_json(text)
+    except (ValueError, RecursionError) as error:
+        entries = _recovered_entries(text)
+        if not entries:
+            raise MetadataError(f"axistags is not JSON: {ascii(text[:60])}") from error
+        warnings.warn("axistags is not valid JSON, only keys and resolutions were read", MetadataWarning, 2)
+    else:
+        entries = loaded.get("axes") if isinstance(loaded, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise MetadataError(f"axistags has no list of axes: {ascii(text[:60])}")
+    keys = [entry.get("key") for entry in entries]
+    if "?" in keys and len(keys) == ndim:
+        return None
+    if any(key not in AXIS_NAMES for key in keys) or len(set(keys)) != len(keys) or len(keys) != ndim:
+        raise MetadataError(f"axistags names the axes {ascii(keys)[:80]}, which do not fit {ndim} dimensions")
+    return tuple(Axis(entry["key"], _checked_scale(entry["key"], entry.get("resolution"))) for entry in entries)
+
+
+def parse_axes_attribute(names: Sequence[object], ndim: int) -> tuple[Axis, ...] | None:
+    """Axes of a Neuroglancer-style ``axes`` attribute: reversed, in any case; None if they do not fit.
+
+    Examples
+    --------
+    >>> "".join(axis_names(parse_axes_attribute("cXY", 3)))
+    'yxc'
+    """
+    keys = [str(name).lower() for name in reversed(list(names))]
+    if len(keys) != ndim or len(set(keys)) != ndim or any(key not in AXIS_NAMES for key in keys):
+        return None
+    return tuple(map(Axis, keys))
+
+
+def with_units(axes: Sequence[Axis], units: Mapping[str, object]) -> tuple[Axis, ...]:
+    """Give `axes` the units of an ``axis_units`` attribute, spelled in full."""
+    spelled = {name: full_unit_name(unit) for name, unit in units.items() if isinstance(unit, str)}
+    return tuple(replace(axis, unit=spelled.get(axis.name, axis.unit)) for axis in axes)
+
+
+def axes_of(
+    shape: Sequence[int],
+    *,
+    names: str | Sequence[str] | None = None,
+    axistags: str | None = None,
+    dimension_labels: Sequence[str] = (),
+    axes_attribute: Sequence[object] | None = None,
+    units: Mapping[str, object] | None = None,
+) -> tuple[tuple[Axis, ...], bool]:
+    """Settle the axes of one stored array, and say whether they are a guess.
+
+    The order of trust: what the caller says (`names`), `axistags`, `dimension_labels`,
+    `axes_attribute`, the shape.  Where the caller contradicts the file, an axis keeps the step
+    that the file states only if it has the same name at the same place.
+
+    Returns
+    -------
+    axes : tuple of Axis
+        One for each dimension, in storage order.
+    guessed : bool
+        Whether only the shape was there to go by.
+
+    Raises
+    ------
+    AxesError
+        `names` does not fit the shape.
+    MetadataError
+        The file contradicts itself, or the array cannot be an image.
+    """
+    ndim = len(shape)
+    chosen = parse_axis_names(names, ndim) if names is not None else None
+    stored: tuple[Axis, ...] | None = None
+    if axistags is not None:
+        try:
+            stored = parse_axistags(axistags, ndim)
+        except MetadataError as error:
+            if chosen is None:
+                raise MetadataError(
+                    f"{error}; the shape is {tuple(shape)}: pass axes= with one letter of 'tzyxc' a dimension"
+                ) from error
+    labels = tuple(label.lower() for label in dimension_labels)
+    usable = len(labels) == ndim and len(set(labels)) == ndim and set(labels) <= set(AXIS_NAMES)
+    if stored is not None and usable and labels != axis_names(stored):
+        warnings.warn(
+            f"axistags say {''.join(axis_names(stored))}, DIMENSION_LABELS say {''.join(labels)}: axistags are used",
+            MetadataWarning,
+            stacklevel=2,
+        )
+    if stored is None and usable:
+        stored = tuple(map(Axis, labels))
+    if stored is None and axes_attribute is not None:
+        stored = parse_axes_attribute(axes_attribute, ndim)
+    if stored is not None and units:
+        stored = with_units(stored, units)
+    if chosen is not None:
+        known = stored or ()
+        pairs = zip(chosen, [*known, *[None] * (ndim - len(known))], strict=True)
+        return tuple(axis if axis and axis.name == name else Axis(name) for name, axis in pairs), False
+    if stored is not None:
+        return stored, False
+    return default_axes(shape), True

@@ -1,0 +1,76 @@
+"""xarray's door: ``xr.open_dataset(path, engine="ilastik")``.
+
+xarray instantiates every engine at the first ``open_dataset``, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from xarray.backends import BackendEntrypoint
+
+from ilastik_lazy.errors import ArgumentError, IlastikLazyError
+from ilastik_lazy.files import opened
+from ilastik_lazy.location import Location
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["IlastikBackendEntrypoint"]
+
+_SUFFIXES = (".h5", ".hdf5", ".ilp")
+# ilastik creates its dataset, attributes and all, before the first chunk.
+_END_BYTES = 2**16
+
+
+class IlastikBackendEntrypoint(BackendEntrypoint):
+    """Opens what ilastik writes as labelled lazy arrays.
+
+    With netCDF4 or h5netcdf installed, xarray never asks another engine about ``.h5`` files:
+    write ``engine="ilastik"``.
+    """
+
+    description = "Open images of ilastik (HDF5 exports and projects) as labelled lazy arrays"
+    url = "https://pypi.org/project/ilastik_lazy"
+    open_dataset_parameters = ("filename_or_obj", "drop_variables", "internal_path", "axes", "project")
+
+    def open_dataset(  # type: ignore[override]  # xarray's own engines narrow the keywords as well
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        internal_path: str | None = None,
+        axes: str | None = None,
+        project: str | os.PathLike[str] | None = None,
+    ) -> xr.Dataset:
+        """Open every image of a file; the parameters are those of `ilastik_lazy.open_dataset`."""
+        from ilastik_lazy.api import lazy_dataset
+
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
+        return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables)
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Whether the file is one that ilastik wrote: HDF5 by its first bytes, with ``axistags`` inside."""
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            return False
+        text = os.fspath(filename_or_obj)
+        return "://" not in text and _looks_like_ilastik(text)
+
+
+def _looks_like_ilastik(path: str) -> bool:
+    try:
+        location = Location.parse(path)
+        if location.suffix not in _SUFFIXES or not os.path.isfile(location.path):
+            return False
+        with opened(location.path) as fd:
+            size = os.fstat(fd).st_size
+            # A dataset that was exported again lies behind the old one, so the end is looked at as well.
+            ends = os.pread(fd, _END_BYTES, 0), os.pread(fd, _END_BYTES, max(0, size - _END_BYTES))
+    except (IlastikLazyError, OSError, ValueError):
+        return False
+    if b"\x89HDF\r\n\x1a\n" not in ends[0]:
+        return False
+    return location.suffix == ".ilp" or any(b"axistags" in end for end in ends)

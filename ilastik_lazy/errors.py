@@ -1,0 +1,201 @@
+"""Every exception and warning that ilastik_lazy raises.
+
+::
+
+    IlastikLazyError
+     +-- FormatError (ValueError)          what the file says cannot be right
+     |    +-- CorruptFileError             not HDF5, cut off, or damaged as a whole
+     |    +-- CorruptChunkError            one chunk cannot be decoded
+     |    +-- MetadataError                axes, shape, dtype or attributes make no sense
+     |    +-- DatasetNotFoundError (KeyError)
+     |    +-- UnfinishedWriteError         a writer died, or has not finished
+     |    +-- UnsupportedFilterError       a compression that nobody here can decode
+     |    +-- UnknownFormatError           no row of `FORMATS` recognises the file
+     +-- UnsafeFileError (PermissionError) refused by policy, before anything is followed
+     |    +-- ExternalReferenceError
+     |    +-- UnsafePathError
+     |    +-- LimitExceededError
+     +-- SourceError (OSError)             the file cannot be read just now
+     |    +-- SourceNotFoundError (FileNotFoundError)
+     |    +-- SourceChangedError
+     |    +-- SourceIOError
+     |    +-- FileBusyError
+     +-- DestinationError (OSError)
+     |    +-- DestinationExistsError (FileExistsError)
+     |    +-- DestinationBusyError
+     |    +-- VerificationError
+     +-- ArgumentError (ValueError)        what the caller asked for cannot be done
+     |    +-- AxesError
+     |    +-- MemoryLimitError (MemoryError)
+     +-- MissingExtraError (ImportError)
+
+    IlastikLazyWarning (UserWarning)
+     +-- MetadataWarning                   a part of the metadata was ignored or guessed
+     +-- IncompleteSourceWarning           chunks that were never written read as fill value
+     +-- IntegrityWarning                  a checksum that should be there is switched off
+     +-- LockingWarning                    the file was opened without a lock
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "AxesError",
+    "CorruptChunkError",
+    "CorruptFileError",
+    "DatasetNotFoundError",
+    "DestinationBusyError",
+    "DestinationError",
+    "DestinationExistsError",
+    "ExternalReferenceError",
+    "FileBusyError",
+    "FormatError",
+    "IlastikLazyError",
+    "IlastikLazyWarning",
+    "IncompleteSourceWarning",
+    "IntegrityWarning",
+    "LimitExceededError",
+    "LockingWarning",
+    "MemoryLimitError",
+    "MetadataError",
+    "MetadataWarning",
+    "MissingExtraError",
+    "SourceChangedError",
+    "SourceError",
+    "SourceIOError",
+    "SourceNotFoundError",
+    "UnfinishedWriteError",
+    "UnknownFormatError",
+    "UnsafeFileError",
+    "UnsafePathError",
+    "UnsupportedFilterError",
+    "VerificationError",
+]
+
+
+class IlastikLazyError(Exception):
+    """Base of all errors of this package."""
+
+    def __str__(self) -> str:
+        # KeyError and OSError print their arguments in ways of their own.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class FormatError(IlastikLazyError, ValueError):
+    """What the file says cannot be right."""
+
+
+class CorruptFileError(FormatError):
+    """The file is not what its name says, is cut off, or is damaged."""
+
+
+class CorruptChunkError(FormatError):
+    """One chunk of a dataset cannot be decoded."""
+
+
+class MetadataError(FormatError):
+    """Axes, shape, dtype or attributes of a dataset make no sense."""
+
+
+class DatasetNotFoundError(FormatError, KeyError):
+    """The file holds no such dataset, or the choice is not obvious."""
+
+
+class UnfinishedWriteError(FormatError):
+    """A writer died before it had finished, or is still writing."""
+
+
+class UnsupportedFilterError(FormatError):
+    """The data are compressed in a way that cannot be decoded here."""
+
+
+class UnknownFormatError(FormatError):
+    """No format recognises the file."""
+
+
+class UnsafeFileError(IlastikLazyError, PermissionError):
+    """The file asks for something that is refused by policy."""
+
+
+class ExternalReferenceError(UnsafeFileError):
+    """Data or links point out of the file."""
+
+
+class UnsafePathError(UnsafeFileError):
+    """A path in the metadata leaves the folder that it belongs to."""
+
+
+class LimitExceededError(UnsafeFileError):
+    """A size in the file is beyond what is sensible."""
+
+
+class SourceError(IlastikLazyError, OSError):
+    """The source cannot be read just now."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """There is no such file."""
+
+
+class SourceChangedError(SourceError):
+    """The file is not the one that was opened."""
+
+
+class SourceIOError(SourceError):
+    """The operating system could not read the file."""
+
+
+class FileBusyError(SourceError):
+    """Another program has the file open for writing."""
+
+
+class DestinationError(IlastikLazyError, OSError):
+    """The target cannot be written."""
+
+
+class DestinationExistsError(DestinationError, FileExistsError):
+    """There is something at the target already."""
+
+
+class DestinationBusyError(DestinationError):
+    """Another conversion writes to the same target."""
+
+
+class VerificationError(DestinationError):
+    """What was written is not what was read."""
+
+
+class ArgumentError(IlastikLazyError, ValueError):
+    """What the caller asked for cannot be done."""
+
+
+class AxesError(ArgumentError):
+    """Axis names that do not fit, or do not exist."""
+
+
+class MemoryLimitError(ArgumentError, MemoryError):
+    """The work does not fit into the memory that was granted."""
+
+
+class MissingExtraError(IlastikLazyError, ImportError):
+    """An optional package is needed; the message names the extra to install."""
+
+
+class IlastikLazyWarning(UserWarning):
+    """Base of all warnings of this package."""
+
+
+class MetadataWarning(IlastikLazyWarning):
+    """A part of the metadata was guessed, or ignored because it makes no sense."""
+
+
+class IncompleteSourceWarning(IlastikLazyWarning):
+    """Some chunks were never written; they read as the fill value."""
+
+
+class IntegrityWarning(IlastikLazyWarning):
+    """A checksum that should protect the data is switched off."""
+
+
+class LockingWarning(IlastikLazyWarning):
+    """The file was opened without a lock, since its file system has none."""

@@ -1,0 +1,159 @@
+"""All system calls on files, so that each of them can be made to fail in a test.
+
+Reading: `pread` in a loop until every byte is there.  Writing: a temporary file beside the
+target, fsync, rename; a reader sees the old bytes or the new ones, never a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ilastik_lazy.errors import SourceChangedError, SourceIOError, SourceNotFoundError
+
+__all__ = ["Stamp", "make_directories", "opened", "read_exactly", "read_into", "stamp_of", "write_atomically"]
+
+# Without this flag Windows would translate line ends.
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one version of a file from another."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def stamp_of(path: str) -> Stamp:
+    """Stamp of the file at `path`."""
+    try:
+        return Stamp.of(os.stat(path))
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"no such file: {path}") from error
+    except OSError as error:
+        raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
+    """A file descriptor for reading; with `stamp`, of that version of the file, before and after.
+
+    Raises
+    ------
+    SourceChangedError
+        The file was replaced, cut, or written to since `stamp` was taken.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError as error:
+        if stamp is not None:
+            raise SourceChangedError(f"{path} is gone since it was opened") from error
+        raise SourceNotFoundError(f"no such file: {path}") from error
+    except OSError as error:
+        raise SourceIOError(f"cannot open {path}: {error.strerror}") from error
+    try:
+        _require(path, fd, stamp)
+        yield fd
+        _require(path, fd, stamp)
+    finally:
+        os.close(fd)
+
+
+def _require(path: str, fd: int, stamp: Stamp | None) -> None:
+    if stamp is None:
+        return
+    try:
+        now = Stamp.of(os.fstat(fd))
+    except OSError as error:
+        raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
+    if now != stamp:
+        raise SourceChangedError(
+            f"{path} changed since it was opened (size {stamp.size} then, {now.size} now): open it again"
+        )
+
+
+def read_into(fd: int, target: memoryview, offset: int, path: str) -> None:
+    """Fill `target`, a contiguous view of bytes, from `offset` on; less than all of it is an error."""
+    done = 0
+    while done < len(target):
+        try:
+            count = os.preadv(fd, [target[done:]], offset + done)
+        except InterruptedError:
+            continue
+        except OSError as error:
+            raise SourceIOError(f"cannot read {path} at byte {offset + done}: {error.strerror}") from error
+        if count == 0:
+            raise SourceChangedError(f"{path} ends at byte {offset + done}: it was cut since it was opened")
+        done += count
+
+
+def read_exactly(fd: int, size: int, offset: int, path: str) -> bytes:
+    """`size` bytes from `offset` on; fewer are an error."""
+    try:
+        data = os.pread(fd, size, offset)
+    except InterruptedError:
+        data = b""
+    except OSError as error:
+        raise SourceIOError(f"cannot read {path} at byte {offset}: {error.strerror}") from error
+    if len(data) == size:
+        return data
+    # Rare: a network file system may return less than was asked for.
+    buffer = bytearray(size)
+    read_into(fd, memoryview(buffer), offset, path)
+    return bytes(buffer)
+
+
+def make_directories(path: str) -> None:
+    """Create `path` and its parents where they are missing."""
+    os.makedirs(path, exist_ok=True)
+
+
+def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporary: str) -> int:
+    """Write `parts` to `path` in one step for whoever looks, and return their number of bytes.
+
+    `temporary` is a folder on the same file system; what a dead process leaves there is no data.
+    """
+    name = os.path.join(temporary, uuid.uuid4().hex)
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        total = 0
+        try:
+            for part in parts:
+                view = memoryview(part).cast("B")
+                while len(view):
+                    count = os.write(fd, view)
+                    total += count
+                    view = view[count:]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    _sync_directory(os.path.dirname(path))
+    return total
+
+
+def _sync_directory(path: str) -> None:
+    """Make the renamed name itself durable; some file systems cannot, and say so."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,270 @@
+"""From an `ArraySource` to xarray and dask, without reading a voxel."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from ilastik_lazy.axes import AXIS_NAMES
+from ilastik_lazy.chunks import block_lengths, block_shape
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.spec import ArraySource, ArraySpec
+
+__all__ = ["Chunks", "SourceArray", "chunked", "to_dataset"]
+
+Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
+
+_CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
+
+
+class SourceArray(BackendArray):
+    """A source that can be indexed as xarray and dask do: integers, slices with any step, lists."""
+
+    def __init__(self, source: ArraySource) -> None:
+        self.source = source
+        self.shape = source.spec.shape
+        self.dtype = source.spec.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, indexing.ExplicitIndexer):
+            return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.outer)
+        return self.outer(key if isinstance(key, tuple) else (key,))
+
+    def outer(self, key: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+        """Read the outer product of one index for each axis; only chunks that it touches are read."""
+        key = key + (slice(None),) * (self.ndim - len(key))
+        axes = [_AxisPieces.of(part, *size) for part, size in zip(key, self._sizes(), strict=True)]
+        if all(len(axis.pieces) == 1 and axis.pieces[0].is_plain for axis in axes):
+            values = self.source.read(tuple(axis.pieces[0].region for axis in axes))
+        else:
+            values = np.empty([axis.length for axis in axes], self.dtype)
+            for pieces in itertools.product(*(axis.pieces for axis in axes)):
+                block = self.source.read(tuple(piece.region for piece in pieces))
+                values[np.ix_(*(piece.target for piece in pieces))] = block[np.ix_(*(p.local for p in pieces))]
+        return values[tuple(0 if axis.is_scalar else slice(None) for axis in axes)]
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        return list(zip(self.shape, self.source.spec.chunks, strict=True))
+
+
+class _Piece:
+    """Part of an index along one axis that one read answers."""
+
+    def __init__(self, start: int, stop: int, local: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> None:
+        self.region = slice(start, stop)
+        self.local = local
+        self.target = target
+        self.is_plain = False
+
+
+class _AxisPieces:
+    """An index along one axis, cut into pieces that lie in one storage chunk each."""
+
+    def __init__(self, pieces: list[_Piece], length: int, is_scalar: bool) -> None:
+        self.pieces = pieces
+        self.length = length
+        self.is_scalar = is_scalar
+
+    @classmethod
+    def of(cls, index: Any, size: int, chunk: int) -> _AxisPieces:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(size)
+            if step == 1:
+                piece = _Piece(start, max(start, stop), np.arange(0), np.arange(0))
+                piece.is_plain = True
+                piece.local = piece.target = np.arange(max(0, stop - start))
+                return cls([piece], len(piece.local), False)
+            wanted = np.arange(start, stop, step)
+        else:
+            wanted = np.asarray(index)
+            if wanted.dtype == bool:
+                wanted = np.flatnonzero(wanted)
+        is_scalar = wanted.ndim == 0
+        wanted = np.atleast_1d(wanted).astype(np.int64)
+        wanted = np.where(wanted < 0, wanted + size, wanted)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < size):
+            raise IndexError(f"index {index} is out of bounds for an axis of length {size}")
+        pieces = []
+        for number in np.unique(wanted // chunk):
+            target = np.flatnonzero(wanted // chunk == number)
+            low, high = int(wanted[target].min()), int(wanted[target].max())
+            pieces.append(_Piece(low, high + 1, wanted[target] - low, target))
+        if is_scalar:
+            pieces[0].is_plain = True
+        return cls(pieces, len(wanted), is_scalar)
+
+
+def _attributes_of(spec: ArraySpec) -> dict[str, Any]:
+    """Plain values only, so that they survive JSON, Zarr and netCDF."""
+    attributes: dict[str, Any] = {}
+    if spec.kind is not None:
+        attributes["ilastik_kind"] = spec.kind
+    if spec.axes_guessed:
+        attributes["axes_guessed"] = True
+    # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
+    if spec.drange is not None and not spec.is_label_image:
+        attributes["drange"] = list(spec.drange)
+    if spec.display_mode:
+        attributes["display_mode"] = spec.display_mode
+    unplaced = {axis.name: axis.unit for axis in spec.axes if axis.unit and axis.scale is None}
+    if unplaced:
+        attributes["axis_units"] = unplaced
+    if spec.channel_names and spec.is_label_image:
+        # CF conventions 3.5: the meanings are one text, separated by blanks.
+        attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
+        attributes["flag_meanings"] = " ".join(name.replace(" ", "_") for name in spec.channel_names)
+    if spec.channel_colors:
+        attributes["class_colors"] = [list(color) for color in spec.channel_colors]
+    return attributes
+
+
+def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
+    encoding: dict[str, Any] = {
+        "source": spec.storage.location,
+        "original_shape": spec.shape,
+        "preferred_chunks": dict(zip(spec.dims, spec.chunks, strict=True)),
+        "compression": spec.storage.compression,
+    }
+    if spec.storage.layout == "chunked":
+        encoding["chunksizes"] = spec.chunks
+    return encoding
+
+
+def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Variable]:
+    """Coordinates of the axes whose positions, or names, are known; no other axis has any."""
+    coordinates = {}
+    for axis, length in zip(spec.axes, spec.shape, strict=True):
+        dim = dims[axis.name]
+        if axis.name == "c":
+            if len(spec.channel_names) == length and not spec.is_label_image:
+                coordinates[dim] = xr.Variable(dim, np.array(spec.channel_names), {"long_name": "class"})
+        elif (positions := axis.positions(length)) is not None:
+            attributes = {"axis": _CF_AXIS[axis.name]}
+            if axis.unit:
+                attributes["units"] = axis.unit
+            coordinates[dim] = xr.Variable(dim, positions, attributes)
+    return coordinates
+
+
+def _dims_beside(spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int]) -> dict[str, str]:
+    """Names of the dims of one array; one that differs from what is there gets a name of its own."""
+    own = {axis.name: axis.name for axis in spec.axes}
+    wanted = _coordinates_of(spec, own)
+    for axis, length in zip(spec.axes, spec.shape, strict=True):
+        known, here = dataset.get(axis.name), wanted.get(axis.name)
+        fits = sizes.get(axis.name, length) == length
+        same = (known is None and here is None) or (known is not None and here is not None and known.identical(here))
+        if axis.name in sizes and not (fits and same):
+            own[axis.name] = f"{axis.name}_{name}"
+    return own
+
+
+def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
+    """A Dataset of lazily indexed variables; nothing is read, no dask is needed.
+
+    Where two arrays of a file differ in the length or positions of a dimension, the later one's
+    is called after it, for instance ``c_raw``.
+    """
+    variables: dict[str, xr.Variable] = {}
+    coordinates: dict[str, xr.Variable] = {}
+    sizes: dict[str, int] = {}
+    for name, source in sources.items():
+        spec = source.spec
+        dims = _dims_beside(spec, name, coordinates, sizes)
+        lazy = indexing.LazilyIndexedArray(SourceArray(source))
+        variables[name] = xr.Variable(list(dims.values()), lazy, _attributes_of(spec), _encoding_of(spec))
+        variables[name].encoding["preferred_chunks"] = dict(zip(dims.values(), spec.chunks, strict=True))
+        coordinates |= _coordinates_of(spec, dims)
+        sizes |= dict(zip(dims.values(), spec.shape, strict=True))
+    return xr.Dataset(variables, coordinates)
+
+
+def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> tuple[tuple[int, ...], ...]:
+    """What dask calls ``chunks``, from what xarray's users write for it."""
+    auto = dict(zip(dims, block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims), strict=True))
+    sizes = dict(zip(dims, spec.shape, strict=True))
+    if chunks == "auto":
+        wanted: dict[Any, Any] = dict(auto)
+    elif isinstance(chunks, Mapping):
+        wanted = dict(zip(dims, spec.chunks, strict=True)) | {k: v for k, v in chunks.items() if k in auto}
+        if unknown := [k for k in chunks if k not in auto and k not in AXIS_NAMES]:
+            raise ArgumentError(f"chunks names the dimension {unknown[0]!r}; there are {', '.join(dims)}")
+    elif isinstance(chunks, int):
+        wanted = dict.fromkeys(dims, chunks)
+    elif isinstance(chunks, Sequence) and not isinstance(chunks, str) and len(chunks) == len(dims):
+        wanted = dict(zip(dims, chunks, strict=True))
+    else:
+        raise ArgumentError(f"chunks={chunks!r}: expected 'auto', {{}}, a dict of dims, an int, a tuple, or None")
+    lengths = []
+    for dim, length in wanted.items():
+        if length == "auto":
+            length = auto[dim]
+        if isinstance(length, Sequence) and not isinstance(length, str):
+            if sum(length) != sizes[dim]:
+                raise ArgumentError(f"chunks of {dim!r} add up to {sum(length)}, its length is {sizes[dim]}")
+            lengths.append(tuple(int(part) for part in length))
+            continue
+        if length is None or length == -1:
+            length = sizes[dim]
+        if not isinstance(length, int | np.integer) or length < 1 and sizes[dim] > 0:
+            raise ArgumentError(f"chunks of {dim!r} are {length!r}: expected a positive length, -1 or 'auto'")
+        lengths += block_lengths((sizes[dim],), (int(length),))
+    return tuple(lengths)
+
+
+def _to_dask(source: ArraySource, lengths: tuple[tuple[int, ...], ...]) -> Any:
+    """A dask array whose tasks read whole blocks; slices of it are pushed into the read."""
+    import dask.array as da
+    from dask.base import tokenize
+
+    spec = source.spec
+    token = tokenize(spec.storage.location, source, lengths)
+    return da.from_array(
+        SourceArray(source),
+        chunks=lengths,
+        name=f"{spec.name}-{token}",
+        # Without `asarray`, dask hands a slice of the array on to the read; without `meta` it would read to learn.
+        asarray=False,
+        inline_array=True,
+        meta=np.empty((0,) * spec.ndim, spec.dtype),
+    )
+
+
+def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chunks) -> xr.Dataset:
+    """`dataset` with its variables as dask arrays; None leaves them lazily indexed.
+
+    Parameters
+    ----------
+    chunks
+        ``"auto"`` groups storage chunks into blocks of 4 to 32 MiB; ``{}`` takes the storage
+        chunks; else as in xarray.
+    """
+    if chunks is None:
+        return dataset
+    variables = {}
+    for name, source in sources.items():
+        variable = dataset.variables[name]
+        dims = [str(dim) for dim in variable.dims]
+        data = _to_dask(source, _lengths_of_blocks(source.spec, dims, chunks))
+        variables[name] = xr.Variable(dims, data, variable.attrs, variable.encoding)
+    return dataset.assign(variables)
+
+
+def moved(dataset: xr.Dataset, order: str) -> xr.Dataset:
+    """`dataset` with its dims in `order`, as far as it has them; others come first."""
+    dims = [dim for dim in order if dim in dataset.dims]
+    others = [dim for dim in dataset.dims if dim not in dims]
+    return dataset.transpose(*others, *dims)
+
+
+def blocks_of(spec: ArraySpec) -> int:
+    """Number of blocks that ``chunks="auto"`` makes."""
+    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims)
+    return math.prod(len(lengths) for lengths in block_lengths(spec.shape, block))

@@ -1,0 +1,30 @@
+"""Sizes beyond which a file is refused before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a file may ask for; ilastik's own files stay three orders of magnitude below.
+
+    A 1 TB export has 2 million chunks of 0.5 MB, and attributes of a few kB.
+    """
+
+    chunk_bytes: int = 512 * 2**20
+    """Decoded size of one chunk."""
+
+    chunk_count: int = 50_000_000
+    """Chunks of one dataset; their index takes 16 bytes each."""
+
+    attribute_bytes: int = 2**20
+    """Text of one attribute."""
+
+    members: int = 200_000
+    """Groups and datasets of one file."""
+
+    depth: int = 64
+    """Groups inside groups."""

@@ -1,0 +1,85 @@
+"""From ``"dir/a.h5/volume/data"`` to the file and the internal path.
+
+ilastik writes an internal path behind the last container extension of a path
+(``lazyflow/utility/pathHelpers.py``, ``PathComponents``); so may users here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+
+__all__ = ["Location"]
+
+_CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A file (or folder), and perhaps the path of a dataset in it."""
+
+    path: str
+    """Absolute path of the file."""
+
+    internal_path: str | None = None
+    """Path of the dataset without a leading slash; None where it was not said."""
+
+    @classmethod
+    def parse(cls, path: str | os.PathLike[str], internal_path: str | None = None) -> Location:
+        """Split `path` where the file ends and its inside begins.
+
+        Parameters
+        ----------
+        path
+            Path of a file, with or without an internal path behind it; ``~`` is expanded.
+        internal_path
+            Path of the dataset inside, for instance ``"volume/data"``.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no such file.
+        ArgumentError
+            Both `path` and `internal_path` name a dataset, and not the same one.
+
+        Examples
+        --------
+        >>> Location.parse("brain.h5/volume/data")                   # doctest: +SKIP
+        Location(path='/data/brain.h5', internal_path='volume/data')
+        """
+        text = os.path.expanduser(os.fspath(path))
+        if not text:
+            raise ArgumentError("the path is empty: expected a file")
+        given = internal_path.replace("\\", "/").strip("/") if internal_path is not None else None
+        if given == "":
+            raise ArgumentError("internal_path is empty: leave it out, or name a dataset")
+        file, inside = _split(text)
+        if inside is not None and given is not None and inside != given:
+            raise ArgumentError(f"{text!r} names the dataset {inside!r}, internal_path names {given!r}")
+        return cls(os.path.abspath(file), given if given is not None else inside)
+
+    def __str__(self) -> str:
+        return self.path if self.internal_path is None else f"{self.path}/{self.internal_path}"
+
+    @property
+    def suffix(self) -> str:
+        """Extension of the file in lower case, with its dot."""
+        return Path(self.path).suffix.lower()
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    if os.path.exists(text):
+        return text, None
+    unified = text.replace("\\", "/") if os.sep == "/" and "/" not in text else text.replace(os.sep, "/")
+    # The last container extension counts: "a.h5/b.h5/data" is the file "a.h5/b.h5".
+    for match in reversed(list(_CONTAINERS.finditer(unified))):
+        file, inside = unified[: match.end()], unified[match.end() :].strip("/")
+        if os.path.exists(file):
+            return file, inside or None
+    parent = os.path.dirname(os.path.abspath(text)) or "."
+    hint = "" if os.path.isdir(parent) else f" (nor a folder {parent})"
+    raise SourceNotFoundError(f"no such file: {text}{hint}")

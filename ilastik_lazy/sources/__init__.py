@@ -1,0 +1,66 @@
+"""All formats in one table, and the way from a location to a source."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from ilastik_lazy.errors import UnknownFormatError
+from ilastik_lazy.limits import Limits
+from ilastik_lazy.location import Location
+from ilastik_lazy.spec import ArraySource
+
+__all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source"]
+
+
+class FormatModule(Protocol):
+    """What a module of this folder offers to be a row of `FORMATS`."""
+
+    def recognises(self, location: Location) -> bool:
+        """Whether `location` is of this format; cheap, and raises nothing for other files."""
+
+    def images(self, location: Location, limits: Limits) -> list[str]:
+        """Internal paths of the images there, the likeliest first."""
+
+    def open_image(self, location: Location, axes: str | None, limits: Limits) -> ArraySource:
+        """Source of one image; reads metadata only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row: a name for people, and the module, which is imported when it is needed."""
+
+    name: str
+    module: str
+
+    def load(self) -> FormatModule:
+        return cast("FormatModule", importlib.import_module(f"ilastik_lazy.sources.{self.module}"))
+
+
+FORMATS: tuple[Format, ...] = (Format("HDF5", "hdf5"),)
+
+
+def format_of(location: Location) -> Format:
+    """First row of `FORMATS` that recognises the file.
+
+    Raises
+    ------
+    UnknownFormatError
+        No row does.
+    """
+    for row in FORMATS:
+        if row.load().recognises(location):
+            return row
+    names = ", ".join(row.name for row in FORMATS)
+    raise UnknownFormatError(f"{location.path} is in none of the formats that can be opened: {names}")
+
+
+def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:
+    """Internal paths of all images of a file, the likeliest first."""
+    return format_of(location).load().images(location, limits or Limits())
+
+
+def open_source(location: Location, *, axes: str | None = None, limits: Limits | None = None) -> ArraySource:
+    """Source of one image: its spec is known, none of its voxels is read."""
+    return format_of(location).load().open_image(location, axes, limits or Limits())

@@ -1,0 +1,313 @@
+"""Images in HDF5 files: ilastik's exports, data embedded in projects, anybody's arrays.
+
+Chunked data with known filters are read past h5py (`hdf5_direct`); everything else goes through
+h5py here, correct and slower, and `Storage.access` says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from ilastik_lazy.axes import axes_of
+from ilastik_lazy.chunks import Region, check_region
+from ilastik_lazy.errors import (
+    CorruptChunkError,
+    DatasetNotFoundError,
+    IlastikLazyError,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+    SourceChangedError,
+    UnsupportedFilterError,
+)
+from ilastik_lazy.files import Stamp, stamp_of
+from ilastik_lazy.kinds import kind_from_name
+from ilastik_lazy.limits import Limits
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
+from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_file import (
+    H5PY_ERRORS,
+    DatasetEntry,
+    dataset_at,
+    has_signature,
+    image_entries,
+    open_hdf5,
+    text_attribute,
+)
+from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
+
+__all__ = ["H5pySource", "images", "open_image", "recognises"]
+
+# Pieces in which an array without chunks is read: near ilastik's own chunk size.
+_PIECE_BYTES = 2**20
+
+# Crops beside object tables, and BigDataViewer's pyramids and factors, are not what "the image" means.
+_NOT_THE_IMAGE = re.compile(r"^images/|^table$|^t\d{5}/s\d+/\d+/cells$|^s\d+/(resolutions|subdivisions)$")
+
+
+def recognises(location: Location) -> bool:
+    """Whether the file is HDF5, by its name or its first bytes."""
+    import os
+
+    if not os.path.isfile(location.path):
+        return False
+    return location.suffix in (".h5", ".hdf5", ".hdf", ".ilp") or has_signature(location.path)
+
+
+def images(location: Location, limits: Limits) -> list[str]:
+    """Internal paths of the images in a file, the likeliest first.
+
+    Crops beside object tables are left out, unless there is nothing else.
+    """
+    with open_hdf5(location.path) as file:
+        entries = image_entries(file, limits)
+    return [entry.path for entry in _main_entries(entries)]
+
+
+def _main_entries(entries: list[DatasetEntry]) -> list[DatasetEntry]:
+    chosen = [entry for entry in entries if not _NOT_THE_IMAGE.search(entry.path)] or entries
+    return sorted(chosen, key=lambda entry: (entry.path != "exported_data", entry.path))
+
+
+def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+    """Source of one dataset; only metadata are read.
+
+    Parameters
+    ----------
+    location
+        The file; without an internal path, ``exported_data`` or the only image is taken.
+    axes
+        Names of the axes where the caller knows better than the file.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There is no such dataset, or several and none called ``exported_data``.
+    MetadataError, ExternalReferenceError, UnsupportedFilterError, LimitExceededError
+    """
+    stamp = stamp_of(location.path)
+    with open_hdf5(location.path) as file:
+        inside = location.internal_path or _only_image(file, location.path, limits)
+        return _source_of(dataset_at(file, inside), Location(location.path, inside), stamp, axes, limits)
+
+
+def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
+    if file.get("exported_data", getlink=True) is not None:
+        return "exported_data"
+    entries = _main_entries(image_entries(file, limits))
+    if len(entries) == 1:
+        return entries[0].path
+    if not entries:
+        raise DatasetNotFoundError(f"{path} holds no image: no numeric dataset with 2 to 5 dimensions")
+    shown = ", ".join(f"{entry.path} {entry.shape} {entry.dtype}" for entry in entries[:8])
+    more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
+    raise DatasetNotFoundError(
+        f"{path} holds {len(entries)} images: {shown}{more}; name one with internal_path={entries[0].path!r}, "
+        "or open all with open_dataset()"
+    )
+
+
+def _source_of(
+    dataset: h5py.Dataset, location: Location, stamp: Stamp, axes: str | None, limits: Limits
+) -> ArraySource:
+    _check_array(dataset, location, limits)
+    pipeline = _pipeline_of(dataset, location)
+    layout = _layout_of(dataset)
+    trouble = _why_not_direct(dataset, pipeline, layout)
+    dtype = dataset.dtype
+    tagged, guessed = _axes_of_dataset(dataset, location, axes, limits)
+    names = [axis.name for axis in tagged]
+    channels = dataset.shape[names.index("c")] if "c" in names else 1
+    spec = ArraySpec(
+        name=location.internal_path.rsplit("/", 1)[-1] if location.internal_path else "",
+        shape=dataset.shape,
+        dtype=dtype,
+        axes=tagged,
+        chunks=dataset.chunks or _pieces(dataset.shape, dtype.itemsize),
+        storage=Storage(str(location), layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"),
+        axes_guessed=guessed,
+        kind=kind_from_name(location.path, dtype, channels),
+        drange=_drange_of(dataset, location),
+        display_mode=_optional_text(dataset, "display_mode", limits) or "",
+    )
+    if trouble is None:
+        return DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
+    return H5pySource(spec, location, stamp)
+
+
+def _check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
+    if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.subdtype is not None:
+        hint = "; tables are opened with open_table()" if dataset.dtype.kind == "V" else ""
+        raise MetadataError(f"{location} is no image: its elements are {str(dataset.dtype)[:60]}{hint}")
+    if not 2 <= dataset.ndim <= 5:
+        raise MetadataError(f"{location} is no image: it has {dataset.ndim} dimensions, expected 2 to 5")
+    if dataset.chunks is None:
+        return
+    if (nbytes := math.prod(dataset.chunks) * dataset.dtype.itemsize) > limits.chunk_bytes:
+        raise LimitExceededError(f"{location} has chunks of {nbytes} bytes, more than {limits.chunk_bytes}")
+    count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    if count > limits.chunk_count:
+        raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
+
+
+def _pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:
+    plist = dataset.id.get_create_plist()
+    filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
+    if unknown := [f for f in filters if f not in FILTER_NAMES]:
+        raise UnsupportedFilterError(
+            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: "
+            "export it again as 'compressed hdf5' or 'hdf5'"
+        )
+    return Pipeline(filters, dataset.dtype.itemsize)
+
+
+def _layout_of(dataset: h5py.Dataset) -> Literal["chunked", "contiguous", "virtual"]:
+    if dataset.is_virtual:
+        return "virtual"
+    return "chunked" if dataset.chunks is not None else "contiguous"
+
+
+def _why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str) -> str | None:
+    """Why the chunks cannot be read past h5py; None where they can."""
+    if layout != "chunked":
+        return f"{layout} layout"
+    if not pipeline.is_supported:
+        return f"{pipeline.name} filter"
+    # A user block shifts all addresses; whether libhdf5 counts it in differs between its versions.
+    if dataset.file.userblock_size:
+        return "user block"
+    # Enumerations, bit fields and padded numbers need libhdf5's conversion.
+    if dataset.dtype.kind == "b" or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)):
+        return "converted type"
+    return None
+
+
+def _pieces(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Whole trailing axes up to about 1 MiB: what lies together in a contiguous layout."""
+    pieces, size = list(shape), itemsize
+    for axis in reversed(range(len(shape))):
+        pieces[axis] = max(1, min(shape[axis], _PIECE_BYTES // size))
+        size *= pieces[axis]
+    return tuple(max(1, length) for length in pieces)
+
+
+def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Any:
+    try:
+        axistags = text_attribute(dataset, "axistags", limits)
+    except MetadataError as error:
+        if axes is None:
+            raise MetadataError(f"{error}; pass axes= with one letter of 'tzyxc' a dimension") from error
+        axistags = None
+    try:
+        found, guessed = axes_of(
+            dataset.shape,
+            names=axes,
+            axistags=axistags,
+            dimension_labels=_dimension_labels(dataset),
+            axes_attribute=_axes_attribute(dataset),
+            units=_units_of(dataset, location, limits),
+        )
+    except MetadataError as error:
+        raise MetadataError(f"{location}: {error}") from error
+    if guessed:
+        warnings.warn(
+            f"{location} names no axes: {''.join(a.name for a in found)} is guessed from its shape {dataset.shape}; "
+            "pass axes= if that is wrong",
+            MetadataWarning,
+            stacklevel=2,
+        )
+    return found, guessed
+
+
+def _dimension_labels(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Labels of HDF5's dimension API, empty texts included; () where there are none."""
+    if "DIMENSION_LABELS" not in dataset.attrs:
+        return ()
+    try:
+        return tuple(dimension.label for dimension in dataset.dims)
+    except H5PY_ERRORS:
+        warnings.warn(f"{dataset.file.filename}: DIMENSION_LABELS cannot be read", MetadataWarning, stacklevel=2)
+        return ()
+
+
+def _axes_attribute(dataset: h5py.Dataset) -> list[str] | None:
+    """Value of an ``axes`` attribute: one text, or a list of texts."""
+    if "axes" not in dataset.attrs:
+        return None
+    value = dataset.attrs["axes"]
+    parts = list(value.reshape(-1)) if isinstance(value, np.ndarray) else [value]
+    texts = [part.decode("latin-1") if isinstance(part, bytes) else str(part) for part in parts]
+    return list(texts[0]) if len(texts) == 1 else texts
+
+
+def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
+    """Text of an attribute that only decorates: what is wrong with it is a warning."""
+    try:
+        return text_attribute(dataset, name, limits)
+    except (MetadataError, LimitExceededError) as error:
+        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        return None
+
+
+def _units_of(dataset: h5py.Dataset, location: Location, limits: Limits) -> dict[str, object]:
+    text = _optional_text(dataset, "axis_units", limits)
+    if text is None:
+        return {}
+    try:
+        loaded = json.loads(text)
+    except (ValueError, RecursionError):
+        loaded = None
+    if not isinstance(loaded, dict):
+        warnings.warn(f"{location}: axis_units is no JSON object: ignored", MetadataWarning, stacklevel=2)
+        return {}
+    return loaded
+
+
+def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:
+    if "drange" not in dataset.attrs:
+        return None
+    value = dataset.attrs["drange"]
+    if isinstance(value, np.ndarray) and value.shape == (2,) and value.dtype.kind in "biuf" and np.isfinite(value).all():
+        low, high = value.tolist()
+        return low, high
+    warnings.warn(f"{location}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class H5pySource:
+    """Any HDF5 dataset, read through h5py; the file is opened for each read."""
+
+    spec: ArraySpec
+    location: Location
+    stamp: Stamp
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        assert self.location.internal_path is not None
+        self._require_unchanged()
+        with open_hdf5(self.location.path) as file:
+            dataset = dataset_at(file, self.location.internal_path)
+            try:
+                values: np.ndarray[Any, Any] = dataset[region]
+            except IlastikLazyError:
+                raise
+            except H5PY_ERRORS as error:
+                raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
+        # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
+        self._require_unchanged()
+        return values
+
+    def _require_unchanged(self) -> None:
+        if stamp_of(self.location.path) != self.stamp:
+            raise SourceChangedError(f"{self.location.path} changed since it was opened: open it again")

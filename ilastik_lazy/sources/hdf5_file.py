@@ -1,0 +1,278 @@
+"""Open HDF5 files with h5py without being led astray: locks, links, attributes, listings.
+
+Nothing that points out of the file is followed, and no handle outlives its ``with`` block, so
+that ilastik can always reopen its own project for writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ilastik_lazy.errors import (
+    CorruptFileError,
+    DatasetNotFoundError,
+    ExternalReferenceError,
+    FileBusyError,
+    IlastikLazyError,
+    LimitExceededError,
+    LockingWarning,
+    MetadataError,
+    SourceIOError,
+    UnfinishedWriteError,
+    UnsafePathError,
+)
+from ilastik_lazy.files import opened, stamp_of
+from ilastik_lazy.limits import Limits
+
+__all__ = [
+    "H5PY_ERRORS",
+    "DatasetEntry",
+    "dataset_at",
+    "has_signature",
+    "image_entries",
+    "open_hdf5",
+    "text_attribute",
+]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_MOST_SOFT_LINKS = 16
+
+# What h5py raises when libhdf5 finds a file damaged; there is no common base.
+H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
+
+
+def _superblock_start(path: str) -> int | None:
+    """Where the HDF5 signature lies: at 0, or behind a user block of 512, 1024, 2048, ... bytes."""
+    import os
+
+    with opened(path) as fd:
+        size, start = os.fstat(fd).st_size, 0
+        while start < size and start <= 2**24:
+            if os.pread(fd, 8, start) == _SIGNATURE:
+                return start
+            start = max(512, start * 2)
+    return None
+
+
+def has_signature(path: str) -> bool:
+    """Whether the file starts as an HDF5 file does."""
+    return _superblock_start(path) is not None
+
+
+def _check_superblock(path: str) -> None:
+    start = _superblock_start(path)
+    if start is None:
+        what = "is empty" if stamp_of(path).size == 0 else "is not an HDF5 file (its first bytes say so)"
+        raise CorruptFileError(f"{path} {what}: was it copied or exported completely?")
+    with opened(path) as fd:
+        import os
+
+        head = os.pread(fd, 16, start)
+    # Byte 11 of superblocks 2 and 3 holds the consistency flags; ilastik's files have version 0.
+    if len(head) == 16 and head[8] in (2, 3) and head[11] & 1:
+        raise UnfinishedWriteError(
+            f"{path} was not closed by its writer, or is being written: wait for the export to end, or export again"
+        )
+
+
+def _open(path: str, **options: Any) -> h5py.File:
+    return h5py.File(path, "r", **options)
+
+
+def _open_with_lock(path: str) -> h5py.File:
+    """Open with a lock; without one where the file system has none, or a handle without one is open."""
+    try:
+        return _open(path)
+    except OSError as error:
+        text = str(error)
+        if error.errno in (errno.EAGAIN, errno.EACCES) and "lock" in text:
+            raise FileBusyError(
+                f"{path} is open for writing in another program (ilastik?): close it there, or wait until it is done"
+            ) from error
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524) and "lock" in text:
+            warnings.warn(
+                f"{path} lies on a file system without locks: opened without one", LockingWarning, stacklevel=4
+            )
+            return _open(path, locking=False)
+        if "file locking flag values don't match" in text:
+            return _open(path, locking=False)
+        raise
+
+
+@contextlib.contextmanager
+def open_hdf5(path: str) -> Iterator[h5py.File]:
+    """An open `h5py.File`, read only; errors of libhdf5 become ours.
+
+    Raises
+    ------
+    CorruptFileError, UnfinishedWriteError, FileBusyError, SourceIOError
+    """
+    _check_superblock(path)
+    try:
+        file = _open_with_lock(path)
+    except IlastikLazyError:
+        raise
+    except H5PY_ERRORS as error:
+        if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES, errno.ESTALE, errno.EPERM):
+            raise SourceIOError(f"cannot read {path}: {error}") from error
+        raise CorruptFileError(f"{path} cannot be opened, it seems cut off or damaged ({_one_line(error)})") from error
+    with file:
+        try:
+            yield file
+        except IlastikLazyError:
+            raise
+        except H5PY_ERRORS as error:
+            raise CorruptFileError(f"{path} is damaged ({_one_line(error)})") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return ascii(str(error))[1:160].rstrip("'\"")
+
+
+def dataset_at(file: h5py.File, internal_path: str) -> h5py.Dataset:
+    """The dataset at `internal_path`, walked to link by link.
+
+    Raises
+    ------
+    ExternalReferenceError
+        A link on the way leads to another file, or the data lie in one.  Nothing was followed.
+    DatasetNotFoundError, MetadataError, UnsafePathError
+    """
+    found = _object_at(file, internal_path)
+    if not isinstance(found, h5py.Dataset):
+        inside = ", ".join(ascii(name) for name in list(found)[:8]) or "nothing"
+        raise MetadataError(f"{file.filename}: {internal_path!a} is a group, no dataset; it holds {inside}")
+    _refuse_external_data(file, found, internal_path)
+    return found
+
+
+def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group:
+    where = f"{file.filename}: {ascii(internal_path)}"
+    parts, node, hops = deque(internal_path.split("/")), file["/"], 0
+    while parts:
+        name = parts.popleft()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            raise UnsafePathError(f"{where} holds '..': write the path without it")
+        link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            raise DatasetNotFoundError(f"no dataset {ascii(internal_path)} in {file.filename}{_what_there_is(file)}")
+        if isinstance(link, h5py.ExternalLink):
+            raise ExternalReferenceError(
+                f"{where} is a link into another file, {ascii(link.filename)}; such links are not followed: open that file"
+            )
+        if isinstance(link, h5py.SoftLink):
+            hops += 1
+            if hops > _MOST_SOFT_LINKS:
+                raise UnsafePathError(f"{where} runs through more than {_MOST_SOFT_LINKS} soft links")
+            parts.extendleft(reversed(link.path.split("/")))
+            if link.path.startswith("/"):
+                node = file["/"]
+            continue
+        node = node[name]
+    return node
+
+
+def _what_there_is(file: h5py.File) -> str:
+    names = [ascii(entry.path) for entry in image_entries(file, Limits())]
+    return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "; it holds no image"
+
+
+def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path: str) -> None:
+    where = f"{file.filename}: {ascii(internal_path)}"
+    if dataset.external:
+        raise ExternalReferenceError(
+            f"{where} keeps its data in another file, {ascii(dataset.external[0][0])}; such references are not followed"
+        )
+    if not dataset.is_virtual:
+        return
+    for part in dataset.virtual_sources():
+        if part.file_name != ".":
+            raise ExternalReferenceError(
+                f"{where} is made of data in another file, {ascii(part.file_name)}; such references are not followed"
+            )
+        source = _object_at(file, part.dset_name)
+        if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
+            raise ExternalReferenceError(f"{where} is made of {ascii(part.dset_name)}, which is no plain dataset itself")
+
+
+def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
+    """Text of an attribute in any of the spellings that writers use; None where it is not there.
+
+    Scalar or one-element, variable or fixed length, ASCII or UTF-8, `str` or `bytes`.
+
+    Raises
+    ------
+    MetadataError
+        The attribute is no text, or not in UTF-8.
+    LimitExceededError
+        It is longer than `limits` allow.
+    """
+    if name not in dataset.attrs:
+        return None
+    where = f"{dataset.file.filename}: attribute {name!r} of {ascii(dataset.name)}"
+    if h5py.h5a.open(dataset.id, name.encode()).get_storage_size() > limits.attribute_bytes:
+        raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
+    value = dataset.attrs[name]
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MetadataError(f"{where} is not UTF-8") from error
+    if not isinstance(value, str):
+        raise MetadataError(f"{where} is no text but {type(value).__name__}")
+    if len(value) > limits.attribute_bytes:
+        raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """An array of a file that may be an image."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    is_tagged: bool
+    """Whether it has an ``axistags`` attribute."""
+
+
+def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
+    """All numeric datasets with 2 to 5 dimensions, in the order of their paths.
+
+    Hard links only: `visititems` follows no other, and visits each object once.
+
+    Raises
+    ------
+    LimitExceededError
+        The file has more members, or deeper groups, than `limits` allow.
+    """
+    entries: list[DatasetEntry] = []
+    visited = 0
+
+    def visit(name: str, node: h5py.Group | h5py.Dataset) -> str | None:
+        nonlocal visited
+        visited += 1
+        if visited > limits.members:
+            return f"more than {limits.members} members"
+        if name.count("/") > limits.depth:
+            return f"groups nested more than {limits.depth} deep"
+        if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 5 and node.dtype.kind in "biuf":
+            entries.append(DatasetEntry(name, node.shape, str(node.dtype), "axistags" in node.attrs))
+        return None
+
+    if (trouble := file.visititems(visit)) is not None:
+        raise LimitExceededError(f"{file.filename} has {trouble}: name the dataset with internal_path=")
+    return sorted(entries, key=lambda entry: entry.path)

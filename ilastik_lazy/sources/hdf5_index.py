@@ -1,0 +1,149 @@
+"""Where each chunk of an HDF5 dataset lies in its file.
+
+Three arrays, made once per process and file version, and never pickled: 10^6 chunks take 16 MB
+here, and 200 MB as a dict.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ilastik_lazy.chunks import grid_shape
+from ilastik_lazy.errors import IncompleteSourceWarning, IntegrityWarning, SourceChangedError
+from ilastik_lazy.files import Stamp, stamp_of
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+
+__all__ = ["ABSENT", "CROSSED", "OUTSIDE", "ChunkIndex", "chunk_index"]
+
+ABSENT = -1
+"""Offset of a chunk that was never written: it reads as the fill value."""
+OUTSIDE = -2
+"""Offset of a chunk whose bytes cannot lie in the file."""
+CROSSED = -3
+"""Offset of a chunk that shares bytes with another one."""
+
+_FLETCHER32 = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkIndex:
+    """Offset, size and filter mask of each chunk, in the shape of the chunk grid."""
+
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+    sizes: np.ndarray[Any, np.dtype[np.uint32]]
+    masks: np.ndarray[Any, np.dtype[np.uint32]] | None
+    """None where no chunk leaves out a filter, as in all files of ilastik."""
+
+    @property
+    def absent(self) -> int:
+        """Number of chunks that were never written."""
+        return int(np.count_nonzero(self.offsets == ABSENT))
+
+
+def _rows_by_library(dataset: h5py.Dataset) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """One row a chunk: its first element along each axis, then offset, size, filter mask."""
+    rows: list[tuple[int, ...]] = []
+
+    def collect(info: Any) -> None:
+        rows.append((*info.chunk_offset, info.byte_offset, info.size, info.filter_mask))
+
+    dataset.id.chunk_iter(collect)
+    return np.array(rows, np.uint64).reshape(-1, dataset.ndim + 3)
+
+
+def _index_from_rows(
+    rows: np.ndarray[Any, np.dtype[np.uint64]], shape: tuple[int, ...], chunks: tuple[int, ...], file_size: int
+) -> ChunkIndex:
+    """Arrange `rows` on the grid, and mark the chunks whose bytes cannot be theirs."""
+    grid = grid_shape(shape, chunks)
+    offsets = np.full(grid, ABSENT, np.int64)
+    sizes = np.zeros(grid, np.uint32)
+    place = tuple(
+        (rows[:, axis] // np.uint64(length)).astype(np.int64) for axis, length in enumerate(chunks)
+    )
+    inside = np.ones(len(rows), bool)
+    for axis, length in enumerate(grid):
+        inside &= place[axis] < length
+    place, rows = tuple(axis[inside] for axis in place), rows[inside]
+    ndim = len(shape)
+    start, size, mask = rows[:, ndim], rows[:, ndim + 1], rows[:, ndim + 2]
+    # Bytes 0..47 hold the superblock; a sum beyond 2^64 would wrap, so the size is subtracted.
+    fits = (start >= 48) & (start <= file_size) & (size <= np.uint64(file_size) - np.minimum(start, np.uint64(file_size)))
+    found = np.where(fits, start, 0).astype(np.int64)
+    found[~fits] = OUTSIDE
+    order = np.argsort(found, kind="stable")
+    ends = (found + size.astype(np.int64))[order]
+    shares = (found[order][1:] < np.maximum.accumulate(ends)[:-1]) & (found[order][1:] >= 0) & (found[order][:-1] >= 0)
+    found[order[1:][shares]] = CROSSED
+    found[order[:-1][shares]] = CROSSED
+    offsets[place], sizes[place] = found, size.astype(np.uint32)
+    masks = None
+    if mask.any():
+        masks = np.zeros(grid, np.uint32)
+        masks[place] = mask.astype(np.uint32)
+    return ChunkIndex(offsets, sizes, masks)
+
+
+class _Once:
+    """Makes an index when it is first asked for, once, however many threads ask."""
+
+    def __init__(self, location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> None:
+        self._arguments = (location, shape, chunks, stamp)
+        self._lock = threading.Lock()
+        self._index: ChunkIndex | None = None
+
+    def get(self) -> ChunkIndex:
+        if self._index is None:
+            with self._lock:
+                if self._index is None:
+                    self._index = _read_index(*self._arguments)
+        return self._index
+
+
+def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
+    assert location.internal_path is not None
+    with open_hdf5(location.path) as file:
+        dataset = dataset_at(file, location.internal_path)
+        rows = _rows_by_library(dataset)
+        plist = dataset.id.get_create_plist()
+        filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    if stamp_of(location.path) != stamp:
+        raise SourceChangedError(f"{location.path} changed since it was opened: open it again")
+    index = _index_from_rows(rows, shape, chunks, stamp.size)
+    if index.absent:
+        warnings.warn(
+            f"{location}: {index.absent} of {index.offsets.size} chunks were never written and read as the fill value"
+            " (ilastik writes all of them, so the export may have been stopped)",
+            IncompleteSourceWarning,
+            stacklevel=4,
+        )
+    if _FLETCHER32 in filters and index.masks is not None:
+        bit = np.uint32(1 << filters.index(_FLETCHER32))
+        if np.any(index.masks & bit):
+            warnings.warn(f"{location}: some chunks were written without their checksum", IntegrityWarning, stacklevel=4)
+    return index
+
+
+# Kept out of the sources' own state: dask would pickle it into every task.
+@functools.lru_cache(maxsize=32)
+def _once(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> _Once:
+    return _Once(location, shape, chunks, stamp)
+
+
+def chunk_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
+    """Index of the dataset at `location`, in the version of the file that `stamp` tells.
+
+    Raises
+    ------
+    SourceChangedError
+        The file is another version by now.
+    """
+    return _once(location, shape, chunks, stamp).get()

@@ -1,0 +1,141 @@
+"""The waist: what is known of an array before it is read, and the contract of reading it.
+
+Formats meet dask, reductions, the OME-Zarr writer and the command line here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ilastik_lazy.axes import Axis, axis_names
+from ilastik_lazy.chunks import Region, grid_shape
+from ilastik_lazy.errors import MetadataError
+
+__all__ = ["ArraySource", "ArraySpec", "Kind", "Region", "Storage"]
+
+Kind = Literal[
+    "probabilities",
+    "segmentation",
+    "uncertainty",
+    "features",
+    "labels",
+    "object identities",
+    "object predictions",
+    "object probabilities",
+    "tracking",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How an array lies on the disk: for people, and for those who choose blocks."""
+
+    location: str
+    """File and internal path, as one would type them."""
+
+    layout: Literal["chunked", "contiguous", "virtual"] = "chunked"
+
+    compression: str = "none"
+    """Names of the filters in the order of writing, such as ``shuffle+gzip``."""
+
+    access: str = "direct"
+    """``direct`` where chunks are read past h5py; otherwise who reads them, and why."""
+
+    nbytes: int | None = None
+    """Bytes on the disk, where the format tells without a walk over all chunks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArraySpec:
+    """What is known of an array before any voxel is read."""
+
+    name: str
+    """Last part of the internal path, such as ``exported_data``."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: tuple[Axis, ...]
+    chunks: tuple[int, ...]
+    """Chunk shape of the storage; for an array without chunks, the pieces that it is read in."""
+
+    storage: Storage
+    axes_guessed: bool = False
+    """Whether the axes are a guess from the shape alone."""
+
+    channel_names: tuple[str, ...] = ()
+    """Class names along ``c``; empty where unknown."""
+
+    channel_colors: tuple[tuple[int, int, int], ...] = ()
+    """RGB of each class, 0..255; empty where unknown."""
+
+    kind: Kind | None = None
+    """What the numbers mean, where the file or its name tell for sure."""
+
+    drange: tuple[float, float] | None = None
+    """Range for display that ilastik noted; not the range of the values."""
+
+    display_mode: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.shape) == len(self.axes) == len(self.chunks):
+            raise MetadataError(
+                f"{self.storage.location}: {len(self.shape)} dimensions, {len(self.axes)} axes, {len(self.chunks)} chunk lengths"
+            )
+        if any(length < 1 for length in self.chunks):
+            raise MetadataError(f"{self.storage.location}: chunk shape {self.chunks} has an empty axis")
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes, as xarray calls them."""
+        return axis_names(self.axes)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded array."""
+        size = self.dtype.itemsize
+        for length in self.shape:
+            size *= length
+        return size
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of storage chunks along each axis."""
+        return grid_shape(self.shape, self.chunks)
+
+    @property
+    def is_label_image(self) -> bool:
+        """Whether the values are ids or classes, so that no mean of them makes sense."""
+        return self.kind in ("segmentation", "labels", "object identities", "object predictions", "tracking")
+
+
+@runtime_checkable
+class ArraySource(Protocol):
+    """A stored array that can be read piece by piece.
+
+    Safe to share: `read` may run in many threads at once, and a pickled copy reads the same
+    data in another process.  So a source keeps no open handle, and no large state, in itself.
+    """
+
+    @property
+    def spec(self) -> ArraySpec: ...
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region`: for each axis of `spec` a slice with bounds inside its shape, and step 1.
+
+        The result is a new, writeable array that belongs to the caller.
+
+        Raises
+        ------
+        SourceChangedError
+            The file is not the one that was opened.
+        CorruptChunkError
+            A chunk cannot be decoded.  Never are zeros returned for data that could not be read.
+        """
+        ...

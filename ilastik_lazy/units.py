@@ -1,0 +1,68 @@
+"""Names of physical units: what files say, in full words.
+
+ilastik stores the text that it got from the image file: ``µm``, ``um``, ``micron``, ``\\u00B5m``.
+xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
+"""
+
+from __future__ import annotations
+
+__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "full_unit_name"]
+
+_PREFIXES = {
+    "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M",
+    "kilo": "k", "hecto": "h", "deci": "d", "centi": "c", "milli": "m", "micro": "u",
+    "nano": "n", "pico": "p", "femto": "f", "atto": "a", "zepto": "z", "yocto": "y",
+}  # fmt: skip
+
+# https://ngff.openmicroscopy.org/0.5/#axes-md: "unit" SHOULD be one of these.
+OME_SPACE_UNITS = frozenset(
+    {f"{prefix}meter" for prefix in _PREFIXES}
+    | {"meter", "angstrom", "foot", "inch", "mile", "parsec", "yard"}
+)
+OME_TIME_UNITS = frozenset(
+    {f"{prefix}second" for prefix in _PREFIXES} | {"second", "minute", "hour", "day"}
+)
+
+# Text that stands for "no physical unit": Fiji and OME-XML write these.
+_UNITLESS = frozenset({"", "pixel", "pixels", "px", "voxel", "none", "null", "unknown", "\\u00b5"})
+
+
+def _spellings() -> tuple[dict[str, str], dict[str, str]]:
+    """Symbols, where case counts (Mm is not mm), and words, where it does not."""
+    symbols = {"m": "meter", "s": "second", "h": "hour", "d": "day", "in": "inch", "Å": "angstrom"}
+    words = {
+        "sec": "second", "secs": "second", "min": "minute", "mins": "minute", "hr": "hour",
+        "hrs": "hour", "hours": "hour", "minutes": "minute", "days": "day", "inches": "inch",
+        "micron": "micrometer", "microns": "micrometer", "feet": "foot", "ft": "foot",
+        "msec": "millisecond", "usec": "microsecond", "nsec": "nanosecond",
+        "ångström": "angstrom", "ångstrom": "angstrom",
+    }  # fmt: skip
+    for unit in OME_SPACE_UNITS | OME_TIME_UNITS:
+        words[unit] = unit
+        words.setdefault(unit + "s", unit)
+        if unit.endswith("meter"):
+            words[unit[:-2] + "re"] = words[unit[:-2] + "res"] = unit
+    for prefix, letter in _PREFIXES.items():
+        symbols[letter + "m"] = prefix + "meter"
+        symbols[letter + "s"] = prefix + "second"
+    return symbols, words
+
+
+_SYMBOLS, _WORDS = _spellings()
+
+
+def full_unit_name(text: str) -> str:
+    """Spell a unit in full; an unknown one is returned as it is, "no unit" as an empty text.
+
+    Examples
+    --------
+    >>> full_unit_name("µm"), full_unit_name("micron"), full_unit_name("sec"), full_unit_name("pixel")
+    ('micrometer', 'micrometer', 'second', '')
+    """
+    # Two code points look like a mu; ImageJ also writes the escape as six characters of text.
+    plain = text.strip().strip("\x00")
+    for mu in ("\\u00B5", "\\u00b5", "\\u03BC", "\\u03bc", "\u00b5", "\u03bc"):
+        plain = plain.replace(mu, "u")
+    if plain.lower() in _UNITLESS:
+        return ""
+    return _SYMBOLS.get(plain) or _WORDS.get(plain.lower()) or text.strip()
