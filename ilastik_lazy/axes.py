@@ -120,7 +120,7 @@ def default_axes(shape: Sequence[int]) -> tuple[Axis, ...]:
 
 
 def _checked_scale(key: str, value: object) -> float | None:
-    """vigra's ``resolution``: 0 is "not set", and what is no positive number is ignored loudly."""
+    """Vigra's ``resolution``: 0 is "not set", and what is no positive number is ignored loudly."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -182,14 +182,14 @@ def parse_axistags(text: str, ndim: int) -> tuple[Axis, ...] | None:
     try:
         loaded = _load_json(text)
     except (ValueError, RecursionError) as error:
-        entries = _recovered_entries(text)
+        entries: Any = _recovered_entries(text)
         if not entries:
-            raise MetadataError(f"axistags is not JSON: {ascii(text[:60])}") from error
+            raise MetadataError(f"axistags is not JSON: {text[:60]!a}") from error
         warnings.warn("axistags is not valid JSON, only keys and resolutions were read", MetadataWarning, 2)
     else:
         entries = loaded.get("axes") if isinstance(loaded, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise MetadataError(f"axistags has no list of axes: {ascii(text[:60])}")
+        raise MetadataError(f"axistags has no list of axes: {text[:60]!a}")
     keys = [entry.get("key") for entry in entries]
     if "?" in keys and len(keys) == ndim:
         return None

@@ -36,7 +36,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     url = "https://pypi.org/project/ilastik_lazy"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "internal_path", "axes", "project")
 
-    def open_dataset(  # type: ignore[override]  # xarray's own engines narrow the keywords as well
+    def open_dataset(
         self,
         filename_or_obj: Any,
         *,

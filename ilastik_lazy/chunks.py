@@ -62,7 +62,7 @@ def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
 class Overlap(NamedTuple):
     """What one chunk gives to a region."""
 
-    index: tuple[int, ...]
+    chunk: tuple[int, ...]
     """Position of the chunk in the grid."""
 
     inside: Region
@@ -78,7 +78,7 @@ class Overlap(NamedTuple):
 def overlaps(region: Region, chunks: Sequence[int]) -> Iterator[Overlap]:
     """Chunks that `region` touches, in C order.
 
-    >>> [o.index for o in overlaps((slice(3, 9), slice(0, 2)), (4, 2))]
+    >>> [o.chunk for o in overlaps((slice(3, 9), slice(0, 2)), (4, 2))]
     [(0, 0), (1, 0), (2, 0)]
     """
     per_axis = []
@@ -90,8 +90,12 @@ def overlaps(region: Region, chunks: Sequence[int]) -> Iterator[Overlap]:
             pieces.append((i, inside, target, high - low == chunk))
         per_axis.append(pieces)
     for combination in itertools.product(*per_axis):
-        index, inside, target, whole = zip(*combination, strict=True) if combination else ((), (), (), ())
-        yield Overlap(index, inside, target, all(whole))
+        yield Overlap(
+            tuple(piece[0] for piece in combination),
+            tuple(piece[1] for piece in combination),
+            tuple(piece[2] for piece in combination),
+            all(piece[3] for piece in combination),
+        )
 
 
 def block_shape(

@@ -153,14 +153,16 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
     return coordinates
 
 
-def _dims_beside(spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int]) -> dict[str, str]:
+def _dims_beside(
+    spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int]
+) -> dict[str, str]:
     """Names of the dims of one array; one that differs from what is there gets a name of its own."""
     own = {axis.name: axis.name for axis in spec.axes}
     wanted = _coordinates_of(spec, own)
     for axis, length in zip(spec.axes, spec.shape, strict=True):
         known, here = dataset.get(axis.name), wanted.get(axis.name)
         fits = sizes.get(axis.name, length) == length
-        same = (known is None and here is None) or (known is not None and here is not None and known.identical(here))
+        same = (known is None and here is None) or (known is not None and here is not None and known.identical(here)  # type: ignore[no-untyped-call])
         if axis.name in sizes and not (fits and same):
             own[axis.name] = f"{axis.name}_{name}"
     return own
@@ -213,7 +215,7 @@ def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> 
             continue
         if length is None or length == -1:
             length = sizes[dim]
-        if not isinstance(length, int | np.integer) or length < 1 and sizes[dim] > 0:
+        if not isinstance(length, int | np.integer) or (length < 1 and sizes[dim] > 0):
             raise ArgumentError(f"chunks of {dim!r} are {length!r}: expected a positive length, -1 or 'auto'")
         lengths += block_lengths((sizes[dim],), (int(length),))
     return tuple(lengths)
@@ -226,7 +228,7 @@ def _to_dask(source: ArraySource, lengths: tuple[tuple[int, ...], ...]) -> Any:
 
     spec = source.spec
     token = tokenize(spec.storage.location, source, lengths)
-    return da.from_array(
+    return da.from_array(  # type: ignore[no-untyped-call]
         SourceArray(source),
         chunks=lengths,
         name=f"{spec.name}-{token}",

@@ -82,7 +82,8 @@ class ArraySpec:
     def __post_init__(self) -> None:
         if not len(self.shape) == len(self.axes) == len(self.chunks):
             raise MetadataError(
-                f"{self.storage.location}: {len(self.shape)} dimensions, {len(self.axes)} axes, {len(self.chunks)} chunk lengths"
+                f"{self.storage.location}: {len(self.shape)} dimensions, "
+                f"{len(self.axes)} axes, {len(self.chunks)} chunk lengths"
             )
         if any(length < 1 for length in self.chunks):
             raise MetadataError(f"{self.storage.location}: chunk shape {self.chunks} has an empty axis")

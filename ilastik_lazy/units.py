@@ -1,4 +1,4 @@
-"""Names of physical units: what files say, in full words.
+r"""Names of physical units: what files say, in full words.
 
 ilastik stores the text that it got from the image file: ``µm``, ``um``, ``micron``, ``\\u00B5m``.
 xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
@@ -16,12 +16,9 @@ _PREFIXES = {
 
 # https://ngff.openmicroscopy.org/0.5/#axes-md: "unit" SHOULD be one of these.
 OME_SPACE_UNITS = frozenset(
-    {f"{prefix}meter" for prefix in _PREFIXES}
-    | {"meter", "angstrom", "foot", "inch", "mile", "parsec", "yard"}
+    {f"{prefix}meter" for prefix in _PREFIXES} | {"meter", "angstrom", "foot", "inch", "mile", "parsec", "yard"}
 )
-OME_TIME_UNITS = frozenset(
-    {f"{prefix}second" for prefix in _PREFIXES} | {"second", "minute", "hour", "day"}
-)
+OME_TIME_UNITS = frozenset({f"{prefix}second" for prefix in _PREFIXES} | {"second", "minute", "hour", "day"})
 
 # Text that stands for "no physical unit": Fiji and OME-XML write these.
 _UNITLESS = frozenset({"", "pixel", "pixels", "px", "voxel", "none", "null", "unknown", "\\u00b5"})

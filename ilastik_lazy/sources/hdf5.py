@@ -276,7 +276,12 @@ def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float]
     if "drange" not in dataset.attrs:
         return None
     value = dataset.attrs["drange"]
-    if isinstance(value, np.ndarray) and value.shape == (2,) and value.dtype.kind in "biuf" and np.isfinite(value).all():
+    if (
+        isinstance(value, np.ndarray)
+        and value.shape == (2,)
+        and value.dtype.kind in "biuf"
+        and np.isfinite(value).all()
+    ):
         low, high = value.tolist()
         return low, high
     warnings.warn(f"{location}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)

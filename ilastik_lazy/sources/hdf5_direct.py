@@ -57,12 +57,12 @@ class DirectHdf5Source:
 
     def _read_chunk(self, fd: int, index: ChunkIndex, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Bring what `overlap` wants of its chunk into `target`, a view of the result."""
-        offset, size = int(index.offsets[overlap.index]), int(index.sizes[overlap.index])
+        offset, size = int(index.offsets[overlap.chunk]), int(index.sizes[overlap.chunk])
         if offset == ABSENT:
             target[...] = self.fill_value
             return
         self._check_extent(offset, overlap)
-        mask = 0 if index.masks is None else int(index.masks[overlap.index])
+        mask = 0 if index.masks is None else int(index.masks[overlap.chunk])
         if self.pipeline.is_plain:
             self._read_plain(fd, offset, size, overlap, target)
             return
@@ -79,11 +79,11 @@ class DirectHdf5Source:
         if size != self._chunk_nbytes:
             raise CorruptChunkError(f"{self._name(overlap)} holds {size} bytes instead of {self._chunk_nbytes}")
         if overlap.whole and target.flags.c_contiguous:
-            read_into(fd, memoryview(target.reshape(-1).view(np.uint8)), offset, self.location.path)
+            read_into(fd, target.reshape(-1).view(np.uint8).data, offset, self.location.path)
             return
         first, rows = overlap.inside[0], self._chunk_nbytes // self.spec.chunks[0]
         buffer = _scratch_bytes((first.stop - first.start) * rows)
-        read_into(fd, memoryview(buffer), offset + first.start * rows, self.location.path)
+        read_into(fd, buffer.data, offset + first.start * rows, self.location.path)
         slab = buffer.view(self.spec.dtype).reshape(-1, *self.spec.chunks[1:])
         target[...] = slab[(slice(None), *overlap.inside[1:])]
 
@@ -92,7 +92,7 @@ class DirectHdf5Source:
         return int(np.prod(self.spec.chunks, dtype=np.int64)) * self.spec.dtype.itemsize
 
     def _name(self, overlap: Overlap) -> str:
-        first = tuple(i * length for i, length in zip(overlap.index, self.spec.chunks, strict=True))
+        first = tuple(i * length for i, length in zip(overlap.chunk, self.spec.chunks, strict=True))
         return f"{self.location}: the chunk at {first}"
 
     def _check_extent(self, offset: int, overlap: Overlap) -> None:

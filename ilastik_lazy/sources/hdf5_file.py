@@ -156,7 +156,7 @@ def dataset_at(file: h5py.File, internal_path: str) -> h5py.Dataset:
 
 
 def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group:
-    where = f"{file.filename}: {ascii(internal_path)}"
+    where = f"{file.filename}: {internal_path!a}"
     parts, node, hops = deque(internal_path.split("/")), file["/"], 0
     while parts:
         name = parts.popleft()
@@ -166,10 +166,10 @@ def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group
             raise UnsafePathError(f"{where} holds '..': write the path without it")
         link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
-            raise DatasetNotFoundError(f"no dataset {ascii(internal_path)} in {file.filename}{_what_there_is(file)}")
+            raise DatasetNotFoundError(f"no dataset {internal_path!a} in {file.filename}{_what_there_is(file)}")
         if isinstance(link, h5py.ExternalLink):
             raise ExternalReferenceError(
-                f"{where} is a link into another file, {ascii(link.filename)}; such links are not followed: open that file"
+                f"{where} is a link into another file, {link.filename!a}; such links are not followed: open that file"
             )
         if isinstance(link, h5py.SoftLink):
             hops += 1
@@ -189,21 +189,21 @@ def _what_there_is(file: h5py.File) -> str:
 
 
 def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path: str) -> None:
-    where = f"{file.filename}: {ascii(internal_path)}"
+    where = f"{file.filename}: {internal_path!a}"
     if dataset.external:
         raise ExternalReferenceError(
-            f"{where} keeps its data in another file, {ascii(dataset.external[0][0])}; such references are not followed"
+            f"{where} keeps its data in another file, {dataset.external[0][0]!a}; such references are not followed"
         )
     if not dataset.is_virtual:
         return
     for part in dataset.virtual_sources():
         if part.file_name != ".":
             raise ExternalReferenceError(
-                f"{where} is made of data in another file, {ascii(part.file_name)}; such references are not followed"
+                f"{where} is made of data in another file, {part.file_name!a}; such references are not followed"
             )
         source = _object_at(file, part.dset_name)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
-            raise ExternalReferenceError(f"{where} is made of {ascii(part.dset_name)}, which is no plain dataset itself")
+            raise ExternalReferenceError(f"{where} is made of {part.dset_name!a}, which is no plain dataset itself")
 
 
 def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
@@ -220,7 +220,7 @@ def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
     """
     if name not in dataset.attrs:
         return None
-    where = f"{dataset.file.filename}: attribute {name!r} of {ascii(dataset.name)}"
+    where = f"{dataset.file.filename}: attribute {name!r} of {dataset.name!a}"
     if h5py.h5a.open(dataset.id, name.encode()).get_storage_size() > limits.attribute_bytes:
         raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
     value = dataset.attrs[name]

@@ -66,9 +66,7 @@ def _index_from_rows(
     grid = grid_shape(shape, chunks)
     offsets = np.full(grid, ABSENT, np.int64)
     sizes = np.zeros(grid, np.uint32)
-    place = tuple(
-        (rows[:, axis] // np.uint64(length)).astype(np.int64) for axis, length in enumerate(chunks)
-    )
+    place = tuple((rows[:, axis] // np.uint64(length)).astype(np.int64) for axis, length in enumerate(chunks))
     inside = np.ones(len(rows), bool)
     for axis, length in enumerate(grid):
         inside &= place[axis] < length
@@ -76,7 +74,9 @@ def _index_from_rows(
     ndim = len(shape)
     start, size, mask = rows[:, ndim], rows[:, ndim + 1], rows[:, ndim + 2]
     # Bytes 0..47 hold the superblock; a sum beyond 2^64 would wrap, so the size is subtracted.
-    fits = (start >= 48) & (start <= file_size) & (size <= np.uint64(file_size) - np.minimum(start, np.uint64(file_size)))
+    fits = (
+        (start >= 48) & (start <= file_size) & (size <= np.uint64(file_size) - np.minimum(start, np.uint64(file_size)))
+    )
     found = np.where(fits, start, 0).astype(np.int64)
     found[~fits] = OUTSIDE
     order = np.argsort(found, kind="stable")
@@ -128,7 +128,9 @@ def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, .
     if _FLETCHER32 in filters and index.masks is not None:
         bit = np.uint32(1 << filters.index(_FLETCHER32))
         if np.any(index.masks & bit):
-            warnings.warn(f"{location}: some chunks were written without their checksum", IntegrityWarning, stacklevel=4)
+            warnings.warn(
+                f"{location}: some chunks were written without their checksum", IntegrityWarning, stacklevel=4
+            )
     return index
 
 

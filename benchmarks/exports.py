@@ -1,0 +1,100 @@
+"""Write files as ilastik writes them, as large as a benchmark wants, in seconds.
+
+Chunk shape, compression and attributes follow ilastik's exporter.  Probabilities are multiples of
+1/100, as a random forest of 100 trees gives them.  Beyond `DISTINCT` chunks the same compressed
+streams are used again: decoding does not notice, and 8 GB are there within a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+DISTINCT = 96
+FLAGS = {"t": 8, "z": 2, "y": 2, "x": 2, "c": 1}
+
+
+def ilastik_chunks(shape: Sequence[int], axes: str, itemsize: int) -> tuple[int, ...]:
+    """ilastik's rule (``lazyflow/roi.py``, ``determineBlockShape``): about 512 kB, one t and one c."""
+    most = [1 if axis in "tc" else length for length, axis in zip(shape, axes, strict=True)]
+    order = sorted(range(len(shape)), key=lambda i: (most[i], i))
+    chunks, volume, left = [1] * len(shape), 1, len(shape)
+    for i in order:
+        remaining = (512_000.0 / itemsize) // volume
+        chunks[i] = min(int(remaining ** (1 / left) + 0.5), most[i])
+        volume *= chunks[i]
+        left -= 1
+    return tuple(chunks)
+
+
+def axistags(axes: str, resolution: dict[str, float] | None = None) -> str:
+    """The JSON that vigra writes."""
+    return json.dumps(
+        {
+            "axes": [
+                {"key": a, "typeFlags": FLAGS[a], "resolution": (resolution or {}).get(a, 0), "description": ""}
+                for a in axes
+            ]
+        },
+        indent=2,
+    )
+
+
+def field(origin: Sequence[int], shape: Sequence[int], seed: int, kind: str) -> np.ndarray[Any, Any]:
+    """Smooth blobs with a little noise: probabilities in hundredths, or classes 1..3."""
+    rng = np.random.default_rng((seed, *origin))
+    total = np.zeros(shape, np.float32)
+    for axis, (start, length) in enumerate(zip(origin, shape, strict=True)):
+        wave = np.sin((np.arange(start, start + length) + 3 * seed) / (7.0 + axis)).astype(np.float32)
+        total += wave.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    if kind == "segmentation":
+        return (1 + (total > 0) + (total > 1)).astype(np.uint8)
+    smooth = 1 / (1 + np.exp(-4 * total))
+    noise = rng.integers(-2, 3, shape, dtype=np.int8) * ((smooth > 0.02) & (smooth < 0.98))
+    return (np.clip(np.rint(smooth * 100) + noise, 0, 100) / np.float32(100)).astype(np.float32)
+
+
+def write_export(
+    path: str,
+    shape: Sequence[int],
+    axes: str = "zyxc",
+    *,
+    kind: Literal["probabilities", "segmentation"] = "probabilities",
+    compression: Literal["gzip"] | None = "gzip",
+    chunks: tuple[int, ...] | None = None,
+    distinct: int = DISTINCT,
+    seed: int = 0,
+) -> str:
+    """Write one export with the dataset ``exported_data``, and return its path."""
+    dtype = np.dtype("u1" if kind == "segmentation" else "f4")
+    chunks = chunks or ilastik_chunks(shape, axes, dtype.itemsize)
+    grid = [range(0, length, chunk) for length, chunk in zip(shape, chunks, strict=True)]
+    origins = [tuple(int(i) for i in o) for o in np.array(np.meshgrid(*grid, indexing="ij")).reshape(len(shape), -1).T]
+
+    def stored(origin: tuple[int, ...]) -> bytes:
+        data = field(origin, chunks, seed, kind).tobytes()
+        return zlib.compress(data, 1) if compression else data
+
+    with h5py.File(path, "w") as file, ThreadPoolExecutor() as pool:
+        dataset = file.create_dataset(
+            "exported_data", tuple(shape), dtype, chunks=chunks,
+            compression=compression, compression_opts=1 if compression else None,
+        )  # fmt: skip
+        dataset.attrs["axistags"] = axistags(axes, {"z": 0.5, "y": 0.1, "x": 0.1})
+        dataset.attrs["axis_units"] = json.dumps({"z": "µm", "y": "µm", "x": "µm", "c": ""})
+        dataset.attrs["drange"] = np.array([0, 1], dtype)
+        dataset.attrs["display_mode"] = "default"
+        for dimension, axis in zip(dataset.dims, axes, strict=True):
+            dimension.label = axis
+        patterns = list(pool.map(stored, origins[:distinct]))
+        for number, origin in enumerate(origins):
+            dataset.id.write_direct_chunk(origin, patterns[number % len(patterns)])
+    assert math.prod(len(steps) for steps in grid) == len(origins)
+    return path
