@@ -162,7 +162,10 @@ def _dims_beside(
     for axis, length in zip(spec.axes, spec.shape, strict=True):
         known, here = dataset.get(axis.name), wanted.get(axis.name)
         fits = sizes.get(axis.name, length) == length
-        same = (known is None and here is None) or (known is not None and here is not None and known.identical(here)  # type: ignore[no-untyped-call])
+        if known is None or here is None:
+            same = known is here
+        else:
+            same = bool(known.identical(here))  # type: ignore[no-untyped-call]
         if axis.name in sizes and not (fits and same):
             own[axis.name] = f"{axis.name}_{name}"
     return own
