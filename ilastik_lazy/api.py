@@ -169,4 +169,4 @@ def _variable_names(paths: list[str]) -> dict[str, str]:
 
 def _finished(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
     dataset = chunked(to_dataset(sources), sources, chunks)
-    return dataset if order is None else moved(dataset, "".join(parse_axis_names(order)))
+    return dataset if order is None else moved(dataset, parse_axis_names(order))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from ilastik_lazy.chunks import block_lengths, block_shape
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["Chunks", "SourceArray", "chunked", "to_dataset"]
+__all__ = ["Chunks", "SourceArray", "attributes_of", "chunked", "moved", "source_behind", "to_dataset"]
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
@@ -101,7 +102,7 @@ class _AxisPieces:
         return cls(pieces, len(wanted), is_scalar)
 
 
-def _attributes_of(spec: ArraySpec) -> dict[str, Any]:
+def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     """Plain values only, so that they survive JSON, Zarr and netCDF."""
     attributes: dict[str, Any] = {}
     if spec.kind is not None:
@@ -184,7 +185,7 @@ def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
         spec = source.spec
         dims = _dims_beside(spec, name, coordinates, sizes)
         lazy = indexing.LazilyIndexedArray(SourceArray(source))
-        variables[name] = xr.Variable(list(dims.values()), lazy, _attributes_of(spec), _encoding_of(spec))
+        variables[name] = xr.Variable(list(dims.values()), lazy, attributes_of(spec), _encoding_of(spec))
         variables[name].encoding["preferred_chunks"] = dict(zip(dims.values(), spec.chunks, strict=True))
         coordinates |= _coordinates_of(spec, dims)
         sizes |= dict(zip(dims.values(), spec.shape, strict=True))
@@ -224,22 +225,42 @@ def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> 
     return tuple(lengths)
 
 
+# Which source a dask array reads, by its name: so that a DataArray finds its way back without
+# a look into dask's graph.  Names are tokens of file and version, so an old entry is never wrong.
+_sources: OrderedDict[str, ArraySource] = OrderedDict()
+_sources_lock = threading.Lock()
+_MOST_SOURCES = 1024
+
+
 def _to_dask(source: ArraySource, lengths: tuple[tuple[int, ...], ...]) -> Any:
     """A dask array whose tasks read whole blocks; slices of it are pushed into the read."""
     import dask.array as da
     from dask.base import tokenize
 
     spec = source.spec
-    token = tokenize(spec.storage.location, source, lengths)
+    name = f"{spec.name}-{tokenize(spec.storage.location, source, lengths)}"
+    with _sources_lock:
+        _sources[name] = source
+        while len(_sources) > _MOST_SOURCES:
+            _sources.popitem(last=False)
     return da.from_array(  # type: ignore[no-untyped-call]
         SourceArray(source),
         chunks=lengths,
-        name=f"{spec.name}-{token}",
+        name=name,
         # Without `asarray`, dask hands a slice of the array on to the read; without `meta` it would read to learn.
         asarray=False,
         inline_array=True,
         meta=np.empty((0,) * spec.ndim, spec.dtype),
     )
+
+
+def source_behind(variable: xr.Variable) -> ArraySource | None:
+    """The source that an untouched variable of `open_dataarray` reads; None for anything else."""
+    if variable.chunks is None:
+        return None
+    with _sources_lock:
+        source = _sources.get(variable.data.name)
+    return source if source is not None and source.spec.shape == variable.shape else None
 
 
 def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chunks) -> xr.Dataset:
@@ -262,14 +283,8 @@ def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chu
     return dataset.assign(variables)
 
 
-def moved(dataset: xr.Dataset, order: str) -> xr.Dataset:
+def moved(dataset: xr.Dataset, order: Sequence[str]) -> xr.Dataset:
     """`dataset` with its dims in `order`, as far as it has them; others come first."""
     dims = [dim for dim in order if dim in dataset.dims]
     others = [dim for dim in dataset.dims if dim not in dims]
     return dataset.transpose(*others, *dims)
-
-
-def blocks_of(spec: ArraySpec) -> int:
-    """Number of blocks that ``chunks="auto"`` makes."""
-    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims)
-    return math.prod(len(lengths) for lengths in block_lengths(spec.shape, block))

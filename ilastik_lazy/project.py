@@ -19,7 +19,7 @@ import numpy as np
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_file import open_hdf5
-from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
 
@@ -102,17 +102,6 @@ def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     return next((classes for classes in ordered if len(classes.names) == channels), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """A source whose spec says more than its file."""
-
-    spec: ArraySpec
-    source: ArraySource
-
-    def read(self, region: tuple[slice, ...]) -> np.ndarray[Any, Any]:
-        return self.source.read(region)
-
-
 def with_classes(source: ArraySource, project: str | os.PathLike[str]) -> ArraySource:
     """The same source, its channels (or values) named as in `project`.
 
@@ -135,4 +124,4 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str]) -> ArrayS
         )
         return source
     colors = classes.colors if len(classes.colors) == len(classes.names) else ()
-    return _Described(replace(spec, channel_names=classes.names, channel_colors=colors), source)
+    return DescribedSource(replace(spec, channel_names=classes.names, channel_colors=colors), source)

@@ -14,7 +14,7 @@ from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import MetadataError
 
-__all__ = ["ArraySource", "ArraySpec", "Kind", "Region", "Storage"]
+__all__ = ["ArraySource", "ArraySpec", "DescribedSource", "Kind", "Region", "Storage"]
 
 Kind = Literal[
     "probabilities",
@@ -140,3 +140,15 @@ class ArraySource(Protocol):
             A chunk cannot be decoded.  Never are zeros returned for data that could not be read.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSource:
+    """A source whose spec says more than its file: class names from a project, for instance."""
+
+    spec: ArraySpec
+    source: ArraySource
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        return self.source.read(region)

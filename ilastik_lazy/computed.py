@@ -1,0 +1,126 @@
+"""The way back: a DataArray as an `ArraySource`, whatever was computed with it.
+
+What `open_dataarray` returned is recognised, so that its own source is read and not dask's copy.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ilastik_lazy.axes import AXIS_NAMES, Axis
+from ilastik_lazy.chunks import Region, check_region
+from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.lazy import source_behind
+from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
+
+__all__ = ["ComputedSource", "source_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedSource:
+    """A DataArray, read by computing the blocks that a region touches."""
+
+    spec: ArraySpec
+    variable: xr.Variable
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Compute `region` in this thread (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        part = self.variable[region]
+        if part.chunks is not None:
+            # The caller's threads are the parallelism: a scheduler in each of them would be one too many.
+            return np.array(part.data.compute(scheduler="synchronous"))
+        return np.array(part.values)
+
+
+def source_of(array: xr.DataArray) -> ArraySource:
+    """A source with the voxels, positions, class names and attributes of `array`.
+
+    Parameters
+    ----------
+    array
+        Dims out of ``t, z, y, x, c``; its coordinates must be evenly spaced.
+
+    Raises
+    ------
+    AxesError
+        A dim has another name.
+    ArgumentError
+        Positions that cannot be written as an origin and a step.
+    """
+    dims = tuple(str(dim) for dim in array.dims)
+    if unknown := [dim for dim in dims if dim not in AXIS_NAMES]:
+        raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(f"an array of {array.dtype} is no image: expected numbers")
+    original = source_behind(array.variable)
+    spec = ArraySpec(
+        name=str(array.name or "image"),
+        shape=array.shape,
+        dtype=array.dtype,
+        axes=tuple(_axis(array, dim) for dim in dims),
+        chunks=original.spec.chunks if original is not None else _chunks_of(array),
+        storage=original.spec.storage if original is not None else Storage(str(array.name or "a DataArray")),
+        channel_names=_channel_names(array),
+        channel_colors=_colors_of(array),
+        kind=_kind_of(array),
+        drange=_drange_of(array),
+        display_mode=str(array.attrs.get("display_mode", "")),
+    )
+    if original is not None:
+        return DescribedSource(spec, original)
+    return ComputedSource(spec, array.variable)
+
+
+def _axis(array: xr.DataArray, dim: str) -> Axis:
+    if dim == "c" or dim not in array.coords:
+        return Axis(dim)
+    unit = str(array.coords[dim].attrs.get("units", ""))
+    positions = np.asarray(array.coords[dim].values)
+    if positions.dtype.kind not in "iuf":
+        raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
+    if len(positions) < 2:
+        return Axis(dim, None, float(positions[0]) if len(positions) else 0.0, unit)
+    steps = np.diff(positions.astype(np.float64))
+    step = float((positions[-1] - positions[0]) / (len(positions) - 1))
+    # Positions come from origin + i * step in float64, perhaps by way of float32.
+    if not step > 0 or np.abs(steps - step).max() > 1e-4 * abs(step):
+        raise ArgumentError(
+            f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"
+        )
+    return Axis(dim, step, float(positions[0]), unit)
+
+
+def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
+    preferred = array.encoding.get("preferred_chunks", {})
+    if set(preferred) == set(array.dims) and all(isinstance(c, int) and c > 0 for c in preferred.values()):
+        return tuple(preferred[dim] for dim in array.dims)
+    if array.chunks is not None:
+        return tuple(max(1, max(lengths)) for lengths in array.chunks)
+    return tuple(max(1, length) for length in array.shape)
+
+
+def _channel_names(array: xr.DataArray) -> tuple[str, ...]:
+    if "c" in array.dims and "c" in array.coords and array.coords["c"].dtype.kind in "UTO":
+        return tuple(str(name) for name in array.coords["c"].values)
+    return ()
+
+
+def _colors_of(array: xr.DataArray) -> tuple[tuple[int, int, int], ...]:
+    colors = array.attrs.get("class_colors", [])
+    return tuple((int(r), int(g), int(b)) for r, g, b in colors)
+
+
+def _kind_of(array: xr.DataArray) -> Kind | None:
+    kind = array.attrs.get("ilastik_kind")
+    return kind if kind in typing.get_args(Kind) else None
+
+
+def _drange_of(array: xr.DataArray) -> tuple[float, float] | None:
+    drange = array.attrs.get("drange")
+    return (drange[0], drange[1]) if drange is not None and len(drange) == 2 else None

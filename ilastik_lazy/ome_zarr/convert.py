@@ -1,0 +1,193 @@
+"""`to_ome_zarr`: from anything that can be opened to an OME-Zarr that everything opens."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+import zarr
+from dask.utils import parse_bytes
+
+from ilastik_lazy.computed import source_of
+from ilastik_lazy.errors import ArgumentError, VerificationError
+from ilastik_lazy.lazy import attributes_of
+from ilastik_lazy.location import Location
+from ilastik_lazy.ome_zarr.downsample import Method
+from ilastik_lazy.ome_zarr.metadata import ome_attributes
+from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
+from ilastik_lazy.ome_zarr.target import LocalTarget
+from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
+from ilastik_lazy.sources import open_source
+from ilastik_lazy.spec import ArraySource, ArraySpec
+
+__all__ = ["method_for", "plan_conversion", "to_ome_zarr", "verify_level0"]
+
+Source = str | os.PathLike[str] | ArraySource | xr.DataArray
+
+
+def to_ome_zarr(
+    source: Source,
+    target: str | os.PathLike[str],
+    *,
+    version: Literal["0.5"] = "0.5",
+    memory: str | int | None = None,
+    levels: int | None = None,
+    downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
+    workers: int | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
+
+    One pass over the source; memory does not grow with the image.  The folder becomes an image only
+    when all of it is written, so a conversion that was stopped never passes for a result.
+
+    Parameters
+    ----------
+    source
+        Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
+        of ``t, z, y, x, c``, or an `ArraySource`.
+    target
+        Folder to make, by custom ``something.zarr``.
+    version
+        Of OME-Zarr.
+    memory
+        Most bytes to use beside the interpreter, such as ``"2GB"``.
+    levels
+        Number of resolutions, the full one included; None goes on until the image is 256 voxels long.
+    downsample
+        How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
+        ``auto`` takes the mean of floats, the mode where the file is known to hold labels, and
+        ``nearest`` for other integers, since a mean would invent ids if they are some.
+    workers
+        Threads; None takes all cores.
+    overwrite
+        Replace what is at `target`, once the new image is whole.
+    verify
+        Read level 0 back and compare every voxel with the source before the image is published.
+    progress
+        Called with the bytes done and all bytes.
+
+    Returns
+    -------
+    ConversionReport
+        Levels, bytes, seconds; its text is a summary.
+
+    Raises
+    ------
+    DestinationExistsError
+        There is something at `target`.
+    MemoryLimitError
+        `memory` is too small.
+    VerificationError
+        What was written differs from the source.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, zarr, ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "nuclei.zarr"
+    >>> report = il.to_ome_zarr(sample("probabilities"), folder)
+    >>> zarr.open_array(folder / "scale0/image", mode="r").shape    # c, z, y, x
+    (2, 40, 128, 160)
+    """
+    start = time.perf_counter()
+    if version != "0.5":
+        raise ArgumentError(f"version={version!r}: this release writes OME-Zarr 0.5")
+    place = os.fspath(target)
+    if "://" in place:
+        raise ArgumentError(f"{place} is a URL: this release writes to local folders")
+    array = as_source(source)
+    plan = plan_conversion(array.spec, memory=memory, levels=levels, downsample=downsample, workers=workers)
+    with LocalTarget(place, overwrite=overwrite) as folder:
+        written = write_levels(plan, array, folder, progress)
+        folder.publish(plan, ome_attributes(plan, _name_of(place)), attributes_of(array.spec))
+        if verify:
+            verify_level0(array, plan, folder.building)
+    shapes = tuple(level.shape for level in plan.levels)
+    dims = tuple(axis.name for axis in plan.levels[0].axes)
+    return ConversionReport(
+        folder.path, shapes, dims, plan.method, plan.codec, plan.spec.nbytes, written,
+        time.perf_counter() - start, verify,
+    )  # fmt: skip
+
+
+def as_source(source: Source) -> ArraySource:
+    """The source behind anything that `to_ome_zarr` takes."""
+    if isinstance(source, xr.DataArray):
+        return source_of(source)
+    if isinstance(source, str | os.PathLike):
+        return open_source(Location.parse(source))
+    if isinstance(source, ArraySource):
+        return source
+    raise ArgumentError(f"cannot convert {type(source).__name__}: expected a path, a DataArray, or an ArraySource")
+
+
+def method_for(spec: ArraySpec, wanted: str) -> Method:
+    """How levels are made of each other where the caller leaves it open."""
+    if wanted in ("mean", "mode", "nearest"):
+        return wanted  # type: ignore[return-value]  # a literal by the test before
+    if wanted != "auto":
+        raise ArgumentError(f"downsample={wanted!r}: expected 'auto', 'mean', 'mode' or 'nearest'")
+    if spec.is_label_image or spec.display_mode == "random-colortable" or spec.dtype.kind == "b":
+        return "mode"
+    if spec.dtype.kind == "f" or spec.kind == "probabilities":
+        return "mean"
+    return "nearest"
+
+
+def plan_conversion(
+    spec: ArraySpec,
+    *,
+    memory: str | int | None = None,
+    levels: int | None = None,
+    downsample: str = "auto",
+    workers: int | None = None,
+) -> Plan:
+    """What `to_ome_zarr` would do; nothing is read or written."""
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers={workers}: expected a positive number")
+    try:
+        budget = None if memory is None else int(parse_bytes(memory))
+    except ValueError as error:
+        raise ArgumentError(f"memory={memory!r}: expected a size such as '2GB'") from error
+    return plan_pyramid(
+        spec,
+        levels=levels,
+        method=method_for(spec, downsample),
+        workers=workers or os.cpu_count() or 1,
+        memory=budget,
+    )
+
+
+def verify_level0(source: ArraySource, plan: Plan, path: str) -> None:
+    """Compare level 0 at `path` with the source, shard by shard, as zarr-python reads it.
+
+    Raises
+    ------
+    VerificationError
+        With the position of the first voxel that differs.
+    """
+    level = plan.levels[0]
+    array = zarr.open_array(os.path.join(path, level.path), mode="r")
+    for shard in plan.shards():
+        region = level.region(shard)
+        expected = source.read(plan.source_region(region)).transpose(plan.permutation)
+        found: np.ndarray[Any, Any] = np.asarray(array[region])
+        # NaN is what it was, too: compare bits.
+        if expected.astype(plan.dtype).tobytes() != found.tobytes():
+            wrong = np.argwhere(~((expected == found) | ((expected != expected) & (found != found))))
+            where = [int(i) + part.start for i, part in zip(wrong[0], region, strict=True)] if len(wrong) else "?"
+            raise VerificationError(
+                f"{path}: voxel {where} of {level.path} differs from {source.spec.storage.location}"
+            )
+
+
+def _name_of(target: str) -> str:
+    name = Path(target).name
+    return name.removesuffix(".zarr").removesuffix(".ome") or name

@@ -1,0 +1,87 @@
+"""OME-Zarr 0.5 metadata, as plain JSON values.
+
+https://ngff.openmicroscopy.org/0.5/index.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ilastik_lazy import __version__
+from ilastik_lazy.axes import Axis
+from ilastik_lazy.ome_zarr.plan import Plan
+from ilastik_lazy.units import OME_SPACE_UNITS, OME_TIME_UNITS
+
+__all__ = ["ome_attributes"]
+
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+# Colour-blind safe (Okabe and Ito), for classes whose project is not at hand.
+_COLORS = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (0, 114, 178), (213, 94, 0), (204, 121, 167), (255, 255, 255),
+)  # fmt: skip
+_DESCRIPTIONS = {
+    "mean": "mean of 2 voxels along each halved axis",
+    "mode": "most frequent value of 2 voxels along each halved axis, the smallest if equally frequent",
+    "nearest": "first of 2 voxels along each halved axis",
+}
+
+
+def ome_attributes(plan: Plan, name: str) -> dict[str, Any]:
+    """The ``ome`` attribute of the root group."""
+    multiscale = {
+        "name": name,
+        "axes": [_axis(axis) for axis in plan.levels[0].axes],
+        "datasets": [
+            {"path": level.path, "coordinateTransformations": _transformations(level.axes)} for level in plan.levels
+        ],
+        "type": plan.method,
+        "metadata": {
+            "description": _DESCRIPTIONS[plan.method],
+            "method": "ilastik_lazy.to_ome_zarr",
+            "version": __version__,
+        },
+    }
+    attributes: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
+    if "c" in plan.spec.dims and not plan.spec.is_label_image:
+        attributes["omero"] = _omero(plan)
+    return attributes
+
+
+def _axis(axis: Axis) -> dict[str, str]:
+    entry = {"name": axis.name, "type": _TYPES[axis.name]}
+    valid = OME_TIME_UNITS if axis.name == "t" else OME_SPACE_UNITS
+    # A unit says something about the step: without one it would only look like knowledge.
+    if axis.name != "c" and axis.scale is not None and axis.unit in valid:
+        entry["unit"] = axis.unit
+    return entry
+
+
+def _transformations(axes: tuple[Axis, ...]) -> list[dict[str, Any]]:
+    """Scale of each axis, 1 where it is not known; then the position of the first voxel's centre."""
+    made: list[dict[str, Any]] = [{"type": "scale", "scale": [float(axis.scale or 1.0) for axis in axes]}]
+    if any(axis.translation for axis in axes):
+        made.append({"type": "translation", "translation": [float(axis.translation) for axis in axes]})
+    return made
+
+
+def _omero(plan: Plan) -> dict[str, Any]:
+    """Names, colours and contrast of the channels, for viewers."""
+    spec = plan.spec
+    count = spec.shape[spec.dims.index("c")]
+    low, high = spec.drange or _range_of(plan)
+    channels = []
+    for k in range(count):
+        rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else _COLORS[k % len(_COLORS)]
+        label = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
+        window = {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+        channels.append(
+            {"label": label, "color": "".join(f"{part:02X}" for part in rgb), "window": window, "active": k < 4}
+        )
+    return {"channels": channels, "rdefs": {"model": "color"}}
+
+
+def _range_of(plan: Plan) -> tuple[float, float]:
+    if plan.dtype.kind == "u" and plan.dtype.itemsize <= 2:
+        return 0.0, float(2 ** (8 * plan.dtype.itemsize) - 1)
+    return 0.0, 1.0

@@ -1,0 +1,301 @@
+"""What a conversion will write, worked out before anything is touched: levels, shards, memory.
+
+Everything here is arithmetic; ``--dry-run`` prints it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.axes import Axis
+from ilastik_lazy.chunks import Region, grid_shape
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.ome_zarr.downsample import Method, halved
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["OME_ORDER", "Level", "Plan", "plan_pyramid"]
+
+OME_ORDER = ("t", "c", "z", "y", "x")
+"""Order of axes that https://ngff.openmicroscopy.org/0.5/#multiscale-md demands."""
+
+_CHUNK_LEAST, _CHUNK_MOST = 128 * 2**10, 4 * 2**20
+_SHARD_DEFAULT = 16 * 2**20
+_SMALLEST_LEVEL = 256
+_MOST_LEVELS = 16
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of the pyramid; all tuples are in OME order."""
+
+    number: int
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...]
+    """Shape of a shard: a multiple of `chunks`, written as a whole by one task."""
+
+    factors: tuple[int, ...]
+    """1 or 2 for each axis: downsampling from the level before."""
+
+    axes: tuple[Axis, ...]
+    """Scale and translation of this level."""
+
+    @property
+    def path(self) -> str:
+        """Path of the array in the store; its folder also holds the coordinates."""
+        return f"scale{self.number}/image"
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of shards along each axis."""
+        return grid_shape(self.shape, self.shards)
+
+    def region(self, shard: Index) -> Region:
+        """The part of the level that a shard holds, clipped to the level."""
+        return tuple(
+            slice(i * size, min((i + 1) * size, length))
+            for i, size, length in zip(shard, self.shards, self.shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides what is written."""
+
+    spec: ArraySpec
+    permutation: tuple[int, ...]
+    """``target axis k`` is ``source axis permutation[k]``."""
+
+    levels: tuple[Level, ...]
+    method: Method
+    codec: str
+    workers: int
+    memory: int
+    """Bytes that the conversion needs at most, beside the interpreter and its libraries."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Zarr holds little-endian numbers."""
+        return self.spec.dtype.newbyteorder("<")
+
+    @property
+    def voxels(self) -> int:
+        return sum(math.prod(level.shape) for level in self.levels)
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded bytes of all levels."""
+        return self.voxels * self.dtype.itemsize
+
+    def source_region(self, region: Region) -> Region:
+        """A region of level 0 in the source's own axis order."""
+        parts = [slice(0, 0)] * len(region)
+        for target, source in enumerate(self.permutation):
+            parts[source] = region[target]
+        return tuple(parts)
+
+    def parent(self, level: int, shard: Index) -> Index | None:
+        """The shard of the next level that this one's downsampled voxels go to; None if there are none."""
+        if level + 1 == len(self.levels):
+            return None
+        upper = self.levels[level + 1]
+        start = [part.start // f for part, f in zip(self.levels[level].region(shard), upper.factors, strict=True)]
+        # An odd last voxel that has a shard to itself is left out of the next level.
+        if any(s >= length for s, length in zip(start, upper.shape, strict=True)):
+            return None
+        return tuple(s // size for s, size in zip(start, upper.shards, strict=True))
+
+    def children(self, level: int, shard: Index) -> int:
+        """Number of shards of the level before that `shard` is made of."""
+        upper, lower = self.levels[level], self.levels[level - 1]
+        count = 1
+        for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True):
+            count *= -(-part.stop * f // size) - part.start * f // size
+        return count
+
+    def shards(self) -> Iterator[Index]:
+        """Shards of level 0, those that share a parent one after the other.
+
+        So only few unfinished shards of the upper levels are held in memory at any time.
+        """
+
+        def descend(level: int, shard: Index) -> Iterator[Index]:
+            if level == 0:
+                yield shard
+                return
+            for child in _children_of(self.levels[level], self.levels[level - 1], shard):
+                yield from descend(level - 1, child)
+
+        top = len(self.levels) - 1
+        for shard in np.ndindex(self.levels[top].grid):
+            yield from descend(top, shard)
+        yield from self._left_out()
+
+    def _left_out(self) -> Iterator[Index]:
+        """Shards of level 0 of which nothing reaches the top, since they hold an odd last voxel alone."""
+        for shard in np.ndindex(self.levels[0].grid):
+            level, here = 0, shard
+            while level + 1 < len(self.levels):
+                upper = self.parent(level, here)
+                if upper is None:
+                    yield shard
+                    break
+                level, here = level + 1, upper
+
+
+def _children_of(upper: Level, lower: Level, shard: Index) -> Iterator[Index]:
+    ranges = [
+        range(part.start * f // size, -(-part.stop * f // size))
+        for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True)
+    ]
+    for child in np.ndindex(*(len(r) for r in ranges)):
+        yield tuple(r[i] for r, i in zip(ranges, child, strict=True))
+
+
+def plan_pyramid(
+    spec: ArraySpec,
+    *,
+    levels: int | None = None,
+    method: Method = "mean",
+    codec: str = "zstd",
+    workers: int = 1,
+    memory: int | None = None,
+) -> Plan:
+    """Plan the conversion of an array to OME-Zarr.
+
+    Parameters
+    ----------
+    spec
+        Of the source.
+    levels
+        Number of resolutions, the full one included; None goes on until no axis of space is longer than 256.
+    workers
+        Threads that convert one shard each.
+    memory
+        Bytes that may be used; None takes shards of 16 MiB.
+
+    Raises
+    ------
+    AxesError
+        The array has no y or no x axis.
+    MemoryLimitError
+        `memory` is too small; the message says what would do.
+    """
+    if missing := [name for name in "yx" if name not in spec.dims]:
+        raise AxesError(f"{spec.storage.location} has no axis {missing[0]!r}: OME-Zarr holds images with y and x")
+    if any(length == 0 for length in spec.shape):
+        raise ArgumentError(f"{spec.storage.location} is empty (shape {spec.shape}): there is nothing to convert")
+    if levels is not None and not 1 <= levels <= _MOST_LEVELS:
+        raise ArgumentError(f"levels={levels}: expected 1 to {_MOST_LEVELS}")
+    permutation = tuple(spec.dims.index(name) for name in OME_ORDER if name in spec.dims)
+    shape = tuple(spec.shape[i] for i in permutation)
+    axes = tuple(spec.axes[i] for i in permutation)
+    stored = tuple(spec.chunks[i] for i in permutation)
+    chunks = _inner_chunks(shape, stored, spec.dtype.itemsize, axes)
+    shapes = _level_shapes(shape, axes, levels)
+    for target in (_SHARD_DEFAULT, *(2**k * 2**20 for k in (3, 2, 1, 0))):
+        shards = _shards(shape, chunks, axes, spec.dtype.itemsize, target)
+        for crew in range(workers, 0, -1):
+            need = _memory(shards, stored, spec.dtype.itemsize, crew, len(shapes))
+            if memory is None or need <= memory:
+                made = _levels(shapes, axes, chunks, shards)
+                return Plan(spec, permutation, made, method, codec, crew, need)
+    assert memory is not None
+    raise MemoryLimitError(
+        f"memory={memory} bytes are too few to convert {spec.storage.location}: {need} bytes would do"
+    )
+
+
+def _inner_chunks(shape: Index, stored: Index, itemsize: int, axes: Sequence[Axis]) -> Index:
+    """Chunks of the target: those of the source where their size is sensible, else near-cubic ones."""
+    chunks = tuple(min(c, n) for c, n in zip(stored, shape, strict=True))
+    one_channel = all(c == 1 for c, axis in zip(chunks, axes, strict=True) if axis.name in "tc")
+    size = math.prod(chunks) * itemsize
+    if one_channel and size <= _CHUNK_MOST and (size >= _CHUNK_LEAST or chunks == _of_one(shape, axes)):
+        return chunks
+    # The same rule as ilastik's: half a megabyte, one time point, one channel.
+    most = _of_one(shape, axes)
+    order = sorted(range(len(shape)), key=lambda i: most[i])
+    made, volume = [1] * len(shape), itemsize
+    for rank, i in enumerate(order):
+        side = (2**19 / volume) ** (1 / (len(shape) - rank))
+        made[i] = max(1, min(int(side + 0.5), most[i]))
+        volume *= made[i]
+    return tuple(made)
+
+
+def _of_one(shape: Index, axes: Sequence[Axis]) -> Index:
+    return tuple(1 if axis.name in "tc" else n for n, axis in zip(shape, axes, strict=True))
+
+
+def _level_shapes(shape: Index, axes: Sequence[Axis], levels: int | None) -> list[tuple[Index, Index]]:
+    """Shape and factors of each level; the finest axes are halved until voxels are about isotropic."""
+    made = [(shape, (1,) * len(shape))]
+    steps = [axis.scale or 1.0 for axis in axes]
+    space = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
+    while len(made) < (levels or _MOST_LEVELS):
+        now = made[-1][0]
+        if levels is None and max(now[i] for i in space) <= _SMALLEST_LEVEL:
+            break
+        long = [i for i in space if now[i] > 1]
+        if not long:
+            break
+        # sqrt(2) is the middle between "as fine as the finest" and "twice as coarse".
+        finest = min(steps[i] for i in long)
+        factors = tuple(2 if i in long and steps[i] < finest * math.sqrt(2) else 1 for i in range(len(shape)))
+        steps = [step * factor for step, factor in zip(steps, factors, strict=True)]
+        made.append((tuple(halved(n, f) for n, f in zip(now, factors, strict=True)), factors))
+    return made
+
+
+def _shards(shape: Index, chunks: Index, axes: Sequence[Axis], itemsize: int, target: int) -> Index:
+    """Group chunks into shards of about `target` bytes, of even length where they are halved."""
+    times = [1] * len(shape)
+    for i, axis in enumerate(axes):
+        # A pair of voxels must not lie in two shards.
+        if axis.name in "zyx" and chunks[i] % 2 and chunks[i] < shape[i]:
+            times[i] = 2
+    space = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
+    others = [i for i, axis in enumerate(axes) if axis.name in "ct"]
+    for group in (space, others[::-1]):
+        while True:
+            open_ends = [i for i in group if times[i] * chunks[i] < shape[i]]
+            if not open_ends or 2 * itemsize * math.prod(t * c for t, c in zip(times, chunks, strict=True)) > target:
+                break
+            shortest = min(open_ends, key=lambda i: times[i] * chunks[i])
+            times[shortest] *= 2
+    return tuple(min(t, -(-n // c)) * c if t * c >= n else t * c for t, c, n in zip(times, chunks, shape, strict=True))
+
+
+def _levels(
+    shapes: list[tuple[Index, Index]], axes: tuple[Axis, ...], chunks: Index, shards: Index
+) -> tuple[Level, ...]:
+    made: list[Level] = []
+    for number, (shape, factors) in enumerate(shapes):
+        axes = tuple(_downsampled_axis(axis, factor) for axis, factor in zip(axes, factors, strict=True))
+        inner = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
+        # One shard along an axis may be cut to whole chunks; several keep their length, or parents would not align.
+        outer = tuple(-(-n // c) * c if n <= s else s for n, c, s in zip(shape, inner, shards, strict=True))
+        made.append(Level(number, shape, inner, outer, factors, axes))
+    return tuple(made)
+
+
+def _downsampled_axis(axis: Axis, factor: int) -> Axis:
+    """Twice the step, and half an old step further: where the mean of each pair lies."""
+    if factor == 1:
+        return axis
+    step = axis.scale or 1.0
+    return replace(axis, scale=step * factor, translation=axis.translation + step * (factor - 1) / 2)
+
+
+def _memory(shards: Index, stored: Index, itemsize: int, workers: int, levels: int) -> int:
+    """Bytes at the worst: for each worker a block as read, as moved, and encoded; unfinished upper shards."""
+    shard, chunk = math.prod(shards) * itemsize, math.prod(stored) * itemsize
+    return workers * (3 * shard + 2 * chunk) + (levels - 1) * 2 * shard + 16 * 2**20
