@@ -1,14 +1,23 @@
-"""The embedded sample: a small volume of synthetic nuclei, and what ilastik made of it.
+"""The embedded sample, and a tour of the package on it.
 
-Voxels of (0.8, 0.25, 0.25) micrometer; a project with the classes ``nucleus`` and ``background``.
+The sample: a small volume of synthetic nuclei with voxels of (0.8, 0.25, 0.25) micrometer, a
+project with the classes ``nucleus`` and ``background``, and what ilastik made of the two.
 """
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["sample"]
+from ilastik_lazy.errors import VerificationError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["run_demo", "sample"]
 
 _FILES = {
     "raw": "nuclei.h5",
@@ -26,3 +35,104 @@ def sample(name: Literal["raw", "project", "probabilities", "segmentation"]) -> 
     'nuclei_Probabilities.h5'
     """
     return str(Path(__file__).with_name("data") / _FILES[name])
+
+
+def run_demo(folder: str, say: Callable[[str], None]) -> None:
+    """Do the main job on the sample, and `say` each step and result.
+
+    Raises
+    ------
+    VerificationError
+        The OME-Zarr differs from what h5py reads from the export.
+    """
+    start = time.perf_counter()
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    import ilastik_lazy as il
+
+    say("1. Open an ilastik export as a labelled array; no voxel is read yet.\n")
+    say(f'   prob = il.open_dataarray("{_FILES["probabilities"]}", project="{_FILES["project"]}")\n')
+    prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
+    say(_indented(repr(prob)))
+
+    say("\n2. Reduce it, block by block, on all cores.\n")
+    seen = prob.sel(c="nucleus").mean("z").compute()
+    share = float((prob.sel(c="nucleus") > 0.5).mean())
+    say(f'   prob.sel(c="nucleus").mean("z")            -> {dict(seen.sizes)}, highest {float(seen.max()):.3f}')
+    say(f'   (prob.sel(c="nucleus") > 0.5).mean()       -> {share:.4f} of the volume is nucleus')
+
+    say("\n3. Convert it to OME-Zarr, with a pyramid.\n")
+    store = place / "nuclei.zarr"
+    report = il.to_ome_zarr(prob, store, levels=3, overwrite=True)
+    say(f"   {report}")
+
+    say("\n4. Check every voxel against h5py, and every position of level 1 against level 0.\n")
+    say(f"   {_checked(store, prob)}")
+
+    say("\n5. Draw it.\n")
+    picture = _picture(place / "nuclei.png", seen)
+    say(f"   {picture}")
+
+    say(f"\nDone in {time.perf_counter() - start:.1f} s. Everything lies here:\n")
+    for path, what in (
+        (sample("probabilities"), "the export"),
+        (sample("project"), "the project"),
+        (str(store.resolve()), "the OME-Zarr: open it in napari, Fiji, Neuroglancer, or xr.open_datatree"),
+        (str((place / "nuclei.png").resolve()), "the picture"),
+    ):
+        if os.path.exists(path):
+            say(f"   {path}\n      {what}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"   {line}" for line in text.splitlines())
+
+
+def _checked(store: Path, prob: xr.DataArray) -> str:
+    import h5py
+    import numpy as np
+    import xarray as xr
+
+    with h5py.File(sample("probabilities"), "r") as file:
+        expected = file["exported_data"][...]
+    with xr.open_datatree(store, engine="zarr") as tree:
+        written = tree["scale0/image"].transpose(*prob.dims)
+        wrong = int(np.count_nonzero(written.values != expected))
+        fine = tree["scale0"].coords["x"].values
+        coarse = tree["scale1"].coords["x"].values
+        names = [str(name) for name in tree["scale0"].coords["c"].values]
+    if wrong or written.shape != expected.shape:
+        raise VerificationError(f"{store}: {wrong} voxels differ from {sample('probabilities')}")
+    if not np.allclose(coarse, fine.reshape(-1, 2).mean(1)):
+        raise VerificationError(f"{store}: positions of level 1 are not the means of level 0's")
+    return f"{expected.size:,} voxels are equal, positions agree, classes are {', '.join(names)}"
+
+
+def _picture(path: Path, seen: xr.DataArray) -> str:
+    """Draw raw data, probability and segmentation side by side, in micrometers."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return "no picture, since matplotlib is missing: pip install 'ilastik_lazy[plot]'"
+    import ilastik_lazy as il
+
+    raw = il.open_dataarray(sample("raw"))
+    labels = il.open_dataarray(sample("segmentation"), project=sample("project"))
+    middle = labels.sizes["z"] // 2
+    panels = (
+        ("raw, maximum over z", raw.max([dim for dim in raw.dims if dim not in ("y", "x")]), "gray"),
+        ('probability of "nucleus", mean over z', seen, "magma"),
+        (f"segmentation, z = {float(labels.z[middle]):.1f} µm", labels.isel(z=middle, c=0) == 1, "gray"),
+    )
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    for axes, (title, image, colors) in zip(figure.subplots(1, 3), panels, strict=True):
+        y, x = seen.coords["y"].values, seen.coords["x"].values
+        # Coordinates are centres: the picture reaches half a voxel beyond them.
+        half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
+        extent = (x[0] - half_x, x[-1] + half_x, y[-1] + half_y, y[0] - half_y)
+        shown = axes.imshow(image.values, cmap=colors, extent=extent, interpolation="nearest")
+        axes.set(title=title, xlabel="x [µm]", ylabel="y [µm]")
+        if image.dtype.kind == "f":
+            figure.colorbar(shown, ax=axes, shrink=0.8)
+    figure.savefig(path, dpi=110)
+    return f"{path}: raw data, probability and segmentation, in micrometers"

@@ -1,0 +1,306 @@
+"""The command line: ``ilastik-lazy info | convert | reduce | demo``.
+
+Exit codes: 0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilastik_lazy import __version__
+from ilastik_lazy.errors import (
+    ArgumentError,
+    DestinationExistsError,
+    FormatError,
+    IlastikLazyError,
+    SourceNotFoundError,
+    UnsafeFileError,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ilastik_lazy.location import Location
+    from ilastik_lazy.spec import ArraySource
+
+__all__ = ["main"]
+
+_BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
+_PRINTED_VALUES = 200
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    warnings.showwarning = _show_warning
+    try:
+        code = cli.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("ilastik-lazy: interrupted", err=True)
+        code = 130
+    except IlastikLazyError as error:
+        _say("error", str(error))
+        code = 2 if isinstance(error, _BAD_INPUT) else 1
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (OSError, MemoryError) as error:
+        _say("error", str(error) or type(error).__name__)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(what: str, text: str) -> None:
+    click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    from ilastik_lazy.errors import IlastikLazyWarning
+
+    # Warnings of libraries speak to programmers; ours speak to whoever typed the command.
+    if issubclass(category, IlastikLazyWarning):
+        _say("warning", str(message))
+
+
+def _image_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every command that opens an image takes."""
+    for option in (
+        click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
+        click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
+        click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ilastik-lazy")
+def cli() -> None:
+    """Look at, reduce and convert what ilastik writes, however large it is."""
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_image_options
+@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
+def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool) -> None:
+    """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read."""
+    from ilastik_lazy.terminal import describe, human_bytes, spec_as_json
+
+    found = []
+    for file in files:
+        sources = _sources_in(file, dataset, axes, project)
+        found += [spec_as_json(source.spec) for source in sources]
+        if as_json:
+            continue
+        path = _location(file, dataset).path
+        click.echo(f"{click.style(path, bold=True)}  ({human_bytes(os.path.getsize(path))} on disk)")
+        for source in sources:
+            click.echo(f"  {click.style(_inside(source, path), bold=True)}")
+            for label, text in describe(source.spec):
+                click.echo(f"    {label:8} {text}")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+
+
+def _location(file: str, dataset: str | None) -> Location:
+    from ilastik_lazy.location import Location
+
+    return Location.parse(file, dataset)
+
+
+def _inside(source: ArraySource, path: str) -> str:
+    return source.spec.storage.location.removeprefix(path).lstrip("/")
+
+
+def _sources_in(file: str, dataset: str | None, axes: str | None, project: str | None) -> list[ArraySource]:
+    """Sources of all images of a file, or of the one that was named; no xarray is needed for these."""
+    from ilastik_lazy.location import Location
+    from ilastik_lazy.sources import list_images, open_source
+
+    location = _location(file, dataset)
+    inside = [location.internal_path] if location.internal_path else list_images(location)
+    sources = [open_source(Location(location.path, path), axes=axes) for path in inside]
+    if not sources:
+        # Raises, and says why and what is there instead.
+        sources = [open_source(location, axes=axes)]
+    if project is None:
+        return sources
+    from ilastik_lazy.project import with_classes
+
+    return [with_classes(source, project) for source in sources]
+
+
+def _source(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
+    from ilastik_lazy.sources import open_source
+
+    source = open_source(_location(file, dataset), axes=axes)
+    if project is None:
+        return source
+    from ilastik_lazy.project import with_classes
+
+    return with_classes(source, project)
+
+
+@cli.command()
+@click.argument("file")
+@click.argument("target")
+@_image_options
+@click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
+@click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
+@click.option(
+    "--downsample",
+    type=click.Choice(["auto", "mean", "mode", "nearest"]),
+    default="auto",
+    show_default=True,
+    help="How levels are made: mean for images, mode or nearest for labels.",
+)
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
+@click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, and the memory it needs.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def convert(
+    file: str,
+    target: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    memory: str | None,
+    levels: int | None,
+    downsample: Any,
+    workers: int | None,
+    overwrite: bool,
+    verify: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Write the image in FILE as OME-Zarr 0.5 to the folder TARGET."""
+    source = _source(file, dataset, axes, project)
+    from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+    from ilastik_lazy.terminal import human_bytes, progress_bar
+
+    options = {"memory": memory, "levels": levels, "downsample": downsample, "workers": workers}
+    if dry_run:
+        plan = plan_conversion(source.spec, **options)
+        dims = " ".join(axis.name for axis in plan.levels[0].axes)
+        click.echo(f"{target}: OME-Zarr 0.5, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}")
+        for level in plan.levels:
+            shape, shard = "x".join(map(str, level.shape)), "x".join(map(str, level.shards))
+            count = len(list(_product(level.grid)))
+            click.echo(
+                f"  {level.path:14} {shape:24} {count} shards of {shard}, chunks {'x'.join(map(str, level.chunks))}"
+            )
+        click.echo(
+            f"  {human_bytes(plan.nbytes)} before compression, {plan.workers} workers, "
+            f"at most {human_bytes(plan.memory)} of memory"
+        )
+        return
+    with progress_bar("converting", quiet=quiet) as progress:
+        report = to_ome_zarr(source, target, overwrite=overwrite, verify=verify, progress=progress, **options)
+    if not quiet:
+        click.echo(str(report))
+
+
+def _product(grid: tuple[int, ...]) -> Any:
+    import itertools
+
+    return itertools.product(*map(range, grid))
+
+
+@cli.command()
+@click.argument("file")
+@click.argument("operation", type=click.Choice(["mean", "max", "min", "sum", "std", "histogram"]))
+@_image_options
+@click.option("--over", metavar="AXES", default="", help="Axes to reduce, such as z or zyx [default: all].")
+@click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
+@click.option("--bins", type=int, default=64, show_default=True, help="Bins of the histogram.")
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def reduce(
+    file: str,
+    operation: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    over: str,
+    out: str | None,
+    bins: int,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Reduce the image in FILE block by block: its mean over z, its maximum, its histogram."""
+    if out is not None and not out.endswith((".npy", ".zarr")):
+        raise click.BadParameter("expected a name that ends in .npy or .zarr", param_hint="--out")
+    if out is not None and os.path.exists(out):
+        raise DestinationExistsError(f"there is something at {out}: remove it first")
+    source = _source(file, dataset, axes, project)
+    from ilastik_lazy import reductions
+    from ilastik_lazy.terminal import progress_bar
+
+    with progress_bar(operation, quiet=quiet) as bar:
+
+        def progress(done_blocks: int, blocks: int, done_bytes: int) -> None:
+            if bar is not None:
+                bar(done_bytes, source.spec.nbytes)
+
+        if operation == "histogram":
+            if over:
+                raise click.UsageError("a histogram is of the whole image: leave out --over")
+            result = reductions.histogram(source, bins=bins, workers=workers, progress=progress).to_dataarray()
+        else:
+            result = reductions.reduce(source, operation, over=tuple(over) or None, workers=workers, progress=progress)
+    if out is not None:
+        _write_result(result, out)
+        click.echo(f"{out}: {operation} of {source.spec.storage.location}, {_shape_of(result)}, {result.dtype}")
+    else:
+        _print_result(result)
+
+
+def _shape_of(result: xr.DataArray) -> str:
+    return "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
+
+
+def _write_result(result: xr.DataArray, out: str) -> None:
+    if out.endswith(".npy"):
+        import numpy as np
+
+        np.save(out, result.values, allow_pickle=False)
+    else:
+        result.to_dataset(name=str(result.name or "result")).to_zarr(out, zarr_format=3, consolidated=False)
+
+
+def _print_result(result: xr.DataArray) -> None:
+    """A number, or a table of few numbers; more belong in a file."""
+    if result.ndim == 0:
+        click.echo(f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item()))
+        return
+    if result.size > _PRINTED_VALUES:
+        raise click.UsageError(
+            f"the result has {result.size:,} values ({_shape_of(result)}): write it with --out FILE.npy"
+        )
+    frame = result.to_dataframe(name=str(result.name or "value"))
+    click.echo(frame[[str(result.name or "value")]].to_string(float_format=lambda value: f"{value:.6g}"))
+
+
+@cli.command()
+@click.option("--folder", default="ilastik-lazy-demo", show_default=True, help="Where the results go.")
+def demo(folder: str) -> None:
+    """Open, reduce, convert and draw a small sample, and check the result voxel by voxel."""
+    from ilastik_lazy.demo import run_demo
+
+    run_demo(folder, click.echo)
+
+
+if __name__ == "__main__":
+    main()

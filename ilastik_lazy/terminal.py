@@ -1,0 +1,152 @@
+"""What a person sees in a terminal: descriptions, sizes, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["describe", "human_bytes", "progress_bar", "spec_as_json"]
+
+_SECONDS_BETWEEN_LINES = 10
+
+
+def human_bytes(count: float) -> str:
+    """A size as people write it, in powers of ten.
+
+    >>> human_bytes(512_000), human_bytes(33e9)
+    ('512 kB', '33 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if count >= 99.5 or unit == "B" else f"{count:.3g} {unit}"
+        count /= 1000
+    raise AssertionError("the last unit always fits")
+
+
+def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:
+    return "  ".join(f"{dim} {value}" for dim, value in zip(dims, values, strict=True))
+
+
+def describe(spec: ArraySpec) -> list[tuple[str, str]]:
+    """Pairs of label and text that tell a person what an image is."""
+    guessed = "  (axes guessed from the shape: pass --axes if wrong)" if spec.axes_guessed else ""
+    rows = [
+        ("image", f"{spec.kind or 'kind unknown'}, {spec.dtype.name}, {human_bytes(spec.nbytes)} in memory"),
+        ("size", _by_dim(spec.dims, spec.shape) + guessed),
+        ("voxel", _voxel_size(spec)),
+    ]
+    if spec.channel_names:
+        label = "classes" if not spec.is_label_image else "values"
+        names = [f"{value} {name}" if spec.is_label_image else name for value, name in enumerate(spec.channel_names, 1)]
+        rows.append((label, ", ".join(names)))
+    chunk = math.prod(spec.chunks) * spec.dtype.itemsize
+    if spec.storage.layout == "chunked":
+        count = math.prod(spec.grid)
+        rows.append(("chunks", f"{_by_dim(spec.dims, spec.chunks)}  ({count:,} of {human_bytes(chunk)})"))
+    else:
+        rows.append(("chunks", f"none, {spec.storage.layout} layout"))
+    rows.append(("stored", f"{spec.storage.compression}; read {_access(spec)}"))
+    if spec.drange is not None and not spec.is_label_image:
+        rows.append(("display", f"{spec.drange[0]:g} to {spec.drange[1]:g}"))
+    return rows
+
+
+def _access(spec: ArraySpec) -> str:
+    if spec.storage.access != "direct":
+        return f"through {spec.storage.access}: correct, but one thread at a time"
+    if "gzip" not in spec.storage.compression:
+        return "directly, in threads"
+    from ilastik_lazy.sources.filters import inflater_name
+
+    return f"directly, in threads ({inflater_name()})"
+
+
+def _voxel_size(spec: ArraySpec) -> str:
+    known = [axis for axis in spec.axes if axis.scale is not None and axis.name != "c"]
+    if not known:
+        return "unknown: the file states no voxel size"
+    return "  ".join(f"{axis.name} {axis.scale:g} {axis.unit}".rstrip() for axis in known)
+
+
+def spec_as_json(spec: ArraySpec) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "location": spec.storage.location,
+        "name": spec.name,
+        "kind": spec.kind,
+        "dims": list(spec.dims),
+        "shape": list(spec.shape),
+        "dtype": spec.dtype.name,
+        "axes": [{"name": a.name, "scale": a.scale, "translation": a.translation, "unit": a.unit} for a in spec.axes],
+        "axes_guessed": spec.axes_guessed,
+        "channel_names": list(spec.channel_names),
+        "chunks": list(spec.chunks) if spec.storage.layout == "chunked" else None,
+        "compression": spec.storage.compression,
+        "access": spec.storage.access,
+        "drange": list(spec.drange) if spec.drange is not None else None,
+        "display_mode": spec.display_mode,
+    }
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback for bytes done and all bytes: a bar on a terminal, plain lines elsewhere, None if quiet."""
+    if quiet:
+        yield None
+        return
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        try:
+            from rich.progress import Progress
+        except ImportError:
+            yield _lines(what)
+            return
+        with _rich_bar(Progress, what) as callback:
+            yield callback
+        return
+    yield _lines(what)
+
+
+@contextlib.contextmanager
+def _rich_bar(progress: Any, what: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+def _lines(what: str) -> Callable[[int, int], None]:
+    """A line now and then, with rate and time left, for logs."""
+    start = last = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last < _SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        rate = done / max(now - start, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if 0 < done < total else ""
+        share = 100 * done / max(1, total)
+        print(
+            f"{what}: {share:.0f} % of {human_bytes(total)}, {human_bytes(rate)}/s{left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return update
