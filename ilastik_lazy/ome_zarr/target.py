@@ -44,15 +44,15 @@ class LocalTarget:
             unfinished = os.path.isdir(os.path.join(self.path, _WORK))
             what = "an unfinished conversion is" if unfinished else "something is"
             raise DestinationExistsError(f"{what} at {self.path}: remove it, or pass overwrite=True (--overwrite)")
-        make_directories(os.path.dirname(self.path))
         if not self.overwrite:
             # `mkdir` is atomic: of two conversions to the same target one gets it, the other an error.
             self.building = self.path
         try:
+            make_directories(os.path.dirname(self.path))
             os.mkdir(self.building)
-        except FileExistsError as error:
-            raise DestinationExistsError(f"another conversion has just made {self.path}") from error
         except OSError as error:
+            if isinstance(error, FileExistsError) and os.path.isdir(self.building):
+                raise DestinationExistsError(f"another conversion has just made {self.path}") from error
             raise DestinationError(f"cannot make {self.building}: {error.strerror}") from error
         make_directories(self._temporary)
         return self

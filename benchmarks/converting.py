@@ -1,0 +1,61 @@
+"""Conversion to OME-Zarr with three levels, beside the plain way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, ClassVar
+
+import dask.array as da
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+import ilastik_lazy as il
+
+from benchmarks.exports import write_export
+from benchmarks.peers import opened
+
+SIDE = int(os.environ.get("ILASTIK_LAZY_BENCH_SIDE", "320"))
+
+
+def float32_mean(block: np.ndarray[Any, Any], axis: Any = None) -> Any:
+    return block.mean(axis, dtype="f4")
+
+
+def with_dask(path: str, target: str) -> None:
+    """What people write today: dask on h5py, zarr-python, level after level."""
+    with opened(path, "h5py") as array:
+        data = array.data.transpose(3, 0, 1, 2)
+        for level in range(3):
+            chunks = tuple(max(lengths) for lengths in data.chunks)
+            made = zarr.create_array(
+                f"{target}/{level}", shape=data.shape, dtype=data.dtype, chunks=chunks, compressors=ZstdCodec(level=3)
+            )
+            data.store(made, lock=False)
+            halved = da.coarsen(float32_mean, da.from_zarr(made), {1: 2, 2: 2, 3: 2}, trim_excess=True)
+            data = halved.rechunk(chunks)
+
+
+class Conversion:
+    """Seconds and memory for a float32 gzip export."""
+
+    params: ClassVar = [["ilastik_lazy", "h5py"]]
+    param_names: ClassVar = ["writer"]
+    timeout = 300
+
+    def setup(self, writer: str) -> None:
+        self.path = write_export("export.h5", (SIDE, SIDE, SIDE, 2))
+
+    def _run(self, writer: str) -> None:
+        shutil.rmtree("out.zarr", ignore_errors=True)
+        if writer == "ilastik_lazy":
+            il.to_ome_zarr(self.path, "out.zarr", levels=3)
+        else:
+            with_dask(self.path, "out.zarr")
+
+    def time_convert(self, writer: str) -> None:
+        self._run(writer)
+
+    def peakmem_convert(self, writer: str) -> None:
+        self._run(writer)

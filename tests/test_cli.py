@@ -1,0 +1,194 @@
+"""The command line, run as people run it: in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import ilastik_lazy as il
+from ilastik_lazy.demo import sample
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "ilastik_lazy.cli", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, timeout=120,
+    )  # fmt: skip
+
+
+def exported(name):
+    with h5py.File(sample(name)) as file:
+        return file["exported_data"][...]
+
+
+def test_info_says_what_a_person_asks():
+    result = run("info", sample("probabilities"), "--project", sample("project"))
+    assert result.returncode == 0, result.stderr
+    for text in ("exported_data", "probabilities, float32", "z 40  y 128  x 160  c 2", "z 0.8 micrometer", "nucleus, background"):
+        assert text in result.stdout
+
+
+def test_info_as_json_is_json():
+    (entry,) = json.loads(run("info", "--json", sample("segmentation")).stdout)
+    assert entry["dims"] == ["z", "y", "x", "c"]
+    assert entry["shape"] == [40, 128, 160, 1]
+    assert entry["axes"][0] == {"name": "z", "scale": 0.8, "translation": 0.0, "unit": "micrometer"}
+    assert entry["kind"] == "segmentation"
+
+
+def test_info_lists_every_image_of_a_file(tmp_path):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["volume/a"] = np.zeros((10, 20), "u1")
+        file["volume/b"] = np.zeros((10, 20, 30), "f4")
+    result = run("info", tmp_path / "two.h5")
+    assert "volume/a" in result.stdout
+    assert "volume/b" in result.stdout
+    assert "axes guessed from the shape" in result.stdout
+    assert "ilastik-lazy: warning:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["info", "nowhere.h5"], 2, "no such file: nowhere.h5"),
+        (["info", "text.h5"], 2, "is not an HDF5 file"),
+        (["info", "text.txt"], 2, "none of the formats"),
+        (["reduce", "line.h5", "mean"], 2, "holds no image"),
+        (["convert", "two.h5", "out.zarr"], 2, "name one with internal_path="),
+        (["convert", "one.h5", "taken"], 2, "remove it, or pass overwrite=True"),
+        (["convert", "one.h5", "out.zarr", "--memory", "1kB"], 2, "would do"),
+        (["convert", "one.h5", "out.zarr", "--memory", "lots"], 2, "expected a size such as"),
+        (["convert", "one.h5", "one.h5/out.zarr"], 1, "cannot make"),
+        (["reduce", "one.h5", "mean", "--over", "t"], 2, "'t'"),
+        (["reduce", "one.h5", "median"], 2, "median"),
+        (["reduce", "one.h5", "mean", "--over", "z", "--out", "mean.csv"], 2, ".npy or .zarr"),
+        (["info", "one.h5", "--axes", "zzy"], 2, "names an axis twice"),
+        (["info", "one.h5", "--project", "two.h5"], 2, "is no ilastik project"),
+    ],
+)  # fmt: skip
+def test_errors_take_one_line_and_no_traceback(tmp_path, arguments, code, says):
+    (tmp_path / "text.h5").write_text("<html>")
+    (tmp_path / "text.txt").write_text("words")
+    (tmp_path / "taken").mkdir()
+    with h5py.File(tmp_path / "line.h5", "w") as file:
+        file["line"] = np.zeros(4)
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["a"] = np.zeros((8, 9, 10), "f4")
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"], file["b"] = np.zeros((8, 9)), np.zeros((8, 9))
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert says in result.stderr
+    assert len([line for line in result.stderr.splitlines() if "error:" in line.lower()]) == 1
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_convert_writes_an_image_with_class_names(tmp_path):
+    result = run("convert", sample("probabilities"), tmp_path / "o.zarr", "--project", sample("project"), "--verify")
+    assert result.returncode == 0, result.stderr
+    assert "verified" in result.stdout
+    with xr.open_datatree(tmp_path / "o.zarr", engine="zarr") as tree:
+        image = tree["scale0/image"]
+        np.testing.assert_array_equal(image.transpose("z", "y", "x", "c").values, exported("probabilities"))
+        assert [str(name) for name in image.coords["c"].values] == ["nucleus", "background"]
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    result = run("convert", sample("probabilities"), tmp_path / "o.zarr", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "shards of" in result.stdout
+    assert "of memory" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("operation", ["mean", "max", "min", "sum", "std"])
+def test_reduce_gives_what_numpy_gives(tmp_path, operation):
+    out = tmp_path / "result.npy"
+    result = run("reduce", sample("probabilities"), operation, "--over", "z", "--out", out)
+    assert result.returncode == 0, result.stderr
+    expected = getattr(exported("probabilities").astype("f8"), operation)(0)
+    np.testing.assert_allclose(np.load(out), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_reduce_prints_a_table_with_names():
+    result = run("reduce", sample("probabilities"), "mean", "--over", "zyx", "--project", sample("project"))
+    assert result.returncode == 0, result.stderr
+    values = dict(re.findall(r"^(nucleus|background)\s+([\d.]+)$", result.stdout, re.MULTILINE))
+    expected = exported("probabilities").astype("f8").mean((0, 1, 2))
+    np.testing.assert_allclose([float(values["nucleus"]), float(values["background"])], expected, rtol=1e-5)
+
+
+def test_reduce_to_zarr_keeps_coordinates(tmp_path):
+    result = run("reduce", sample("probabilities"), "max", "--over", "z", "--out", tmp_path / "m.zarr")
+    assert result.returncode == 0, result.stderr
+    with xr.open_zarr(tmp_path / "m.zarr", consolidated=False) as found:
+        (array,) = found.data_vars.values()
+        np.testing.assert_array_equal(array.values, exported("probabilities").max(0))
+        assert array.coords["y"].attrs["units"] == "micrometer"
+
+
+def test_histogram_counts_every_voxel():
+    result = run("reduce", sample("segmentation"), "histogram")
+    assert result.returncode == 0, result.stderr
+    counts = [int(line.split()[-1]) for line in result.stdout.splitlines() if re.fullmatch(r"[\d.]+\s+\d+", line.strip())]
+    assert sum(counts) == exported("segmentation").size
+
+
+def test_a_large_result_is_not_printed():
+    result = run("reduce", sample("probabilities"), "mean", "--over", "z")
+    assert result.returncode == 2
+    assert "--out" in result.stderr
+
+
+def test_an_interrupted_conversion_exits_with_130_and_leaves_nothing(tmp_path):
+    path = tmp_path / "large.h5"
+    with h5py.File(path, "w") as file:
+        rng = np.random.default_rng(0)
+        file.create_dataset("exported_data", data=rng.random((200, 300, 300), "f4"), chunks=(50, 50, 50))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ilastik_lazy.cli", "convert", str(path), str(tmp_path / "o.zarr"), "--workers", "1"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (tmp_path / "o.zarr").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_progress_in_a_log_is_plain_lines(tmp_path):
+    result = run("convert", sample("probabilities"), tmp_path / "o.zarr")
+    assert "converting: 100 % of" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_quiet_says_nothing(tmp_path):
+    result = run("convert", "-q", sample("probabilities"), tmp_path / "o.zarr")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_version():
+    assert il.__version__ in run("--version").stdout
+
+
+def test_info_needs_neither_xarray_nor_dask_array_nor_zarr():
+    code = (
+        "import sys; from ilastik_lazy.cli import main\n"
+        f"try: main(['info', {sample('probabilities')!r}, '--project', {sample('project')!r}])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('HEAVY', sorted({'xarray', 'dask.array', 'zarr', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    assert "HEAVY []" in result.stdout, result.stdout + result.stderr
