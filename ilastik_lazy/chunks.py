@@ -13,6 +13,8 @@ from typing import NamedTuple
 from ilastik_lazy.errors import ArgumentError
 
 __all__ = [
+    "BLOCK_BYTES_LEAST",
+    "BLOCK_BYTES_MOST",
     "Overlap",
     "Region",
     "block_lengths",
@@ -101,7 +103,7 @@ def overlaps(region: Region, chunks: Sequence[int]) -> Iterator[Overlap]:
 def block_shape(
     shape: Sequence[int],
     chunks: Sequence[int],
-    itemsize: int,
+    itemsize: float,
     names: Sequence[str],
     *,
     least: int = BLOCK_BYTES_LEAST,
@@ -124,9 +126,8 @@ def block_shape(
     for rank, i in enumerate(order):
         size = max(1, math.prod(block) * itemsize)
         bound = most if rank == 0 else least
-        times = max(1, bound // size) if rank == 0 else max(1, -(-bound // size))
-        if times * size > most:
-            times = max(1, most // size)
+        times = int(bound // size) if rank == 0 else math.ceil(bound / size)
+        times = max(1, min(times, int(most // size)))
         block[i] = min(block[i] * times, shape[i])
     return tuple(block)
 

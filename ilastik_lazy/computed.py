@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.axes import AXIS_NAMES, Axis
+from ilastik_lazy.blocks import source_behind
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.lazy import source_behind
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
 
 __all__ = ["ComputedSource", "source_of"]

@@ -2,104 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from ilastik_lazy.axes import AXIS_NAMES
 from ilastik_lazy.chunks import block_lengths, block_shape
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.indexing import SourceArray
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["Chunks", "SourceArray", "attributes_of", "chunked", "moved", "source_behind", "to_dataset"]
+__all__ = ["Chunks", "attributes_of", "chunked", "moved", "to_dataset"]
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
 _CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
-
-
-class SourceArray(BackendArray):
-    """A source that can be indexed as xarray and dask do: integers, slices with any step, lists."""
-
-    def __init__(self, source: ArraySource) -> None:
-        self.source = source
-        self.shape = source.spec.shape
-        self.dtype = source.spec.dtype
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, indexing.ExplicitIndexer):
-            return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.outer)
-        return self.outer(key if isinstance(key, tuple) else (key,))
-
-    def outer(self, key: tuple[Any, ...]) -> np.ndarray[Any, Any]:
-        """Read the outer product of one index for each axis; only chunks that it touches are read."""
-        key = key + (slice(None),) * (self.ndim - len(key))
-        axes = [_AxisPieces.of(part, *size) for part, size in zip(key, self._sizes(), strict=True)]
-        if all(len(axis.pieces) == 1 and axis.pieces[0].is_plain for axis in axes):
-            values = self.source.read(tuple(axis.pieces[0].region for axis in axes))
-        else:
-            values = np.empty([axis.length for axis in axes], self.dtype)
-            for pieces in itertools.product(*(axis.pieces for axis in axes)):
-                block = self.source.read(tuple(piece.region for piece in pieces))
-                values[np.ix_(*(piece.target for piece in pieces))] = block[np.ix_(*(p.local for p in pieces))]
-        return values[tuple(0 if axis.is_scalar else slice(None) for axis in axes)]
-
-    def _sizes(self) -> list[tuple[int, int]]:
-        return list(zip(self.shape, self.source.spec.chunks, strict=True))
-
-
-class _Piece:
-    """Part of an index along one axis that one read answers."""
-
-    def __init__(self, start: int, stop: int, local: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> None:
-        self.region = slice(start, stop)
-        self.local = local
-        self.target = target
-        self.is_plain = False
-
-
-class _AxisPieces:
-    """An index along one axis, cut into pieces that lie in one storage chunk each."""
-
-    def __init__(self, pieces: list[_Piece], length: int, is_scalar: bool) -> None:
-        self.pieces = pieces
-        self.length = length
-        self.is_scalar = is_scalar
-
-    @classmethod
-    def of(cls, index: Any, size: int, chunk: int) -> _AxisPieces:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(size)
-            if step == 1:
-                piece = _Piece(start, max(start, stop), np.arange(0), np.arange(0))
-                piece.is_plain = True
-                piece.local = piece.target = np.arange(max(0, stop - start))
-                return cls([piece], len(piece.local), False)
-            wanted = np.arange(start, stop, step)
-        else:
-            wanted = np.asarray(index)
-            if wanted.dtype == bool:
-                wanted = np.flatnonzero(wanted)
-        is_scalar = wanted.ndim == 0
-        wanted = np.atleast_1d(wanted).astype(np.int64)
-        wanted = np.where(wanted < 0, wanted + size, wanted)
-        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < size):
-            raise IndexError(f"index {index} is out of bounds for an axis of length {size}")
-        pieces = []
-        for number in np.unique(wanted // chunk):
-            target = np.flatnonzero(wanted // chunk == number)
-            low, high = int(wanted[target].min()), int(wanted[target].max())
-            pieces.append(_Piece(low, high + 1, wanted[target] - low, target))
-        if is_scalar:
-            pieces[0].is_plain = True
-        return cls(pieces, len(wanted), is_scalar)
 
 
 def attributes_of(spec: ArraySpec) -> dict[str, Any]:
@@ -196,10 +116,10 @@ def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> 
     """What dask calls ``chunks``, from what xarray's users write for it."""
     auto = dict(zip(dims, block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims), strict=True))
     sizes = dict(zip(dims, spec.shape, strict=True))
-    if chunks == "auto":
-        wanted: dict[Any, Any] = dict(auto)
-    elif isinstance(chunks, Mapping):
-        wanted = dict(zip(dims, spec.chunks, strict=True)) | {k: v for k, v in chunks.items() if k in auto}
+    if isinstance(chunks, Mapping):
+        wanted: dict[Any, Any] = dict(zip(dims, spec.chunks, strict=True)) | {
+            k: v for k, v in chunks.items() if k in auto
+        }
         if unknown := [k for k in chunks if k not in auto and k not in AXIS_NAMES]:
             raise ArgumentError(f"chunks names the dimension {unknown[0]!r}; there are {', '.join(dims)}")
     elif isinstance(chunks, int):
@@ -225,44 +145,6 @@ def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> 
     return tuple(lengths)
 
 
-# Which source a dask array reads, by its name: so that a DataArray finds its way back without
-# a look into dask's graph.  Names are tokens of file and version, so an old entry is never wrong.
-_sources: OrderedDict[str, ArraySource] = OrderedDict()
-_sources_lock = threading.Lock()
-_MOST_SOURCES = 1024
-
-
-def _to_dask(source: ArraySource, lengths: tuple[tuple[int, ...], ...]) -> Any:
-    """A dask array whose tasks read whole blocks; slices of it are pushed into the read."""
-    import dask.array as da
-    from dask.base import tokenize
-
-    spec = source.spec
-    name = f"{spec.name}-{tokenize(spec.storage.location, source, lengths)}"
-    with _sources_lock:
-        _sources[name] = source
-        while len(_sources) > _MOST_SOURCES:
-            _sources.popitem(last=False)
-    return da.from_array(  # type: ignore[no-untyped-call]
-        SourceArray(source),
-        chunks=lengths,
-        name=name,
-        # Without `asarray`, dask hands a slice of the array on to the read; without `meta` it would read to learn.
-        asarray=False,
-        inline_array=True,
-        meta=np.empty((0,) * spec.ndim, spec.dtype),
-    )
-
-
-def source_behind(variable: xr.Variable) -> ArraySource | None:
-    """The source that an untouched variable of `open_dataarray` reads; None for anything else."""
-    if variable.chunks is None:
-        return None
-    with _sources_lock:
-        source = _sources.get(variable.data.name)
-    return source if source is not None and source.spec.shape == variable.shape else None
-
-
 def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chunks) -> xr.Dataset:
     """`dataset` with its variables as dask arrays; None leaves them lazily indexed.
 
@@ -274,11 +156,13 @@ def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chu
     """
     if chunks is None:
         return dataset
+    from ilastik_lazy.blocks import to_dask
+
     variables = {}
     for name, source in sources.items():
         variable = dataset.variables[name]
         dims = [str(dim) for dim in variable.dims]
-        data = _to_dask(source, _lengths_of_blocks(source.spec, dims, chunks))
+        data = to_dask(source, None if chunks == "auto" else _lengths_of_blocks(source.spec, dims, chunks))
         variables[name] = xr.Variable(dims, data, variable.attrs, variable.encoding)
     return dataset.assign(variables)
 

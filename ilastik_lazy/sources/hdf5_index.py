@@ -7,6 +7,7 @@ here, and 200 MB as a dict.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import warnings
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ import numpy as np
 
 from ilastik_lazy.chunks import grid_shape
 from ilastik_lazy.errors import IncompleteSourceWarning, IntegrityWarning, SourceChangedError
-from ilastik_lazy.files import Stamp, stamp_of
+from ilastik_lazy.files import Stamp, opened, stamp_of
 from ilastik_lazy.location import Location
+from ilastik_lazy.sources.hdf5_btree import ChunkRows, chunk_rows
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 
 __all__ = ["ABSENT", "CROSSED", "OUTSIDE", "ChunkIndex", "chunk_index"]
@@ -48,48 +50,58 @@ class ChunkIndex:
         return int(np.count_nonzero(self.offsets == ABSENT))
 
 
-def _rows_by_library(dataset: h5py.Dataset) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """One row a chunk: its first element along each axis, then offset, size, filter mask."""
+def _rows_by_library(dataset: h5py.Dataset) -> list[ChunkRows]:
+    """The chunks as libhdf5 tells them, one call a chunk."""
     rows: list[tuple[int, ...]] = []
 
     def collect(info: Any) -> None:
         rows.append((*info.chunk_offset, info.byte_offset, info.size, info.filter_mask))
 
     dataset.id.chunk_iter(collect)
-    return np.array(rows, np.uint64).reshape(-1, dataset.ndim + 3)
+    table = np.array(rows, np.uint64).reshape(-1, dataset.ndim + 3)
+    return [ChunkRows(table[:, :-3], table[:, -3], table[:, -2], table[:, -1])]
 
 
 def _index_from_rows(
-    rows: np.ndarray[Any, np.dtype[np.uint64]], shape: tuple[int, ...], chunks: tuple[int, ...], file_size: int
+    rows: list[ChunkRows], shape: tuple[int, ...], chunks: tuple[int, ...], file_size: int
 ) -> ChunkIndex:
     """Arrange `rows` on the grid, and mark the chunks whose bytes cannot be theirs."""
     grid = grid_shape(shape, chunks)
-    offsets = np.full(grid, ABSENT, np.int64)
-    sizes = np.zeros(grid, np.uint32)
-    place = tuple((rows[:, axis] // np.uint64(length)).astype(np.int64) for axis, length in enumerate(chunks))
-    inside = np.ones(len(rows), bool)
-    for axis, length in enumerate(grid):
-        inside &= place[axis] < length
-    place, rows = tuple(axis[inside] for axis in place), rows[inside]
-    ndim = len(shape)
-    start, size, mask = rows[:, ndim], rows[:, ndim + 1], rows[:, ndim + 2]
-    # Bytes 0..47 hold the superblock; a sum beyond 2^64 would wrap, so the size is subtracted.
-    fits = (
-        (start >= 48) & (start <= file_size) & (size <= np.uint64(file_size) - np.minimum(start, np.uint64(file_size)))
-    )
-    found = np.where(fits, start, 0).astype(np.int64)
-    found[~fits] = OUTSIDE
-    order = np.argsort(found, kind="stable")
-    ends = (found + size.astype(np.int64))[order]
-    shares = (found[order][1:] < np.maximum.accumulate(ends)[:-1]) & (found[order][1:] >= 0) & (found[order][:-1] >= 0)
-    found[order[1:][shares]] = CROSSED
-    found[order[:-1][shares]] = CROSSED
-    offsets[place], sizes[place] = found, size.astype(np.uint32)
-    masks = None
-    if mask.any():
-        masks = np.zeros(grid, np.uint32)
-        masks[place] = mask.astype(np.uint32)
-    return ChunkIndex(offsets, sizes, masks)
+    offsets = np.full(math.prod(grid), ABSENT, np.int64)
+    sizes = np.zeros(math.prod(grid), np.uint32)
+    masks = np.zeros(math.prod(grid), np.uint32) if any(part.masks.any() for part in rows) else None
+    for part in rows:
+        place = np.zeros(len(part.offsets), np.uint64)
+        inside = np.ones(len(part.offsets), bool)
+        for axis, (length, chunk) in enumerate(zip(grid, chunks, strict=True)):
+            along = part.origins[:, axis] // np.uint64(chunk)
+            # Chunks beyond the shape remain in a file that was made smaller.
+            inside &= along < length
+            place = place * np.uint64(length) + along
+        start, size = part.offsets, part.sizes.astype(np.uint64)
+        # Bytes 0..47 hold the superblock; a sum beyond 2^64 would wrap, so the size is subtracted.
+        end = np.uint64(file_size)
+        fits = (start >= 48) & (start <= end) & (size <= end - np.minimum(start, end))
+        where = place[inside].astype(np.int64)
+        offsets[where] = np.where(fits, start, 0).astype(np.int64)[inside]
+        offsets[where[~fits[inside]]] = OUTSIDE
+        sizes[where] = part.sizes[inside]
+        if masks is not None:
+            masks[where] = part.masks[inside]
+    _mark_crossed(offsets, sizes)
+    return ChunkIndex(offsets.reshape(grid), sizes.reshape(grid), None if masks is None else masks.reshape(grid))
+
+
+def _mark_crossed(offsets: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any]) -> None:
+    """Mark chunks that share bytes with another one."""
+    order = np.argsort(offsets, kind="stable")
+    order = order[np.searchsorted(offsets[order], 0) :]
+    starts = offsets[order]
+    ends = np.maximum.accumulate(starts + sizes[order])
+    shares = starts[1:] < ends[:-1]
+    if shares.any():
+        offsets[order[1:][shares]] = CROSSED
+        offsets[order[:-1][shares]] = CROSSED
 
 
 class _Once:
@@ -112,7 +124,11 @@ def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, .
     assert location.internal_path is not None
     with open_hdf5(location.path) as file:
         dataset = dataset_at(file, location.internal_path)
-        rows = _rows_by_library(dataset)
+        header, most = h5py.h5o.get_info(dataset.id).addr, math.prod(grid_shape(shape, chunks))
+        with opened(location.path, stamp) as fd:
+            rows = chunk_rows(location.path, fd, header, len(shape), most)
+        if rows is None:
+            rows = _rows_by_library(dataset)
         plist = dataset.id.get_create_plist()
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
     if stamp_of(location.path) != stamp:

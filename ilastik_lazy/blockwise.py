@@ -1,0 +1,68 @@
+"""Work on a source block by block: which blocks, how many threads, and results in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from ilastik_lazy.chunks import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["AHEAD", "MEMORY", "Progress", "in_order", "threads_for", "work_block"]
+
+Progress = Callable[[int, int, int], None]
+"""Called with blocks done, blocks in all, and decoded bytes so far; in the caller's thread only."""
+
+MEMORY = 2 * 2**30
+
+# Results that wait for an earlier one to be taken cost memory; three tasks a thread keep all threads busy.
+AHEAD = 3
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+def threads_for(workers: int | None) -> int:
+    """The number that the caller wants; without one, the processors that this process may use."""
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers={workers}: expected 1 or more")
+    return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def work_block(spec: ArraySpec) -> tuple[int, ...]:
+    """Block that one thread reads at a time: whole chunks, 4 to 32 MiB, and some 64 blocks at least.
+
+    Columns of chunks are decoded into place, 8 % faster than chunk by chunk; and since
+    a column has left the cache anyway, blocks that would fit it are no faster.
+    """
+    most = min(BLOCK_BYTES_MOST, max(BLOCK_BYTES_LEAST, spec.nbytes // 64))
+    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=BLOCK_BYTES_LEAST, most=most)
+    # Of an array without any values, too, one can say how many blocks it has.
+    return tuple(max(1, length) for length in block)
+
+
+def in_order(
+    work: Callable[[_Task], _Result], tasks: Iterable[_Task], workers: int
+) -> Generator[tuple[_Task, _Result], None, None]:
+    """Do `work` in threads, and yield each task with its result, in the order of `tasks`.
+
+    At most `AHEAD` tasks a thread are begun or waiting to be taken.  When one fails, or the generator
+    is closed, those not begun are dropped and the few running ones are waited for.
+    """
+    pending: deque[tuple[_Task, Future[_Result]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ilastik_lazy")
+    try:
+        for task in tasks:
+            pending.append((task, pool.submit(work, task)))
+            if len(pending) >= AHEAD * workers:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

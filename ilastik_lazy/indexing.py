@@ -1,0 +1,134 @@
+"""Any index into a source, as the fewest reads of regions that answer it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from ilastik_lazy.spec import ArraySource
+
+__all__ = ["SourceArray"]
+
+
+Window = tuple[int | slice, ...]
+"""For each axis of a source one element, or a slice with bounds inside its shape and step 1."""
+
+
+class SourceArray(BackendArray):
+    """A source, or a window into it, that can be indexed as xarray and dask do.
+
+    Integers, slices with any step, and lists; only chunks that an index touches are read.
+    """
+
+    def __init__(self, source: ArraySource, window: Window | None = None) -> None:
+        self.source = source
+        self.window = window or tuple(slice(0, length) for length in source.spec.shape)
+        self.shape = tuple(part.stop - part.start for part in self.window if isinstance(part, slice))
+        self.dtype = source.spec.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, indexing.ExplicitIndexer):
+            return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.outer)
+        return self.outer(key if isinstance(key, tuple) else (key,))
+
+    def outer(self, key: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+        """Read the outer product of one index for each axis."""
+        spec = self.source.spec
+        parts = iter(key + (slice(None),) * (self.ndim - len(key)))
+        lifted = [part if isinstance(part, int) else _lifted(next(parts), part) for part in self.window]
+        if all(isinstance(part, slice) and part.step == 1 for part in lifted):
+            return self.source.read(tuple(part for part in lifted if isinstance(part, slice)))
+        axes = [_AxisPieces.of(part, chunk) for part, chunk in zip(lifted, spec.chunks, strict=True)]
+        if all(axis.is_plain for axis in axes):
+            values = self.source.read(tuple(axis.pieces[0].region for axis in axes))
+        else:
+            values = np.empty([axis.length for axis in axes], self.dtype)
+            for pieces in itertools.product(*(axis.pieces for axis in axes)):
+                block = self.source.read(tuple(piece.region for piece in pieces))
+                values[np.ix_(*(piece.target for piece in pieces))] = block[np.ix_(*(p.local for p in pieces))]
+        return values[tuple(0 if axis.is_scalar else slice(None) for axis in axes)]
+
+    def windowed(self, key: Any) -> SourceArray | None:
+        """The window that integers and slices with step 1 cut out; None for any other index."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(part, np.ndarray | list) for part in keys) or None in keys:
+            return None
+        if Ellipsis in keys:
+            at = keys.index(Ellipsis)
+            keys = (*keys[:at], *[slice(None)] * (self.ndim - len(keys) + 1), *keys[at + 1 :])
+        if len(keys) > self.ndim or Ellipsis in keys:
+            return None
+        parts = iter((*keys, *[slice(None)] * (self.ndim - len(keys))))
+        window: list[int | slice] = []
+        for old in self.window:
+            if isinstance(old, int):
+                window.append(old)
+                continue
+            part, length = next(parts), old.stop - old.start
+            if isinstance(part, slice):
+                start, stop, step = part.indices(length)
+                if step != 1:
+                    return None
+                window.append(slice(old.start + start, old.start + max(start, stop)))
+            elif isinstance(part, int | np.integer) and not isinstance(part, bool) and -length <= part < length:
+                window.append(old.start + int(part) % length)
+            else:
+                return None
+        return SourceArray(self.source, tuple(window))
+
+
+def _lifted(index: Any, part: slice) -> Any:
+    """An index into the part of an axis as an index into the whole axis, without negative numbers."""
+    length = part.stop - part.start
+    if isinstance(index, slice):
+        start, stop, step = index.indices(length)
+        if step == 1:
+            return slice(part.start + start, part.start + max(start, stop), 1)
+        return part.start + np.arange(start, stop, step)
+    wanted = np.asarray(index)
+    if wanted.dtype == bool:
+        wanted = np.flatnonzero(wanted)
+    wanted = np.where(wanted < 0, wanted + length, wanted).astype(np.int64)
+    if wanted.size and not (wanted.min() >= 0 and wanted.max() < length):
+        raise IndexError(f"index {index} is out of bounds for an axis of length {length}")
+    return part.start + wanted
+
+
+class _Piece(NamedTuple):
+    """Part of an index along one axis that one read answers."""
+
+    region: slice
+    local: Any
+    """Which elements of the region are wanted."""
+    target: Any
+    """Where they go."""
+
+
+class _AxisPieces(NamedTuple):
+    """An index along one axis, cut into pieces that lie in one storage chunk each."""
+
+    pieces: list[_Piece]
+    length: int
+    is_scalar: bool
+    is_plain: bool
+    """Whether one piece is the whole answer, in its own order."""
+
+    @classmethod
+    def of(cls, index: Any, chunk: int) -> _AxisPieces:
+        if isinstance(index, slice):
+            every = np.arange(index.stop - index.start)
+            return cls([_Piece(index, every, every)], len(every), False, True)
+        wanted = np.atleast_1d(index)
+        if np.ndim(index) == 0:
+            first = int(wanted[0])
+            return cls([_Piece(slice(first, first + 1), [0], [0])], 1, True, True)
+        pieces = []
+        for number in np.unique(wanted // chunk):
+            target = np.flatnonzero(wanted // chunk == number)
+            low, high = int(wanted[target].min()), int(wanted[target].max())
+            pieces.append(_Piece(slice(low, high + 1), wanted[target] - low, target))
+        return cls(pieces, len(wanted), False, False)
