@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 import xarray as xr
 
 from ilastik_lazy.axes import parse_axis_names
+from ilastik_lazy.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
+from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import list_images, open_source
 from ilastik_lazy.spec import ArraySource
 
@@ -28,6 +30,7 @@ def open_dataarray(
     project: str | os.PathLike[str] | None = None,
     chunks: Chunks = "auto",
     order: str | None = None,
+    cache: str | int | None = None,
     limits: Limits | None = None,
 ) -> xr.DataArray:
     """Open one ilastik image as a lazy, labelled array; only metadata are read.
@@ -47,6 +50,9 @@ def open_dataarray(
         takes the storage chunks, a dict, int or tuple is as in xarray, None gives no dask at all.
     order
         Move the dims into this order, for instance ``"tczyx"``; without it they stay as stored.
+    cache
+        Memory for decoded chunks, such as ``"500MB"``, for viewers: scrolling through planes decodes each
+        chunk once.  None keeps nothing.
     limits
         Sizes beyond which a file is refused.
 
@@ -82,6 +88,8 @@ def open_dataarray(
     """
     location = Location.parse(path, internal_path)
     source = _opened(location, axes, project, limits)
+    if cache is not None:
+        source = CachedSource(source, parse_size(cache, "cache"))
     dataset = _finished({source.spec.name: source}, chunks, order)
     return dataset[source.spec.name]
 

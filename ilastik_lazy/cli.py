@@ -95,7 +95,8 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
 def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool) -> None:
     """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read."""
-    from ilastik_lazy.terminal import describe, human_bytes, spec_as_json
+    from ilastik_lazy.sizes import human_bytes
+    from ilastik_lazy.terminal import describe, spec_as_json
 
     found = []
     for file in files:
@@ -188,7 +189,8 @@ def convert(
     """Write the image in FILE as OME-Zarr 0.5 to the folder TARGET."""
     source = _source(file, dataset, axes, project)
     from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
-    from ilastik_lazy.terminal import human_bytes, progress_bar
+    from ilastik_lazy.sizes import human_bytes
+    from ilastik_lazy.terminal import progress_bar
 
     options = {"memory": memory, "levels": levels, "downsample": downsample, "workers": workers}
     if dry_run:

@@ -10,24 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySpec
 
-__all__ = ["describe", "human_bytes", "progress_bar", "spec_as_json"]
+__all__ = ["describe", "progress_bar", "spec_as_json"]
 
 _SECONDS_BETWEEN_LINES = 10
-
-
-def human_bytes(count: float) -> str:
-    """A size as people write it, in powers of ten.
-
-    >>> human_bytes(512_000), human_bytes(33e9)
-    ('512 kB', '33 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 999.5 or unit == "TB":
-            return f"{count:.0f} {unit}" if count >= 99.5 or unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    raise AssertionError("the last unit always fits")
 
 
 def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 import zarr
-from dask.utils import parse_bytes
 
 from ilastik_lazy.computed import source_of
 from ilastik_lazy.errors import ArgumentError, VerificationError
@@ -21,6 +20,7 @@ from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
 from ilastik_lazy.ome_zarr.target import LocalTarget
 from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
+from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
@@ -152,10 +152,7 @@ def plan_conversion(
     """What `to_ome_zarr` would do; nothing is read or written."""
     if workers is not None and workers < 1:
         raise ArgumentError(f"workers={workers}: expected a positive number")
-    try:
-        budget = None if memory is None else int(parse_bytes(memory))
-    except ValueError as error:
-        raise ArgumentError(f"memory={memory!r}: expected a size such as '2GB'") from error
+    budget = None if memory is None else parse_size(memory, "memory")
     return plan_pyramid(
         spec,
         levels=levels,
