@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
-_PRINTED_VALUES = 200
+_PRINTED_VALUES = 1000
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -226,7 +226,8 @@ def _product(grid: tuple[int, ...]) -> Any:
 @_image_options
 @click.option("--over", metavar="AXES", default="", help="Axes to reduce, such as z or zyx [default: all].")
 @click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
-@click.option("--bins", type=int, default=64, show_default=True, help="Bins of the histogram.")
+@click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one a value for uint8].")
+@click.option("--by", type=click.Choice(["c"]), help="A histogram for each channel.")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def reduce(
@@ -237,7 +238,8 @@ def reduce(
     project: str | None,
     over: str,
     out: str | None,
-    bins: int,
+    bins: int | None,
+    by: str | None,
     workers: int | None,
     quiet: bool,
 ) -> None:
@@ -259,7 +261,7 @@ def reduce(
         if operation == "histogram":
             if over:
                 raise click.UsageError("a histogram is of the whole image: leave out --over")
-            result = reductions.histogram(source, bins=bins, workers=workers, progress=progress).to_dataarray()
+            result = reductions.histogram(source, bins=bins, by=by, workers=workers, progress=progress).to_dataarray()
         else:
             result = reductions.reduce(source, operation, over=tuple(over) or None, workers=workers, progress=progress)
     if out is not None:
@@ -291,8 +293,13 @@ def _print_result(result: xr.DataArray) -> None:
         raise click.UsageError(
             f"the result has {result.size:,} values ({_shape_of(result)}): write it with --out FILE.npy"
         )
-    frame = result.to_dataframe(name=str(result.name or "value"))
-    click.echo(frame[[str(result.name or "value")]].to_string(float_format=lambda value: f"{value:.6g}"))
+    name = str(result.name or "value")
+    frame = result.to_dataframe(name=name)[[name]]
+    if "bin" in result.dims:
+        frame = frame[frame[name] > 0]
+    click.echo(frame.to_string(float_format=lambda value: f"{value:.6g}"))
+    if empty := result.size - len(frame):
+        click.echo(f"({empty} empty bins left out)")
 
 
 @cli.command()

@@ -127,6 +127,10 @@ class ArraySource(Protocol):
     @property
     def spec(self) -> ArraySpec: ...
 
+    def __hash__(self) -> int:
+        """Equal sources read the same data: caches are shared between them."""
+        ...
+
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region`: for each axis of `spec` a slice with bounds inside its shape, and step 1.
 

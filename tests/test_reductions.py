@@ -1,0 +1,357 @@
+"""Reductions give what numpy gives, whatever the blocks, and are done by threads that nobody notices."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from exports import write_export
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilastik_lazy import blockwise
+from ilastik_lazy.axes import Axis
+from ilastik_lazy.blockwise import AHEAD
+from ilastik_lazy.chunks import Region
+from ilastik_lazy.errors import ArgumentError, AxesError, CorruptChunkError, MemoryLimitError
+from ilastik_lazy.location import Location
+from ilastik_lazy.reductions import REDUCTIONS, plan_reduction, reduce
+from ilastik_lazy.sources import open_source
+from ilastik_lazy.spec import ArraySpec, Storage
+
+ATOL = {"max": 0.0, "min": 0.0, "sum": 1e-12, "mean": 1e-12, "std": 1e-9}
+DTYPES = ["bool", "u1", "i1", "u2", ">i2", "u4", "i8", "f2", "f4", ">f4", "f8"]
+
+
+class ArrayInMemory:
+    """A source over a numpy array; `before` is called with each region before it is read."""
+
+    def __init__(
+        self,
+        data: np.ndarray[Any, Any],
+        names: str,
+        chunks: tuple[int, ...],
+        before: Callable[[Region], None] = lambda region: None,
+        **known: Any,
+    ) -> None:
+        axes = tuple(Axis(name, scale=0.5, unit="micrometer") if name in "zyx" else Axis(name) for name in names)
+        self.spec = ArraySpec(
+            name="data",
+            shape=data.shape,
+            dtype=data.dtype,
+            axes=axes,
+            chunks=chunks,
+            storage=Storage("memory"),
+            **known,
+        )
+        self.data, self.before = data, before
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        self.before(region)
+        return self.data[region].copy()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few chunks, so that small arrays have many."""
+    monkeypatch.setattr(blockwise, "BLOCK_BYTES_LEAST", 2**10)
+    monkeypatch.setattr(blockwise, "BLOCK_BYTES_MOST", 2**12)
+
+
+def numpy_answer(name: str, data: np.ndarray[Any, Any], axes: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """What numpy makes of it, in float64 where it is not whole numbers or single values."""
+    if name in ("max", "min"):
+        return getattr(data, name)(axis=axes)
+    if name == "sum" and data.dtype.kind != "f":
+        return np.asarray(data.sum(axis=axes))
+    return np.asarray(getattr(data.astype(np.float64), name)(axis=axes))
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], str, tuple[int, ...]]:
+    names = "".join(draw(st.permutations("tzyxc"))[: draw(st.integers(2, 5))])
+    shape = tuple(draw(st.integers(1, 9)) for _ in names)
+    chunks = tuple(draw(st.integers(1, 10)) for _ in names)
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    if dtype.kind == "f":
+        return (rng.normal(3, 2, shape)).astype(dtype), names, chunks
+    return rng.integers(0, 2 if dtype.kind == "b" else 120, shape).astype(dtype), names, chunks
+
+
+@given(arrays(), st.sampled_from(sorted(REDUCTIONS)), st.data())
+def test_the_answer_is_numpys(case, name, data):
+    values, names, chunks = case
+    over = data.draw(st.sets(st.sampled_from(names)))
+    axes = tuple(i for i, n in enumerate(names) if n in over) or tuple(range(len(names)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blockwise, "BLOCK_BYTES_LEAST", 64)
+        patch.setattr(blockwise, "BLOCK_BYTES_MOST", 256)
+        result = reduce(ArrayInMemory(values, names, chunks), name, over, workers=2)
+    expected = numpy_answer(name, values, axes)
+    assert result.dims == tuple(n for i, n in enumerate(names) if i not in axes)
+    assert result.dtype == expected.dtype.newbyteorder("=")
+    np.testing.assert_allclose(result.values, expected, rtol=1e-12, atol=ATOL[name])
+
+
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+@pytest.mark.parametrize("over", ["z", "zy", "yx", "c", "zyxc"])
+def test_a_real_file_gives_numpys_answer(tmp_path, small_blocks, name, over):
+    path = write_export(str(tmp_path / "a.h5"), (23, 31, 17, 2), chunks=(10, 9, 8, 1))
+    with h5py.File(path) as file:
+        data = file["exported_data"][...]
+    result = reduce(open_source(Location.parse(path, None)), name, over, workers=3)
+    axes = tuple("zyxc".index(n) for n in over)
+    np.testing.assert_allclose(result.values, numpy_answer(name, data, axes), rtol=1e-12, atol=ATOL[name])
+
+
+def test_dims_that_stay_keep_their_coordinates_and_units():
+    source = ArrayInMemory(np.ones((4, 5, 6, 2), "f4"), "zyxc", (2, 2, 2, 1), channel_names=("a", "b"))
+    result = reduce(source, "mean", over=("z",))
+    assert result.name == "data"
+    assert result.attrs == {"reduction": "mean", "over": ["z"]}
+    assert set(result.coords) == {"y", "x", "c"}
+    assert result.coords["x"].attrs["units"] == "micrometer"
+    assert result.coords["x"].values.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert result.coords["c"].values.tolist() == ["a", "b"]
+
+
+def test_only_single_values_keep_the_attributes_of_the_array():
+    source = ArrayInMemory(np.ones((4, 5), "f4"), "yx", (2, 2), drange=(0.0, 1.0), kind="probabilities")
+    assert reduce(source, "max", "y").attrs["drange"] == [0, 1]
+    assert "drange" not in reduce(source, "sum", "y").attrs
+
+
+@pytest.mark.parametrize("over", [None, (), "zyx", ("x", "y", "z")])
+def test_all_axes_give_a_scalar(over):
+    result = reduce(ArrayInMemory(np.arange(60.0).reshape(3, 4, 5), "zyx", (2, 2, 2)), "sum", over)
+    assert result.shape == ()
+    assert float(result) == 1770
+
+
+def test_an_unknown_dim_is_refused_by_name():
+    source = ArrayInMemory(np.zeros((2, 2)), "yx", (1, 1))
+    with pytest.raises(AxesError, match=r"'z'.*memory has y, x"):
+        reduce(source, "mean", "z")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"name": "median"}, "mean, max, min, sum, std"), ({"name": "sum", "workers": 0}, "workers=0")],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        reduce(ArrayInMemory(np.zeros((2, 2)), "yx", (1, 1)), over="y", **arguments)
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ArgumentError, match="complex64"):
+        reduce(ArrayInMemory(np.zeros((2, 2), "c8"), "yx", (1, 1)), "sum", "y")
+
+
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+def test_of_nothing_there_is_only_the_sum(name):
+    source = ArrayInMemory(np.zeros((0, 3), "u1"), "yx", (1, 1))
+    if name == "sum":
+        np.testing.assert_array_equal(reduce(source, name, "y").values, np.zeros(3, np.uint64), strict=True)
+    else:
+        with pytest.raises(ArgumentError, match="no values over y"):
+            reduce(source, name, "y")
+    assert reduce(source, name, "x").shape == (0,)
+
+
+def test_std_is_right_at_a_large_offset(small_blocks):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(40, 20, 20))
+    source = ArrayInMemory(noise + 1e8, "zyx", (7, 8, 9))
+    # 1e8 + noise keeps eight digits of the noise; sums of squares would keep none.
+    np.testing.assert_allclose(reduce(source, "std", None).values, noise.std(), rtol=1e-7)
+    np.testing.assert_allclose(reduce(source, "std", "z").values, noise.std(0), rtol=1e-7)
+    assert float(reduce(ArrayInMemory(np.full((30, 30), 0.1), "yx", (7, 7)), "std", None)) < 1e-16
+
+
+def test_the_mean_of_float32_is_accumulated_in_float64(small_blocks):
+    data = np.full((64, 64, 64), np.float32(0.1))
+    # numpy.mean(axis=0) accumulates float32 row by row.
+    assert float(reduce(ArrayInMemory(data, "zyx", (16, 16, 16)), "mean", None)) == pytest.approx(
+        float(np.float32(0.1)), rel=1e-14
+    )
+
+
+@pytest.mark.parametrize("dtype", ["u4", "i4", "u8", "i8"])
+def test_sums_of_integers_are_exact_beyond_float64(small_blocks, dtype):
+    # 2**15 values near 2**31 * 2**16: the sum has 62 bits, of which float64 holds 53.
+    big = 2**31 - 1 if dtype[1] == "4" else 2**47 - 1
+    data = np.full((32, 32, 32), big, dtype)
+    data[3, 4, 5] -= 1
+    assert int(reduce(ArrayInMemory(data, "zyx", (9, 9, 9)), "sum", None)) == big * 2**15 - 1
+
+
+@pytest.mark.parametrize("value", [2**62, -(2**62)])
+def test_a_sum_beyond_64_bits_is_an_error_and_its_mean_is_not(value):
+    source = ArrayInMemory(np.full((4, 4), value, "i8"), "yx", (2, 2))
+    with pytest.raises(ArgumentError, match="does not fit int64"):
+        reduce(source, "sum", None)
+    assert float(reduce(source, "mean", None)) == value
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+def test_nan_and_inf_go_where_numpy_lets_them(small_blocks, name, value):
+    data = np.random.default_rng(0).normal(size=(20, 21, 22)).astype("f4")
+    data[11, 3, 4] = value
+    data[12, 5, 6] = -value
+    with np.errstate(invalid="ignore"):
+        expected = numpy_answer(name, data, (0,))
+    np.testing.assert_allclose(
+        reduce(ArrayInMemory(data, "zyx", (5, 5, 5)), name, "z").values, expected, rtol=1e-12, equal_nan=True
+    )
+
+
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+@pytest.mark.parametrize("over", ["z", "c", "zyxc"])
+def test_the_bits_do_not_depend_on_the_threads(small_blocks, name, over):
+    data = np.random.default_rng(0).lognormal(size=(30, 31, 32, 3)).astype("f4")
+    jitter = np.random.default_rng(1)
+    slow = ArrayInMemory(data, "zyxc", (9, 8, 7, 1), before=lambda region: time.sleep(jitter.random() / 2000))
+    results = [reduce(slow, name, over, workers=workers).values for workers in (1, 2, 7)]
+    assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+
+
+def test_a_block_that_cannot_be_read_ends_the_work_soon(small_blocks):
+    read = []
+
+    def fail_late(region: Region) -> None:
+        read.append(region)
+        if len(read) == 20:
+            raise CorruptChunkError("the chunk at (1, 2, 3)")
+
+    source = ArrayInMemory(np.zeros((60, 60, 60), "u1"), "zyx", (8, 8, 8), before=fail_late)
+    assert plan_reduction(source.spec, "mean", "z").blocks > 50
+    threads = threading.active_count()
+    with pytest.raises(CorruptChunkError, match="the chunk at"):
+        reduce(source, "mean", "z", workers=2)
+    assert len(read) <= 20 + AHEAD * 2
+    assert threading.active_count() == threads
+
+
+def test_a_real_chunk_that_is_damaged_is_an_error(tmp_path, small_blocks):
+    path = write_export(str(tmp_path / "a.h5"), (40, 40, 40, 1), chunks=(10, 10, 10, 1))
+    with h5py.File(path) as file:
+        middle = file["exported_data"].id.get_chunk_info_by_coord((20, 20, 20, 0))
+    with Path(path).open("r+b") as file:
+        file.seek(middle.byte_offset + 10)
+        file.write(b"\xff" * (middle.size - 10))
+    with pytest.raises(CorruptChunkError):
+        reduce(open_source(Location.parse(path, None)), "sum", None)
+
+
+def test_few_blocks_are_in_memory_at_a_time(small_blocks):
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most, lock = 0, threading.Lock()
+
+    class Tracked(np.ndarray):
+        pass
+
+    class Watched(ArrayInMemory):
+        def read(self, region):
+            nonlocal most
+            block = super().read(region).view(Tracked)
+            with lock:
+                alive.add(block)
+                most = max(most, len(alive))
+            return block
+
+    # A set of arrays compares them; identity is what is meant.
+    Tracked.__hash__ = object.__hash__
+    Tracked.__eq__ = object.__eq__
+    source = Watched(np.ones((64, 64, 64), "u1"), "zyx", (8, 8, 8))
+    assert plan_reduction(source.spec, "sum", None).blocks >= 64
+    assert int(reduce(source, "sum", None, workers=3)) == 64**3
+    assert most <= 3 * 2
+
+
+@pytest.mark.parametrize("over", ["z", "c", None])
+def test_progress_is_told_in_order_from_this_thread(small_blocks, over):
+    calls = []
+    source = ArrayInMemory(np.ones((30, 30, 30, 2), "u2"), "zyxc", (8, 8, 8, 1))
+    reduce(source, "max", over, workers=3, progress=lambda *call: calls.append((*call, threading.get_ident())))
+    blocks = plan_reduction(source.spec, "max", over).blocks
+    assert calls == sorted(set(calls))
+    assert calls[-1] == (blocks, blocks, source.spec.nbytes, threading.get_ident())
+    assert {call[3] for call in calls} == {threading.get_ident()}
+
+
+def test_progress_may_end_the_work(small_blocks):
+    read = []
+    source = ArrayInMemory(np.ones((64, 64, 64), "u1"), "zyx", (8, 8, 8), before=read.append)
+
+    def stop(done: int, blocks: int, nbytes: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reduce(source, "max", None, workers=2, progress=stop)
+    assert len(read) <= AHEAD * 2 + 2
+
+
+@given(arrays(), st.data())
+def test_a_plan_reads_every_voxel_once_and_next_to_its_target(case, data):
+    values, names, chunks = case
+    over = data.draw(st.sets(st.sampled_from(names), min_size=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blockwise, "BLOCK_BYTES_LEAST", 64)
+        patch.setattr(blockwise, "BLOCK_BYTES_MOST", 256)
+        plan = plan_reduction(ArrayInMemory(values, names, chunks).spec, "max", over)
+    seen, blocks, targets = np.zeros(values.shape, int), 0, []
+    for task in plan.tasks():
+        assert 1 <= len(task.regions) <= plan.run
+        targets.append(task.target)
+        for region in task.regions:
+            seen[region] += 1
+            blocks += 1
+            assert tuple(part for i, part in enumerate(region) if i not in plan.axes) == task.target
+    assert (seen == 1).all()
+    assert blocks == plan.blocks
+    assert len([1 for a, b in zip(targets, [None, *targets], strict=False) if a != b]) == len(set(map(str, targets)))
+
+
+def test_a_result_beyond_the_memory_is_refused_before_anything_is_read():
+    huge = np.broadcast_to(np.zeros(1, "u1"), (4, 30_000, 30_000, 2))
+
+    def never(region: Region) -> None:
+        raise AssertionError("read")
+
+    source = ArrayInMemory(huge, "zyxc", (1, 800, 800, 1), before=never)
+    with pytest.raises(MemoryLimitError, match=r"reduce over more axes.*allow more memory.*Zarr"):
+        reduce(source, "mean", "z")
+    assert plan_reduction(source.spec, "max", "z").nbytes < 2**31
+    assert plan_reduction(source.spec, "mean", "zy").shape == (30_000, 2)
+
+
+def test_fewer_threads_run_where_the_memory_is_short():
+    spec = ArrayInMemory(np.broadcast_to(np.zeros(1, "f4"), (500, 500, 500)), "zyx", (50, 50, 50)).spec
+    many = plan_reduction(spec, "std", "z", workers=16)
+    few = plan_reduction(spec, "std", "z", workers=16, memory=many.nbytes // 2)
+    assert many.workers == 16
+    assert 1 <= few.workers < 16
+    assert few.nbytes <= many.nbytes // 2
+
+
+def test_partials_merge_in_any_grouping():
+    data = np.random.default_rng(0).normal(5, 1, (12, 6))
+    parts = [data[:1], data[1:5], data[5:]]
+    for name, reduction in REDUCTIONS.items():
+        starts = [reduction.start(part, (0,)) for part in parts]
+        left = reduction.combine(reduction.combine(*starts[:2]), starts[2])
+        right = reduction.combine(starts[0], reduction.combine(*starts[1:]))
+        for partial in (left, right, functools.reduce(reduction.combine, reversed(starts))):
+            result = reduction.finish(partial, 12)[0]
+            np.testing.assert_allclose(result, numpy_answer(name, data, (0,)), rtol=1e-13)
