@@ -12,7 +12,6 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 import ilastik_lazy as il
-
 from benchmarks.exports import write_export
 from benchmarks.peers import opened
 

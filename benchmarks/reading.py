@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 
 import ilastik_lazy as il
-
 from benchmarks.exports import write_export
 from benchmarks.peers import opened
 

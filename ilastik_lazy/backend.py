@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xarray.backends import BackendEntrypoint
 
 from ilastik_lazy.errors import ArgumentError, IlastikLazyError
-from ilastik_lazy.files import opened
+from ilastik_lazy.files import opened, read_up_to
 from ilastik_lazy.location import Location
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def _looks_like_ilastik(path: str) -> bool:
         with opened(location.path) as fd:
             size = os.fstat(fd).st_size
             # A dataset that was exported again lies behind the old one, so the end is looked at as well.
-            ends = os.pread(fd, _END_BYTES, 0), os.pread(fd, _END_BYTES, max(0, size - _END_BYTES))
+            starts = 0, max(0, size - _END_BYTES)
+            ends = [read_up_to(fd, _END_BYTES, start, location.path) for start in starts]
     except (IlastikLazyError, OSError, ValueError):
         return False
     if b"\x89HDF\r\n\x1a\n" not in ends[0]:

@@ -125,7 +125,8 @@ def _planned_lengths(array: SourceArray) -> Lengths:
         least = int(min(max(math.prod(touched) * itemsize / crew, least), BLOCK_BYTES_MOST))
     block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least)
     lengths = []
-    for part, span, start, step in zip(array.window, spans, first, block, strict=True):
+    for part, span, start, length in zip(array.window, spans, first, block, strict=True):
+        step = max(length, 1)
         if isinstance(part, slice):
             borders = [span.start, *range(start + step, span.stop, step), span.stop]
             lengths.append(tuple(high - low for low, high in itertools.pairwise(borders)))

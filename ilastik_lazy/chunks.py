@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -36,11 +37,17 @@ BLOCK_BYTES_MOST = 32 * 2**20
 
 def check_region(region: Region, shape: Sequence[int]) -> None:
     """Raise `ArgumentError` unless `region` has a slice inside `shape` for each axis, with step 1."""
-    if len(region) != len(shape) or not all(
-        part.step in (None, 1) and 0 <= part.start <= part.stop <= length
-        for part, length in zip(region, shape, strict=False)
-    ):
+    if len(region) != len(shape) or not all(_fits(part, length) for part, length in zip(region, shape, strict=True)):
         raise ArgumentError(f"region {region} does not fit an array of shape {tuple(shape)}")
+
+
+def _fits(part: object, length: int) -> bool:
+    if not isinstance(part, slice) or part.step not in (None, 1):
+        return False
+    try:
+        return 0 <= operator.index(part.start) <= operator.index(part.stop) <= length
+    except TypeError:
+        return False
 
 
 def region_shape(region: Region) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from ilastik_lazy.blocks import source_behind
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
+from ilastik_lazy.units import full_unit_name
 
 __all__ = ["ComputedSource", "source_of"]
 
@@ -59,15 +60,16 @@ def source_of(array: xr.DataArray) -> ArraySource:
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"an array of {array.dtype} is no image: expected numbers")
     original = source_behind(array.variable)
+    stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
         dtype=array.dtype,
-        axes=tuple(_axis(array, dim) for dim in dims),
+        axes=tuple(_axis(array, dim, stored.get(dim)) for dim in dims),
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else Storage(str(array.name or "a DataArray")),
         channel_names=_channel_names(array),
-        channel_colors=_colors_of(array),
+        channel_colors=_colors_of(array, array.sizes.get("c", 0)),
         kind=_kind_of(array),
         drange=_drange_of(array),
         display_mode=str(array.attrs.get("display_mode", "")),
@@ -77,19 +79,26 @@ def source_of(array: xr.DataArray) -> ArraySource:
     return ComputedSource(spec, array.variable)
 
 
-def _axis(array: xr.DataArray, dim: str) -> Axis:
+def _axis(array: xr.DataArray, dim: str, stored: Axis | None) -> Axis:
     if dim == "c" or dim not in array.coords:
         return Axis(dim)
-    unit = str(array.coords[dim].attrs.get("units", ""))
     positions = np.asarray(array.coords[dim].values)
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
+    known = stored.positions(len(positions)) if stored is not None else None
+    if stored is not None and known is not None and np.array_equal(known, positions):
+        # Also of a single plane, whose step its position does not tell.
+        return stored
+    unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
+    rounding = float(np.finfo(positions.dtype).eps) if positions.dtype.kind == "f" else 0.0
+    positions = positions.astype(np.float64)
+    if not np.isfinite(positions).all():
+        raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
     if len(positions) < 2:
         return Axis(dim, None, float(positions[0]) if len(positions) else 0.0, unit)
-    steps = np.diff(positions.astype(np.float64))
     step = float((positions[-1] - positions[0]) / (len(positions) - 1))
-    # Positions come from origin + i * step in float64, perhaps by way of float32.
-    if not step > 0 or np.abs(steps - step).max() > 1e-4 * abs(step):
+    off = float(np.abs(positions - (positions[0] + step * np.arange(len(positions)))).max())
+    if not step > 0 or off > max(1e-4 * step, 2 * rounding * float(np.abs(positions).max())):
         raise ArgumentError(
             f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"
         )
@@ -98,7 +107,7 @@ def _axis(array: xr.DataArray, dim: str) -> Axis:
 
 def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
     preferred = array.encoding.get("preferred_chunks", {})
-    if set(preferred) == set(array.dims) and all(isinstance(c, int) and c > 0 for c in preferred.values()):
+    if set(array.dims) <= set(preferred) and all(isinstance(c, int) and c > 0 for c in preferred.values()):
         return tuple(preferred[dim] for dim in array.dims)
     if array.chunks is not None:
         return tuple(max(1, max(lengths)) for lengths in array.chunks)
@@ -111,8 +120,15 @@ def _channel_names(array: xr.DataArray) -> tuple[str, ...]:
     return ()
 
 
-def _colors_of(array: xr.DataArray) -> tuple[tuple[int, int, int], ...]:
-    colors = array.attrs.get("class_colors", [])
+def _colors_of(array: xr.DataArray, classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours of the classes; of some of these only, whose colours could be any, none."""
+    colors = array.attrs.get("class_colors")
+    if not isinstance(colors, list | tuple) or len(colors) != classes:
+        return ()
+    if not all(isinstance(color, list | tuple | np.ndarray) and len(color) == 3 for color in colors):
+        return ()
+    if not all(isinstance(part, int | np.integer) and 0 <= part <= 255 for color in colors for part in color):
+        return ()
     return tuple((int(r), int(g), int(b)) for r, g, b in colors)
 
 
@@ -123,4 +139,8 @@ def _kind_of(array: xr.DataArray) -> Kind | None:
 
 def _drange_of(array: xr.DataArray) -> tuple[float, float] | None:
     drange = array.attrs.get("drange")
-    return (drange[0], drange[1]) if drange is not None and len(drange) == 2 else None
+    if isinstance(drange, list | tuple | np.ndarray) and len(drange) == 2:
+        low, high = drange
+        if all(isinstance(end, int | float | np.number) and np.isfinite(end) for end in (low, high)):
+            return float(low), float(high)
+    return None

@@ -15,7 +15,17 @@ from dataclasses import dataclass
 
 from ilastik_lazy.errors import SourceChangedError, SourceIOError, SourceNotFoundError
 
-__all__ = ["Stamp", "make_directories", "opened", "read_exactly", "read_into", "stamp_of", "write_atomically"]
+__all__ = [
+    "Stamp",
+    "make_directories",
+    "opened",
+    "read_exactly",
+    "read_into",
+    "read_up_to",
+    "require_unchanged",
+    "stamp_of",
+    "write_atomically",
+]
 
 # Without this flag Windows would translate line ends.
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -58,7 +68,7 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
         fd = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         if stamp is not None:
-            raise SourceChangedError(f"{path} is gone since it was opened") from error
+            raise _changed(path, stamp, None) from error
         raise SourceNotFoundError(f"no such file: {path}") from error
     except OSError as error:
         raise SourceIOError(f"cannot open {path}: {error.strerror}") from error
@@ -78,9 +88,25 @@ def _require(path: str, fd: int, stamp: Stamp | None) -> None:
     except OSError as error:
         raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
     if now != stamp:
-        raise SourceChangedError(
-            f"{path} changed since it was opened (size {stamp.size} then, {now.size} now): open it again"
-        )
+        raise _changed(path, stamp, now)
+
+
+def require_unchanged(path: str, stamp: Stamp) -> None:
+    """Raise `SourceChangedError` unless the file at `path` is the version that `stamp` tells."""
+    try:
+        now: Stamp | None = stamp_of(path)
+    except SourceNotFoundError:
+        now = None
+    if now != stamp:
+        raise _changed(path, stamp, now)
+
+
+def _changed(path: str, stamp: Stamp, now: Stamp | None) -> SourceChangedError:
+    if now is None:
+        return SourceChangedError(f"{path} is gone since it was opened")
+    return SourceChangedError(
+        f"{path} changed since it was opened (size {stamp.size} then, {now.size} now): open it again"
+    )
 
 
 def read_into(fd: int, target: memoryview, offset: int, path: str) -> None:
@@ -112,6 +138,24 @@ def read_exactly(fd: int, size: int, offset: int, path: str) -> bytes:
     buffer = bytearray(size)
     read_into(fd, memoryview(buffer), offset, path)
     return bytes(buffer)
+
+
+def read_up_to(fd: int, size: int, offset: int, path: str) -> bytes:
+    """`size` bytes from `offset` on; fewer only where the file ends."""
+    parts: list[bytes] = []
+    while size > 0:
+        try:
+            part = os.pread(fd, size, offset)
+        except InterruptedError:
+            continue
+        except OSError as error:
+            raise SourceIOError(f"cannot read {path} at byte {offset}: {error.strerror}") from error
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+        offset += len(part)
+    return b"".join(parts)
 
 
 def make_directories(path: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources.hdf5_file import open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
@@ -56,9 +56,9 @@ def class_sets(path: str | os.PathLike[str]) -> tuple[ClassSet, ...]:
 
 
 def _names_in(group: h5py.Group, path: str) -> tuple[str, ...]:
-    dataset = group["LabelNames"]
+    dataset = dataset_at(group.file, f"{group.name}/LabelNames")
     # ilastik cannot store an empty list: it writes one element of garbage, and says so.
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 or dataset.attrs.get("isEmpty", False):
+    if dataset.ndim != 1 or dataset.attrs.get("isEmpty", False):
         return ()
     if dataset.dtype.kind not in "OS" or dataset.shape[0] > _MOST_CLASSES:
         raise MetadataError(f"{path}: {group.name}/LabelNames is no list of up to {_MOST_CLASSES} names")
@@ -72,8 +72,8 @@ def _text(value: Any) -> str:
 def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
     if not isinstance(group.get("LabelColors", getlink=True), h5py.HardLink):
         return ()
-    dataset = group["LabelColors"]
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 2 or dataset.shape[1] != 3:
+    dataset = dataset_at(group.file, f"{group.name}/LabelColors")
+    if dataset.ndim != 2 or dataset.shape[1] != 3:
         return ()
     if dataset.dtype.kind not in "iu" or dataset.shape[0] > _MOST_CLASSES:
         return ()

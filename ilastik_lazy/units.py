@@ -6,7 +6,7 @@ xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
 
 from __future__ import annotations
 
-__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "full_unit_name"]
+__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "full_unit_name", "in_base_unit"]
 
 _PREFIXES = {
     "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M",
@@ -63,3 +63,22 @@ def full_unit_name(text: str) -> str:
     if plain.lower() in _UNITLESS:
         return ""
     return _SYMBOLS.get(plain) or _WORDS.get(plain.lower()) or text.strip()
+
+
+_POWERS = {
+    "yotta": 24, "zetta": 21, "exa": 18, "peta": 15, "tera": 12, "giga": 9, "mega": 6, "kilo": 3, "hecto": 2,
+    "deci": -1, "centi": -2, "milli": -3, "micro": -6, "nano": -9, "pico": -12, "femto": -15, "atto": -18,
+    "zepto": -21, "yocto": -24, "": 0,
+}  # fmt: skip
+
+
+def in_base_unit(value: float, unit: str) -> float | None:
+    """A length in meter, or a time in second; None where the unit is not metric.
+
+    >>> in_base_unit(500, "nanometer") == in_base_unit(0.5, "micrometer")
+    True
+    """
+    for base in ("meter", "second"):
+        if unit.endswith(base) and (power := _POWERS.get(unit.removesuffix(base))) is not None:
+            return value * 10.0**power
+    return value * 1e-10 if unit == "angstrom" else None

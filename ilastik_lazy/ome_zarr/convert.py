@@ -18,7 +18,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
-from ilastik_lazy.ome_zarr.target import LocalTarget
+from ilastik_lazy.ome_zarr.target import LocalTarget, metadata_documents
 from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import open_source
@@ -60,6 +60,7 @@ def to_ome_zarr(
         Most bytes to use beside the interpreter, such as ``"2GB"``.
     levels
         Number of resolutions, the full one included; None goes on until the image is 256 voxels long.
+        An image of which nothing is left to halve has fewer.
     downsample
         How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
         ``auto`` takes the mean of floats, the mode where the file is known to hold labels, and
@@ -105,10 +106,12 @@ def to_ome_zarr(
     array = as_source(source)
     plan = plan_conversion(array.spec, memory=memory, levels=levels, downsample=downsample, workers=workers)
     with LocalTarget(place, overwrite=overwrite) as folder:
+        documents = metadata_documents(plan, ome_attributes(plan, _name_of(place)), attributes_of(array.spec))
         written = write_levels(plan, array, folder, progress)
-        folder.publish(plan, ome_attributes(plan, _name_of(place)), attributes_of(array.spec))
+        folder.write_arrays(documents)
         if verify:
             verify_level0(array, plan, folder.building)
+        folder.publish(documents)
     shapes = tuple(level.shape for level in plan.levels)
     dims = tuple(axis.name for axis in plan.levels[0].axes)
     return ConversionReport(

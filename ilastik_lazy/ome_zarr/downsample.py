@@ -74,18 +74,19 @@ def _mean(block: Array, factors: Sequence[int]) -> Array:
     count = 2 ** sum(factor == 2 for factor in factors)
     dtype = block.dtype
     if dtype.kind == "f":
-        floats = block if dtype.itemsize >= 4 else block.astype(np.float32)
-        mean: Array = np.multiply(_sum_of_pairs(floats, factors), floats.dtype.type(1 / count), dtype=floats.dtype)
-        return np.asarray(mean, dtype)
+        # Scaled before they are summed, the largest numbers stay finite; a power of two costs no digit.
+        wide = np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
+        return np.asarray(_sum_of_pairs(np.multiply(block, wide.type(1 / count), dtype=wide), factors), dtype)
     if dtype.kind == "b":
         return np.asarray(_sum_of_pairs(block.astype(np.uint8), factors) * 2 > count)
     if dtype.itemsize <= 4:
         wide = np.dtype(np.int64) if dtype.itemsize == 4 else np.dtype(np.int32)
-        return _rounded(_sum_of_pairs(block.astype(wide), factors), count).astype(dtype)
+        return np.asarray(_rounded(_sum_of_pairs(block.astype(wide), factors), count), dtype)
     # Sums of 64-bit integers may overflow: whole parts and remainders are summed apart.
     whole = _sum_of_pairs(block // count, factors)
-    rest = _rounded(_sum_of_pairs(block % count, factors), count)
-    return np.asarray(whole + rest, dtype)
+    rest = _sum_of_pairs(block % count, factors)
+    odd = whole & 1  # an odd whole turns the rule for halves round
+    return np.asarray(whole + _rounded(rest + odd * count, count) - odd, dtype)
 
 
 def _rounded(total: Array, count: int) -> Array:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ilastik_lazy import __version__
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.ome_zarr.plan import Plan
@@ -82,6 +84,8 @@ def _omero(plan: Plan) -> dict[str, Any]:
 
 
 def _range_of(plan: Plan) -> tuple[float, float]:
-    if plan.dtype.kind == "u" and plan.dtype.itemsize <= 2:
-        return 0.0, float(2 ** (8 * plan.dtype.itemsize) - 1)
+    """Contrast where the file notes none: all that integers can hold, 0 to 1 for floats."""
+    if plan.dtype.kind in "iu":
+        limits = np.iinfo(plan.dtype)
+        return float(limits.min), float(limits.max)
     return 0.0, 1.0

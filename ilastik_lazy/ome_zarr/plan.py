@@ -6,7 +6,7 @@ Everything here is arithmetic; ``--dry-run`` prints it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
-from ilastik_lazy.ome_zarr.downsample import Method, halved
+from ilastik_lazy.ome_zarr.downsample import Method
+from ilastik_lazy.ome_zarr.layout import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["OME_ORDER", "Level", "Plan", "plan_pyramid"]
@@ -23,12 +24,8 @@ __all__ = ["OME_ORDER", "Level", "Plan", "plan_pyramid"]
 OME_ORDER = ("t", "c", "z", "y", "x")
 """Order of axes that https://ngff.openmicroscopy.org/0.5/#multiscale-md demands."""
 
-_CHUNK_LEAST, _CHUNK_MOST = 128 * 2**10, 4 * 2**20
-_SHARD_DEFAULT = 16 * 2**20
-_SMALLEST_LEVEL = 256
-_MOST_LEVELS = 16
 
-Index = tuple[int, ...]
+_SHARD_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,29 +122,19 @@ class Plan:
 
         So only few unfinished shards of the upper levels are held in memory at any time.
         """
+        for number in range(len(self.levels) - 1, -1, -1):
+            for shard in np.ndindex(self.levels[number].grid):
+                # A shard without a parent is a top, also below the top level: it holds odd last voxels alone.
+                if self.parent(number, shard) is None:
+                    yield from self._below(number, shard)
 
-        def descend(level: int, shard: Index) -> Iterator[Index]:
-            if level == 0:
-                yield shard
-                return
-            for child in _children_of(self.levels[level], self.levels[level - 1], shard):
-                yield from descend(level - 1, child)
-
-        top = len(self.levels) - 1
-        for shard in np.ndindex(self.levels[top].grid):
-            yield from descend(top, shard)
-        yield from self._left_out()
-
-    def _left_out(self) -> Iterator[Index]:
-        """Shards of level 0 of which nothing reaches the top, since they hold an odd last voxel alone."""
-        for shard in np.ndindex(self.levels[0].grid):
-            level, here = 0, shard
-            while level + 1 < len(self.levels):
-                upper = self.parent(level, here)
-                if upper is None:
-                    yield shard
-                    break
-                level, here = level + 1, upper
+    def _below(self, number: int, shard: Index) -> Iterator[Index]:
+        """Shards of level 0 that `shard` is made of."""
+        if number == 0:
+            yield shard
+            return
+        for child in _children_of(self.levels[number], self.levels[number - 1], shard):
+            yield from self._below(number - 1, child)
 
 
 def _children_of(upper: Level, lower: Level, shard: Index) -> Iterator[Index]:
@@ -188,90 +175,36 @@ def plan_pyramid(
     MemoryLimitError
         `memory` is too small; the message says what would do.
     """
-    if missing := [name for name in "yx" if name not in spec.dims]:
-        raise AxesError(f"{spec.storage.location} has no axis {missing[0]!r}: OME-Zarr holds images with y and x")
-    if any(length == 0 for length in spec.shape):
-        raise ArgumentError(f"{spec.storage.location} is empty (shape {spec.shape}): there is nothing to convert")
-    if levels is not None and not 1 <= levels <= _MOST_LEVELS:
-        raise ArgumentError(f"levels={levels}: expected 1 to {_MOST_LEVELS}")
+    _check_convertible(spec)
+    if levels is not None and not 1 <= levels <= MOST_LEVELS:
+        raise ArgumentError(f"levels={levels}: expected 1 to {MOST_LEVELS}")
     permutation = tuple(spec.dims.index(name) for name in OME_ORDER if name in spec.dims)
     shape = tuple(spec.shape[i] for i in permutation)
     axes = tuple(spec.axes[i] for i in permutation)
-    stored = tuple(spec.chunks[i] for i in permutation)
-    chunks = _inner_chunks(shape, stored, spec.dtype.itemsize, axes)
-    shapes = _level_shapes(shape, axes, levels)
-    for target in (_SHARD_DEFAULT, *(2**k * 2**20 for k in (3, 2, 1, 0))):
-        shards = _shards(shape, chunks, axes, spec.dtype.itemsize, target)
-        for crew in range(workers, 0, -1):
-            need = _memory(shards, stored, spec.dtype.itemsize, crew, len(shapes))
-            if memory is None or need <= memory:
-                made = _levels(shapes, axes, chunks, shards)
-                return Plan(spec, permutation, made, method, codec, crew, need)
-    assert memory is not None
+    stored = tuple(min(spec.chunks[i], spec.shape[i]) for i in permutation)
+    itemsize = spec.dtype.itemsize
+    chunks = inner_chunks(shape, stored, itemsize, axes)
+    shapes = level_shapes(shape, axes, levels)
+    # Smaller shards first, then fewer workers: both cost speed, the second more.
+    crews = [(part, workers) for part in (1, 2, 4)] + [(4, crew) for crew in range(workers - 1, 0, -1)]
+    for part, crew in [*crews, (8, 1), (16, 1)]:
+        shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part)
+        need = _memory(shards, stored, itemsize, crew, len(shapes))
+        if memory is None or need <= memory:
+            made = _levels(shapes, axes, chunks, shards)
+            return Plan(spec, permutation, made, method, codec, crew, need)
     raise MemoryLimitError(
         f"memory={memory} bytes are too few to convert {spec.storage.location}: {need} bytes would do"
     )
 
 
-def _inner_chunks(shape: Index, stored: Index, itemsize: int, axes: Sequence[Axis]) -> Index:
-    """Chunks of the target: those of the source where their size is sensible, else near-cubic ones."""
-    chunks = tuple(min(c, n) for c, n in zip(stored, shape, strict=True))
-    one_channel = all(c == 1 for c, axis in zip(chunks, axes, strict=True) if axis.name in "tc")
-    size = math.prod(chunks) * itemsize
-    if one_channel and size <= _CHUNK_MOST and (size >= _CHUNK_LEAST or chunks == _of_one(shape, axes)):
-        return chunks
-    # The same rule as ilastik's: half a megabyte, one time point, one channel.
-    most = _of_one(shape, axes)
-    order = sorted(range(len(shape)), key=lambda i: most[i])
-    made, volume = [1] * len(shape), itemsize
-    for rank, i in enumerate(order):
-        side = (2**19 / volume) ** (1 / (len(shape) - rank))
-        made[i] = max(1, min(int(side + 0.5), most[i]))
-        volume *= made[i]
-    return tuple(made)
-
-
-def _of_one(shape: Index, axes: Sequence[Axis]) -> Index:
-    return tuple(1 if axis.name in "tc" else n for n, axis in zip(shape, axes, strict=True))
-
-
-def _level_shapes(shape: Index, axes: Sequence[Axis], levels: int | None) -> list[tuple[Index, Index]]:
-    """Shape and factors of each level; the finest axes are halved until voxels are about isotropic."""
-    made = [(shape, (1,) * len(shape))]
-    steps = [axis.scale or 1.0 for axis in axes]
-    space = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
-    while len(made) < (levels or _MOST_LEVELS):
-        now = made[-1][0]
-        if levels is None and max(now[i] for i in space) <= _SMALLEST_LEVEL:
-            break
-        long = [i for i in space if now[i] > 1]
-        if not long:
-            break
-        # sqrt(2) is the middle between "as fine as the finest" and "twice as coarse".
-        finest = min(steps[i] for i in long)
-        factors = tuple(2 if i in long and steps[i] < finest * math.sqrt(2) else 1 for i in range(len(shape)))
-        steps = [step * factor for step, factor in zip(steps, factors, strict=True)]
-        made.append((tuple(halved(n, f) for n, f in zip(now, factors, strict=True)), factors))
-    return made
-
-
-def _shards(shape: Index, chunks: Index, axes: Sequence[Axis], itemsize: int, target: int) -> Index:
-    """Group chunks into shards of about `target` bytes, of even length where they are halved."""
-    times = [1] * len(shape)
-    for i, axis in enumerate(axes):
-        # A pair of voxels must not lie in two shards.
-        if axis.name in "zyx" and chunks[i] % 2 and chunks[i] < shape[i]:
-            times[i] = 2
-    space = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
-    others = [i for i, axis in enumerate(axes) if axis.name in "ct"]
-    for group in (space, others[::-1]):
-        while True:
-            open_ends = [i for i in group if times[i] * chunks[i] < shape[i]]
-            if not open_ends or 2 * itemsize * math.prod(t * c for t, c in zip(times, chunks, strict=True)) > target:
-                break
-            shortest = min(open_ends, key=lambda i: times[i] * chunks[i])
-            times[shortest] *= 2
-    return tuple(min(t, -(-n // c)) * c if t * c >= n else t * c for t, c, n in zip(times, chunks, shape, strict=True))
+def _check_convertible(spec: ArraySpec) -> None:
+    if missing := [name for name in "yx" if name not in spec.dims]:
+        raise AxesError(f"{spec.storage.location} has no axis {missing[0]!r}: OME-Zarr holds images with y and x")
+    if any(length == 0 for length in spec.shape):
+        raise ArgumentError(f"{spec.storage.location} is empty (shape {spec.shape}): there is nothing to convert")
+    if spec.dtype.kind not in "biuf" or spec.dtype.itemsize > 8:
+        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}: Zarr has no such type")
 
 
 def _levels(

@@ -6,17 +6,19 @@ finds no Zarr there; a process that dies leaves a folder without ``zarr.json`` a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import zarr
+import zarr.storage
 from zarr.codecs import ZstdCodec
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError
@@ -24,9 +26,11 @@ from ilastik_lazy.files import make_directories, write_atomically
 from ilastik_lazy.ome_zarr.plan import Level, Plan
 from ilastik_lazy.ome_zarr.shard import ZSTD_LEVEL, encode_shard
 
-__all__ = ["LocalTarget"]
+__all__ = ["LocalTarget", "metadata_documents"]
 
 _WORK = ".ilz"
+_ROOT = "zarr.json"
+_UNFINISHED = "an unfinished conversion is"
 
 
 class LocalTarget:
@@ -41,20 +45,24 @@ class LocalTarget:
 
     def __enter__(self) -> LocalTarget:
         if os.path.lexists(self.path) and not self.overwrite:
-            unfinished = os.path.isdir(os.path.join(self.path, _WORK))
-            what = "an unfinished conversion is" if unfinished else "something is"
+            finished = os.path.exists(os.path.join(self.path, "zarr.json"))
+            what = "something is" if finished or not os.path.isdir(os.path.join(self.path, _WORK)) else _UNFINISHED
             raise DestinationExistsError(f"{what} at {self.path}: remove it, or pass overwrite=True (--overwrite)")
         if not self.overwrite:
             # `mkdir` is atomic: of two conversions to the same target one gets it, the other an error.
             self.building = self.path
-        try:
+        with _typed(self.building):
             make_directories(os.path.dirname(self.path))
-            os.mkdir(self.building)
-        except OSError as error:
-            if isinstance(error, FileExistsError) and os.path.isdir(self.building):
+            try:
+                os.mkdir(self.building)
+            except FileExistsError as error:
                 raise DestinationExistsError(f"another conversion has just made {self.path}") from error
-            raise DestinationError(f"cannot make {self.building}: {error.strerror}") from error
-        make_directories(self._temporary)
+        try:
+            with _typed(self._temporary):
+                make_directories(self._temporary)
+        except DestinationError:
+            shutil.rmtree(self.building, ignore_errors=True)
+            raise
         return self
 
     def __exit__(
@@ -65,7 +73,8 @@ class LocalTarget:
             return
         shutil.rmtree(os.path.join(self.building, _WORK), ignore_errors=True)
         if self.building != self.path:
-            self._exchange()
+            with _typed(self.path):
+                self._exchange()
 
     def _exchange(self) -> None:
         """Put the new folder in the place of the old one, which is deleted only then."""
@@ -84,51 +93,67 @@ class LocalTarget:
 
     def _write(self, key: str, parts: Sequence[bytes]) -> int:
         path = os.path.join(self.building, *key.split("/"))
-        make_directories(os.path.dirname(path))
-        try:
+        with _typed(path):
+            make_directories(os.path.dirname(path))
             return write_atomically(path, parts, temporary=self._temporary)
-        except OSError as error:
-            raise DestinationError(f"cannot write {path}: {error.strerror or error}") from error
 
     def write_shard(self, level: Level, shard: tuple[int, ...], block: np.ndarray[Any, Any]) -> int:
         """Encode and write one shard; returns its bytes."""
         key = "/".join([level.path, "c", *map(str, shard)])
         return self._write(key, encode_shard(block, level.chunks, level.shards))
 
-    def publish(self, plan: Plan, attributes: dict[str, Any], image_attributes: dict[str, Any]) -> None:
-        """Write all metadata, the root's last: from then on the folder is an image."""
-        # zarr-python itself makes the metadata, in a scratch store, so that they are what it would write.
-        scratch = os.path.join(self._temporary, "metadata")
-        root = zarr.open_group(scratch, mode="w", zarr_format=3)
-        root.attrs["ome"] = attributes
-        for level in plan.levels:
-            group = root.create_group(level.path.rsplit("/", 1)[0])
-            array = group.create_array(
-                level.path.rsplit("/", 1)[1],
-                shape=level.shape,
-                dtype=plan.dtype,
-                chunks=level.chunks,
-                shards=level.shards,
-                compressors=ZstdCodec(level=ZSTD_LEVEL),
-                fill_value=0,
-                dimension_names=[axis.name for axis in level.axes],
-            )
-            array.attrs.update(image_attributes)
-            _write_coordinates(group, level, plan)
-        with warnings.catch_warnings():
-            # Not yet in the Zarr v3 specification, and marked as optional: xarray opens faster with it.
-            warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-            zarr.consolidate_metadata(scratch)
-        keys = []
-        for folder, _, files in os.walk(scratch):
-            relative = os.path.relpath(folder, scratch).replace(os.sep, "/")
-            keys += [name if relative == "." else f"{relative}/{name}" for name in files]
-        for key in sorted(keys, key=lambda key: (key.endswith("zarr.json"), -key.count("/"), key)):
-            with open(os.path.join(scratch, *key.split("/")), "rb") as file:
-                data = file.read()
-            if key.endswith("zarr.json"):
-                data = json.dumps(json.loads(data), indent=2).encode()
-            self._write(key, [data])
+    def write_arrays(self, documents: Mapping[str, bytes]) -> None:
+        """Write all metadata but the root's: the arrays can be read by their paths, the folder is no image yet."""
+        for key in sorted(documents, key=lambda key: (key.endswith("zarr.json"), -key.count("/"), key)):
+            if key != _ROOT:
+                self._write(key, [documents[key]])
+
+    def publish(self, documents: Mapping[str, bytes]) -> None:
+        """Write the root's metadata: from then on the folder is an image."""
+        self._write(_ROOT, [documents[_ROOT]])
+
+
+@contextlib.contextmanager
+def _typed(path: str) -> Iterator[None]:
+    """The system's errors as ours, with the path."""
+    try:
+        yield
+    except DestinationError:
+        raise
+    except OSError as error:
+        raise DestinationError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes: dict[str, Any]) -> dict[str, bytes]:
+    """All files of the store but the shards: metadata, and coordinates beside the images."""
+    # zarr-python itself makes them, in memory, so that they are what it would write.
+    made: dict[str, Any] = {}
+    store = zarr.storage.MemoryStore(made)
+    root = zarr.open_group(store, mode="w", zarr_format=3)
+    root.attrs["ome"] = attributes
+    for level in plan.levels:
+        group = root.create_group(level.path.rsplit("/", 1)[0])
+        array = group.create_array(
+            level.path.rsplit("/", 1)[1],
+            shape=level.shape,
+            dtype=plan.dtype,
+            chunks=level.chunks,
+            shards=level.shards,
+            compressors=ZstdCodec(level=ZSTD_LEVEL),
+            fill_value=0,
+            dimension_names=[axis.name for axis in level.axes],
+        )
+        array.attrs.update(image_attributes)
+        _write_coordinates(group, level, plan)
+    with warnings.catch_warnings():
+        # Not yet in the Zarr v3 specification, and marked as optional: xarray opens faster with it.
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        zarr.consolidate_metadata(store)
+    documents = {key: bytes(value.to_bytes()) for key, value in made.items()}
+    return {
+        key: json.dumps(json.loads(data), indent=2).encode() if key.endswith("zarr.json") else data
+        for key, data in documents.items()
+    }
 
 
 def _write_coordinates(group: zarr.Group, level: Level, plan: Plan) -> None:

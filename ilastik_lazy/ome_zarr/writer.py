@@ -7,8 +7,9 @@ was written is read back.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.ome_zarr.downsample import downsample
-from ilastik_lazy.ome_zarr.plan import Index, Plan
+from ilastik_lazy.ome_zarr.layout import Index
+from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.target import LocalTarget
 from ilastik_lazy.spec import ArraySource
 
@@ -112,17 +114,19 @@ def write_levels(plan: Plan, source: ArraySource, target: LocalTarget, progress:
     done = written = 0
     if progress is not None:
         progress(0, total)
-    for decoded, size in _bounded(convert, plan.shards(), plan.workers):
-        done += decoded
-        written += size
-        if progress is not None:
-            progress(done, total)
+    # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
+    with contextlib.closing(_bounded(convert, plan.shards(), plan.workers)) as results:
+        for decoded, size in results:
+            done += decoded
+            written += size
+            if progress is not None:
+                progress(done, total)
     return written
 
 
 def _bounded(
     work: Callable[[Index], tuple[int, int]], shards: Iterator[Index], workers: int
-) -> Iterator[tuple[int, int]]:
+) -> Generator[tuple[int, int]]:
     """Results of `work` in the order of their end; no more tasks are handed out than there are workers."""
     with ThreadPoolExecutor(workers, thread_name_prefix="ilastik_lazy") as pool:
         running: set[Future[tuple[int, int]]] = set()

@@ -112,7 +112,7 @@ def _checked_fletcher32(data: Bytes) -> Bytes:
     """Verify the checksum in the last 4 bytes and cut it off."""
     from numcodecs.fletcher32 import Fletcher32
 
-    if data.size < 4:
+    if data.size <= 4:
         raise _StreamError(f"{data.size} bytes are too few to hold their own checksum")
     try:
         return np.frombuffer(Fletcher32().decode(np.ascontiguousarray(data)), np.uint8)

@@ -22,13 +22,13 @@ from ilastik_lazy.errors import (
     CorruptChunkError,
     DatasetNotFoundError,
     IlastikLazyError,
+    IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
-    SourceChangedError,
     UnsupportedFilterError,
 )
-from ilastik_lazy.files import Stamp, stamp_of
+from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -43,6 +43,7 @@ from ilastik_lazy.sources.hdf5_file import (
     open_hdf5,
     text_attribute,
 )
+from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 __all__ = ["H5pySource", "images", "open_image", "recognises"]
@@ -123,6 +124,7 @@ def _source_of(
     pipeline = _pipeline_of(dataset, location)
     layout = _layout_of(dataset)
     trouble = _why_not_direct(dataset, pipeline, layout)
+    _warn_of_absent_chunks(dataset, location, trouble is None)
     dtype = dataset.dtype
     tagged, guessed = _axes_of_dataset(dataset, location, axes, limits)
     names = [axis.name for axis in tagged]
@@ -139,9 +141,23 @@ def _source_of(
         drange=_drange_of(dataset, location),
         display_mode=_optional_text(dataset, "display_mode", limits) or "",
     )
+    direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
     if trouble is None:
-        return DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
-    return H5pySource(spec, location, stamp)
+        return direct
+    is_decodable = layout == "chunked" and pipeline.is_supported and dataset.id.get_type().get_size() == dtype.itemsize
+    return H5pySource(spec, location, stamp, direct if is_decodable else None)
+
+
+def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:
+    """Chunks that were never written read as fill value, which nobody would notice."""
+    if dataset.chunks is None:
+        return
+    count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    # A direct source counts those of a larger file when it reads their index.
+    if is_direct and count > COUNTED_AT_OPENING:
+        return
+    if (absent := count - dataset.id.get_num_chunks()) > 0:
+        warnings.warn(incomplete_message(location, absent, count), IncompleteSourceWarning, stacklevel=2)
 
 
 def _check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
@@ -182,9 +198,6 @@ def _why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str) -> s
         return f"{layout} layout"
     if not pipeline.is_supported:
         return f"{pipeline.name} filter"
-    # A user block shifts all addresses; whether libhdf5 counts it in differs between its versions.
-    if dataset.file.userblock_size:
-        return "user block"
     # Enumerations, bit fields and padded numbers need libhdf5's conversion.
     if dataset.dtype.kind == "b" or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)):
         return "converted type"
@@ -295,12 +308,16 @@ class H5pySource:
     spec: ArraySpec
     location: Location
     stamp: Stamp
+    guard: DirectHdf5Source | None = None
+    """Checks the streams before libhdf5 inflates them, where that can be done."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         assert self.location.internal_path is not None
-        self._require_unchanged()
+        require_unchanged(self.location.path, self.stamp)
+        if self.guard is not None:
+            self.guard.check(region)
         with open_hdf5(self.location.path) as file:
             dataset = dataset_at(file, self.location.internal_path)
             try:
@@ -310,9 +327,5 @@ class H5pySource:
             except H5PY_ERRORS as error:
                 raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
         # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
-        self._require_unchanged()
+        require_unchanged(self.location.path, self.stamp)
         return values
-
-    def _require_unchanged(self) -> None:
-        if stamp_of(self.location.path) != self.stamp:
-            raise SourceChangedError(f"{self.location.path} changed since it was opened: open it again")

@@ -11,7 +11,6 @@ Everything read here is checked; what does not fit gives None, and libhdf5 is as
 
 from __future__ import annotations
 
-import os
 import struct
 from collections import deque
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ class _OtherLayoutError(Exception):
     """The file is laid out in another way; not an error, since libhdf5 knows all of them."""
 
 
-def chunk_rows(path: str, fd: int, header: int, ndim: int, most: int) -> list[ChunkRows] | None:
+def chunk_rows(path: str, fd: int, header: int, ndim: int, most: int, end: int) -> list[ChunkRows] | None:
     """All chunks of the dataset whose object header lies at `header`; None if libhdf5 must be asked.
 
     Parameters
@@ -57,12 +56,14 @@ def chunk_rows(path: str, fd: int, header: int, ndim: int, most: int) -> list[Ch
         Open file at `path`, without a user block.
     most
         Number of chunks that the shape allows.
+    end
+        Size of the file.
     """
     try:
         root = _btree_address(path, fd, header, ndim)
         if root is None:
             return []
-        return list(_leaves(path, fd, root, ndim, most))
+        return list(_leaves(path, fd, root, ndim, most, end))
     except (_OtherLayoutError, SourceError, struct.error):
         return None
 
@@ -95,7 +96,7 @@ def _btree_address(path: str, fd: int, header: int, ndim: int) -> int | None:
     raise _OtherLayoutError
 
 
-def _leaves(path: str, fd: int, root: int, ndim: int, most: int) -> Iterator[ChunkRows]:
+def _leaves(path: str, fd: int, root: int, ndim: int, most: int, end: int) -> Iterator[ChunkRows]:
     record = np.dtype([("size", "<u4"), ("mask", "<u4"), ("origin", "<u8", (ndim + 1,)), ("child", "<u8")])
     level = read_exactly(fd, 6, root, path)[5]
     if level > _DEEPEST:
@@ -104,7 +105,7 @@ def _leaves(path: str, fd: int, root: int, ndim: int, most: int) -> Iterator[Chu
     for depth in range(level, -1, -1):
         below = []
         for start in range(0, len(addresses), _BATCH):
-            found = _records(path, fd, addresses[start : start + _BATCH], depth, record)
+            found = _records(path, fd, addresses[start : start + _BATCH], depth, record, end)
             total += len(found)
             # A tree that repeats itself would otherwise go on.
             if total > 2 * most + 2 * _ENTRIES:
@@ -116,10 +117,9 @@ def _leaves(path: str, fd: int, root: int, ndim: int, most: int) -> Iterator[Chu
         addresses = np.concatenate(below) if below else addresses[:0]
 
 
-def _records(path: str, fd: int, addresses: Array, level: int, record: np.dtype[Any]) -> Array:
+def _records(path: str, fd: int, addresses: Array, level: int, record: np.dtype[Any], end: int) -> Array:
     """Records of the nodes at `addresses`, all of one level."""
     length = 24 + _ENTRIES * record.itemsize
-    end = os.fstat(fd).st_size
     if len(addresses) and int(addresses.max()) + 24 > end:
         raise _OtherLayoutError
     nodes = np.zeros((len(addresses), length), np.uint8)

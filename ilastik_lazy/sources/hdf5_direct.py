@@ -55,6 +55,17 @@ class DirectHdf5Source:
                 self._read_chunk(fd, index, overlap, out[overlap.target])
         return out
 
+    def check(self, region: Region) -> None:
+        """Decode all chunks that `region` touches, and raise what is wrong with them.
+
+        For those who have libhdf5 read: it takes leftover memory for the pixels of a stream that ends early.
+        """
+        index = chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
+        with opened(self.location.path, self.stamp) as fd:
+            for overlap in overlaps(region, self.spec.chunks):
+                scratch = np.empty(region_shape(overlap.inside), self.spec.dtype)
+                self._read_chunk(fd, index, overlap, scratch)
+
     def _read_chunk(self, fd: int, index: ChunkIndex, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Bring what `overlap` wants of its chunk into `target`, a view of the result."""
         offset, size = int(index.offsets[overlap.chunk]), int(index.sizes[overlap.chunk])

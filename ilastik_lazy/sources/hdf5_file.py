@@ -30,7 +30,7 @@ from ilastik_lazy.errors import (
     UnfinishedWriteError,
     UnsafePathError,
 )
-from ilastik_lazy.files import opened, stamp_of
+from ilastik_lazy.files import opened, read_up_to, stamp_of
 from ilastik_lazy.limits import Limits
 
 __all__ = [
@@ -52,13 +52,14 @@ H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowE
 
 def _superblock_start(path: str) -> int | None:
     """Where the HDF5 signature lies: at 0, or behind a user block of 512, 1024, 2048, ... bytes."""
-    import os
-
+    start = 0
     with opened(path) as fd:
-        size, start = os.fstat(fd).st_size, 0
-        while start < size and start <= 2**24:
-            if os.pread(fd, 8, start) == _SIGNATURE:
+        while start <= 2**24:
+            found = read_up_to(fd, 8, start, path)
+            if found == _SIGNATURE:
                 return start
+            if len(found) < 8:
+                return None
             start = max(512, start * 2)
     return None
 
@@ -74,9 +75,7 @@ def _check_superblock(path: str) -> None:
         what = "is empty" if stamp_of(path).size == 0 else "is not an HDF5 file (its first bytes say so)"
         raise CorruptFileError(f"{path} {what}: was it copied or exported completely?")
     with opened(path) as fd:
-        import os
-
-        head = os.pread(fd, 16, start)
+        head = read_up_to(fd, 16, start, path)
     # Byte 11 of superblocks 2 and 3 holds the consistency flags; ilastik's files have version 0.
     if len(head) == 16 and head[8] in (2, 3) and head[11] & 1:
         raise UnfinishedWriteError(
@@ -122,16 +121,21 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
     except IlastikLazyError:
         raise
     except H5PY_ERRORS as error:
-        if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES, errno.ESTALE, errno.EPERM):
-            raise SourceIOError(f"cannot read {path}: {error}") from error
-        raise CorruptFileError(f"{path} cannot be opened, it seems cut off or damaged ({_one_line(error)})") from error
+        raise _translated(error, path, "cannot be opened, it seems cut off or damaged") from error
     with file:
         try:
             yield file
         except IlastikLazyError:
             raise
         except H5PY_ERRORS as error:
-            raise CorruptFileError(f"{path} is damaged ({_one_line(error)})") from error
+            raise _translated(error, path, "is damaged") from error
+
+
+def _translated(error: BaseException, path: str, what: str) -> IlastikLazyError:
+    """The system's fault, or the file's?  libhdf5 raises OSError for both."""
+    if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES, errno.ESTALE, errno.EPERM):
+        return SourceIOError(f"cannot read {path}: {error}")
+    return CorruptFileError(f"{path} {what} ({_one_line(error)})")
 
 
 def _one_line(error: BaseException) -> str:
@@ -164,7 +168,9 @@ def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group
             continue
         if name == "..":
             raise UnsafePathError(f"{where} holds '..': write the path without it")
-        link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
+        # h5py gives names that are not UTF-8 with surrogates, and takes them back as bytes only.
+        key = name if name.isascii() else name.encode("utf-8", "surrogateescape")
+        link = node.get(key, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             raise DatasetNotFoundError(f"no dataset {internal_path!a} in {file.filename}{_what_there_is(file)}")
         if isinstance(link, h5py.ExternalLink):
@@ -179,7 +185,7 @@ def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group
             if link.path.startswith("/"):
                 node = file["/"]
             continue
-        node = node[name]
+        node = node[key]
     return node
 
 
@@ -221,7 +227,10 @@ def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
     if name not in dataset.attrs:
         return None
     where = f"{dataset.file.filename}: attribute {name!r} of {dataset.name!a}"
-    if h5py.h5a.open(dataset.id, name.encode()).get_storage_size() > limits.attribute_bytes:
+    attribute = h5py.h5a.open(dataset.id, name.encode())
+    if attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+        raise MetadataError(f"{where} is empty")
+    if attribute.get_storage_size() > limits.attribute_bytes:
         raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
     value = dataset.attrs[name]
     if isinstance(value, np.ndarray) and value.size == 1:
@@ -262,9 +271,11 @@ def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
     entries: list[DatasetEntry] = []
     visited = 0
 
-    def visit(name: str, node: h5py.Group | h5py.Dataset) -> str | None:
+    def visit(name: str | bytes, node: h5py.Group | h5py.Dataset) -> str | None:
         nonlocal visited
         visited += 1
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "surrogateescape")
         if visited > limits.members:
             return f"more than {limits.members} members"
         if name.count("/") > limits.depth:

@@ -17,13 +17,13 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.chunks import grid_shape
-from ilastik_lazy.errors import IncompleteSourceWarning, IntegrityWarning, SourceChangedError
-from ilastik_lazy.files import Stamp, opened, stamp_of
+from ilastik_lazy.errors import IncompleteSourceWarning, IntegrityWarning
+from ilastik_lazy.files import Stamp, opened, read_up_to, require_unchanged
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_btree import ChunkRows, chunk_rows
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 
-__all__ = ["ABSENT", "CROSSED", "OUTSIDE", "ChunkIndex", "chunk_index"]
+__all__ = ["ABSENT", "COUNTED_AT_OPENING", "CROSSED", "OUTSIDE", "ChunkIndex", "chunk_index", "incomplete_message"]
 
 ABSENT = -1
 """Offset of a chunk that was never written: it reads as the fill value."""
@@ -33,6 +33,18 @@ CROSSED = -3
 """Offset of a chunk that shares bytes with another one."""
 
 _FLETCHER32 = 3
+
+
+COUNTED_AT_OPENING = 20_000
+"""Up to so many chunks are counted when a file is opened (2 ms); of more, when its index is read."""
+
+
+def incomplete_message(location: Location, absent: int, count: int) -> str:
+    """What to say of chunks that were never written."""
+    return (
+        f"{location}: {absent} of {count} chunks were never written and read as the fill value"
+        " (ilastik writes all of them, so the export may have been stopped)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,20 @@ def _rows_by_library(dataset: h5py.Dataset) -> list[ChunkRows]:
     dataset.id.chunk_iter(collect)
     table = np.array(rows, np.uint64).reshape(-1, dataset.ndim + 3)
     return [ChunkRows(table[:, :-3], table[:, -3], table[:, -2], table[:, -1])]
+
+
+def _behind_user_block(rows: list[ChunkRows], dataset: h5py.Dataset, fd: int, path: str) -> list[ChunkRows]:
+    """`rows` with offsets from the start of the file.
+
+    A user block shifts all addresses.  HDF5 2.0 counts it in, older versions do not: one chunk tells.
+    """
+    shift, first = dataset.file.userblock_size, rows[0]
+    if not shift or not len(first.offsets):
+        return rows
+    _, stored = dataset.id.read_direct_chunk(tuple(int(i) for i in first.origins[0]))
+    if read_up_to(fd, len(stored), int(first.offsets[0]), path) == stored:
+        return rows
+    return [part._replace(offsets=part.offsets + np.uint64(shift)) for part in rows]
 
 
 def _index_from_rows(
@@ -122,22 +148,23 @@ class _Once:
 
 def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
     assert location.internal_path is not None
+    require_unchanged(location.path, stamp)
     with open_hdf5(location.path) as file:
         dataset = dataset_at(file, location.internal_path)
-        header, most = h5py.h5o.get_info(dataset.id).addr, math.prod(grid_shape(shape, chunks))
+        rows = None
         with opened(location.path, stamp) as fd:
-            rows = chunk_rows(location.path, fd, header, len(shape), most)
-        if rows is None:
-            rows = _rows_by_library(dataset)
+            if not file.userblock_size:
+                header, most = h5py.h5o.get_info(dataset.id).addr, math.prod(grid_shape(shape, chunks))
+                rows = chunk_rows(location.path, fd, header, len(shape), most, stamp.size)
+            if rows is None:
+                rows = _behind_user_block(_rows_by_library(dataset), dataset, fd, location.path)
         plist = dataset.id.get_create_plist()
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-    if stamp_of(location.path) != stamp:
-        raise SourceChangedError(f"{location.path} changed since it was opened: open it again")
+    require_unchanged(location.path, stamp)
     index = _index_from_rows(rows, shape, chunks, stamp.size)
-    if index.absent:
+    if index.absent and index.offsets.size > COUNTED_AT_OPENING:
         warnings.warn(
-            f"{location}: {index.absent} of {index.offsets.size} chunks were never written and read as the fill value"
-            " (ilastik writes all of them, so the export may have been stopped)",
+            incomplete_message(location, index.absent, index.offsets.size),
             IncompleteSourceWarning,
             stacklevel=4,
         )

@@ -1,0 +1,24 @@
+"""Fixtures that every test has, and how hard hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from open_files import open_files_below
+
+# Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
+settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", settings.get_profile("default"), max_examples=5000)
+settings.load_profile(os.environ.get("ILASTIK_LAZY_HYPOTHESIS", "default"))
+
+
+@pytest.fixture(autouse=True)
+def every_file_closed(tmp_path: Path) -> Iterator[None]:
+    """Fail the test that leaves one of its files open; see `open_files_below`."""
+    yield
+    left = open_files_below(tmp_path)
+    assert not left, f"left open: {left}"
