@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from open_files import open_files_below
 
+from ilastik_lazy import blockwise
+
 # Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", settings.get_profile("default"), max_examples=5000)
@@ -22,3 +24,10 @@ def every_file_closed(tmp_path: Path) -> Iterator[None]:
     yield
     left = open_files_below(tmp_path)
     assert not left, f"left open: {left}"
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few chunks, so that small arrays have many."""
+    monkeypatch.setattr(blockwise, "BLOCK_BYTES_LEAST", 2**10)
+    monkeypatch.setattr(blockwise, "BLOCK_BYTES_MOST", 2**12)

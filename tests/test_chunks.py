@@ -116,7 +116,7 @@ def test_a_block_of_an_export_is_a_few_megabytes_with_one_t_and_one_c():
 
 def test_a_time_lapse_of_small_images_gathers_frames():
     block = block_shape((5000, 64, 64, 1), (1, 64, 64, 1), 1, "tyxc")
-    assert math.prod(block) >= 2**22
+    assert math.prod(block) >= 0.9 * 2**22
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])

@@ -10,7 +10,7 @@ import pytest
 from exports import write_export
 from hypothesis import given
 from hypothesis import strategies as st
-from test_reductions import DTYPES, ArrayInMemory
+from in_memory import DTYPES, ArrayInMemory
 
 from ilastik_lazy import blockwise
 from ilastik_lazy.errors import ArgumentError, AxesError, CorruptChunkError, MemoryLimitError

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorstore
+from makers import some_data
 
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.chunks import Region, check_region
@@ -74,6 +75,19 @@ class ArrayBackedSource:
             chunks = zip(region, self.spec.chunks, strict=True)
             times[tuple(slice(part.start // chunk, -(-part.stop // chunk)) for part, chunk in chunks)] += 1
         return times
+
+
+LENGTHS = {"t": 2, "c": 3, "z": 11, "y": 21, "x": 26}
+CHUNKS = {"t": 1, "c": 1, "z": 4, "y": 5, "x": 7}
+
+
+def source_with(axes: str, dtype: str, **more: Any) -> ArrayBackedSource:
+    """Random voxels in `axes`; 64-bit integers below 2^50, so that numpy's float64 means are exact."""
+    data = some_data([LENGTHS[axis] for axis in axes], dtype)
+    if data.dtype.itemsize == 8 and data.dtype.kind in "iu":
+        data = (data % 2**50).astype(dtype)
+    chunks = [CHUNKS[axis] for axis in axes]
+    return ArrayBackedSource(data, axes, chunks=chunks, scales={"z": 1.0, "y": 0.5, "x": 0.5}, **more)
 
 
 class FailingSource(ArrayBackedSource):

@@ -35,7 +35,7 @@ def inflater(request, monkeypatch):
 def decoded(data, codes=(GZIP,), itemsize=1, size=PLAIN.size, mask=0):
     # Filled beforehand: what is left over from another chunk must never show through.
     out = np.full(size, 0xEE, np.uint8)
-    Pipeline(codes, itemsize).decode_into(data, mask, out, "file.h5/data: the chunk at (0, 0)")
+    Pipeline(codes, itemsize).decode_into(data, mask, out)
     return out
 
 
@@ -70,8 +70,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("codes", [(GZIP,), (SHUFFLE, GZIP)], ids=["gzip", "shuffle+gzip"])
-def test_a_broken_stream_is_an_error_that_names_the_chunk(inflater, data, codes):
-    with pytest.raises(CorruptChunkError, match=r"^file.h5/data: the chunk at \(0, 0\) cannot be decoded"):
+def test_a_broken_stream_is_an_error_that_says_how(inflater, data, codes):
+    with pytest.raises(CorruptChunkError, match=r"stream is damaged|inflates to|holds"):
         decoded(data, codes, 4)
 
 

@@ -1,0 +1,88 @@
+"""A disk that is full, or fails, at any moment of a conversion."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from children import run_python
+from targets import HERE, a_source, assert_whole, contents, convert
+
+from ilastik_lazy import files
+from ilastik_lazy.errors import DestinationError
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("overwrite", [False, True])
+    @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+    @pytest.mark.parametrize("writes", [0, 10, 150])
+    def test_is_a_destination_error_and_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int, error: int, overwrite: bool
+    ) -> None:
+        if overwrite:
+            convert(tmp_path / "a.zarr", source=a_source(seed=1))
+        before = contents(tmp_path)
+        left = iter(range(writes))
+        write = os.write
+
+        def full(fd: int, data: Any) -> int:
+            if next(left, None) is None:
+                raise OSError(error, os.strerror(error))
+            return write(fd, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, "write", full)
+            with pytest.raises(DestinationError, match=os.strerror(error)):
+                convert(tmp_path / "a.zarr", overwrite=overwrite)
+        assert contents(tmp_path) == before
+        assert len(list(tmp_path.iterdir())) == overwrite
+
+    @pytest.mark.parametrize("call", ["open", "fsync", "replace", "mkdir"])
+    @pytest.mark.parametrize("calls", [0, 1, 2, 3, 20])
+    def test_found_by_any_system_call_is_a_destination_error_and_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, calls: int
+    ) -> None:
+        left = iter(range(calls))
+        original = getattr(os, call)
+
+        def full(*arguments: Any, **options: Any) -> Any:
+            reading = call == "open" and not arguments[1] & os.O_CREAT
+            if not reading and next(left, None) is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return original(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, call, full)
+            with pytest.raises(DestinationError):
+                convert(tmp_path / "folder" / "a.zarr")
+        assert [path for path in tmp_path.rglob("*") if path.name != "folder"] == []
+
+    def test_short_writes_are_continued(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write = os.write
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, "write", lambda fd, data: write(fd, data[:7]))
+            convert(tmp_path / "a.zarr", verify=True)
+        assert_whole(tmp_path / "a.zarr")
+
+    def test_a_real_limit_of_the_system_is_a_destination_error(self, tmp_path: Path) -> None:
+        pytest.importorskip("resource")
+        code = """
+import resource, sys
+sys.path[:0] = sys.argv[1:3]
+import numpy as np
+from fakes import ArrayBackedSource
+from ilastik_lazy.errors import DestinationError
+from ilastik_lazy.ome_zarr import to_ome_zarr
+source = ArrayBackedSource(np.random.default_rng(0).integers(0, 255, (900, 900), np.uint8), "yx")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    to_ome_zarr(source, sys.argv[3])
+except DestinationError as error:
+    print(error)
+"""
+        said = run_python(code, str(HERE.parent), str(HERE), str(tmp_path / "a.zarr")).decode()
+        assert "File too large" in said
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,97 @@
+"""Arguments of `to_ome_zarr`, and the report that it returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from fakes import ArrayBackedSource, small_plans, source_with
+
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.ome_zarr.convert import method_for, to_ome_zarr
+
+
+class TestMethod:
+    @pytest.mark.parametrize(
+        ("dtype", "more", "expected"),
+        [
+            ("float32", {}, "mean"),
+            ("uint8", {"kind": "probabilities"}, "mean"),
+            ("uint8", {"kind": "segmentation"}, "mode"),
+            ("uint32", {"kind": "object identities"}, "mode"),
+            ("uint32", {"display_mode": "random-colortable"}, "mode"),
+            ("bool", {}, "mode"),
+            ("uint16", {}, "nearest"),
+        ],
+    )
+    def test_invents_no_label(self, dtype: str, more: Any, expected: str) -> None:
+        spec = ArrayBackedSource(np.zeros((2, 2), dtype), "yx", **more).spec
+        assert method_for(spec, "auto") == expected
+
+    def test_is_what_the_caller_wants(self) -> None:
+        spec = ArrayBackedSource(np.zeros((2, 2), np.uint8), "yx", kind="segmentation").spec
+        assert method_for(spec, "mean") == "mean"
+        with pytest.raises(ArgumentError, match="median"):
+            method_for(spec, "median")
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"version": "0.4"},
+            {"memory": "much"},
+            {"workers": 0},
+            {"levels": 0},
+            {"downsample": "median"},
+            {"memory": 1000},
+        ],
+    )
+    def test_that_cannot_be_are_refused_before_anything_is_touched(self, tmp_path: Path, options: Any) -> None:
+        source = source_with("yx", "uint8")
+        with pytest.raises(ArgumentError, match=str(next(iter(options)))):
+            to_ome_zarr(source, tmp_path / "a.zarr", **options)
+        assert list(tmp_path.iterdir()) == []
+        assert source.regions == []
+
+    def test_a_url_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match="URL"):
+            to_ome_zarr(source_with("yx", "uint8"), "s3://bucket/a.zarr")
+
+    @pytest.mark.skipif(np.dtype("longdouble").itemsize <= 8, reason="no longer float on this machine")
+    def test_numbers_that_zarr_has_no_type_for_are_refused_before_a_voxel_is_read(self, tmp_path: Path) -> None:
+        source = ArrayBackedSource(np.zeros((4, 4), "longdouble"), "yx")
+        with pytest.raises(ArgumentError):
+            to_ome_zarr(source, tmp_path / "a.zarr")
+        assert source.regions == []
+
+    @pytest.mark.parametrize("source", [None, 3, np.zeros((4, 4))])
+    def test_what_is_no_source_is_refused(self, tmp_path: Path, source: Any) -> None:
+        with pytest.raises(ArgumentError, match="cannot convert"):
+            to_ome_zarr(source, tmp_path / "a.zarr")
+
+
+class TestReport:
+    def test_says_what_is_on_the_disk(self, tmp_path: Path) -> None:
+        source = source_with("zyxc", "uint8")
+        with small_plans(shard=1500):
+            report = to_ome_zarr(source, tmp_path / "a.zarr")
+        files = [f for f in (tmp_path / "a.zarr").rglob("*") if f.is_file() and "c" in f.relative_to(tmp_path).parts]
+        shards = [f for f in files if "image" in f.parts]
+        assert report.bytes_written == sum(f.stat().st_size for f in shards)
+        assert report.bytes_decoded == source.data.nbytes
+        assert report.target == str(tmp_path / "a.zarr")
+        assert not report.verified
+        assert "uint8" not in str(report)
+        assert "c/z/y/x" in str(report)
+
+    @pytest.mark.parametrize(
+        ("name", "expected"), [("brain.zarr", "brain"), ("brain.ome.zarr", "brain"), ("brain", "brain")]
+    )
+    def test_the_image_is_called_after_the_folder(self, tmp_path: Path, name: str, expected: str) -> None:
+        to_ome_zarr(source_with("yx", "uint8"), tmp_path / name)
+        ome: Any = zarr.open_group(tmp_path / name, mode="r").attrs["ome"]
+        assert ome["multiscales"][0]["name"] == expected
