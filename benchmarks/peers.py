@@ -65,7 +65,7 @@ class Decoder:
         def part(first: int) -> None:
             out, fd = np.empty(self.nbytes, np.uint8), os.open(self.path, os.O_RDONLY)
             for offset, size in self.chunks[first::workers]:
-                self.pipeline.decode_into(os.pread(fd, size, offset), 0, out, "")
+                self.pipeline.decode_into(os.pread(fd, size, offset), 0, out)
             os.close(fd)
 
         with ThreadPoolExecutor(workers) as pool:

@@ -46,7 +46,7 @@ def open_dataarray(
     project
         The ``.ilp`` that made the export: its class names become the coordinate ``c``.
     chunks
-        Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 32 MiB, ``{}``
+        Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, ``{}``
         takes the storage chunks, a dict, int or tuple is as in xarray, None gives no dask at all.
     order
         Move the dims into this order, for instance ``"tczyx"``; without it they stay as stored.

@@ -30,6 +30,7 @@ Lengths = tuple[tuple[int, ...], ...]
 # Below this share of wanted voxels in the chunks that are read, blocks are sized by what they
 # decode and no longer by what they return.
 _SPARSE = 0.25
+_SPARSE_BYTES_MOST = 32 * 2**20
 # Copying a plain chunk costs about an eighth of inflating one.
 _PLAIN_COST = 8
 
@@ -121,9 +122,9 @@ def _planned_lengths(array: SourceArray) -> Lengths:
     if wanted < _SPARSE * math.prod(touched):
         if spec.storage.compression == "none":
             itemsize /= _PLAIN_COST
-        crew = 4 * (os.cpu_count() or 1)
-        least = int(min(max(math.prod(touched) * itemsize / crew, least), BLOCK_BYTES_MOST))
-    block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least)
+        # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
+        least = int(min(max(math.prod(touched) * itemsize / (os.cpu_count() or 1), least), _SPARSE_BYTES_MOST))
+    block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))
     lengths = []
     for part, span, start, length in zip(array.window, spans, first, block, strict=True):
         step = max(length, 1)

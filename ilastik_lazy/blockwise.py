@@ -34,7 +34,7 @@ def threads_for(workers: int | None) -> int:
 
 
 def work_block(spec: ArraySpec) -> tuple[int, ...]:
-    """Block that one thread reads at a time: whole chunks, 4 to 32 MiB, and some 64 blocks at least.
+    """Block that one thread reads at a time: whole chunks, 4 to 8 MiB, and some 64 blocks at least.
 
     Columns of chunks are decoded into place, 8 % faster than chunk by chunk; and since
     a column has left the cache anyway, blocks that would fit it are no faster.

@@ -151,7 +151,7 @@ def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chu
     Parameters
     ----------
     chunks
-        ``"auto"`` groups storage chunks into blocks of 4 to 32 MiB; ``{}`` takes the storage
+        ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB; ``{}`` takes the storage
         chunks; else as in xarray.
     """
     if chunks is None:

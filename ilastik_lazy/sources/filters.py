@@ -143,7 +143,7 @@ class Pipeline:
         """Whether chunks are stored as they are."""
         return not self.filters
 
-    def decode_into(self, data: bytes, mask: int, out: Bytes, chunk: str) -> None:
+    def decode_into(self, data: bytes, mask: int, out: Bytes) -> None:
         """Decode the stored bytes `data` of one chunk into `out`, a contiguous view of all its bytes.
 
         Parameters
@@ -154,8 +154,6 @@ class Pipeline:
             Bit k says that filter k was left out for this chunk.
         out
             Where the decoded bytes go; must be filled exactly.
-        chunk
-            Name of the chunk for the error message.
 
         Raises
         ------
@@ -169,7 +167,7 @@ class Pipeline:
                 return
             self._decode(np.frombuffer(data, np.uint8), active, out)
         except _StreamError as error:
-            raise CorruptChunkError(f"{chunk} cannot be decoded: {error}") from error
+            raise CorruptChunkError(str(error)) from error
 
     def _decode(self, data: Bytes, active: list[int], out: Bytes) -> None:
         for position in range(len(active) - 1, -1, -1):

@@ -6,9 +6,11 @@ chunk lies; a read is then a `pread` and a decompression for each chunk, and nee
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_into
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.filters import Pipeline
-from ilastik_lazy.sources.hdf5_index import ABSENT, CROSSED, OUTSIDE, ChunkIndex, chunk_index
+from ilastik_lazy.sources.hdf5_index import ABSENT, OUTSIDE, chunk_index
 from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["DirectHdf5Source"]
@@ -31,6 +33,19 @@ def _scratch_bytes(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if buffer is None or buffer.size < size or buffer.size > 4 * size + 2**20:
         buffer = _scratch.buffer = np.empty(size, np.uint8)
     return buffer[:size]
+
+
+class _StoredChunk(NamedTuple):
+    """Where one chunk lies, and what it is."""
+
+    fd: int
+    offset: int
+    size: int
+    """Bytes as stored."""
+    mask: int
+    """Filters that were left out."""
+    nbytes: int
+    """Bytes when decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +62,14 @@ class DirectHdf5Source:
         """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         out = np.empty(region_shape(region), self.spec.dtype)
-        if out.size == 0:
-            return out
-        index = chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
-        with opened(self.location.path, self.stamp) as fd:
-            for overlap in overlaps(region, self.spec.chunks):
-                self._read_chunk(fd, index, overlap, out[overlap.target])
+        if out.size:
+            read_chunk = self._plain_chunk if self.pipeline.is_plain else self._filtered_chunk
+            for chunk, overlap in self._chunks(region):
+                target = out[overlap.target]
+                if chunk.offset == ABSENT:
+                    target[...] = self.fill_value
+                else:
+                    read_chunk(chunk, overlap, target)
         return out
 
     def check(self, region: Region) -> None:
@@ -60,54 +77,58 @@ class DirectHdf5Source:
 
         For those who have libhdf5 read: it takes leftover memory for the pixels of a stream that ends early.
         """
-        index = chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
-        with opened(self.location.path, self.stamp) as fd:
-            for overlap in overlaps(region, self.spec.chunks):
-                scratch = np.empty(region_shape(overlap.inside), self.spec.dtype)
-                self._read_chunk(fd, index, overlap, scratch)
+        for chunk, overlap in self._chunks(region):
+            if chunk.offset != ABSENT:
+                data = read_exactly(chunk.fd, chunk.size, chunk.offset, self.location.path)
+                self._decode(data, chunk, _scratch_bytes(chunk.nbytes), overlap)
 
-    def _read_chunk(self, fd: int, index: ChunkIndex, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
-        """Bring what `overlap` wants of its chunk into `target`, a view of the result."""
-        offset, size = int(index.offsets[overlap.chunk]), int(index.sizes[overlap.chunk])
-        if offset == ABSENT:
-            target[...] = self.fill_value
-            return
-        self._check_extent(offset, overlap)
-        mask = 0 if index.masks is None else int(index.masks[overlap.chunk])
-        if self.pipeline.is_plain:
-            self._read_plain(fd, offset, size, overlap, target)
-            return
-        data = read_exactly(fd, size, offset, self.location.path)
+    def _chunks(self, region: Region) -> Iterator[tuple[_StoredChunk, Overlap]]:
+        """The chunks that `region` touches, and where they lie; the file is open meanwhile, and the same after."""
+        spec = self.spec
+        index = chunk_index(self.location, spec.shape, spec.chunks, self.stamp)
+        nbytes = math.prod(spec.chunks) * spec.dtype.itemsize
+        with opened(self.location.path, self.stamp) as fd:
+            for overlap in overlaps(region, spec.chunks):
+                offset, mask = int(index.offsets[overlap.chunk]), 0
+                if offset < 0 and offset != ABSENT:
+                    raise self._misplaced(offset, overlap)
+                if index.masks is not None:
+                    mask = int(index.masks[overlap.chunk])
+                yield _StoredChunk(fd, offset, int(index.sizes[overlap.chunk]), mask, nbytes), overlap
+
+    def _filtered_chunk(self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
+        """Inflate a chunk into its place, if that is contiguous; else beside it, and copy the part that is wanted."""
+        data = read_exactly(chunk.fd, chunk.size, chunk.offset, self.location.path)
         if overlap.whole and target.flags.c_contiguous:
-            self.pipeline.decode_into(data, mask, target.reshape(-1).view(np.uint8), self._name(overlap))
+            self._decode(data, chunk, target.reshape(-1).view(np.uint8), overlap)
             return
-        buffer = _scratch_bytes(self._chunk_nbytes)
-        self.pipeline.decode_into(data, mask, buffer, self._name(overlap))
+        buffer = _scratch_bytes(chunk.nbytes)
+        self._decode(data, chunk, buffer, overlap)
         target[...] = buffer.view(self.spec.dtype).reshape(self.spec.chunks)[overlap.inside]
 
-    def _read_plain(self, fd: int, offset: int, size: int, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
+    def _plain_chunk(self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Of a chunk stored as it is, read only the slab along its first axis that is wanted."""
-        if size != self._chunk_nbytes:
-            raise CorruptChunkError(f"{self._name(overlap)} holds {size} bytes instead of {self._chunk_nbytes}")
+        if chunk.size != chunk.nbytes:
+            raise CorruptChunkError(f"{self._name(overlap)} holds {chunk.size} bytes instead of {chunk.nbytes}")
         if overlap.whole and target.flags.c_contiguous:
-            read_into(fd, target.reshape(-1).view(np.uint8).data, offset, self.location.path)
+            read_into(chunk.fd, target.reshape(-1).view(np.uint8).data, chunk.offset, self.location.path)
             return
-        first, rows = overlap.inside[0], self._chunk_nbytes // self.spec.chunks[0]
-        buffer = _scratch_bytes((first.stop - first.start) * rows)
-        read_into(fd, buffer.data, offset + first.start * rows, self.location.path)
+        first, row = overlap.inside[0], chunk.nbytes // self.spec.chunks[0]
+        buffer = _scratch_bytes((first.stop - first.start) * row)
+        read_into(chunk.fd, buffer.data, chunk.offset + first.start * row, self.location.path)
         slab = buffer.view(self.spec.dtype).reshape(-1, *self.spec.chunks[1:])
         target[...] = slab[(slice(None), *overlap.inside[1:])]
 
-    @property
-    def _chunk_nbytes(self) -> int:
-        return int(np.prod(self.spec.chunks, dtype=np.int64)) * self.spec.dtype.itemsize
+    def _decode(self, data: bytes, chunk: _StoredChunk, out: np.ndarray[Any, Any], overlap: Overlap) -> None:
+        try:
+            self.pipeline.decode_into(data, chunk.mask, out)
+        except CorruptChunkError as error:
+            raise CorruptChunkError(f"{self._name(overlap)} cannot be decoded: {error}") from error
 
     def _name(self, overlap: Overlap) -> str:
         first = tuple(i * length for i, length in zip(overlap.chunk, self.spec.chunks, strict=True))
         return f"{self.location}: the chunk at {first}"
 
-    def _check_extent(self, offset: int, overlap: Overlap) -> None:
-        if offset == OUTSIDE:
-            raise CorruptChunkError(f"{self._name(overlap)} lies outside the file, which is damaged or cut off")
-        if offset == CROSSED:
-            raise CorruptChunkError(f"{self._name(overlap)} shares its bytes with another chunk: the file is damaged")
+    def _misplaced(self, offset: int, overlap: Overlap) -> CorruptChunkError:
+        what = "lies outside the file" if offset == OUTSIDE else "shares its bytes with another chunk"
+        return CorruptChunkError(f"{self._name(overlap)} {what}, which is damaged or cut off")
