@@ -85,6 +85,8 @@ def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tup
     AxesError
         A name is unknown or stands twice, or there are not `ndim` of them.
     """
+    if not isinstance(names, str | Sequence):
+        raise AxesError(f"axes={names!r}: expected letters of 'tzyxc', such as 'zyxc'")
     found = tuple(str(name).lower() for name in names)
     if unknown := [name for name in found if name not in AXIS_NAMES]:
         raise AxesError(f"unknown axis {unknown[0]!r} in axes={names!r}: expected letters of 'tzyxc'")
@@ -130,7 +132,8 @@ def _checked_scale(key: str, value: object) -> float | None:
             number = math.inf
         if number == 0:
             return None
-        if math.isfinite(number) and number > 0:
+        # A light year is 1e16 m, an atom 1e-10 m: beyond these a step overflows, or is a mistake.
+        if 1e-30 < number < 1e30:
             return number
     shown = ascii(value)[:40]
     warnings.warn(

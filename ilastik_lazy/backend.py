@@ -34,7 +34,10 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
     description = "Open images of ilastik (HDF5 exports and projects) as labelled lazy arrays"
     url = "https://pypi.org/project/ilastik_lazy"
-    open_dataset_parameters = ("filename_or_obj", "drop_variables", "internal_path", "axes", "project")
+    open_dataset_parameters = (
+        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "mask_and_scale", "decode_times",
+        "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
+    )  # fmt: skip
 
     def open_dataset(
         self,
@@ -44,8 +47,17 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         internal_path: str | None = None,
         axes: str | None = None,
         project: str | os.PathLike[str] | None = None,
+        mask_and_scale: Any = None,
+        decode_times: Any = None,
+        concat_characters: Any = None,
+        decode_coords: Any = None,
+        use_cftime: Any = None,
+        decode_timedelta: Any = None,
     ) -> xr.Dataset:
-        """Open every image of a file; the parameters are those of `ilastik_lazy.open_dataset`."""
+        """Open every image of a file; the parameters are those of `ilastik_lazy.open_dataset`.
+
+        The decoders of CF conventions, from `mask_and_scale` on, are accepted and have nothing to do.
+        """
         from ilastik_lazy.api import lazy_dataset
 
         if not isinstance(filename_or_obj, str | os.PathLike):

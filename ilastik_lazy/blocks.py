@@ -14,12 +14,14 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
 from ilastik_lazy.chunks import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
+from ilastik_lazy.errors import LimitExceededError
 from ilastik_lazy.indexing import SourceArray
 from ilastik_lazy.spec import ArraySource
 
@@ -31,6 +33,8 @@ Lengths = tuple[tuple[int, ...], ...]
 # decode and no longer by what they return.
 _SPARSE = 0.25
 _SPARSE_BYTES_MOST = 32 * 2**20
+# dask keeps about 1 kB for each task; a 1 TB export takes 200,000.
+_MOST_BLOCKS = 2_000_000
 # Copying a plain chunk costs about an eighth of inflating one.
 _PLAIN_COST = 8
 
@@ -51,7 +55,11 @@ def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
         chooses them for the array and anew for each slice of it.
     """
     array = SourceArray(source)
-    made = _from_array(array, lengths) if lengths is not None else BlockArray.over(array)
+    # dask's experimental array expressions are another class altogether.
+    if lengths is None and not dask.config.get("array.query-planning", False):
+        made: da.Array = BlockArray.over(array)
+    else:
+        made = _from_array(array, _planned_lengths(array) if lengths is None else lengths)
     with _sources_lock:
         _sources[made.name] = source
         while len(_sources) > _MOST_SOURCES:
@@ -88,8 +96,10 @@ class BlockArray(da.Array):
     Everything but slicing is dask's own; results of operations, and unpickled copies, are plain dask arrays.
     """
 
-    __slots__ = ("_window",)
+    __slots__ = ("_planned", "_window")
     _window: SourceArray
+    _planned: str
+    """Name that the array was made with: assignment and ``out=`` give the same object another graph, and name."""
 
     @classmethod
     def over(cls, array: SourceArray) -> BlockArray:
@@ -98,11 +108,11 @@ class BlockArray(da.Array):
         made: BlockArray = cls.__new__(  # type: ignore[no-untyped-call]
             cls, plain.dask, plain.name, plain.chunks, meta=plain._meta, shape=plain.shape
         )
-        made._window = array
+        made._window, made._planned = array, plain.name
         return made
 
     def __getitem__(self, index: Any) -> Any:
-        window = self._window.windowed(index)
+        window = self._window.windowed(index) if self.name == self._planned else None
         if window is None or 0 in window.shape:
             return super().__getitem__(index)  # type: ignore[no-untyped-call]
         return self if window.window == self._window.window else BlockArray.over(window)
@@ -125,6 +135,11 @@ def _planned_lengths(array: SourceArray) -> Lengths:
         # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
         least = int(min(max(math.prod(touched) * itemsize / (os.cpu_count() or 1), least), _SPARSE_BYTES_MOST))
     block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))
+    count = math.prod(-(-extent // max(length, 1)) for extent, length in zip(touched, block, strict=True))
+    if count > _MOST_BLOCKS:
+        raise LimitExceededError(
+            f"{spec.storage.location} would take {count:,} tasks (shape {spec.shape}): pass chunks= with larger blocks"
+        )
     lengths = []
     for part, span, start, length in zip(array.window, spans, first, block, strict=True):
         step = max(length, 1)

@@ -6,7 +6,9 @@ Exit codes: 0 done, 1 failed (disk, network, a file that changed), 2 bad input, 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,20 +22,29 @@ from ilastik_lazy.errors import (
     DestinationExistsError,
     FormatError,
     IlastikLazyError,
+    MetadataWarning,
     SourceNotFoundError,
     UnsafeFileError,
 )
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from ilastik_lazy.location import Location
     from ilastik_lazy.spec import ArraySource
 
 __all__ = ["main"]
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
-_PRINTED_VALUES = 1000
+_OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
+
+# The library says what to pass in Python; here the same is an option.
+_IN_SHELL = (
+    (r"internal_path=", "--dataset "),
+    (r"pass axes=(\w)", r"pass --axes=\1"),
+    (r"\baxes=", "--axes "),
+    (r"\bmemory=", "--memory "),
+    (r"\bproject=", "--project"),
+    (r"pass overwrite=True", "pass --overwrite"),
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     except IlastikLazyError as error:
         _say("error", str(error))
-        code = 2 if isinstance(error, _BAD_INPUT) else 1
+        code = _exit_code(error)
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -60,7 +71,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _exit_code(error: IlastikLazyError) -> int:
+    return 2 if isinstance(error, _BAD_INPUT) else 1
+
+
 def _say(what: str, text: str) -> None:
+    text = text.replace(", or open all with open_dataset()", "")
+    for pattern, replacement in _IN_SHELL:
+        text = re.sub(pattern, replacement, text)
     click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
 
 
@@ -94,24 +112,45 @@ def cli() -> None:
 @_image_options
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
 def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool) -> None:
-    """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read."""
-    from ilastik_lazy.sizes import human_bytes
-    from ilastik_lazy.terminal import describe, spec_as_json
+    """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
 
-    found = []
+    \b
+    ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
+    """
+    found: list[Any] = []
+    failed: list[IlastikLazyError] = []
     for file in files:
-        sources = _sources_in(file, dataset, axes, project)
-        found += [spec_as_json(source.spec) for source in sources]
-        if as_json:
+        try:
+            with warnings.catch_warnings():
+                # The table says that axes are guessed; a line above it would say it again.
+                warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
+                sources = _sources_in(file, dataset, axes, project)
+        except IlastikLazyError as error:
+            if len(files) == 1:
+                raise
+            _say("error", str(error))
+            failed.append(error)
             continue
-        path = _location(file, dataset).path
-        click.echo(f"{click.style(path, bold=True)}  ({human_bytes(os.path.getsize(path))} on disk)")
-        for source in sources:
-            click.echo(f"  {click.style(_inside(source, path), bold=True)}")
-            for label, text in describe(source.spec):
-                click.echo(f"    {label:8} {text}")
+        found += [(_location(file, dataset).path, source) for source in sources]
+        if not as_json:
+            _describe(_location(file, dataset).path, sources)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        from ilastik_lazy.terminal import spec_as_json
+
+        click.echo(json.dumps([spec_as_json(source.spec) for _, source in found], indent=2))
+    if failed:
+        raise SystemExit(max(_exit_code(error) for error in failed))
+
+
+def _describe(path: str, sources: list[ArraySource]) -> None:
+    from ilastik_lazy.sizes import human_bytes
+    from ilastik_lazy.terminal import describe
+
+    click.echo(f"{click.style(path, bold=True)}  ({human_bytes(os.path.getsize(path))} on disk)")
+    for source in sources:
+        click.echo(f"  {click.style(_inside(source, path), bold=True)}")
+        for label, text in describe(source.spec):
+            click.echo(f"    {label:8} {text}")
 
 
 def _location(file: str, dataset: str | None) -> Location:
@@ -186,7 +225,11 @@ def convert(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as OME-Zarr 0.5 to the folder TARGET."""
+    """Write the image in FILE as OME-Zarr 0.5 to the folder TARGET.
+
+    \b
+    ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
+    """
     source = _source(file, dataset, axes, project)
     from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
     from ilastik_lazy.sizes import human_bytes
@@ -199,35 +242,31 @@ def convert(
         click.echo(f"{target}: OME-Zarr 0.5, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}")
         for level in plan.levels:
             shape, shard = "x".join(map(str, level.shape)), "x".join(map(str, level.shards))
-            count = len(list(_product(level.grid)))
-            click.echo(
-                f"  {level.path:14} {shape:24} {count} shards of {shard}, chunks {'x'.join(map(str, level.chunks))}"
-            )
+            chunks = "x".join(map(str, level.chunks))
+            click.echo(f"  {level.path:14} {shape:24} shards: {math.prod(level.grid)} of {shard}, chunks of {chunks}")
         click.echo(
             f"  {human_bytes(plan.nbytes)} before compression, {plan.workers} workers, "
             f"at most {human_bytes(plan.memory)} of memory"
         )
         return
-    with progress_bar("converting", quiet=quiet) as progress:
-        report = to_ome_zarr(source, target, overwrite=overwrite, verify=verify, progress=progress, **options)
+    try:
+        with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
+            report = to_ome_zarr(source, target, overwrite=overwrite, verify=verify, progress=progress, **options)
+    except KeyboardInterrupt:
+        click.echo(f"nothing was written: {target} is as it was before", err=True)
+        raise
     if not quiet:
         click.echo(str(report))
 
 
-def _product(grid: tuple[int, ...]) -> Any:
-    import itertools
-
-    return itertools.product(*map(range, grid))
-
-
 @cli.command()
 @click.argument("file")
-@click.argument("operation", type=click.Choice(["mean", "max", "min", "sum", "std", "histogram"]))
+@click.argument("operation", type=click.Choice(_OPERATIONS))
 @_image_options
 @click.option("--over", metavar="AXES", default="", help="Axes to reduce, such as z or zyx [default: all].")
 @click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
 @click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one a value for uint8].")
-@click.option("--by", type=click.Choice(["c"]), help="A histogram for each channel.")
+@click.option("--by", type=click.Choice(["c"]), metavar="c", help="A histogram for each channel.")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def reduce(
@@ -243,15 +282,30 @@ def reduce(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Reduce the image in FILE block by block: its mean over z, its maximum, its histogram."""
-    if out is not None and not out.endswith((".npy", ".zarr")):
-        raise click.BadParameter("expected a name that ends in .npy or .zarr", param_hint="--out")
-    if out is not None and os.path.exists(out):
-        raise DestinationExistsError(f"there is something at {out}: remove it first")
+    """Reduce the image in FILE block by block: its mean over z, its maximum, its histogram.
+
+    \b
+    ilastik-lazy reduce brain_Probabilities.h5 mean --over z --out mean.npy
+    ilastik-lazy reduce brain_Probabilities.h5 histogram --by c
+    """
+    dims = tuple(name for name in over.lower() if name not in ", ")
+    if operation != "histogram" and (bins is not None or by is not None):
+        raise click.UsageError("--bins and --by are for histogram")
+    if operation == "histogram" and dims:
+        raise click.UsageError("a histogram is of the whole image: leave out --over, or say --by c")
+    from ilastik_lazy.results import check_output, check_printable, result_text, write_result
+
+    if out is not None:
+        check_output(out)
     source = _source(file, dataset, axes, project)
     from ilastik_lazy import reductions
     from ilastik_lazy.terminal import progress_bar
 
+    if operation != "histogram":
+        plan = reductions.plan_reduction(source.spec, operation, dims, workers=workers)
+        if out is None:
+            kept = [dim for dim in source.spec.dims if dim not in plan.over]
+            check_printable(f"{operation} over {''.join(plan.over)}", dict(zip(kept, plan.shape, strict=True)))
     with progress_bar(operation, quiet=quiet) as bar:
 
         def progress(done_blocks: int, blocks: int, done_bytes: int) -> None:
@@ -259,47 +313,15 @@ def reduce(
                 bar(done_bytes, source.spec.nbytes)
 
         if operation == "histogram":
-            if over:
-                raise click.UsageError("a histogram is of the whole image: leave out --over")
             result = reductions.histogram(source, bins=bins, by=by, workers=workers, progress=progress).to_dataarray()
         else:
-            result = reductions.reduce(source, operation, over=tuple(over) or None, workers=workers, progress=progress)
-    if out is not None:
-        _write_result(result, out)
-        click.echo(f"{out}: {operation} of {source.spec.storage.location}, {_shape_of(result)}, {result.dtype}")
-    else:
-        _print_result(result)
-
-
-def _shape_of(result: xr.DataArray) -> str:
-    return "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
-
-
-def _write_result(result: xr.DataArray, out: str) -> None:
-    if out.endswith(".npy"):
-        import numpy as np
-
-        np.save(out, result.values, allow_pickle=False)
-    else:
-        result.to_dataset(name=str(result.name or "result")).to_zarr(out, zarr_format=3, consolidated=False)
-
-
-def _print_result(result: xr.DataArray) -> None:
-    """A number, or a table of few numbers; more belong in a file."""
-    if result.ndim == 0:
-        click.echo(f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item()))
+            result = reductions.reduce(source, operation, over=dims, workers=workers, progress=progress)
+    if out is None:
+        click.echo(result_text(result))
         return
-    if result.size > _PRINTED_VALUES:
-        raise click.UsageError(
-            f"the result has {result.size:,} values ({_shape_of(result)}): write it with --out FILE.npy"
-        )
-    name = str(result.name or "value")
-    frame = result.to_dataframe(name=name)[[name]]
-    if "bin" in result.dims:
-        frame = frame[frame[name] > 0]
-    click.echo(frame.to_string(float_format=lambda value: f"{value:.6g}"))
-    if empty := result.size - len(frame):
-        click.echo(f"({empty} empty bins left out)")
+    write_result(result, out)
+    shape = "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
+    click.echo(f"{out}: {operation} of {source.spec.storage.location}, {shape}, {result.dtype}")
 
 
 @cli.command()

@@ -5,6 +5,8 @@ What `open_dataarray` returned is recognised, so that its own source is read and
 
 from __future__ import annotations
 
+import os
+import re
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +18,36 @@ from ilastik_lazy.axes import AXIS_NAMES, Axis
 from ilastik_lazy.blocks import source_behind
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.kinds import WHOLE_NUMBERS
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources import open_source
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
 from ilastik_lazy.units import full_unit_name
 
-__all__ = ["ComputedSource", "source_of"]
+__all__ = ["AnySource", "ComputedSource", "as_source", "source_of"]
+
+
+AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
+
+
+def as_source(source: object) -> ArraySource:
+    """The source behind a path, a DataArray, or itself.
+
+    Raises
+    ------
+    ArgumentError
+        It is something else.
+    """
+    if isinstance(source, xr.DataArray):
+        return source_of(source)
+    if isinstance(source, str | os.PathLike):
+        return open_source(Location.parse(source))
+    if isinstance(source, ArraySource):
+        return source
+    hint = ""
+    if isinstance(source, xr.Dataset):
+        hint = f": pick a variable, such as dataset[{next(iter(source.data_vars), 'exported_data')!r}]"
+    raise ArgumentError(f"expected a path, a DataArray or an ArraySource, not {type(source).__name__}{hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +89,8 @@ def source_of(array: xr.DataArray) -> ArraySource:
         raise ArgumentError(f"an array of {array.dtype} is no image: expected numbers")
     original = source_behind(array.variable)
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
+    kind = _kind_of(array, original)
+    names = _channel_names(array, kind)
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
@@ -68,10 +98,11 @@ def source_of(array: xr.DataArray) -> ArraySource:
         axes=tuple(_axis(array, dim, stored.get(dim)) for dim in dims),
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else Storage(str(array.name or "a DataArray")),
-        channel_names=_channel_names(array),
-        channel_colors=_colors_of(array, array.sizes.get("c", 0)),
-        kind=_kind_of(array),
-        drange=_drange_of(array),
+        channel_names=names,
+        channel_colors=_colors_of(array, len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)),
+        kind=kind,
+        # A range for display of something else is none.
+        drange=_drange_of(array) if original is not None or array.dtype.kind == "f" else None,
         display_mode=str(array.attrs.get("display_mode", "")),
     )
     if original is not None:
@@ -114,7 +145,12 @@ def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
     return tuple(max(1, length) for length in array.shape)
 
 
-def _channel_names(array: xr.DataArray) -> tuple[str, ...]:
+def _channel_names(array: xr.DataArray, kind: Kind | None) -> tuple[str, ...]:
+    """Names of the channels; of label images, of the values 1, 2, ... as CF's flags tell."""
+    if kind in WHOLE_NUMBERS:
+        meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
+        names = tuple(meanings.split()) if isinstance(meanings, str) else ()
+        return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
     if "c" in array.dims and "c" in array.coords and array.coords["c"].dtype.kind in "UTO":
         return tuple(str(name) for name in array.coords["c"].values)
     return ()
@@ -123,18 +159,22 @@ def _channel_names(array: xr.DataArray) -> tuple[str, ...]:
 def _colors_of(array: xr.DataArray, classes: int) -> tuple[tuple[int, int, int], ...]:
     """Colours of the classes; of some of these only, whose colours could be any, none."""
     colors = array.attrs.get("class_colors")
-    if not isinstance(colors, list | tuple) or len(colors) != classes:
+    if not isinstance(colors, list | tuple | np.ndarray) or len(colors) != classes:
         return ()
-    if not all(isinstance(color, list | tuple | np.ndarray) and len(color) == 3 for color in colors):
+    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in colors):
         return ()
-    if not all(isinstance(part, int | np.integer) and 0 <= part <= 255 for color in colors for part in color):
-        return ()
-    return tuple((int(r), int(g), int(b)) for r, g, b in colors)
+    return tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in colors)
 
 
-def _kind_of(array: xr.DataArray) -> Kind | None:
+def _kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
+    """What the attributes say, if the numbers may still be that: xarray keeps attributes through any operation."""
     kind = array.attrs.get("ilastik_kind")
-    return kind if kind in typing.get_args(Kind) else None
+    if kind not in typing.get_args(Kind):
+        return None
+    if original is not None:
+        return kind
+    # `prob.argmax("c")` holds classes, `segmentation.mean("z")` no more.
+    return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
 
 
 def _drange_of(array: xr.DataArray) -> tuple[float, float] | None:

@@ -64,7 +64,7 @@ def run_demo(folder: str, say: Callable[[str], None]) -> None:
     say("\n3. Convert it to OME-Zarr, with a pyramid.\n")
     store = place / "nuclei.zarr"
     report = il.to_ome_zarr(prob, store, levels=3, overwrite=True)
-    say(f"   {report}")
+    say(_indented(str(report)))
 
     say("\n4. Check every voxel against h5py, and every position of level 1 against level 0.\n")
     say(f"   {_checked(store, prob)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
         The file was replaced, cut, or written to since `stamp` was taken.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0))
+        # Without O_NONBLOCK a named pipe would hold the program for ever.
+        fd = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
         if stamp is not None:
             raise _changed(path, stamp, None) from error
@@ -73,22 +75,27 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
     except OSError as error:
         raise SourceIOError(f"cannot open {path}: {error.strerror}") from error
     try:
-        _require(path, fd, stamp)
+        if not stat.S_ISREG(_require(path, fd, stamp).st_mode):
+            raise SourceIOError(f"{path} is no regular file")
         yield fd
         _require(path, fd, stamp)
     finally:
         os.close(fd)
 
 
-def _require(path: str, fd: int, stamp: Stamp | None) -> None:
-    if stamp is None:
-        return
-    try:
-        now = Stamp.of(os.fstat(fd))
-    except OSError as error:
-        raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
-    if now != stamp:
-        raise _changed(path, stamp, now)
+def _require(path: str, fd: int, stamp: Stamp | None) -> os.stat_result:
+    """Status of the open file, which must be the version that `stamp` tells."""
+    while True:
+        try:
+            now = os.fstat(fd)
+            break
+        except InterruptedError:
+            continue
+        except OSError as error:
+            raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
+    if stamp is not None and Stamp.of(now) != stamp:
+        raise _changed(path, stamp, Stamp.of(now))
+    return now
 
 
 def require_unchanged(path: str, stamp: Stamp) -> None:

@@ -55,12 +55,11 @@ class SourceArray(BackendArray):
     def windowed(self, key: Any) -> SourceArray | None:
         """The window that integers and slices with step 1 cut out; None for any other index."""
         keys = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(part, np.ndarray | list) for part in keys) or None in keys:
-            return None
-        if Ellipsis in keys:
-            at = keys.index(Ellipsis)
-            keys = (*keys[:at], *[slice(None)] * (self.ndim - len(keys) + 1), *keys[at + 1 :])
-        if len(keys) > self.ndim or Ellipsis in keys:
+        # Asked by type: to compare an array with Ellipsis or None gives an array.
+        dots = [at for at, part in enumerate(keys) if part is Ellipsis]
+        if len(dots) == 1:
+            keys = (*keys[: dots[0]], *[slice(None)] * (self.ndim - len(keys) + 1), *keys[dots[0] + 1 :])
+        if len(keys) > self.ndim or not all(_is_basic(part) for part in keys):
             return None
         parts = iter((*keys, *[slice(None)] * (self.ndim - len(keys))))
         window: list[int | slice] = []
@@ -74,11 +73,18 @@ class SourceArray(BackendArray):
                 if step != 1:
                     return None
                 window.append(slice(old.start + start, old.start + max(start, stop)))
-            elif isinstance(part, int | np.integer) and not isinstance(part, bool) and -length <= part < length:
+            elif -length <= part < length:
                 window.append(old.start + int(part) % length)
             else:
                 return None
         return SourceArray(self.source, tuple(window))
+
+
+def _is_basic(part: object) -> bool:
+    if isinstance(part, slice):
+        ends = (part.start, part.stop, part.step)
+        return all(end is None or (isinstance(end, int | np.integer) and not isinstance(end, bool)) for end in ends)
+    return isinstance(part, int | np.integer) and not isinstance(part, bool)
 
 
 def _lifted(index: Any, part: slice) -> Any:

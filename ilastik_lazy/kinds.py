@@ -14,7 +14,7 @@ import numpy as np
 
 from ilastik_lazy.spec import Kind
 
-__all__ = ["kind_from_name"]
+__all__ = ["WHOLE_NUMBERS", "kind_from_name"]
 
 # The longest name comes first: "Object Probabilities" ends like "Probabilities".
 _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
@@ -28,14 +28,14 @@ _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
     ("tracking result", "tracking"),
     ("merger result", "tracking"),
     ("manual tracking", "tracking"),
-    ("probabilities all stages", "features"),  # sums to the number of stages, not to 1
+    ("probabilities all stages", "probabilities"),  # of each stage; they sum to the number of stages
     ("pixel probabilities", "probabilities"),
     ("probabilities", "probabilities"),
     ("uncertainty", "uncertainty"),
     ("features", "features"),
     ("labels", "labels"),
 )
-_WHOLE_NUMBERS = ("segmentation", "labels", "object identities", "object predictions", "tracking")
+WHOLE_NUMBERS = ("segmentation", "labels", "object identities", "object predictions", "tracking")
 
 
 def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | None:
@@ -60,7 +60,7 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
     stem = re.sub(r" stage \d+$", "", stem)
     for name, kind in _RESULT_TYPES:
         if stem == name or stem.endswith(" " + name):
-            if (kind in _WHOLE_NUMBERS) != (dtype.kind in "ui") and not (kind == "probabilities" and dtype == np.uint8):
+            if (kind in WHOLE_NUMBERS) != (dtype.kind in "ui") and not (kind == "probabilities" and dtype == np.uint8):
                 return None
             return None if kind == "probabilities" and channels < 2 else kind
     return None

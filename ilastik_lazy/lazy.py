@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,22 +37,27 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
         attributes["display_mode"] = spec.display_mode
     unplaced = {axis.name: axis.unit for axis in spec.axes if axis.unit and axis.scale is None}
     if unplaced:
-        attributes["axis_units"] = unplaced
+        attributes["axis_units"] = json.dumps(unplaced)
     if spec.channel_names and spec.is_label_image:
         # CF conventions 3.5: the meanings are one text, separated by blanks.
         attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
-        attributes["flag_meanings"] = " ".join(name.replace(" ", "_") for name in spec.channel_names)
+        attributes["flag_meanings"] = " ".join("_".join(name.split()) for name in spec.channel_names)
     if spec.channel_colors:
-        attributes["class_colors"] = [list(color) for color in spec.channel_colors]
+        attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
     return attributes
 
 
 def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
+    filters = spec.storage.compression.split("+")
     encoding: dict[str, Any] = {
         "source": spec.storage.location,
         "original_shape": spec.shape,
         "preferred_chunks": dict(zip(spec.dims, spec.chunks, strict=True)),
-        "compression": spec.storage.compression,
+        # In xarray's words, which netCDF engines take when the array is written again.
+        "compression": "zlib" if "gzip" in filters else None,
+        "zlib": "gzip" in filters,
+        "shuffle": "shuffle" in filters,
+        "fletcher32": "fletcher32" in filters,
     }
     if spec.storage.layout == "chunked":
         encoding["chunksizes"] = spec.chunks

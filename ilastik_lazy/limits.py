@@ -20,6 +20,12 @@ class Limits:
     chunk_count: int = 50_000_000
     """Chunks of one dataset; their index takes 16 bytes each."""
 
+    axis_length: int = 10_000_000
+    """Elements along one axis; each has a coordinate."""
+
+    unallocated_bytes: int = 2**30
+    """Decoded size of an array of which nothing was written."""
+
     attribute_bytes: int = 2**20
     """Text of one attribute."""
 

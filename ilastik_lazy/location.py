@@ -51,9 +51,17 @@ class Location:
         >>> Location.parse("brain.h5/volume/data")                   # doctest: +SKIP
         Location(path='/data/brain.h5', internal_path='volume/data')
         """
-        text = os.path.expanduser(os.fspath(path))
+        if not isinstance(path, str | os.PathLike):
+            raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
+        text = os.path.expanduser(os.fsdecode(path))
         if not text:
             raise ArgumentError("the path is empty: expected a file")
+        if "://" in text:
+            raise ArgumentError(f"{text} is a URL: this release opens local files")
+        if internal_path is not None and not isinstance(internal_path, str):
+            raise ArgumentError(
+                f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'"
+            )
         given = internal_path.replace("\\", "/").strip("/") if internal_path is not None else None
         if given == "":
             raise ArgumentError("internal_path is empty: leave it out, or name a dataset")

@@ -24,6 +24,7 @@ from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
 
 _MOST_CLASSES = 1000
+_NEURAL = re.compile("NNClass|NeuralNetwork|TrainableDomainAdaptation", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
 
 def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     """The classes that the channels (or the values) of an export stand for; None where none fit."""
-    stem = os.path.splitext(os.path.basename(spec.storage.location.rsplit("/" + spec.name, 1)[0]))[0]
+    stem = os.path.splitext(os.path.basename(spec.storage.path))[0]
+    if spec.kind in ("features", "uncertainty", "object identities", "tracking"):
+        return None
     of_pixels = [classes for classes in sets if classes.applet.startswith("PixelClassification")]
     of_objects = [classes for classes in sets if classes.applet == "ObjectClassification"]
     others = [classes for classes in sets if classes not in of_pixels and classes not in of_objects]
@@ -94,6 +97,9 @@ def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     elif "all stages" in stem.lower().replace("-", " ").replace("_", " "):
         names = tuple(f"{name} (stage {i})" for i, c in enumerate(of_pixels, 1) for name in c.names)
         ordered = [ClassSet("all stages", names, tuple(color for c in of_pixels for color in c.colors))]
+    elif spec.kind in ("probabilities", "segmentation", "labels"):
+        # Applets of tracking and of objects have classes, too, and cannot have made these.
+        ordered = [*of_pixels, *(classes for classes in others if _NEURAL.match(classes.applet))]
     else:
         ordered = [*of_pixels, *others, *of_objects]
     if spec.kind in ("segmentation", "labels", "object predictions"):
@@ -115,6 +121,9 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str]) -> ArrayS
         raise ArgumentError(f"{os.fspath(project)} names no classes: nothing was labelled in it")
     spec = source.spec
     classes = classes_of(sets, spec)
+    if classes is None and spec.kind in ("features", "uncertainty", "object identities", "tracking"):
+        # Their channels, or values, are none of the classes.
+        return source
     if classes is None:
         known = "; ".join(f"{c.applet}: {', '.join(c.names)}" for c in sets)
         warnings.warn(

@@ -19,6 +19,7 @@ import xarray as xr
 
 from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, in_order, threads_for, work_block
 from ilastik_lazy.chunks import Region, grid_shape, region_shape, regions_of_blocks
+from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.histogram import HistogramResult, histogram
 from ilastik_lazy.lazy import to_dataset
@@ -113,7 +114,7 @@ def _axes_over(spec: ArraySpec, over: Iterable[str] | None) -> tuple[int, ...]:
 def plan_reduction(
     spec: ArraySpec,
     name: str,
-    over: Iterable[str] | None = ("z",),
+    over: Iterable[str] | None = None,
     *,
     workers: int | None = None,
     memory: int = MEMORY,
@@ -167,9 +168,9 @@ def _plan(
 
 
 def reduce(
-    source: ArraySource,
+    source: AnySource,
     name: str,
-    over: Iterable[str] | None = ("z",),
+    over: Iterable[str] | None = None,
     *,
     workers: int | None = None,
     memory: int = MEMORY,
@@ -180,7 +181,7 @@ def reduce(
     Parameters
     ----------
     source
-        What `open_source` returns, for instance.
+        Path of a file, what `open_dataarray` returned, or an `ArraySource`.
     name
         ``mean``, ``max``, ``min``, ``sum`` or ``std`` (of the population, as numpy's).
     over
@@ -213,15 +214,13 @@ def reduce(
     Examples
     --------
     >>> from ilastik_lazy.demo import sample
-    >>> from ilastik_lazy.location import Location
-    >>> from ilastik_lazy.sources import open_source
-    >>> source = open_source(Location.parse(sample("probabilities"), None))
-    >>> reduce(source, "max", over="zc").sizes
+    >>> reduce(sample("probabilities"), "max", over="zc").sizes
     Frozen({'y': 128, 'x': 160})
     """
-    plan = plan_reduction(source.spec, name, over, workers=workers, memory=memory)
-    values = _carried_out(source, REDUCTIONS[name], plan, progress)
-    return _labelled(source, name, plan, values)
+    stored = as_source(source)
+    plan = plan_reduction(stored.spec, name, over, workers=workers, memory=memory)
+    values = _carried_out(stored, REDUCTIONS[name], plan, progress)
+    return _labelled(stored, name, plan, values)
 
 
 def _carried_out(source: ArraySource, reduction: Reduction, plan: ReductionPlan, progress: Progress | None) -> Array:

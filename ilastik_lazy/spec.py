@@ -36,6 +36,9 @@ class Storage:
     location: str
     """File and internal path, as one would type them."""
 
+    path: str = ""
+    """The file alone; empty where there is none."""
+
     layout: Literal["chunked", "contiguous", "virtual"] = "chunked"
 
     compression: str = "none"

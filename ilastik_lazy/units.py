@@ -80,5 +80,6 @@ def in_base_unit(value: float, unit: str) -> float | None:
     """
     for base in ("meter", "second"):
         if unit.endswith(base) and (power := _POWERS.get(unit.removesuffix(base))) is not None:
-            return value * 10.0**power
-    return value * 1e-10 if unit == "angstrom" else None
+            # Divided, not multiplied by a fraction: 500 nanometer are 0.5 micrometer to the last digit.
+            return value * 10.0**power if power >= 0 else value / 10.0**-power
+    return value / 1e10 if unit == "angstrom" else None

@@ -153,3 +153,16 @@ class TestGuess:
         monkeypatch.setattr(os, "pread", lambda fd, size, at: sizes.append(size) or pread(fd, size, at))
         ENGINE.guess_can_open(path)
         assert sum(sizes) <= 2**18
+
+
+@pytest.mark.filterwarnings("ignore:endian-ness of dtype:UserWarning")  # netCDF4 says so of any float32 array
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+@pytest.mark.parametrize("filters", ["gzip", "none"])
+def test_what_was_opened_can_be_written_as_netcdf(tmp_path, engine, filters):
+    write_ilp(tmp_path / "p.ilp")
+    path = tmp_path / "a_Probabilities.h5"
+    data = write_hdf5_export(path, some_data((5, 6, 7, 2)), chunks=(2, 3, 3, 1), filters=filters)
+    il.open_dataarray(path, project=tmp_path / "p.ilp").to_netcdf(tmp_path / "a.nc", engine=engine)
+    with xr.open_dataarray(tmp_path / "a.nc", engine=engine) as found:
+        np.testing.assert_array_equal(found.values, data)
+        assert found.attrs["ilastik_kind"] == "probabilities"

@@ -30,7 +30,7 @@ U1, U4, F4 = np.dtype("u1"), np.dtype("u4"), np.dtype("f4")
         ("brain_Object Probabilities.h5", F4, 2, "object probabilities"),
         ("brain_Blockwise Object Predictions.h5", U1, 1, "object predictions"),
         ("brain_Tracking-Result.h5", U4, 1, "tracking"),
-        ("/some/folder_Labels/brain_Probabilities All Stages.h5", F4, 4, "features"),
+        ("/some/folder_Labels/brain_Probabilities All Stages.h5", F4, 4, "probabilities"),
     ],
 )
 def test_a_default_name_tells_the_kind(name, dtype, channels, kind):

@@ -36,7 +36,7 @@ LAYERS = [
     "api tables",
     "ome_zarr/",
     "__init__",
-    "terminal demo backend",
+    "terminal results demo backend",
     "cli plugins/ __main__",
 ]
 

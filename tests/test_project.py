@@ -8,10 +8,12 @@ import pickle
 import h5py
 import numpy as np
 import pytest
+import zarr
 from makers import some_data, write_hdf5_export, write_ilp
 from shared_files import shared_path
 
 import ilastik_lazy as il
+from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning, SourceNotFoundError
 from ilastik_lazy.project import ClassSet, class_sets
 
@@ -39,7 +41,7 @@ def test_names_and_colours_of_an_applet(project):
 def test_channels_get_the_names_of_their_classes(tmp_path, project):
     array = il.open_dataarray(export(tmp_path / "a_Probabilities.h5"), project=project)
     assert array.coords["c"].values.tolist() == ["nucleus", "background"]
-    assert array.attrs["class_colors"] == [[255, 0, 0], [0, 255, 0]]
+    assert array.attrs["class_colors"] == ["#ff0000", "#00ff00"]
     with h5py.File(tmp_path / "a_Probabilities.h5") as file:
         np.testing.assert_array_equal(array.sel(c="nucleus").values, file["exported_data"][..., 0])
 
@@ -175,3 +177,29 @@ def test_the_projects_of_ilastik_name_their_classes():
             for classes in sets:
                 stored = file[f"{classes.applet}/LabelNames"][...]
                 assert classes.names == tuple(name.decode() for name in stored)
+
+
+@pytest.mark.parametrize("kind", ["Features", "Uncertainty", "Object Identities"])
+def test_channels_that_are_no_classes_get_no_names(tmp_path, kind):
+    write_ilp(tmp_path / "p.ilp")
+    dtype = "uint32" if kind == "Object Identities" else "<f4"
+    write_hdf5_export(tmp_path / f"raw_{kind}.h5", some_data((4, 5, 6, 2), dtype))
+    assert "c" not in il.open_dataarray(tmp_path / f"raw_{kind}.h5", project=tmp_path / "p.ilp").coords
+
+
+def test_a_stage_is_known_by_the_file_whatever_the_dataset_is_called(tmp_path):
+    with h5py.File(tmp_path / "au.ilp", "w") as file:
+        file["workflowName"] = b"AutocontextTwoStage"
+        file["PixelClassification/LabelNames"] = np.array([b"a", b"b"])
+        file["PixelClassification01/LabelNames"] = np.array([b"d", b"e"])
+    path = tmp_path / "x_Probabilities Stage 2.h5"
+    write_hdf5_export(path, some_data((5, 6, 7, 2)), internal_path="volume/data")
+    assert il.open_dataarray(path, project=tmp_path / "au.ilp").coords["c"].values.tolist() == ["d", "e"]
+
+
+def test_classes_of_a_segmentation_go_along_into_ome_zarr(tmp_path):
+    segmentation = il.open_dataarray(sample("segmentation"), project=sample("project"))
+    il.to_ome_zarr(segmentation, tmp_path / "seg.zarr")
+    attributes = zarr.open_array(tmp_path / "seg.zarr/scale0/image", mode="r").attrs
+    assert attributes["flag_meanings"] == "nucleus background"
+    assert attributes["flag_values"] == [1, 2]

@@ -8,29 +8,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 import zarr
 
-from ilastik_lazy.computed import source_of
+from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, VerificationError
 from ilastik_lazy.lazy import attributes_of
-from ilastik_lazy.location import Location
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
 from ilastik_lazy.ome_zarr.target import LocalTarget, metadata_documents
 from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
 from ilastik_lazy.sizes import parse_size
-from ilastik_lazy.sources import open_source
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["method_for", "plan_conversion", "to_ome_zarr", "verify_level0"]
 
-Source = str | os.PathLike[str] | ArraySource | xr.DataArray
+_OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
 
 
 def to_ome_zarr(
-    source: Source,
+    source: AnySource,
     target: str | os.PathLike[str],
     *,
     version: Literal["0.5"] = "0.5",
@@ -72,7 +69,7 @@ def to_ome_zarr(
     verify
         Read level 0 back and compare every voxel with the source before the image is published.
     progress
-        Called with the bytes done and all bytes.
+        Called with the bytes done and all bytes, in the caller's thread; to verify counts them again.
 
     Returns
     -------
@@ -101,16 +98,15 @@ def to_ome_zarr(
     if version != "0.5":
         raise ArgumentError(f"version={version!r}: this release writes OME-Zarr 0.5")
     place = os.fspath(target)
-    if "://" in place:
-        raise ArgumentError(f"{place} is a URL: this release writes to local folders")
     array = as_source(source)
+    _check_target(place, array.spec.storage.location)
     plan = plan_conversion(array.spec, memory=memory, levels=levels, downsample=downsample, workers=workers)
     with LocalTarget(place, overwrite=overwrite) as folder:
         documents = metadata_documents(plan, ome_attributes(plan, _name_of(place)), attributes_of(array.spec))
-        written = write_levels(plan, array, folder, progress)
+        written = write_levels(plan, array, folder, _with_verification(progress) if verify else progress)
         folder.write_arrays(documents)
         if verify:
-            verify_level0(array, plan, folder.building)
+            verify_level0(array, plan, folder.building, progress)
         folder.publish(documents)
     shapes = tuple(level.shape for level in plan.levels)
     dims = tuple(axis.name for axis in plan.levels[0].axes)
@@ -120,15 +116,14 @@ def to_ome_zarr(
     )  # fmt: skip
 
 
-def as_source(source: Source) -> ArraySource:
-    """The source behind anything that `to_ome_zarr` takes."""
-    if isinstance(source, xr.DataArray):
-        return source_of(source)
-    if isinstance(source, str | os.PathLike):
-        return open_source(Location.parse(source))
-    if isinstance(source, ArraySource):
-        return source
-    raise ArgumentError(f"cannot convert {type(source).__name__}: expected a path, a DataArray, or an ArraySource")
+def _check_target(target: str, source: str) -> None:
+    if "://" in target:
+        raise ArgumentError(f"{target} is a URL: this release writes to local folders")
+    if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
+        raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
+    inside = os.path.realpath(source) + os.sep
+    if inside.startswith(os.path.realpath(target) + os.sep):
+        raise ArgumentError(f"{target} holds the source {source}: choose another folder")
 
 
 def method_for(spec: ArraySpec, wanted: str) -> Method:
@@ -165,7 +160,12 @@ def plan_conversion(
     )
 
 
-def verify_level0(source: ArraySource, plan: Plan, path: str) -> None:
+def _with_verification(progress: Progress | None) -> Progress | None:
+    """`progress` told that as many bytes as are converted will be verified."""
+    return None if progress is None else lambda done, total: progress(done, 2 * total)
+
+
+def verify_level0(source: ArraySource, plan: Plan, path: str, progress: Progress | None = None) -> None:
     """Compare level 0 at `path` with the source, shard by shard, as zarr-python reads it.
 
     Raises
@@ -173,7 +173,7 @@ def verify_level0(source: ArraySource, plan: Plan, path: str) -> None:
     VerificationError
         With the position of the first voxel that differs.
     """
-    level = plan.levels[0]
+    level, done = plan.levels[0], plan.spec.nbytes
     array = zarr.open_array(os.path.join(path, level.path), mode="r")
     for shard in plan.shards():
         region = level.region(shard)
@@ -186,6 +186,9 @@ def verify_level0(source: ArraySource, plan: Plan, path: str) -> None:
             raise VerificationError(
                 f"{path}: voxel {where} of {level.path} differs from {source.spec.storage.location}"
             )
+        done += expected.nbytes
+        if progress is not None:
+            progress(done, 2 * plan.spec.nbytes)
 
 
 def _name_of(target: str) -> str:

@@ -194,7 +194,7 @@ def plan_pyramid(
             made = _levels(shapes, axes, chunks, shards)
             return Plan(spec, permutation, made, method, codec, crew, need)
     raise MemoryLimitError(
-        f"memory={memory} bytes are too few to convert {spec.storage.location}: {need} bytes would do"
+        f"memory={memory} bytes are too few to convert {spec.storage.location}: {-(-need // 10**6)} MB would do"
     )
 
 

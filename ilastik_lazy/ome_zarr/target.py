@@ -30,6 +30,7 @@ __all__ = ["LocalTarget", "metadata_documents"]
 
 _WORK = ".ilz"
 _ROOT = "zarr.json"
+_OF_ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _UNFINISHED = "an unfinished conversion is"
 
 
@@ -44,10 +45,8 @@ class LocalTarget:
         )
 
     def __enter__(self) -> LocalTarget:
-        if os.path.lexists(self.path) and not self.overwrite:
-            finished = os.path.exists(os.path.join(self.path, "zarr.json"))
-            what = "something is" if finished or not os.path.isdir(os.path.join(self.path, _WORK)) else _UNFINISHED
-            raise DestinationExistsError(f"{what} at {self.path}: remove it, or pass overwrite=True (--overwrite)")
+        if os.path.lexists(self.path):
+            self._check_existing()
         if not self.overwrite:
             # `mkdir` is atomic: of two conversions to the same target one gets it, the other an error.
             self.building = self.path
@@ -64,6 +63,18 @@ class LocalTarget:
             shutil.rmtree(self.building, ignore_errors=True)
             raise
         return self
+
+    def _check_existing(self) -> None:
+        """Refuse what is there; with `overwrite`, all but an image, an unfinished one, and an empty folder."""
+        names = os.listdir(self.path) if os.path.isdir(self.path) else None
+        is_image = names is not None and any(name in names for name in _OF_ZARR)
+        if not self.overwrite:
+            what = _UNFINISHED if names is not None and _WORK in names and not is_image else "something is"
+            raise DestinationExistsError(f"{what} at {self.path}: remove it, or pass overwrite=True")
+        if names is None or (names and not is_image and _WORK not in names):
+            raise DestinationExistsError(
+                f"{self.path} is no Zarr image, so it is not replaced: remove it yourself, or choose another name"
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -20,6 +20,7 @@ from ilastik_lazy.ome_zarr.downsample import downsample
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.target import LocalTarget
+from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["ConversionReport", "Progress", "write_levels"]
@@ -53,11 +54,13 @@ class ConversionReport:
 
     def __str__(self) -> str:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
-        rate = self.bytes_decoded / max(self.seconds, 1e-9) / 1e6
+        count = f"{len(self.levels)} level{'s' if len(self.levels) > 1 else ''}"
+        rate = f" ({human_bytes(self.bytes_decoded / self.seconds)}/s)" if self.seconds >= 1 else ""
         return (
-            f"{self.target}: {len(self.levels)} levels ({'/'.join(self.dims)}: {shapes}), "
-            f"{self.bytes_written / 1e6:.1f} MB as {self.codec}, {self.ratio:.1f} times smaller than in memory, "
-            f"{self.seconds:.1f} s, {rate:.0f} MB/s" + (", verified" if self.verified else "")
+            f"{self.target}\n"
+            f"  {count}, {'/'.join(self.dims)}: {shapes}; made by {self.method}\n"
+            f"  {human_bytes(self.bytes_written)} on disk as {self.codec}, {self.ratio:.1f} times less than in memory; "
+            f"{self.seconds:.1f} s{rate}" + ("; every voxel verified" if self.verified else "")
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -12,6 +13,17 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source"]
+
+
+_EXPORT = "in ilastik, export as 'compressed hdf5'"
+_HINTS = {
+    ".tif": f"is a TIFF: {_EXPORT}",
+    ".tiff": f"is a TIFF: {_EXPORT}",
+    ".npy": f"is a numpy file: {_EXPORT}, or use numpy.load",
+    ".n5": f"is N5: {_EXPORT}",
+    ".zarr": 'is a Zarr: xr.open_datatree(path, engine="zarr") opens it if it was written by ilastik_lazy',
+    ".csv": "is a table, no image: pandas.read_csv opens it",
+}
 
 
 class FormatModule(Protocol):
@@ -52,8 +64,12 @@ def format_of(location: Location) -> Format:
     for row in FORMATS:
         if row.load().recognises(location):
             return row
-    names = ", ".join(row.name for row in FORMATS)
-    raise UnknownFormatError(f"{location.path} is in none of the formats that can be opened: {names}")
+    names = " and ".join(row.name for row in FORMATS)
+    hint = _HINTS.get(location.suffix, "")
+    if os.path.isdir(location.path) and not hint:
+        hint = "is a folder: name a file in it"
+    what = hint or "is in no format that ilastik writes images in"
+    raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
 
 
 def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:

@@ -51,8 +51,11 @@ __all__ = ["H5pySource", "images", "open_image", "recognises"]
 # Pieces in which an array without chunks is read: near ilastik's own chunk size.
 _PIECE_BYTES = 2**20
 
-# Crops beside object tables, and BigDataViewer's pyramids and factors, are not what "the image" means.
-_NOT_THE_IMAGE = re.compile(r"^images/|^table$|^t\d{5}/s\d+/\d+/cells$|^s\d+/(resolutions|subdivisions)$")
+# Cut-outs of single objects beside the tables of ilastik, and BigDataViewer's pyramids, are not what "the image" means.
+_CUT_OUTS = re.compile(r"^images/")
+_NOT_THE_IMAGE = re.compile(r"^images/|^t\d{5}/s\d+/\d+/cells$")
+_NO_IMAGES = re.compile(r"^s\d+/(resolutions|subdivisions)$")
+_EMBEDDED = "Input Data/local_data/"
 
 
 def recognises(location: Location) -> bool:
@@ -67,16 +70,23 @@ def recognises(location: Location) -> bool:
 def images(location: Location, limits: Limits) -> list[str]:
     """Internal paths of the images in a file, the likeliest first.
 
-    Crops beside object tables are left out, unless there is nothing else.
+    Of a project, the images embedded in it.  Cut-outs beside object tables are left out, unless there is nothing else.
     """
     with open_hdf5(location.path) as file:
-        entries = image_entries(file, limits)
-    return [entry.path for entry in _main_entries(entries)]
+        return [entry.path for entry in _main_entries(file, limits)]
 
 
-def _main_entries(entries: list[DatasetEntry]) -> list[DatasetEntry]:
+def _main_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
+    entries = [entry for entry in image_entries(file, limits) if not _NO_IMAGES.search(entry.path)]
+    if _is_project(file):
+        # Everything else in it are settings, labels in pieces, and caches.
+        return [entry for entry in entries if entry.path.startswith(_EMBEDDED)]
     chosen = [entry for entry in entries if not _NOT_THE_IMAGE.search(entry.path)] or entries
     return sorted(chosen, key=lambda entry: (entry.path != "exported_data", entry.path))
+
+
+def _is_project(file: h5py.File) -> bool:
+    return "workflowName" in file and "Input Data" in file
 
 
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
@@ -104,11 +114,20 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
     if file.get("exported_data", getlink=True) is not None:
         return "exported_data"
-    entries = _main_entries(image_entries(file, limits))
+    entries = _main_entries(file, limits)
     if len(entries) == 1:
         return entries[0].path
+    if not entries and _is_project(file):
+        raise DatasetNotFoundError(
+            f"{path} is a project, and no image is embedded in it: open an export, and name the project with project="
+        )
     if not entries:
         raise DatasetNotFoundError(f"{path} holds no image: no numeric dataset with 2 to 5 dimensions")
+    if all(_CUT_OUTS.search(entry.path) for entry in entries):
+        raise DatasetNotFoundError(
+            f"{path} holds a table of objects; its {len(entries)} images are cut-outs of single objects: "
+            f"name one with internal_path={entries[0].path!r}"
+        )
     shown = ", ".join(f"{entry.path} {entry.shape} {entry.dtype}" for entry in entries[:8])
     more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
     raise DatasetNotFoundError(
@@ -135,7 +154,9 @@ def _source_of(
         dtype=dtype,
         axes=tagged,
         chunks=dataset.chunks or _pieces(dataset.shape, dtype.itemsize),
-        storage=Storage(str(location), layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"),
+        storage=Storage(
+            str(location), location.path, layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"
+        ),
         axes_guessed=guessed,
         kind=kind_from_name(location.path, dtype, channels),
         drange=_drange_of(dataset, location),
@@ -166,13 +187,26 @@ def _check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> N
         raise MetadataError(f"{location} is no image: its elements are {str(dataset.dtype)[:60]}{hint}")
     if not 2 <= dataset.ndim <= 5:
         raise MetadataError(f"{location} is no image: it has {dataset.ndim} dimensions, expected 2 to 5")
+    if max(dataset.shape) > limits.axis_length:
+        raise LimitExceededError(f"{location} has shape {dataset.shape}: more than {limits.axis_length} along an axis")
     if dataset.chunks is None:
+        _check_allocated(dataset, location, limits)
         return
     if (nbytes := math.prod(dataset.chunks) * dataset.dtype.itemsize) > limits.chunk_bytes:
         raise LimitExceededError(f"{location} has chunks of {nbytes} bytes, more than {limits.chunk_bytes}")
     count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
     if count > limits.chunk_count:
         raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
+
+
+def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
+    """An array without chunks is all there, or nothing of it: then it reads as the fill value."""
+    nbytes = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if dataset.is_virtual or nbytes == 0 or dataset.id.get_storage_size():
+        return
+    if nbytes > limits.unallocated_bytes:
+        raise LimitExceededError(f"{location} would be {nbytes} bytes (shape {dataset.shape}), and none were written")
+    warnings.warn(f"{location} was never written: it reads as the fill value", IncompleteSourceWarning, stacklevel=2)
 
 
 def _pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:

@@ -94,7 +94,10 @@ class DirectHdf5Source:
                     raise self._misplaced(offset, overlap)
                 if index.masks is not None:
                     mask = int(index.masks[overlap.chunk])
-                yield _StoredChunk(fd, offset, int(index.sizes[overlap.chunk]), mask, nbytes), overlap
+                # What cannot be compressed grows by a few bytes: a larger chunk is not read at all.
+                if (size := int(index.sizes[overlap.chunk])) > nbytes + nbytes // 8 + 4096:
+                    raise CorruptChunkError(f"{self._name(overlap)} would hold {size} bytes for {nbytes}: damaged")
+                yield _StoredChunk(fd, offset, size, mask, nbytes), overlap
 
     def _filtered_chunk(self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Inflate a chunk into its place, if that is contiguous; else beside it, and copy the part that is wanted."""

@@ -106,9 +106,9 @@ class TestVoxels:
     ) -> None:
         axes = {2: "yx", 3: "zyx", 4: "zyxc"}[len(shape)]
         source = ArrayBackedSource(np.nan_to_num(some_data(shape, dtype)), axes, chunks=chunks)
-        with pytest.raises(ValueError, match=r"(\d+) bytes would do") as refused:
+        with pytest.raises(ValueError, match=r"(\d+) MB would do") as refused:
             plan_conversion(source.spec, memory=1, workers=2, levels=4)
-        least = int(str(refused.value).split(": ")[1].split()[0])
+        least = 10**6 * int(str(refused.value).split(": ")[1].split()[0])
         to_ome_zarr(source, tmp_path / "a.zarr", memory=least, workers=2, levels=4, downsample="nearest")
         assert_holds(tmp_path / "a.zarr", source.data, axes, "nearest")
 

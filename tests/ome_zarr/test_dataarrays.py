@@ -15,6 +15,7 @@ from fakes import ArrayBackedSource
 from makers import some_data, write_hdf5_export, write_ilp
 
 import ilastik_lazy as il
+from ilastik_lazy.demo import sample
 from ilastik_lazy.ome_zarr.convert import to_ome_zarr
 
 
@@ -115,3 +116,13 @@ class TestDataArrays:
         with xr.open_dataset(tmp_path / "a.zarr", group="scale0", engine="zarr", chunks={}) as dataset:
             to_ome_zarr(dataset["image"] + 1, tmp_path / "a.zarr", overwrite=True)
         np.testing.assert_array_equal(self.level0(tmp_path / "a.zarr"), data + 1)
+
+
+def test_classes_made_of_probabilities_are_not_averaged(tmp_path: Path) -> None:
+    # xarray keeps the attributes, "probabilities" among them, through argmax and astype.
+    prob = il.open_dataarray(sample("probabilities"))
+    for name, labels in {"argmax": prob.argmax("c") * 7, "cast": (prob > 0.5).astype("uint16") * 3}.items():
+        report = to_ome_zarr(labels, tmp_path / f"{name}.zarr", levels=3)
+        assert report.method == "nearest"
+        coarse = zarr.open_array(tmp_path / f"{name}.zarr" / "scale2" / "image", mode="r")[...]
+        assert set(np.unique(coarse)) <= set(np.unique(labels.values))

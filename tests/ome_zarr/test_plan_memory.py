@@ -70,7 +70,7 @@ class TestMemory:
         try:
             plan_pyramid(spec, workers=workers, memory=memory)
         except MemoryLimitError as error:
-            enough = int(re.search(r"(\d+) bytes would do", str(error))[1])  # type: ignore[index]
+            enough = 10**6 * int(re.search(r"(\d+) MB would do", str(error))[1])  # type: ignore[index]
             assert memory < enough
             assert plan_pyramid(spec, workers=workers, memory=enough).memory <= enough
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from fakes import FailingSource, small_plans
 from targets import a_source, assert_whole, contents, convert
 
 from ilastik_lazy import files
-from ilastik_lazy.errors import CorruptChunkError, DestinationError, DestinationExistsError
+from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, DestinationExistsError
 from ilastik_lazy.ome_zarr import to_ome_zarr
+
+REPLACED = ["empty folder", "image"]
 
 
 class TestExistingTarget:
@@ -45,12 +49,21 @@ class TestExistingTarget:
         assert contents(taken.parent) == before
         assert source.regions == []
 
-    def test_is_replaced_with_overwrite(self, taken: Path) -> None:
-        convert(taken, overwrite=True)
-        assert_whole(taken)
+    def test_is_replaced_with_overwrite_if_it_is_an_image_or_empty(
+        self, taken: Path, request: pytest.FixtureRequest
+    ) -> None:
+        before = contents(taken.parent)
+        if request.node.callspec.params["taken"] in REPLACED:
+            convert(taken, overwrite=True)
+            assert_whole(taken)
+            assert contents(taken.parent / "elsewhere") == {"precious": b"x"}
+        else:
+            with pytest.raises(DestinationExistsError, match="is no Zarr image, so it is not replaced"):
+                convert(taken, overwrite=True)
+            assert contents(taken.parent) == before
         assert sorted(path.name for path in taken.parent.iterdir()) == ["a.zarr", "elsewhere"]
-        assert contents(taken.parent / "elsewhere") == {"precious": b"x"}
 
+    @pytest.mark.parametrize("taken", REPLACED, indirect=True)
     def test_stays_until_the_new_image_is_whole(self, taken: Path) -> None:
         before = contents(taken.parent)
         seen = []
@@ -62,6 +75,7 @@ class TestExistingTarget:
         assert len(seen) > 10
         assert all(found == before for found in seen)
 
+    @pytest.mark.parametrize("taken", REPLACED, indirect=True)
     def test_survives_an_error_in_the_middle_of_overwriting(self, taken: Path) -> None:
         before = contents(taken.parent)
         source = FailingSource(a_source().data, "yx", (64, 99), chunks=(7, 9))
@@ -69,6 +83,14 @@ class TestExistingTarget:
             convert(taken, source=source, overwrite=True)
         assert contents(taken.parent) == before
         assert sorted(path.name for path in taken.parent.iterdir()) == ["a.zarr", "elsewhere"]
+
+    def test_is_never_the_folder_of_the_source(self, tmp_path: Path) -> None:
+        (tmp_path / "keep").mkdir()
+        shutil.copy(sample("probabilities"), tmp_path / "keep" / "mine.h5")
+        for target in (tmp_path / "keep", tmp_path):
+            with pytest.raises(ArgumentError, match="holds the source"):
+                to_ome_zarr(tmp_path / "keep" / "mine.h5", target, overwrite=True)
+        assert (tmp_path / "keep" / "mine.h5").stat().st_size > 0
 
     def test_is_refused_with_overwrite_too_when_the_arguments_are_wrong(self, taken: Path) -> None:
         before = contents(taken.parent)
