@@ -23,6 +23,7 @@ from dask.base import tokenize
 from ilastik_lazy.chunks import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
 from ilastik_lazy.errors import LimitExceededError
 from ilastik_lazy.indexing import SourceArray
+from ilastik_lazy.nanskip import NaNMask, nanmean, without_nan
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["source_behind", "to_dask"]
@@ -110,6 +111,22 @@ class BlockArray(da.Array):
         )
         made._window, made._planned = array, plain.name
         return made
+
+    def __array_ufunc__(self, numpy_ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        result = super().__array_ufunc__(numpy_ufunc, method, *inputs, **kwargs)  # type: ignore[no-untyped-call]
+        if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self.name == self._planned:
+            return NaNMask.over(result, self)
+        return result
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        # These two are what xarray's sum and mean come down to, unless the caller says skipna=False.
+        if func is np.where and len(args) == 3 and isinstance(args[0], NaNMask) and args[0].of is args[2] is self:
+            result = without_nan(self, args[1])
+            if result is not None:
+                return result
+        if func is np.nanmean and args and args[0] is self and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"}:
+            return nanmean(self, **kwargs)
+        return super().__array_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
     def __getitem__(self, index: Any) -> Any:
         window = self._window.windowed(index) if self.name == self._planned else None

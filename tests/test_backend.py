@@ -155,7 +155,6 @@ class TestGuess:
         assert sum(sizes) <= 2**18
 
 
-@pytest.mark.filterwarnings("ignore:endian-ness of dtype:UserWarning")  # netCDF4 says so of any float32 array
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
 @pytest.mark.parametrize("filters", ["gzip", "none"])
 def test_what_was_opened_can_be_written_as_netcdf(tmp_path, engine, filters):

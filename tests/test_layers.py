@@ -28,6 +28,7 @@ LAYERS = [
     "sources",
     "project",
     "indexing",
+    "nanskip",
     "blocks",
     "lazy",
     "computed blockwise partials",

@@ -39,10 +39,11 @@ def _with_imagecodecs() -> Inflate | None:
         from imagecodecs import DeflateError, deflate_decode
     except ImportError:
         return None
+    decode: Any = deflate_decode  # takes any buffer, whatever its stubs say
 
     def inflate(data: bytes | Bytes, out: Bytes) -> None:
         try:
-            size = len(deflate_decode(data, out=out))  # type: ignore[arg-type]  # takes any buffer
+            size = len(decode(data, out=out))
         except DeflateError as error:
             raise _StreamError(f"the gzip stream is damaged ({error})") from error
         if size != out.size:

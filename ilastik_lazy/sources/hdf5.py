@@ -144,7 +144,8 @@ def _source_of(
     layout = _layout_of(dataset)
     trouble = _why_not_direct(dataset, pipeline, layout)
     _warn_of_absent_chunks(dataset, location, trouble is None)
-    dtype = dataset.dtype
+    # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
+    dtype = np.dtype(dataset.dtype.str)
     tagged, guessed = _axes_of_dataset(dataset, location, axes, limits)
     names = [axis.name for axis in tagged]
     channels = dataset.shape[names.index("c")] if "c" in names else 1
@@ -355,7 +356,7 @@ class H5pySource:
         with open_hdf5(self.location.path) as file:
             dataset = dataset_at(file, self.location.internal_path)
             try:
-                values: np.ndarray[Any, Any] = dataset[region]
+                values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
             except IlastikLazyError:
                 raise
             except H5PY_ERRORS as error:
