@@ -11,6 +11,7 @@ import numpy as np
 import ilastik_lazy as il
 from benchmarks.exports import write_export
 from benchmarks.peers import opened
+from ilastik_lazy.cache import _cache_of
 
 SIDE = int(os.environ.get("ILASTIK_LAZY_BENCH_SIDE", "320"))
 READERS = ["ilastik_lazy", "h5py", "pyfive"]
@@ -39,6 +40,27 @@ class Opening:
         else:
             with h5py.File(self.path, "r") as file:
                 assert file["exported_data"].attrs["axistags"]
+
+
+class Scrolling:
+    """Ten neighbouring planes one after the other, as a viewer asks for them."""
+
+    params: ClassVar = [["ilastik_lazy, cache", "ilastik_lazy", "h5py"]]
+    param_names: ClassVar = ["reader"]
+
+    def setup(self, reader: str) -> None:
+        self.path = volume()
+
+    def time_ten_planes(self, reader: str) -> None:
+        if reader == "h5py":
+            with h5py.File(self.path, "r") as file:
+                for i in range(10):
+                    file["exported_data"][SIDE // 2 + i]
+            return
+        _cache_of.cache_clear()
+        array = il.open_dataarray(self.path, cache="256MB" if reader.endswith("cache") else None)
+        for i in range(10):
+            array.isel(z=SIDE // 2 + i).compute()
 
 
 class Planes:
