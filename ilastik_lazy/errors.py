@@ -22,7 +22,6 @@
      |    +-- FileBusyError
      +-- DestinationError (OSError)
      |    +-- DestinationExistsError (FileExistsError)
-     |    +-- DestinationBusyError
      |    +-- VerificationError
      +-- ArgumentError (ValueError)        what the caller asked for cannot be done
      |    +-- AxesError
@@ -44,7 +43,6 @@ __all__ = [
     "CorruptChunkError",
     "CorruptFileError",
     "DatasetNotFoundError",
-    "DestinationBusyError",
     "DestinationError",
     "DestinationExistsError",
     "ExternalReferenceError",
@@ -155,10 +153,6 @@ class DestinationError(IlastikLazyError, OSError):
 
 class DestinationExistsError(DestinationError, FileExistsError):
     """There is something at the target already."""
-
-
-class DestinationBusyError(DestinationError):
-    """Another conversion writes to the same target."""
 
 
 class VerificationError(DestinationError):

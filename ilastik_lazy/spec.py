@@ -47,9 +47,6 @@ class Storage:
     access: str = "direct"
     """``direct`` where chunks are read past h5py; otherwise who reads them, and why."""
 
-    nbytes: int | None = None
-    """Bytes on the disk, where the format tells without a walk over all chunks."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArraySpec:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
+from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, VerificationError
 from ilastik_lazy.lazy import attributes_of
@@ -148,14 +149,12 @@ def plan_conversion(
     workers: int | None = None,
 ) -> Plan:
     """What `to_ome_zarr` would do; nothing is read or written."""
-    if workers is not None and workers < 1:
-        raise ArgumentError(f"workers={workers}: expected a positive number")
     budget = None if memory is None else parse_size(memory, "memory")
     return plan_pyramid(
         spec,
         levels=levels,
         method=method_for(spec, downsample),
-        workers=workers or os.cpu_count() or 1,
+        workers=threads_for(workers),
         memory=budget,
     )
 
