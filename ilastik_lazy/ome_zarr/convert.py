@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
-from ilastik_lazy.blockwise import threads_for
+from ilastik_lazy.blockwise import in_order, threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, VerificationError
 from ilastik_lazy.lazy import attributes_of
 from ilastik_lazy.ome_zarr.downsample import Method
+from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
 from ilastik_lazy.ome_zarr.target import LocalTarget, metadata_documents
@@ -174,7 +176,8 @@ def verify_level0(source: ArraySource, plan: Plan, path: str, progress: Progress
     """
     level, done = plan.levels[0], plan.spec.nbytes
     array = zarr.open_array(os.path.join(path, level.path), mode="r")
-    for shard in plan.shards():
+
+    def compare(shard: Index) -> int:
         region = level.region(shard)
         expected = source.read(plan.source_region(region)).transpose(plan.permutation)
         found: np.ndarray[Any, Any] = np.asarray(array[region])
@@ -185,9 +188,13 @@ def verify_level0(source: ArraySource, plan: Plan, path: str, progress: Progress
             raise VerificationError(
                 f"{path}: voxel {where} of {level.path} differs from {source.spec.storage.location}"
             )
-        done += expected.nbytes
-        if progress is not None:
-            progress(done, 2 * plan.spec.nbytes)
+        return expected.nbytes
+
+    with contextlib.closing(in_order(compare, plan.shards(), plan.workers)) as results:
+        for _, compared in results:
+            done += compared
+            if progress is not None:
+                progress(done, 2 * plan.spec.nbytes)
 
 
 def _name_of(target: str) -> str:

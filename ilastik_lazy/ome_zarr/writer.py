@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ilastik_lazy.blockwise import in_order
 from ilastik_lazy.ome_zarr.downsample import downsample
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
@@ -118,30 +118,10 @@ def write_levels(plan: Plan, source: ArraySource, target: LocalTarget, progress:
     if progress is not None:
         progress(0, total)
     # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
-    with contextlib.closing(_bounded(convert, plan.shards(), plan.workers)) as results:
-        for decoded, size in results:
+    with contextlib.closing(in_order(convert, plan.shards(), plan.workers)) as results:
+        for _, (decoded, size) in results:
             done += decoded
             written += size
             if progress is not None:
                 progress(done, total)
     return written
-
-
-def _bounded(
-    work: Callable[[Index], tuple[int, int]], shards: Iterator[Index], workers: int
-) -> Generator[tuple[int, int]]:
-    """Results of `work` in the order of their end; no more tasks are handed out than there are workers."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="ilastik_lazy") as pool:
-        running: set[Future[tuple[int, int]]] = set()
-        try:
-            for shard in shards:
-                if len(running) >= workers:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield future.result()
-                running.add(pool.submit(work, shard))
-            for future in running:
-                yield future.result()
-        finally:
-            for future in running:
-                future.cancel()
