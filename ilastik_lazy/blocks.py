@@ -12,7 +12,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import dask
 import dask.array as da
@@ -23,7 +23,7 @@ from dask.base import tokenize
 from ilastik_lazy.chunks import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
 from ilastik_lazy.errors import LimitExceededError
 from ilastik_lazy.indexing import SourceArray
-from ilastik_lazy.nanskip import NaNMask, nanmean, without_nan
+from ilastik_lazy.quick import quick_reduction
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["source_behind", "to_dask"]
@@ -94,45 +94,109 @@ def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
 class BlockArray(da.Array):
     """A dask array that knows which window of a source it is.
 
-    Everything but slicing is dask's own; results of operations, and unpickled copies, are plain dask arrays.
+    It plans slices anew, and sums and means (`quick`).  All else is dask's own; what comes out of
+    operations, and unpickled copies, are plain dask arrays.
     """
 
-    __slots__ = ("_planned", "_window")
+    __slots__ = ("_mask", "_planned", "_window", "_zeros")
     _window: SourceArray
     _planned: str
     """Name that the array was made with: assignment and ``out=`` give the same object another graph, and name."""
+    _mask: str
+    """Name of ``np.isnan`` of this array, once asked for."""
+    _zeros: str
+    """Name of ``np.zeros_like`` of this array, once asked for."""
 
     @classmethod
     def over(cls, array: SourceArray) -> BlockArray:
         """The array over a window, in blocks that suit it."""
-        plain = _from_array(array, _planned_lengths(array))
-        made: BlockArray = cls.__new__(  # type: ignore[no-untyped-call]
-            cls, plain.dask, plain.name, plain.chunks, meta=plain._meta, shape=plain.shape
-        )
-        made._window, made._planned = array, plain.name
+        made: BlockArray = _as_class(cls, _from_array(array, _planned_lengths(array)))
+        made._window, made._planned, made._mask, made._zeros = array, made.name, "", ""
         return made
+
+    @property
+    def _is_untouched(self) -> bool:
+        return bool(self.name == self._planned)
 
     def __array_ufunc__(self, numpy_ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         result = super().__array_ufunc__(numpy_ufunc, method, *inputs, **kwargs)  # type: ignore[no-untyped-call]
-        if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self.name == self._planned:
-            return NaNMask.over(result, self)
+        if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self._is_untouched:
+            self._mask = result.name
         return result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        # These two are what xarray's sum and mean come down to, unless the caller says skipna=False.
-        if func is np.where and len(args) == 3 and isinstance(args[0], NaNMask) and args[0].of is args[2] is self:
-            result = without_nan(self, args[1])
-            if result is not None:
-                return result
-        if func is np.nanmean and args and args[0] is self and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"}:
-            return nanmean(self, **kwargs)
-        return super().__array_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+        if self._is_untouched:
+            if func in _QUICK and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"}:
+                kind, skipna = _QUICK[func]
+                return self.reduced(kind, skipna=skipna, **kwargs)
+            # What xarray's sum does to skip NaN: sum(where(isnan(a), zeros_like(a), a)).
+            if func is np.zeros_like and len(args) == 1 and not kwargs:
+                zeros = func(_plain(self))
+                self._zeros = zeros.name
+                return zeros
+            if func is np.where and len(args) == 3 and args[2] is self:
+                names = [getattr(part, "name", None) for part in args[:2]]
+                if names == [self._mask, self._zeros]:
+                    return FilledArray.over(func(*map(_plain, args)), self)
+        return func(*_plain(args), **_plain(kwargs))
+
+    def reduced(self, kind: Literal["sum", "mean"], *, skipna: bool, axis: Any = None, dtype: Any = None) -> da.Array:
+        """Sum or mean, one task a block."""
+        return quick_reduction(self._window, self.chunks, kind, axis=axis, dtype=dtype, skipna=skipna)
 
     def __getitem__(self, index: Any) -> Any:
-        window = self._window.windowed(index) if self.name == self._planned else None
+        window = self._window.windowed(index) if self._is_untouched else None
         if window is None or 0 in window.shape:
             return super().__getitem__(index)  # type: ignore[no-untyped-call]
         return self if window.window == self._window.window else BlockArray.over(window)
+
+
+class FilledArray(da.Array):
+    """A `BlockArray` with zeros for its NaN, of which the sum is the sum that skips them."""
+
+    __slots__ = ("_made", "_of")
+    _of: BlockArray
+    _made: str
+
+    @classmethod
+    def over(cls, filled: da.Array, array: BlockArray) -> FilledArray:
+        """`filled`, known to be `array` with zeros for its NaN."""
+        made: FilledArray = _as_class(cls, filled)
+        made._of, made._made = array, filled.name
+        return made
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.sum and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"} and self.name == self._made:
+            return self._of.reduced("sum", skipna=True, **kwargs)
+        return func(*_plain(args), **_plain(kwargs))
+
+
+_QUICK: dict[Any, tuple[Literal["sum", "mean"], bool]] = {
+    np.sum: ("sum", False),
+    np.mean: ("mean", False),
+    np.nansum: ("sum", True),
+    np.nanmean: ("mean", True),
+}
+
+_Class = TypeVar("_Class", bound=da.Array)
+
+
+def _as_class(cls: type[_Class], array: da.Array) -> _Class:
+    made: _Class = cls.__new__(  # type: ignore[no-untyped-call]
+        cls, array.dask, array.name, array.chunks, meta=array._meta, shape=array.shape
+    )
+    return made
+
+
+def _plain(part: Any) -> Any:
+    """The same, with plain dask arrays for those of this module: numpy's protocol does not mix the two classes."""
+    if isinstance(part, BlockArray | FilledArray):
+        return _as_class(da.Array, part)
+    if isinstance(part, tuple | list):
+        return type(part)(_plain(each) for each in part)
+    if isinstance(part, dict):
+        return {key: _plain(each) for key, each in part.items()}
+    return part
 
 
 def _planned_lengths(array: SourceArray) -> Lengths:

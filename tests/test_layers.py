@@ -28,7 +28,7 @@ LAYERS = [
     "sources",
     "project",
     "indexing",
-    "nanskip",
+    "quick",
     "blocks",
     "lazy",
     "computed blockwise partials",

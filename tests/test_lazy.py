@@ -144,7 +144,11 @@ def test_a_pointwise_index_gives_what_numpy_gives(points, chunks, blocks):
     np.testing.assert_array_equal(computed(array.transpose("p", "y")), source.data[first, :, last])
 
 
-@given(st.lists(st.tuples(indexes, indexes), min_size=1, max_size=3))
+# What is left after one index may be shorter, and a slice of it empty: so only forward ones (see above).
+forward = indexes.filter(lambda index: not isinstance(index, slice) or (index.step or 1) > 0)
+
+
+@given(st.lists(st.tuples(forward, forward), min_size=1, max_size=3))
 def test_an_index_of_an_index_gives_what_numpy_gives(keys):
     source = CountingSource((LENGTH, LENGTH), (3, 2))
     found, expected = opened(source, None), source.data
