@@ -7,11 +7,13 @@ over the same source, with blocks of its own.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any, Literal, TypeVar
 
 import dask
@@ -77,12 +79,18 @@ def source_behind(variable: xr.Variable) -> ArraySource | None:
     return source if source is not None and source.spec.shape == variable.shape else None
 
 
+@functools.lru_cache(maxsize=256)
+def _token_of(source: Hashable) -> str:
+    """dask's token of a source, which takes as long as a small plane."""
+    return str(tokenize(source))
+
+
 def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
     spec = array.source.spec
     made: da.Array = da.from_array(  # type: ignore[no-untyped-call]
         array,
         chunks=lengths,
-        name=f"{spec.name}-{tokenize(spec.storage.location, array.source, array.window, lengths)}",
+        name=f"{spec.name}-{tokenize(_token_of(array.source), array.window, lengths)}",
         # Without `asarray`, dask hands a slice of the array on to the read; without `meta` it would read to learn.
         asarray=False,
         inline_array=True,
@@ -142,7 +150,9 @@ class BlockArray(da.Array):
 
     def reduced(self, kind: Literal["sum", "mean"], *, skipna: bool, axis: Any = None, dtype: Any = None) -> da.Array:
         """Sum or mean, one task a block."""
-        return quick_reduction(self._window, self.chunks, kind, axis=axis, dtype=dtype, skipna=skipna)
+        return quick_reduction(
+            self._window, self.chunks, kind, axis=axis, dtype=dtype, skipna=skipna, token=_token_of(self._window.source)
+        )
 
     def __getitem__(self, index: Any) -> Any:
         window = self._window.windowed(index) if self._is_untouched else None

@@ -38,6 +38,7 @@ def quick_reduction(
     axis: int | Sequence[int] | None,
     dtype: Any,
     skipna: bool,
+    token: str,
 ) -> da.Array:
     """The sum or mean of `array` over `axis`, as dask gives it.
 
@@ -49,6 +50,8 @@ def quick_reduction(
         Of the result; None takes numpy's.
     skipna
         Whether NaN counts for nothing; else it makes all that it belongs to NaN.
+    token
+        Of the source of `array`.
     """
     axes = _normal(axis, array.ndim)
     out = np.dtype(dtype) if dtype is not None else getattr(np, kind)(np.ones(1, array.dtype)).dtype
@@ -56,8 +59,8 @@ def quick_reduction(
     kept = [i for i in range(array.ndim) if i not in axes]
     partial = functools.partial(_partial, array, axes, out, skipna)
     finish: Callable[[Any], Array] = functools.partial(_mean if kind == "mean" else _sum, axes, out)
-    name = f"{kind}-{tokenize(kind, array.source, array.window, lengths, axes, out, skipna)}"
-    graph: dict[Key, Any] = {}
+    name = f"{kind}-{tokenize(kind, token, array.window, lengths, axes, out, skipna)}"
+    graph: dict[Any, Any] = {}
     for place in itertools.product(*(range(len(lengths[i])) for i in kept)):
         regions = _regions(starts, dict(zip(kept, place, strict=True)))
         keys: list[Key] = []
