@@ -74,7 +74,7 @@ def quick_reduction(
             graph.update({key: (_added, group) for key, group in zip(keys, groups, strict=True)})
             depth += 1
         graph[(name, *place)] = (finish, keys)
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[])  # type: ignore[no-untyped-call]
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[])
     made: da.Array = da.Array(  # type: ignore[no-untyped-call]
         layers, name, tuple(tuple(lengths[i]) for i in kept), meta=np.empty((0,) * len(kept), out)
     )
