@@ -1,6 +1,6 @@
-"""The command line: ``ilastik-lazy info | convert | reduce | demo``.
+"""The command line: ``ilastik-lazy info | convert | reduce | table | export | demo``.
 
-Exit codes: 0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
+What is said when something goes wrong stands in `shell`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-import sys
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,15 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilastik_lazy import __version__
-from ilastik_lazy.errors import (
-    ArgumentError,
-    DestinationExistsError,
-    FormatError,
-    IlastikLazyError,
-    MetadataWarning,
-    SourceNotFoundError,
-    UnsafeFileError,
-)
+from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
+from ilastik_lazy.shell import exit_code, run, say
 
 if TYPE_CHECKING:
     from ilastik_lazy.location import Location
@@ -33,61 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
 _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
-
-# The library says what to pass in Python; here the same is an option.
-_IN_SHELL = (
-    (r"internal_path=", "--dataset "),
-    (r"pass axes=(\w)", r"pass --axes=\1"),
-    (r"\baxes=", "--axes "),
-    (r"\bmemory=", "--memory "),
-    (r"\bproject=", "--project"),
-    (r"pass overwrite=True", "pass --overwrite"),
-)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    warnings.showwarning = _show_warning
-    try:
-        code = cli.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("ilastik-lazy: interrupted", err=True)
-        code = 130
-    except IlastikLazyError as error:
-        _say("error", str(error))
-        code = _exit_code(error)
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    except (OSError, MemoryError) as error:
-        _say("error", str(error) or type(error).__name__)
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _exit_code(error: IlastikLazyError) -> int:
-    return 2 if isinstance(error, _BAD_INPUT) else 1
-
-
-def _say(what: str, text: str) -> None:
-    text = text.replace(", or open all with open_dataset()", "")
-    for pattern, replacement in _IN_SHELL:
-        text = re.sub(pattern, replacement, text)
-    click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    from ilastik_lazy.errors import IlastikLazyWarning
-
-    # Warnings of libraries speak to programmers; ours speak to whoever typed the command.
-    if issubclass(category, IlastikLazyWarning):
-        _say("warning", str(message))
+    run(cli, arguments)
 
 
 def _image_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -128,7 +70,7 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise
-            _say("error", str(error))
+            say("error", str(error))
             failed.append(error)
             continue
         found += [(_location(file, dataset).path, source) for source in sources]
@@ -139,7 +81,7 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
 
         click.echo(json.dumps([spec_as_json(source.spec) for _, source in found], indent=2))
     if failed:
-        raise SystemExit(max(_exit_code(error) for error in failed))
+        raise SystemExit(max(exit_code(error) for error in failed))
 
 
 def _describe(path: str, sources: list[ArraySource]) -> None:
@@ -322,6 +264,77 @@ def reduce(
     write_result(result, out)
     shape = "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
     click.echo(f"{out}: {operation} of {source.spec.storage.location}, {shape}, {result.dtype}")
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--out", metavar="FILE.csv", help="Write all rows as proper CSV.")
+@click.option("--rows", type=int, default=10, show_default=True, help="Rows to print.")
+def table(file: str, out: str | None, rows: int) -> None:
+    """Print the table of objects or tracks in FILE: how many rows, which columns, the first rows.
+
+    \b
+    ilastik-lazy table brain_table.h5
+    """
+    from ilastik_lazy.results import check_output
+    from ilastik_lazy.tables import open_table
+
+    if out is not None:
+        check_output(out, (".csv",))
+    found = open_table(file)
+    click.echo(f"{click.style(found.attrs['source'], bold=True)}")
+    click.echo(f"  {found.attrs['kind']}: {len(found):,} rows, {len(found.columns)} columns")
+    if out is not None:
+        found.to_csv(out, index=False)
+        click.echo(f"  written to {out}")
+        return
+    for name, dtype in found.dtypes.items():
+        click.echo(f"    {name!s:44} {dtype}")
+    click.echo(found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}"))
+
+
+@cli.command()
+@click.argument("file")
+@click.argument("target")
+@_image_options
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "none"]),
+    default="gzip",
+    show_default=True,
+    help="As ilastik's two formats.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is whole.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def export(
+    file: str,
+    target: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    compression: str,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Write the image in FILE as HDF5 that ilastik opens: TARGET.h5, with its axes and voxel size.
+
+    \b
+    ilastik-lazy export stack.tif stack.h5
+    """
+    source = _source(file, dataset, axes, project)
+    from ilastik_lazy.export import to_ilastik
+    from ilastik_lazy.terminal import progress_bar
+
+    with progress_bar("exporting", quiet=quiet) as progress:
+        report = to_ilastik(
+            source,
+            target,
+            compression=None if compression == "none" else "gzip",
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if not quiet:
+        click.echo(str(report))
 
 
 @cli.command()

@@ -33,6 +33,7 @@
      +-- IncompleteSourceWarning           chunks that were never written read as fill value
      +-- IntegrityWarning                  a checksum that should be there is switched off
      +-- LockingWarning                    the file was opened without a lock
+     +-- MissingSourceWarning              an image that a project names cannot be opened
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ __all__ = [
     "MetadataError",
     "MetadataWarning",
     "MissingExtraError",
+    "MissingSourceWarning",
     "SourceChangedError",
     "SourceError",
     "SourceIOError",
@@ -193,3 +195,7 @@ class IntegrityWarning(IlastikLazyWarning):
 
 class LockingWarning(IlastikLazyWarning):
     """The file was opened without a lock, since its file system has none."""
+
+
+class MissingSourceWarning(IlastikLazyWarning):
+    """An image that a project names is missing, or may not be opened; the rest of the project is there."""

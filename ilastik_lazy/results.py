@@ -17,10 +17,10 @@ __all__ = ["check_output", "check_printable", "result_text", "write_result"]
 _PRINTED_VALUES = 1000
 
 
-def check_output(path: str) -> None:
+def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr")) -> None:
     """Refuse a file that cannot be written, before anything is read."""
-    if not path.endswith((".npy", ".zarr")):
-        raise ArgumentError(f"cannot write {path}: expected a name that ends in .npy or .zarr")
+    if not path.endswith(endings):
+        raise ArgumentError(f"cannot write {path}: expected a name that ends in {' or '.join(endings)}")
     if os.path.exists(path):
         raise DestinationExistsError(f"there is something at {path}: remove it first")
     if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):

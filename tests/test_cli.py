@@ -220,3 +220,25 @@ def test_info_needs_neither_xarray_nor_dask_array_nor_zarr():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
     assert "HEAVY []" in result.stdout, result.stdout + result.stderr
+
+
+def test_table_says_what_is_in_it(tmp_path):
+    rows = np.zeros(
+        3,
+        [
+            ("object_id", "i8"),
+            ("timestep", "i8"),
+            ("labelimage_oid", "i8"),
+            ("User Label", "S1"),
+            ("Size in pixels", "f4"),
+        ],
+    )
+    rows["object_id"], rows["labelimage_oid"], rows["Size in pixels"] = [0, 1, 2], [1, 2, 3], [5, 7, 9]
+    with h5py.File(tmp_path / "a_table.h5", "w") as file:
+        file["table"] = rows
+    result = run("table", tmp_path / "a_table.h5")
+    assert result.returncode == 0, result.stderr
+    assert "objects: 3 rows, 5 columns" in result.stdout
+    assert run("table", tmp_path / "a_table.h5", "--out", tmp_path / "a.csv").returncode == 0
+    assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("0,0,1,")
+    assert run("table", sample("raw")).returncode == 2

@@ -17,12 +17,10 @@ __all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source"]
 
 _EXPORT = "in ilastik, export as 'compressed hdf5'"
 _HINTS = {
-    ".tif": f"is a TIFF: {_EXPORT}",
-    ".tiff": f"is a TIFF: {_EXPORT}",
     ".npy": f"is a numpy file: {_EXPORT}, or use numpy.load",
     ".n5": f"is N5: {_EXPORT}",
     ".zarr": 'is a Zarr: xr.open_datatree(path, engine="zarr") opens it if it was written by ilastik_lazy',
-    ".csv": "is a table, no image: pandas.read_csv opens it",
+    ".csv": "is a table, no image: open_table() opens it",
 }
 
 
@@ -50,7 +48,11 @@ class Format:
         return cast("FormatModule", importlib.import_module(f"ilastik_lazy.sources.{self.module}"))
 
 
-FORMATS: tuple[Format, ...] = (Format("HDF5", "hdf5"),)
+FORMATS: tuple[Format, ...] = (
+    Format("HDF5", "hdf5"),
+    Format("TIFF", "tiff"),
+    Format("pictures", "picture"),
+)
 
 
 def format_of(location: Location) -> Format:

@@ -1,0 +1,81 @@
+"""How the command line ends: exit codes, and errors and warnings as one line each.
+
+0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from ilastik_lazy.errors import (
+    ArgumentError,
+    DestinationExistsError,
+    FormatError,
+    IlastikLazyError,
+    IlastikLazyWarning,
+    SourceNotFoundError,
+    UnsafeFileError,
+)
+
+__all__ = ["exit_code", "run", "say"]
+
+_BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
+
+# The library says what to pass in Python; here the same is an option.
+_IN_SHELL = (
+    (r"internal_path=", "--dataset "),
+    (r"pass axes=(\w)", r"pass --axes=\1"),
+    (r"\baxes=", "--axes "),
+    (r"\bmemory=", "--memory "),
+    (r"\bproject=", "--project"),
+    (r"pass overwrite=True", "pass --overwrite"),
+)
+
+
+def run(command: click.Group, arguments: list[str] | None) -> None:
+    """Run `command`, say what went wrong in one line, and exit."""
+    warnings.showwarning = _show_warning
+    try:
+        code = command.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("ilastik-lazy: interrupted", err=True)
+        code = 130
+    except IlastikLazyError as error:
+        say("error", str(error))
+        code = exit_code(error)
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (OSError, MemoryError) as error:
+        say("error", str(error) or type(error).__name__)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def exit_code(error: IlastikLazyError) -> int:
+    """2 where the input is at fault, 1 otherwise."""
+    return 2 if isinstance(error, _BAD_INPUT) else 1
+
+
+def say(what: str, text: str) -> None:
+    """Print an error or a warning, with the options of the command line for the arguments of Python."""
+    text = text.replace(", or open all with open_dataset()", "")
+    for pattern, replacement in _IN_SHELL:
+        text = re.sub(pattern, replacement, text)
+    click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    # Warnings of libraries speak to programmers; ours speak to whoever typed the command.
+    if issubclass(category, IlastikLazyWarning):
+        say("warning", str(message))

@@ -1,0 +1,179 @@
+"""The rows of a table by frame and id, and the numbers of one of its columns: what `paint` looks up.
+
+Nothing here knows of images.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ilastik_lazy.errors import ArgumentError
+
+__all__ = ["Rows", "key_columns", "rows_of", "values_of"]
+
+_LABELS = ("labelimage_oid", "labelimageId")
+_TIMES = ("timestep", "frame")
+_CLASS, _USER_LABEL = "Predicted Class", "User Label"
+_PROBABILITY = "Probability of "
+_TRACKS = re.compile(r"(track|lineage|parentTrack|mergerLabel)Id|track_id\d+|lineage_id|track_id")
+_IDS = ("object_id", "original_oid", *_LABELS)
+# Up to this id a frame has an array of values by id, 8 MB of float64 in each thread; beyond, ids are searched for.
+_DENSE = 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Values by frame and id."""
+
+    frames: np.ndarray[Any, Any]
+    """Of each row; sorted."""
+    ids: np.ndarray[Any, Any]
+    """Of each row, uint64; sorted within a frame, and there only once."""
+    values: np.ndarray[Any, Any]
+    background: Any
+
+    def painted(self, labels: np.ndarray[Any, Any], frame: int) -> np.ndarray[Any, Any]:
+        """Values in the place of the ids of one frame; `labels` are unsigned."""
+        first, last = np.searchsorted(self.frames, [frame, frame + 1])
+        ids, values = self.ids[first:last], self.values[first:last]
+        if len(ids) == 0:
+            return np.full(labels.shape, self.background, self.values.dtype)
+        if int(ids[-1]) <= _DENSE:
+            by_id = np.full(int(ids[-1]) + 2, self.background, self.values.dtype)
+            by_id[ids] = values
+            # All ids beyond the last meet in one element of background; uint8 cannot be compared with 256.
+            most = min(len(by_id) - 1, np.iinfo(labels.dtype).max)
+            dense: np.ndarray[Any, Any] = by_id[np.minimum(labels, most)]
+            return dense
+        # Compared as uint64 on both sides: with int64, numpy would turn both into floats.
+        wanted = labels.astype(np.uint64, copy=False)
+        at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+        result: np.ndarray[Any, Any] = np.where(ids[at] == wanted, values[at], self.values.dtype.type(self.background))
+        return result
+
+
+def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tuple[str, str | None]:
+    """Names of the columns of ids and frames; no frames where the table has none and none were asked for."""
+    name = label or next((known for known in _LABELS if known in table), None)
+    when = time or next((known for known in _TIMES if known in table), None)
+    for wanted, what in ((name, "label"), (when, "time")):
+        if wanted is not None and wanted not in table:
+            raise ArgumentError(f"the table has no column {wanted!r}: pass {what}= with the name of one")
+    if name is None:
+        raise ArgumentError("the table has neither labelimage_oid nor labelimageId: name the column of ids with label=")
+    return name, when
+
+
+def _similar(table: pd.DataFrame, column: str) -> str:
+    names = [str(name) for name in table.columns]
+    return ", ".join(map(repr, difflib.get_close_matches(column, names, 4, 0.3) or names[:4]))
+
+
+def values_of(table: pd.DataFrame, column: str) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    """Numbers of a column, and the attributes that tell what they are."""
+    if column not in table:
+        raise ArgumentError(f"the table has no column {column!r}; similar are {_similar(table, column)}")
+    values = table[column]
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
+        attributes = {}
+        if values.dtype.kind in "iu" and _TRACKS.fullmatch(column):
+            attributes["ilastik_kind"] = "tracking"
+        elif values.dtype.kind in "iu" and column in _IDS:
+            attributes["ilastik_kind"] = "object identities"
+        return values.to_numpy(), attributes
+    if pd.api.types.infer_dtype(values.dropna().astype(object)) not in ("string", "empty"):
+        raise ArgumentError(f"column {column!r} holds {values.dtype}: expected numbers or text")
+    categories = _categories(table, column)
+    codes = pd.Index(categories).get_indexer(pd.Index(values)) + 1  # -1 stands for what is no category
+    kind = "object predictions" if column == _CLASS else "labels"
+    return codes.astype(np.min_scalar_type(len(categories))), {
+        "ilastik_kind": kind,
+        # CF conventions 3.5: the meanings are one text, separated by blanks.
+        "flag_values": list(range(1, len(categories) + 1)),
+        "flag_meanings": " ".join("_".join(name.split()) for name in categories),
+    }
+
+
+def _categories(table: pd.DataFrame, column: str) -> list[str]:
+    """Classes in ilastik's order, which is that of the columns of their probabilities; else sorted."""
+    classes = [str(name).removeprefix(_PROBABILITY) for name in table.columns if str(name).startswith(_PROBABILITY)]
+    present = {str(value) for value in table[column].dropna().unique()}
+    if column == _USER_LABEL and "0" not in classes:
+        present -= {"0"}  # says that the object was not labelled
+    if column in (_CLASS, _USER_LABEL) and present <= set(classes):
+        return classes
+    return sorted(present)
+
+
+def rows_of(
+    table: pd.DataFrame,
+    values: np.ndarray[Any, Any],
+    name: str,
+    when: str | None,
+    length: int | None,
+    background: float | None,
+) -> Rows:
+    """The rows in the order of frame and id; `length` is the number of frames, None without ``t``."""
+    ids = _whole(table[name], name)
+    frames = _whole(table[when], when) if when is not None else np.zeros(len(table), np.int64)
+    _check_frames(frames, when, length)
+    if length is None:
+        frames = np.zeros_like(frames)
+    there = ids > 0
+    ids, frames, values = ids[there], frames[there], values[there]
+    order = np.lexsort((ids, frames))
+    ids, frames, values = ids[order].astype(np.uint64), frames[order], values[order]
+    twice = np.flatnonzero((ids[1:] == ids[:-1]) & (frames[1:] == frames[:-1]))
+    if len(twice):
+        raise ArgumentError(
+            f"the table has id {ids[twice[0]]} twice in frame {frames[twice[0]]} (column {name!r}): "
+            "is label= a column of ids, and the table of one image?"
+        )
+    if background is None:
+        background = {"f": np.nan, "b": False}.get(values.dtype.kind, 0)
+    dtype = _dtype_for(values.dtype, background)
+    return Rows(frames, ids, values.astype(dtype, copy=False), dtype.type(background))
+
+
+def _check_frames(frames: np.ndarray[Any, Any], when: str | None, length: int | None) -> None:
+    if when is None and length is not None and length > 1:
+        raise ArgumentError(f"the label image has {length} frames, the table no column of frames: name it with time=")
+    if length is None:
+        if len(frames) and frames.min() != frames.max():
+            raise ArgumentError(
+                f"the label image has no dimension t, the table has frames {frames.min()} to {frames.max()}: "
+                f"choose one, table[table[{when!r}] == {frames.min()}]"
+            )
+    elif len(frames) and (frames.min() < 0 or frames.max() >= length):
+        raise ArgumentError(
+            f"the table has frames {frames.min()} to {frames.max()}, the label image 0 to {length - 1}: "
+            "pass the whole image, and slice what comes out"
+        )
+
+
+def _whole(column: pd.Series[Any], name: str) -> np.ndarray[Any, Any]:
+    values = column.to_numpy()
+    if values.dtype.kind in "iu":
+        return values if values.dtype.itemsize == 8 else values.astype(np.int64)
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.floor(values)).all():
+        return values.astype(np.int64)
+    raise ArgumentError(f"column {name!r} does not hold whole numbers: ids and frames are counted")
+
+
+def _dtype_for(dtype: np.dtype[Any], background: float) -> np.dtype[Any]:
+    """The column's own type, or the smallest that also holds the background."""
+    if np.isnan(background):
+        return dtype if dtype.kind == "f" else np.result_type(dtype, np.float32)
+    if dtype.kind in "iu" and float(background).is_integer() and _fits(int(background), np.iinfo(dtype)):
+        return dtype
+    return np.result_type(dtype, np.min_scalar_type(background))
+
+
+def _fits(value: int, limits: np.iinfo[Any]) -> bool:
+    return int(limits.min) <= value <= int(limits.max)

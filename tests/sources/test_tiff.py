@@ -1,0 +1,607 @@
+"""TIFF: values beside tifffile's own, axes and pixel sizes beside ilastik's, and what is damaged beside nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import sys
+import tracemalloc
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from contract import SourceContract, Stored, regions_of
+from hypothesis import given
+from hypothesis import strategies as st
+from makers import some_data
+from shared_files import SHARED, shared_path
+
+from ilastik_lazy import files
+from ilastik_lazy.errors import (
+    AxesError,
+    CorruptChunkError,
+    CorruptFileError,
+    DatasetNotFoundError,
+    ExternalReferenceError,
+    FormatError,
+    IlastikLazyError,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+    MissingExtraError,
+    UnsupportedFilterError,
+)
+from ilastik_lazy.limits import Limits
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources import tiff
+from ilastik_lazy.sources.tiff_metadata import axis_letters, imagej_notes
+
+tifffile = pytest.importorskip("tifffile")
+pytest.importorskip("imagecodecs")
+
+FILES = SHARED / "ilastik-files"
+
+
+def opened(path, inside=None, axes=None, limits=None):
+    return tiff.open_image(Location.parse(path, inside), axes, limits or Limits())
+
+
+def whole(source):
+    return tuple(slice(0, length) for length in source.spec.shape)
+
+
+def dims(source):
+    return "".join(source.spec.dims)
+
+
+SHAPE = (3, 4, 40, 50)
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "ome": {"ome": True, "metadata": {"axes": "ZCYX"}},
+    "ome big-endian": {"ome": True, "metadata": {"axes": "ZCYX"}, "byteorder": ">", "dtype": "u2"},
+    "imagej": {"imagej": True, "metadata": {"axes": "ZCYX"}},
+    "bigtiff": {"bigtiff": True, "metadata": {"axes": "TZYX"}},
+    "lzw strips": {"compression": "lzw", "rowsperstrip": 7, "metadata": {"axes": "TZYX"}},
+    "lzw predictor": {
+        "compression": "lzw", "predictor": True, "ome": True, "metadata": {"axes": "TZYX"}, "dtype": "u2"
+    },
+    "deflate tiles": {"compression": "zlib", "tile": (16, 32), "metadata": {"axes": "TZYX"}},
+    "float predictor": {"compression": "zlib", "predictor": True, "metadata": {"axes": "TZYX"}},
+    "zstd": {"compression": "zstd", "rowsperstrip": 9, "metadata": {"axes": "TZYX"}, "dtype": "i4"},
+    "packbits": {"compression": "packbits", "metadata": {"axes": "TZYX"}, "dtype": "u1"},
+    "plain tiles": {"tile": (16, 16), "metadata": {"axes": "TZYX"}, "dtype": "f8", "byteorder": ">"},
+    "plain strips": {"rowsperstrip": 6, "metadata": {"axes": "TZYX"}},
+}  # fmt: skip
+SAMPLES: dict[str, dict[str, Any]] = {
+    "contiguous": {"planarconfig": "contig", "axes": "TYXS", "shape": (3, 30, 31, 3)},
+    "separate": {"planarconfig": "separate", "axes": "TSYX", "shape": (3, 3, 30, 31)},
+    "separate tiles": {"planarconfig": "separate", "axes": "TSYX", "shape": (3, 3, 30, 31), "tile": (16, 16)},
+    "contiguous lzw": {"planarconfig": "contig", "axes": "TYXS", "shape": (3, 30, 31, 3), "compression": "lzw"},
+    "separate lzw": {"planarconfig": "separate", "axes": "TSYX", "shape": (3, 3, 30, 31), "compression": "lzw"},
+}
+
+
+def write(path, shape=SHAPE, dtype="f4", **options):
+    data = some_data(shape, dtype)
+    tifffile.imwrite(path, data, **({"photometric": "minisblack"} | options))
+    return data
+
+
+class TestTiffSource(SourceContract):
+    @pytest.fixture(params=LAYOUTS)
+    def stored(self, request, tmp_path):
+        path = tmp_path / "export.tif"
+        data = write(path, **LAYOUTS[request.param])
+        return Stored(path, opened(path), data)
+
+    def test_reads_what_tifffile_reads(self, stored):
+        np.testing.assert_array_equal(stored.source.read(stored.whole), tifffile.imread(stored.path))
+
+    def test_has_the_axes_that_were_written(self, stored):
+        assert dims(stored.source) in ("zcyx", "tzyx")
+
+
+class TestSamples(SourceContract):
+    @pytest.fixture(params=SAMPLES)
+    def stored(self, request, tmp_path):
+        options = dict(SAMPLES[request.param])
+        axes, shape = options.pop("axes"), options.pop("shape")
+        path = tmp_path / "rgb.tif"
+        data = write(path, shape, "u1", photometric="rgb", metadata={"axes": axes}, **options)
+        source = opened(path)
+        assert dims(source) == axes.lower().replace("s", "c")
+        return Stored(path, source, data)
+
+
+# ilastik's own files
+
+
+def manifest(folder):
+    path = FILES / folder / "manifest.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())["entries"]
+    return [
+        pytest.param(folder, entry, id=f"{folder}/{entry['path']}")
+        for entry in found
+        if entry["path"].endswith((".tif", ".tiff")) and "sequence" not in entry.get("format", "")
+    ]
+
+
+STATED = [*manifest("writer"), *manifest("workflows"), *manifest("history")]
+
+
+def squeezed(entry):
+    """Axes and shape as tifffile gives them: without those of length 1."""
+    axes, shape = entry.get("axes") or entry["tiff_axes"].lower(), entry["shape"]
+    kept = [(axis, n) for axis, n in zip(axes, shape, strict=True) if n > 1 or axis in "yx"]
+    return "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
+
+
+def test_the_files_are_all_there():
+    shared_path("ilastik-files", "README.md")
+    counts = [len(manifest(folder)) for folder in ("writer", "workflows", "history")]
+    assert counts == [28, 5, 11]
+
+
+@pytest.mark.parametrize(("folder", "entry"), STATED or [pytest.param("", None, marks=pytest.mark.skip("no files"))])
+def test_real_files_open_as_stated(folder, entry):
+    path = shared_path("ilastik-files", folder, entry["path"])
+    source = opened(path)
+    values = source.read(whole(source))
+    np.testing.assert_array_equal(values, tifffile.imread(path), strict=True)
+    if folder == "history":
+        return
+    assert (dims(source), source.spec.shape) == squeezed(entry)
+    assert source.spec.dtype == np.dtype(entry["dtype"])
+    assert hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest() == entry["sha256"]
+    steps = {axis.name: axis.scale for axis in source.spec.axes if axis.scale is not None}
+    if folder == "writer":
+        assert steps == pytest.approx(entry.get("resolution", {}), rel=1e-9)
+
+
+# By hand from the tags: the step is denominator over numerator of X/YResolution, `spacing`, `finterval`.
+IMAGEJ = {
+    "2d_with_pixel_sizes": {"y": (1e6 / 166666, "nanometer"), "x": (5.0, "centimeter")},
+    "pix_res__2d": {"y": (1e6 / 142857, "nanometer"), "x": (2.0, "centimeter")},
+    "pix_res__2d_stringified_tuple": {"y": (1e6 / 166666, "nanometer"), "x": (5.0, "centimeter")},
+    "pix_res__2d_t": {"t": (3.0, "minute"), "y": (1e6 / 333333, "picometer"), "x": (50.0, "micrometer")},
+    "pix_res__2d_zero_division": {"y": (None, "millimeter"), "x": (None, "centimeter")},
+    "pix_res__3d": {"z": (2.0, "picometer"), "y": (1e6 / 166666, "millimeter"), "x": (1e6 / 90909, "centimeter")},
+    "pix_res__3d_c": {
+        "z": (13.0, "centimeter"), "c": (None, ""), "y": (1e6 / 90909, "nanometer"), "x": (2.0, "micrometer")
+    },
+    "pix_res__3d_t": {
+        "t": (3.0, "second"), "z": (7.0, "millimeter"), "y": (5.0, "millimeter"), "x": (1e6 / 333333, "millimeter")
+    },
+    "pix_res__3d_t_no_meta": {"t": (None, ""), "z": (None, ""), "y": (None, ""), "x": (None, "")},
+    "pix_res__3d_t_other_meta": {
+        "t": (2.0, "minute"), "z": (2.0, "centimeter"), "y": (0.1, "micrometer"), "x": (1e6 / 318319, "nanometer")
+    },
+    "pix_res__5d": {
+        "t": (3.0, "hour"), "z": (8.0, "nanometer"), "c": (None, ""), "y": (1e6 / 76923, "picometer"),
+        "x": (1e6 / 58823, "centimeter"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMAGEJ)
+def test_pixel_sizes_of_imagej(name):
+    source = opened(shared_path("ilastik-files", "history", f"{name}.tif"))
+    found = {axis.name: (axis.scale, axis.unit) for axis in source.spec.axes}
+    assert found.keys() == IMAGEJ[name].keys()
+    for axis, (step, unit) in IMAGEJ[name].items():
+        assert found[axis] == (pytest.approx(step) if step else None, unit)
+
+
+def test_pixel_sizes_of_ome():
+    source = opened(shared_path("ilastik-files", "writer", "multipage_tiff", "meta_all.tiff"))
+    found = {axis.name: (axis.scale, axis.unit) for axis in source.spec.axes}
+    um = "micrometer"
+    assert found == {"t": (1.5, "minute"), "z": (0.5, um), "c": (None, ""), "y": (0.1, um), "x": (0.1, um)}
+
+
+def test_a_unit_without_a_size_is_kept():
+    source = opened(shared_path("ilastik-files", "writer", "multipage_tiff", "meta_units_nores.tiff"))
+    assert [(axis.name, axis.scale, axis.unit) for axis in source.spec.axes] == [
+        ("y", None, "nanometer"), ("x", None, "nanometer")
+    ]  # fmt: skip
+
+
+def test_masks_of_the_cell_tracking_challenge_open():
+    path = shared_path("ilastik-files", "workflows", "tracking", "trk_dm__plugin_CellTrackingChallenge", "mask000.tif")
+    source = opened(path)
+    np.testing.assert_array_equal(source.read(whole(source)), tifffile.imread(path), strict=True)
+
+
+# Axes
+
+
+@pytest.mark.parametrize(
+    ("letters", "names"),
+    [
+        ("YX", "yx"), ("YXS", "yxc"), ("IYX", "tyx"), ("ITYX", "ztyx"), ("ITZYX", "ctzyx"), ("TZCYX", "tzcyx"),
+        ("SYX", "cyx"), ("IYXS", "tyxc"),
+    ],
+)  # fmt: skip
+def test_axes_by_the_rules_of_ilastik(letters, names):
+    assert axis_letters(letters) == tuple(names)
+
+
+@pytest.mark.parametrize("letters", ["CYXS", "IITYX", "AYX", "HYX", "ITZCYX", "TTYX"])
+def test_axes_that_do_not_fit_are_refused(letters):
+    with pytest.raises(MetadataError, match="do not fit"):
+        axis_letters(letters)
+
+
+def test_without_axes_they_are_guessed_with_a_warning(tmp_path):
+    write(tmp_path / "a.tif", (5, 20, 21))
+    with pytest.warns(MetadataWarning, match="zyx is guessed"):
+        source = opened(tmp_path / "a.tif")
+    assert dims(source) == "zyx"
+    assert source.spec.axes_guessed
+
+
+def test_axes_of_the_caller_count(tmp_path):
+    write(tmp_path / "a.tif", (5, 20, 21), imagej=True, resolution=(4, 5), metadata={"axes": "ZYX", "unit": "um"})
+    source = opened(tmp_path / "a.tif", axes="tyx")
+    assert [(axis.name, axis.scale) for axis in source.spec.axes] == [("t", None), ("y", 0.2), ("x", 0.25)]
+    assert not source.spec.axes_guessed
+    with pytest.raises(AxesError):
+        opened(tmp_path / "a.tif", axes="yx")
+
+
+def test_axes_of_the_caller_mend_those_that_do_not_fit(tmp_path):
+    data = some_data((2, 20, 21, 3), "u1")
+    tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": "CYXS"}, photometric="rgb")
+    with pytest.raises(MetadataError, match="axes="):
+        opened(tmp_path / "a.tif")
+    source = opened(tmp_path / "a.tif", axes="tyxc")
+    np.testing.assert_array_equal(source.read(whole(source)), data)
+
+
+def test_channel_names_come_from_ome(tmp_path):
+    write(tmp_path / "a.ome.tif", (3, 20, 21), metadata={"axes": "CYX", "Channel": {"Name": ["a", "b", "µ"]}})
+    assert opened(tmp_path / "a.ome.tif").spec.channel_names == ("a", "b", "µ")
+
+
+def test_the_default_resolution_of_tifffile_is_no_pixel_size():
+    assert imagej_notes({}, (1, 1), (1, 1)).steps == {}
+    assert imagej_notes({"unit": "um"}, (1, 1), (1, 1)).steps == {"x": 1, "y": 1}
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, "1e999", "x", (1, 2)])
+def test_steps_that_are_no_positive_number_are_ignored_loudly(value):
+    notes = imagej_notes({"spacing": value}, None, None)
+    assert notes.steps == {}
+    assert "'z'" in notes.problems[0]
+
+
+def test_a_bad_step_warns_each_time_the_file_is_opened(tmp_path):
+    write(tmp_path / "a.tif", (5, 20, 21), imagej=True, metadata={"axes": "ZYX", "spacing": -2.0})
+    for _ in range(2):
+        with pytest.warns(MetadataWarning, match="spacing|step"):
+            assert opened(tmp_path / "a.tif").spec.axes[0].scale is None
+
+
+# Several images
+
+
+def write_two(path):
+    a, b = some_data((20, 21)), some_data((5, 10, 11), "u1")
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(a, metadata={"axes": "YX", "Name": "first"})
+        file.write(b, metadata={"axes": "ZYX", "Name": "second"}, photometric="minisblack")
+    return a, b
+
+
+def test_several_images_are_listed_and_chosen_by_name_or_number(tmp_path):
+    path = tmp_path / "two.ome.tif"
+    a, b = write_two(path)
+    assert tiff.images(Location.parse(path), Limits()) == ["first", "second"]
+    with pytest.raises(DatasetNotFoundError, match=r"2 images: first YX .* second ZYX"):
+        opened(path)
+    for choice, data in (("first", a), ("0", a), ("second", b), ("1", b)):
+        source = opened(path, choice)
+        np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+    for choice in ("third", "2", "-1", "²"):
+        with pytest.raises(DatasetNotFoundError, match="it holds first"):
+            opened(path, choice)
+
+
+def test_a_pyramid_opens_at_full_resolution(tmp_path):
+    data = some_data((64, 64), "u1")
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        file.write(data, subifds=1, tile=(32, 32), metadata={"axes": "YX"})
+        file.write(data[::2, ::2], subfiletype=1, tile=(32, 32))
+    source = opened(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+
+
+def test_pages_without_any_metadata(tmp_path):
+    data = some_data((4, 20, 21), "u2")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in data:
+            file.write(page, metadata=None, contiguous=False)
+    source = opened(tmp_path / "a.tif")
+    assert dims(source) == "tyx"
+    np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+
+
+@pytest.mark.parametrize("bits", [1, 12])
+def test_packed_bits(tmp_path, bits):
+    data = (some_data((3, 20, 21), "u2") % 2**bits).astype("?" if bits == 1 else "u2")
+    options = {} if bits == 1 else {"bitspersample": bits}
+    tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": "ZYX"}, photometric="minisblack", **options)
+    source = opened(tmp_path / "a.tif")
+    np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+
+
+# Laziness
+
+
+class CountedReads:
+    """Remembers how many bytes were asked for."""
+
+    def __init__(self, monkeypatch):
+        self.nbytes = 0
+        for name in ("read_exactly", "read_into"):
+            plain = getattr(files, name)
+            monkeypatch.setattr(tiff, name, lambda *a, plain=plain, name=name: self._count(plain, name, *a))
+
+    def _count(self, plain, name, fd, what, *rest):
+        self.nbytes += len(what) if name == "read_into" else what
+        return plain(fd, what, *rest)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"tile": (16, 16)}, {"rowsperstrip": 8}])
+def test_only_what_a_region_touches_is_read(tmp_path, monkeypatch, options):
+    write(tmp_path / "a.tif", (50, 64, 64), "u1", metadata={"axes": "ZYX"}, **options)
+    source, counted = opened(tmp_path / "a.tif"), CountedReads(monkeypatch)
+    source.read((slice(7, 8), slice(0, 64), slice(0, 64)))
+    assert 0 < counted.nbytes <= 1.6 * 64 * 64
+    counted.nbytes = 0
+    source.read((slice(7, 8), slice(3, 3), slice(0, 64)))
+    assert counted.nbytes == 0
+    source.read((slice(7, 9), slice(0, 8), slice(0, 8)))
+    if options.keys() & {"tile", "rowsperstrip"} or not options:
+        assert counted.nbytes <= 2 * 512
+
+
+def test_a_read_needs_little_more_memory_than_it_returns(tmp_path):
+    write(tmp_path / "a.tif", (4, 2000, 2000), "u2", byteorder=">", metadata={"axes": "ZYX"})
+    source = opened(tmp_path / "a.tif")
+    source.read((slice(0, 1),) * 3)
+    tracemalloc.start()
+    source.read((slice(1, 2), slice(0, 2000), slice(0, 2000)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6 + 6 * 2**20
+
+
+def test_small_strips_are_grouped_into_chunks(tmp_path):
+    write(tmp_path / "a.tif", (2000, 1000), "u2", rowsperstrip=1, compression="lzw", metadata={"axes": "YX"})
+    assert opened(tmp_path / "a.tif").spec.chunks == (524, 1000)
+    write(tmp_path / "b.tif", (2, 2000, 3000), "u1", tile=(256, 256), metadata={"axes": "ZYX"})
+    assert opened(tmp_path / "b.tif").spec.chunks == (1, 256, 3000)
+
+
+@given(st.data())
+def test_any_region_of_any_layout(tmp_path_factory, data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 20), min_size=2, max_size=5)))
+    letters = "TZCYX"[-len(shape) :]
+    options: dict[str, Any] = data.draw(
+        st.sampled_from([{}, {"compression": "lzw"}, {"tile": (16, 16)}, {"rowsperstrip": 3}, {"ome": True}])
+    )
+    byteorder = data.draw(st.sampled_from("<>"))
+    path = tmp_path_factory.mktemp("any") / "a.tif"
+    values = write(path, shape, data.draw(st.sampled_from(["u1", "u2", "f4"])), byteorder=byteorder,
+                   metadata={"axes": letters}, **options)  # fmt: skip
+    source = opened(path)
+    values = values.reshape(source.spec.shape)
+    region = tuple(
+        slice(*sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))) for n in source.spec.shape
+    )
+    np.testing.assert_array_equal(source.read(region), values[region], strict=True)
+
+
+# Damage and policy
+
+
+def test_recognises_by_name_and_by_signature_without_tifffile(tmp_path):
+    write(tmp_path / "a.dat", (20, 21))
+    (tmp_path / "b.dat").write_bytes(b"no image")
+    (tmp_path / "c.tif").write_bytes(b"")
+    found = {name: tiff.recognises(Location.parse(tmp_path / name)) for name in ("a.dat", "b.dat", "c.tif", ".")}
+    assert found == {"a.dat": True, "b.dat": False, "c.tif": True, ".": False}
+
+
+def test_without_tifffile_the_extra_is_named(tmp_path, monkeypatch):
+    write(tmp_path / "a.tif", (20, 21), metadata={"axes": "YX"})
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    monkeypatch.delitem(sys.modules, "ilastik_lazy.sources.tiff_file", raising=False)
+    assert tiff.recognises(Location.parse(tmp_path / "a.tif"))
+    with pytest.raises(MissingExtraError, match=r"pip install 'ilastik_lazy\[tiff\]'"):
+        opened(tmp_path / "a.tif")
+
+
+def test_without_imagecodecs_plain_files_open_and_others_name_the_extra(tmp_path, monkeypatch):
+    write(tmp_path / "a.tif", (20, 21), metadata={"axes": "YX"})
+    write(tmp_path / "b.tif", (20, 21), compression="zlib", metadata={"axes": "YX"})
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    opened(tmp_path / "a.tif")
+    with pytest.raises(MissingExtraError, match=r"ilastik_lazy\[tiff\]"):
+        opened(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("content", [b"", b"II", b"II*\0", b"II*\0\x08\0\0\0", b"no TIFF", b"MM\0+" + bytes(20)])
+def test_what_is_no_tiff_is_an_error(tmp_path, content):
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(FormatError, match=r"a\.tif"):
+        opened(tmp_path / "a.tif")
+    with pytest.raises(FormatError, match=r"a\.tif"):
+        tiff.images(Location.parse(tmp_path / "a.tif"), Limits())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9, 0.999])
+def test_a_cut_file_is_an_error_and_never_zeros(tmp_path, layout, part):
+    path = tmp_path / "a.tif"
+    data = write(path, **LAYOUTS[layout])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetadataWarning)
+        try:
+            source = opened(path)
+            values = source.read(whole(source))
+        except (CorruptFileError, CorruptChunkError, MetadataError):
+            return
+    # Where only the writer's notes at the very end are gone, all pixels are there.
+    np.testing.assert_array_equal(values, data)
+
+
+@pytest.mark.parametrize("name", ["lzw strips", "deflate tiles", "zstd", "packbits"])
+def test_a_damaged_strip_is_an_error_and_the_others_are_read(tmp_path, name):
+    path = tmp_path / "a.tif"
+    data = write(path, **LAYOUTS[name])
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[5]
+        offset, count = page.dataoffsets[0], page.databytecounts[0]
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\x80" * count)
+    source = opened(path)
+    with pytest.raises(CorruptChunkError, match=r"a\.tif: strip or tile 0 of page 5"):
+        source.read(whole(source))
+    np.testing.assert_array_equal(source.read((slice(0, 1), *whole(source)[1:])), data[:1])
+
+
+def test_a_strip_that_was_never_written_is_an_error(tmp_path):
+    path = tmp_path / "a.tif"
+    write(path, (2, 64, 64), tile=(32, 32), compression="zlib", metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path, mode="r+") as file:
+        counts = file.pages[1].tags[325]
+        counts.overwrite((0, *counts.value[1:]))
+    source = opened(path)
+    with pytest.raises(CorruptChunkError, match="never written"):
+        source.read(whole(source))
+    assert source.read((slice(0, 1), slice(0, 64), slice(0, 64))).any()
+
+
+def test_pages_stored_in_two_ways_are_refused(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    write(path, (3, 20, 21), "u2", compression="zlib", metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[1].tags[259].overwrite(5)
+    with pytest.raises(MetadataError, match="page 1 is not stored like page 0"):
+        opened(path)
+
+
+def test_pages_in_a_circle_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in some_data((3, 20, 21)):
+            file.write(page, metadata=None, contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        last, first = file.pages[2], file.pages[0].offset
+        end = last.offset + 2 + 12 * len(last.tags)
+    with open(path, "r+b") as file:
+        file.seek(end)
+        file.write(struct.pack("<I", first))
+    with pytest.raises(CorruptFileError, match="circle"):
+        opened(path)
+
+
+def ome_file(path, xml):
+    tifffile.imwrite(path, some_data((20, 21), "u1"), description=xml, metadata=None)
+
+
+PIXELS = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1"><Image ID="Image:0"><Pixels '
+    'ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="21" SizeY="20" SizeC="{c}" SizeZ="1" SizeT="1">'
+    "{data}</Pixels></Image></OME>"
+)
+HOSTILE = {
+    "planes elsewhere": (
+        PIXELS.format(c=1, data='<TiffData IFD="0"><UUID FileName="../secret.tif">urn:uuid:2</UUID></TiffData>'),
+        ExternalReferenceError,
+    ),
+    "metadata elsewhere": (
+        '<OME UUID="urn:uuid:1"><BinaryOnly MetadataFile="other.ome.xml" UUID="urn:uuid:2"/></OME>',
+        ExternalReferenceError,
+    ),
+    "entities": ('<!DOCTYPE OME [<!ENTITY a "aaaa">]><OME>&a;</OME>', MetadataError),
+    "broken": ("<OME><Image></OME>", MetadataError),
+    "a billion channels": (PIXELS.format(c=10**9, data="<TiffData/>"), LimitExceededError),
+    "a billion planes": (PIXELS.format(c=1, data='<TiffData PlaneCount="1000000000"/>'), LimitExceededError),
+    "nan planes": (PIXELS.format(c=1, data='<TiffData PlaneCount="nan"/>'), MetadataError),
+    "planes that lack": (PIXELS.format(c=7, data="<TiffData/>"), CorruptFileError),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_ome_metadata_that_lie_are_refused(tmp_path, name):
+    xml, error = HOSTILE[name]
+    ome_file(tmp_path / "a.ome.tif", xml)
+    with pytest.raises(error, match=r"a\.ome\.tif"):
+        opened(tmp_path / "a.ome.tif")
+
+
+def test_the_refused_file_is_not_opened(tmp_path, monkeypatch):
+    write(tmp_path / "secret.tif", (20, 21))
+    ome_file(tmp_path / "a.ome.tif", HOSTILE["planes elsewhere"][0].replace("../", ""))
+    seen = []
+    plain = tifffile.TiffFile.__init__
+
+    def noted(self, file, *arguments, **options):
+        seen.append(str(file))
+        plain(self, file, *arguments, **options)
+
+    monkeypatch.setattr(tifffile.TiffFile, "__init__", noted)
+    with pytest.raises(ExternalReferenceError):
+        opened(tmp_path / "a.ome.tif")
+    assert seen == [str(tmp_path / "a.ome.tif")]
+
+
+def test_unknown_compressions_and_complex_numbers_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", some_data((32, 32), "u1"), compression="jpeg", metadata={"axes": "YX"})
+    with pytest.raises(UnsupportedFilterError, match="JPEG"):
+        opened(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.ones((20, 21), "c8"), metadata={"axes": "YX"})
+    with pytest.raises(MetadataError, match="no image"):
+        opened(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("limits", [Limits(axis_length=20), Limits(chunk_count=3), Limits(chunk_bytes=100)])
+def test_limits(tmp_path, limits):
+    write(tmp_path / "a.tif", (2, 40, 41), tile=(16, 16), metadata={"axes": "ZYX"})
+    with pytest.raises(LimitExceededError):
+        opened(tmp_path / "a.tif", limits=limits)
+
+
+@pytest.mark.parametrize("layout", ["ome", "imagej", "lzw strips", "deflate tiles"])
+@given(place=st.floats(0, 1), value=st.integers(0, 255))
+def test_a_changed_byte_gives_values_or_a_typed_error(tmp_path_factory, layout, place, value):
+    path = tmp_path_factory.mktemp("changed") / "a.tif"
+    write(path, (2, 3, 8, 9), **{k: v for k, v in LAYOUTS[layout].items() if k != "tile"})
+    content = bytearray(path.read_bytes())
+    content[min(int(place * len(content)), len(content) - 1)] = value
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetadataWarning)
+        said = what_is_said(path)
+    assert said is None or ("a.tif" in said and len(said) < 600)
+
+
+def what_is_said(path):
+    """Message of the typed error that a file gives; None where it is read."""
+    try:
+        source = opened(path, limits=Limits(axis_length=10_000))
+        if source.spec.nbytes < 10**6:
+            for region in list(regions_of(source.spec.shape, source.spec.chunks).values())[:4]:
+                source.read(region)
+    except IlastikLazyError as error:
+        return str(error)
