@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataarray as open_dataarray
     from ilastik_lazy.api import open_dataset as open_dataset
+    from ilastik_lazy.datatree import open_datatree as open_datatree
     from ilastik_lazy.export import to_ilastik as to_ilastik
     from ilastik_lazy.ome_zarr import to_ome_zarr as to_ome_zarr
     from ilastik_lazy.painting import paint as paint
@@ -27,12 +28,13 @@ __version__ = "0.1.0"
 _HOME = {
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
+    "open_datatree": "ilastik_lazy.datatree",
     "open_table": "ilastik_lazy.tables",
     "paint": "ilastik_lazy.painting",
     "to_ilastik": "ilastik_lazy.export",
     "to_ome_zarr": "ilastik_lazy.ome_zarr",
 }
-__all__ = ["__version__", "open_dataarray", "open_dataset", "open_table", "paint", "to_ilastik", "to_ome_zarr"]
+__all__ = ["__version__", "open_dataarray", "open_dataset", "open_datatree", "open_table", "paint", "to_ilastik", "to_ome_zarr"]
 
 
 # PEP 562: xarray, dask and zarr take a second to import, so they wait for the first use.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import xarray as xr
 
@@ -15,6 +15,7 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import list_images, open_source
+from ilastik_lazy.sources.stack import is_pattern, open_stack
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
@@ -23,7 +24,7 @@ _MOST_VARIABLES = 200
 
 
 def open_dataarray(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     internal_path: str | None = None,
     *,
     axes: str | None = None,
@@ -31,6 +32,7 @@ def open_dataarray(
     chunks: Chunks = "auto",
     order: str | None = None,
     cache: str | int | None = None,
+    stack_along: str | None = None,
     limits: Limits | None = None,
 ) -> xr.DataArray:
     """Open one ilastik image as a lazy, labelled array; only metadata are read.
@@ -39,6 +41,7 @@ def open_dataarray(
     ----------
     path
         File, with or without an internal path behind it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
+        A pattern such as ``"slices/*.png"``, or a list of files, is a stack.
     internal_path
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
@@ -53,6 +56,9 @@ def open_dataarray(
     cache
         Memory for decoded chunks, such as ``"500MB"``, for viewers: scrolling through planes decodes each
         chunk once.  None keeps nothing.
+    stack_along
+        Axis along which the files of a stack follow one another: ``t``, ``z`` or ``c``.  Without it, ilastik's
+        rule: ``z`` for pictures, else the first of t, z, c that the files lack.
     limits
         Sizes beyond which a file is refused.
 
@@ -87,8 +93,7 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    location = Location.parse(path, internal_path)
-    source = _opened(location, axes, project, limits)
+    source = _described(_source_at(path, internal_path, axes, stack_along, limits), project)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = _variable_name(source.spec.name)
@@ -145,10 +150,23 @@ def _check_arguments(axes: str | None, order: str | None) -> None:
             parse_axis_names(names)
 
 
-def _opened(
-    location: Location, axes: str | None, project: str | os.PathLike[str] | None, limits: Limits | None
+def _source_at(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    internal_path: str | None,
+    axes: str | None,
+    stack_along: str | None,
+    limits: Limits | None,
 ) -> ArraySource:
-    source = open_source(location, axes=axes, limits=limits)
+    if isinstance(path, list | tuple):
+        return open_stack([Location.parse(each, internal_path) for each in path], stack_along, axes, limits)
+    if isinstance(path, str | os.PathLike) and is_pattern(os.fsdecode(path)) and not os.path.exists(path):
+        return open_stack(path, stack_along, axes, limits)
+    if stack_along is not None:
+        raise ArgumentError(f"stack_along={stack_along!r} is for several files: pass a pattern, or a list of files")
+    return open_source(Location.parse(path, internal_path), axes=axes, limits=limits)  # type: ignore[arg-type]
+
+
+def _described(source: ArraySource, project: str | os.PathLike[str] | None) -> ArraySource:
     if project is None:
         return source
     from ilastik_lazy.project import with_classes
@@ -173,7 +191,10 @@ def _all_sources(
         raise ArgumentError(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
         )
-    return {name: _opened(Location(location.path, path), axes, project, limits) for name, path in names.items()}
+    return {
+        name: _described(open_source(Location(location.path, path), axes=axes, limits=limits), project)
+        for name, path in names.items()
+    }
 
 
 def _variable_names(paths: list[str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
     description = "Open images of ilastik (HDF5 exports and projects) as labelled lazy arrays"
     url = "https://pypi.org/project/ilastik_lazy"
+    supports_groups = True
     open_dataset_parameters = (
         "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "mask_and_scale", "decode_times",
         "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
@@ -63,6 +64,23 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
         return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables)
+
+    def open_datatree(  # the keywords that a tree takes
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        axes: str | None = None,
+        source_roots: Any = (),
+    ) -> xr.DataTree:
+        """Open every image of a file, or every level of a pyramid, as a tree (`ilastik_lazy.open_datatree`)."""
+        from ilastik_lazy.datatree import open_datatree
+
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
+        tree = open_datatree(filename_or_obj, chunks=None, axes=axes, source_roots=source_roots)
+        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+        return tree if not dropped else tree.map_over_datasets(lambda node: node.drop_vars(dropped, errors="ignore"))
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether the file is one that ilastik wrote: HDF5 by its first bytes, with ``axistags`` inside."""

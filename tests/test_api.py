@@ -196,3 +196,27 @@ def test_every_name_of_the_package_that_is_there_can_be_imported():
     with pytest.raises(AttributeError, match=r"nothing"):
         _ = il.nothing
     assert callable(il.open_dataarray)
+
+
+class TestStacks:
+    def test_a_pattern_of_pictures_is_a_volume(self, tmp_path):
+        pillow = pytest.importorskip("PIL.Image", reason="pillow reads pictures: pip install 'ilastik_lazy[images]'")
+        data = some_data((4, 20, 30), "uint8")
+        for z, plane in enumerate(data):
+            pillow.fromarray(plane).save(tmp_path / f"slice_{z}.png")
+        array = il.open_dataarray(tmp_path / "slice_*.png")
+        assert array.dims[:3] == ("z", "y", "x")
+        np.testing.assert_array_equal(array.values.reshape(data.shape), data)
+
+    def test_a_list_of_exports_is_a_time_series(self, tmp_path):
+        parts = [write_hdf5_export(tmp_path / f"{t}.h5", some_data((4, 5, 6, 2)) + t) for t in range(3)]
+        files = [tmp_path / f"{t}.h5" for t in range(3)]
+        array = il.open_dataarray(files, stack_along="t")
+        assert array.dims == ("t", "z", "y", "x", "c")
+        np.testing.assert_array_equal(array.values, np.stack(parts))
+        np.testing.assert_array_equal(array.isel(t=1, z=2).values, parts[1][2])
+
+    def test_one_file_is_no_stack(self, tmp_path):
+        write_hdf5_export(tmp_path / "a.h5", some_data((4, 5, 6, 2)))
+        with pytest.raises(ArgumentError, match="several files"):
+            il.open_dataarray(tmp_path / "a.h5", stack_along="t")

@@ -165,3 +165,14 @@ def test_what_was_opened_can_be_written_as_netcdf(tmp_path, engine, filters):
     with xr.open_dataarray(tmp_path / "a.nc", engine=engine) as found:
         np.testing.assert_array_equal(found.values, data)
         assert found.attrs["ilastik_kind"] == "probabilities"
+
+
+def test_a_pyramid_opens_as_a_tree_through_xarray(tmp_path):
+    data = write_hdf5_export(tmp_path / "a.h5", some_data((6, 20, 30, 2)), resolution={"z": 2.0, "y": 0.5, "x": 0.5})
+    il.to_ome_zarr(tmp_path / "a.h5", tmp_path / "a.zarr", levels=2)
+    tree = xr.open_datatree(tmp_path / "a.zarr", engine="ilastik")
+    assert list(tree.children) == ["scale0", "scale1"]
+    np.testing.assert_array_equal(tree["scale0/image"].transpose("z", "y", "x", "c").values, data)
+    xr.testing.assert_identical(tree.load(), il.open_datatree(tmp_path / "a.zarr").load())
+    with pytest.raises(ArgumentError):
+        xr.open_datatree(io.BytesIO(b"x"), engine="ilastik")

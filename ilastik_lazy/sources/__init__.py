@@ -19,7 +19,6 @@ _EXPORT = "in ilastik, export as 'compressed hdf5'"
 _HINTS = {
     ".npy": f"is a numpy file: {_EXPORT}, or use numpy.load",
     ".n5": f"is N5: {_EXPORT}",
-    ".zarr": 'is a Zarr: xr.open_datatree(path, engine="zarr") opens it if it was written by ilastik_lazy',
     ".csv": "is a table, no image: open_table() opens it",
 }
 
@@ -32,6 +31,8 @@ class FormatModule(Protocol):
 
     def images(self, location: Location, limits: Limits) -> list[str]:
         """Internal paths of the images there, the likeliest first."""
+
+    # A module may also have `tree(location, limits) -> dict[str, str]`: internal paths by their nodes in a DataTree.
 
     def open_image(self, location: Location, axes: str | None, limits: Limits) -> ArraySource:
         """Source of one image; reads metadata only."""
@@ -50,6 +51,7 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format("HDF5", "hdf5"),
+    Format("Zarr", "zarr"),
     Format("TIFF", "tiff"),
     Format("pictures", "picture"),
 )

@@ -1,0 +1,216 @@
+"""Images in Zarr folders: OME-Zarr 0.1 to 0.5, ilastik's own and anybody's, and plain arrays.
+
+An image is found by the ``multiscales`` of a group; an array alone, by the ``multiscales`` of the groups above it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from ilastik_lazy.errors import DatasetNotFoundError, IncompleteSourceWarning, MetadataError, MetadataWarning
+from ilastik_lazy.limits import Limits
+from ilastik_lazy.location import Location
+from ilastik_lazy.ome_metadata import Multiscale, parse_multiscales
+from ilastik_lazy.sources.zarr_direct import ZarrSource, count_absent
+from ilastik_lazy.sources.zarr_layout import ArrayLayout, parse_layout
+from ilastik_lazy.sources.zarr_spec import Home, array_spec, is_label_group
+from ilastik_lazy.sources.zarr_store import (
+    Node,
+    children,
+    is_zarr,
+    node_at,
+    node_inside,
+    require_consolidated_agrees,
+)
+from ilastik_lazy.spec import ArraySource, Storage
+
+__all__ = ["images", "open_image", "recognises", "tree"]
+
+# A dataset lies at most so deep below its group: "scale0/image" has two parts.
+_MOST_PARENTS = 4
+
+
+def recognises(location: Location) -> bool:
+    """Whether the path is a folder with metadata of Zarr in it."""
+    return os.path.isdir(location.path) and is_zarr(location.path)
+
+
+def images(location: Location, limits: Limits) -> list[str]:
+    """Internal paths of the images: the finest level of each, other levels, label images, then plain arrays.
+
+    A folder that is an array itself goes by its own name without extension.
+    """
+    root = _root(location)
+    if root.kind == "array":
+        return [_stem(root.path)]
+    found = _pyramids(root, limits)
+    labels = [(inside, multiscale) for inside, multiscale in found if is_label_group(inside, multiscale)]
+    others = [entry for entry in found if entry not in labels]
+    paths = [_joined(inside, multiscale.paths[0]) for inside, multiscale in others]
+    for inside, multiscale in (*others, *labels):
+        paths += [_joined(inside, path) for path in multiscale.paths]
+    # Each once: two multiscales of a group may list the same array.
+    return list(dict.fromkeys((*paths, *_plain_arrays(root, set(paths), limits))))
+
+
+def tree(location: Location, limits: Limits) -> dict[str, str]:
+    """Where each image goes in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
+    root = _root(location)
+    if root.kind == "array":
+        return {_stem(root.path): _stem(root.path)}
+    nodes: dict[str, str] = {}
+    for inside, multiscale in _pyramids(root, limits):
+        for level, path in enumerate(multiscale.paths):
+            # Of several multiscales in one group, the first is "the" image.
+            nodes.setdefault(_joined(inside, f"scale{level}"), _joined(inside, path))
+    for path in _plain_arrays(root, set(nodes.values()), limits):
+        nodes.setdefault(path, path)
+    return nodes
+
+
+def _root(location: Location) -> Node:
+    root = node_at(location.path)
+    if root is None:
+        raise DatasetNotFoundError(f"{location.path} holds no Zarr group or array")
+    return root
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).removesuffix(".zarr").removesuffix(".ome") or "image"
+
+
+def _joined(above: str, path: str) -> str:
+    return f"{above}/{path}" if above else path
+
+
+def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
+    """All multiscales below `root`, with the internal paths of their groups, those nearest to it first."""
+    groups = [("", root), *((inside, node) for inside, node in children(root, limits) if node.kind == "group")]
+    return [(inside, m) for inside, node in groups for m in parse_multiscales(node.attributes, node.path)]
+
+
+def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
+    """Internal paths of the arrays that no multiscales list, and that may be images."""
+    return [
+        inside
+        for inside, node in children(root, limits)
+        if node.kind == "array" and inside not in known and _may_be_image(node)
+    ]
+
+
+def _may_be_image(node: Node) -> bool:
+    shape, dtype = node.document.get("shape"), node.document.get("dtype", node.document.get("data_type"))
+    is_numeric = isinstance(dtype, str) and dtype.lstrip("<>|").startswith(("b", "i", "u", "f"))
+    return is_numeric and isinstance(shape, list) and 2 <= len(shape) <= 5
+
+
+def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+    """Source of one array; only metadata are read, and the names of its files counted.
+
+    Parameters
+    ----------
+    location
+        The store, a group or an array in it; without an internal path, the finest level of the only image is taken.
+    axes
+        Names of the axes where the caller knows better than the store.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There is no such array, or several.
+    MetadataError, UnsafePathError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
+    """
+    inside, node = _array_of(location, limits)
+    where = _joined(location.path, inside)
+    layout = parse_layout(node.document, node.version, where, limits)
+    home = _home_of(node, where, axes)
+    store = home.group if home is not None else location.path
+    name = inside.rsplit("/", 1)[-1] or _stem(location.path)
+    spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes)
+    is_complete = _complete(node, layout, where)
+    return ZarrSource(spec, location.path, node.path, node.metadata_path, node.stamp, layout, is_complete)
+
+
+def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
+    """Internal path and node of the array that is meant."""
+    inside = location.internal_path or ""
+    root = _root(location)
+    if root.kind == "array" and inside in ("", _stem(root.path)):
+        return "", root
+    node = node_inside(location.path, inside)
+    if node is not None and node.kind == "group":
+        below = _only_image(node, limits)
+        inside = _joined(inside, below)
+        array = node_inside(location.path, inside)
+        if array is None or array.kind != "array":
+            raise DatasetNotFoundError(f"{location.path} should hold an array {inside!r}, as its multiscales say")
+        return inside, array
+    if node is None:
+        known = ", ".join(repr(path) for path in images(Location(location.path), limits)[:8]) or "no image"
+        raise DatasetNotFoundError(f"no array {inside!r} in {location.path}; it holds {known}")
+    return inside, node
+
+
+def _only_image(group: Node, limits: Limits) -> str:
+    """The image that is meant by a group: its own finest level, or that of the only one below it."""
+    if own := parse_multiscales(group.attributes, group.path):
+        return own[0].paths[0]
+    found = _pyramids(group, limits)
+    finest = [_joined(inside, m.paths[0]) for inside, m in found if not is_label_group(inside, m)]
+    finest = finest or [_joined(inside, m.paths[0]) for inside, m in found] or _plain_arrays(group, set(), limits)
+    if len(finest) == 1:
+        return finest[0]
+    if not finest:
+        raise DatasetNotFoundError(f"{group.path} holds no image: no numeric array with 2 to 5 dimensions")
+    shown = ", ".join(finest[:8]) + (f" and {len(finest) - 8} more" if len(finest) > 8 else "")
+    raise DatasetNotFoundError(
+        f"{group.path} holds {len(finest)} images: {shown}; name one with internal_path={finest[0]!r}, "
+        "or open all with open_dataset()"
+    )
+
+
+def _home_of(node: Node, where: str, axes: str | None) -> Home | None:
+    """The multiscales that list an array, in one of the groups above it: also above the path that was named."""
+    folder = node.path
+    parts: list[str] = []
+    for _ in range(_MOST_PARENTS):
+        folder, part = os.path.split(folder)
+        if not part:
+            break
+        parts.insert(0, part)
+        group = node_at(folder)
+        if group is None or group.kind != "group":
+            continue
+        inside = "/".join(parts)
+        require_consolidated_agrees(group, inside, node)
+        try:
+            multiscales = parse_multiscales(group.attributes, group.path)
+        except MetadataError as error:
+            if axes is None:
+                raise
+            warnings.warn(f"{error}: ignored, since axes= is given", MetadataWarning, stacklevel=2)
+            return None
+        for multiscale in multiscales:
+            if inside in multiscale.paths:
+                for problem in multiscale.problems:
+                    warnings.warn(problem, MetadataWarning, stacklevel=2)
+                return Home(folder, multiscale, multiscale.paths.index(inside))
+    return None
+
+
+def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
+    """Whether all files of the array are there; None where these are too many to look."""
+    counted = count_absent(node.path, layout)
+    if counted is None:
+        return None
+    absent, count = counted
+    if absent:
+        what = "shards" if layout.index is not None else "chunks"
+        warnings.warn(
+            f"{where}: {absent} of {count} {what} were never written: they read as {layout.fill_value}. Some programs "
+            "leave out what is all fill value; where others lose a file, nothing tells",
+            IncompleteSourceWarning,
+            stacklevel=2,
+        )
+    return absent == 0

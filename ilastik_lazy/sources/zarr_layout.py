@@ -1,0 +1,295 @@
+"""How a Zarr array lies on the disk: the metadata of versions 2 and 3, checked, as one value.
+
+https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html and .../v3/core/index.html
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafeFileError, UnsupportedFilterError
+from ilastik_lazy.limits import Limits
+from ilastik_lazy.sources.zarr_codecs import ChunkCodec, chunk_codec
+
+__all__ = ["ArrayLayout", "ShardIndex", "parse_layout"]
+
+_V3_TYPES = (
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    "float16",
+    "float32",
+    "float64",
+)
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """How the table of a shard's chunks is stored."""
+
+    shape: tuple[int, ...]
+    """Of the grid of chunks in one shard."""
+    at_start: bool
+    has_checksum: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Stored bytes: an offset and a size for each chunk, then the checksum."""
+        return 16 * math.prod(self.shape) + 4 * self.has_checksum
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayLayout:
+    """What must be known to read an array's chunks."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """Of the values that are read."""
+    stored: np.dtype[Any]
+    """Of the bytes in a chunk: of another byte order, or bytes for truth values."""
+    chunks: tuple[int, ...]
+    """The unit of decoding."""
+    files: tuple[int, ...]
+    """Shape that one file covers: a shard, or a chunk."""
+    codec: ChunkCodec
+    index: ShardIndex | None
+    """None where each chunk has a file."""
+    order: tuple[int, ...] | None
+    """Order of the axes inside a chunk, where it is not that of the array."""
+    prefix: str
+    separator: str
+    fill: bytes
+    """The fill value as stored; bytes, since a NaN is not equal to itself."""
+    names: tuple[str, ...] = ()
+    """Names of the dimensions, where the array has them."""
+
+    @property
+    def fill_value(self) -> Any:
+        """What chunks that were never written read as."""
+        return np.frombuffer(self.fill, self.stored)[0].astype(self.dtype)
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of one decoded chunk."""
+        return math.prod(self.chunks) * self.stored.itemsize
+
+    def key(self, position: Sequence[int]) -> str:
+        """Path of the file at `position` of the grid, below the array's folder."""
+        return self.prefix + self.separator.join(map(str, position))
+
+
+def parse_layout(document: Mapping[str, Any], version: int, where: str, limits: Limits) -> ArrayLayout:
+    """Layout of an array from its ``.zarray`` (`version` 2) or ``zarr.json`` (3).
+
+    Raises
+    ------
+    MetadataError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
+    """
+    try:
+        layout = (_parse_v2 if version == 2 else _parse_v3)(document, where)
+    except KeyError as error:
+        raise MetadataError(f"{where}: the array's metadata have no {error}") from error
+    _check_sizes(layout, where, limits)
+    return layout
+
+
+def _check_sizes(layout: ArrayLayout, where: str, limits: Limits) -> None:
+    if not 2 <= len(layout.shape) <= 5:
+        raise MetadataError(f"{where} is no image: it has {len(layout.shape)} dimensions, expected 2 to 5")
+    if max(layout.shape) > limits.axis_length:
+        raise LimitExceededError(f"{where} has shape {layout.shape}: more than {limits.axis_length} along an axis")
+    if layout.chunk_nbytes > limits.chunk_bytes:
+        raise LimitExceededError(f"{where} has chunks of {layout.chunk_nbytes} bytes, more than {limits.chunk_bytes}")
+    count = math.prod(-(-n // c) for n, c in zip(layout.shape, layout.chunks, strict=True))
+    if count > limits.chunk_count:
+        raise LimitExceededError(f"{where} has {count} chunks, more than {limits.chunk_count}")
+    if layout.index is not None and layout.index.nbytes > limits.chunk_bytes:
+        raise LimitExceededError(f"{where} has shards with an index of {layout.index.nbytes} bytes")
+
+
+def _lengths(value: object, what: str, where: str, least: int) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
+        raise MetadataError(f"{where}: {what} is {ascii(value)[:60]}, no list of integers")
+    if any(n < least for n in value):
+        raise MetadataError(f"{where}: {what} is {ascii(value)[:60]}, with a length below {least}")
+    return tuple(value)
+
+
+def _chunk_lengths(value: object, shape: Sequence[int], where: str) -> tuple[int, ...]:
+    chunks = _lengths(value, "the chunk shape", where, 1)
+    if len(chunks) != len(shape):
+        raise MetadataError(f"{where}: {len(shape)} dimensions, and chunks of {len(chunks)}")
+    return chunks
+
+
+def _stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    # A byte that is neither 0 nor 1 is no valid truth value to numpy, and must be converted.
+    return np.dtype("u1") if dtype.kind == "b" else dtype
+
+
+def _parse_v2(document: Mapping[str, Any], where: str) -> ArrayLayout:
+    dtype = _v2_type(document["dtype"], where)
+    shape = _lengths(document["shape"], "the shape", where, 0)
+    chunks = _chunk_lengths(document["chunks"], shape, where)
+    filters, compressor = document.get("filters") or [], document.get("compressor")
+    if not isinstance(filters, list):
+        raise MetadataError(f"{where}: filters is no list")
+    codecs = [_named(codec, "id", where) for codec in (*filters, *([compressor] if compressor is not None else []))]
+    order, separator = document.get("order", "C"), document.get("dimension_separator", ".")
+    if order not in ("C", "F") or separator not in (".", "/"):
+        raise MetadataError(f"{where}: order {ascii(order)[:20]} or separator {ascii(separator)[:20]} is unknown")
+    stored = _stored_type(dtype)
+    return ArrayLayout(
+        shape,
+        dtype=dtype,
+        stored=stored,
+        chunks=chunks,
+        files=chunks,
+        codec=chunk_codec(codecs, where),
+        index=None,
+        order=tuple(reversed(range(len(shape)))) if order == "F" else None,
+        prefix="",
+        separator=separator,
+        fill=_fill_bytes(document.get("fill_value"), stored, where),
+    )
+
+
+def _v2_type(text: object, where: str) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(text) if isinstance(text, str) else None
+    except (TypeError, ValueError, SyntaxError):
+        dtype = None
+    if dtype is not None and dtype.kind == "O":
+        raise UnsafeFileError(f"{where} holds Python objects, which could run code when they are read: refused")
+    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
+    return dtype
+
+
+def _named(codec: object, key: str, where: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and options of a codec."""
+    if key == "name" and isinstance(codec, str):
+        return codec, {}
+    if not isinstance(codec, dict) or not isinstance(codec.get(key), str):
+        raise MetadataError(f"{where}: a codec has no name: {ascii(codec)[:60]}")
+    options = codec.get("configuration", {}) if key == "name" else {k: v for k, v in codec.items() if k != key}
+    return codec[key], options if isinstance(options, dict) else {}
+
+
+def _parse_v3(document: Mapping[str, Any], where: str) -> ArrayLayout:
+    name = document["data_type"]
+    if name not in _V3_TYPES:
+        raise MetadataError(f"{where} is no image: its elements are {ascii(name)[:60]}")
+    dtype = np.dtype(name)
+    shape = _lengths(document["shape"], "the shape", where, 0)
+    grid, grid_options = _named(document["chunk_grid"], "name", where)
+    if grid != "regular":
+        raise UnsupportedFilterError(f"{where} has a chunk grid {ascii(grid)[:40]}: expected 'regular'")
+    if document.get("storage_transformers"):
+        raise UnsupportedFilterError(f"{where} has storage transformers, which are not supported")
+    files = _chunk_lengths(grid_options.get("chunk_shape"), shape, where)
+    codecs = _v3_codecs(document["codecs"], where)
+    chunks, index = files, None
+    if codecs and codecs[0][0] == "sharding_indexed":
+        if len(codecs) > 1:
+            raise UnsupportedFilterError(f"{where}: its shards are encoded once more, which is not supported")
+        options = codecs[0][1]
+        chunks = _chunk_lengths(options.get("chunk_shape"), shape, where)
+        if any(shard % chunk for shard, chunk in zip(files, chunks, strict=True)):
+            raise MetadataError(f"{where}: shards of {files} hold no whole chunks of {chunks}")
+        codecs = _v3_codecs(options.get("codecs"), where)
+        index = _shard_index(options, tuple(f // c for f, c in zip(files, chunks, strict=True)), where)
+    order, stored, steps = _v3_bytes(codecs, dtype, len(shape), where)
+    prefix, separator = _v3_keys(document["chunk_key_encoding"], where)
+    labels = document.get("dimension_names")
+    return ArrayLayout(
+        shape,
+        dtype=dtype,
+        stored=stored,
+        chunks=chunks,
+        files=files,
+        codec=chunk_codec(steps, where),
+        index=index,
+        order=order,
+        prefix=prefix,
+        separator=separator,
+        fill=_fill_bytes(document["fill_value"], stored, where),
+        names=tuple(str(label or "") for label in labels) if isinstance(labels, list) else (),
+    )
+
+
+def _v3_codecs(value: object, where: str) -> list[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(value, list) or not value:
+        raise MetadataError(f"{where}: codecs is no list")
+    return [_named(codec, "name", where) for codec in value]
+
+
+def _v3_bytes(
+    codecs: list[tuple[str, Mapping[str, Any]]], dtype: np.dtype[Any], ndim: int, where: str
+) -> tuple[tuple[int, ...] | None, np.dtype[Any], list[tuple[str, Mapping[str, Any]]]]:
+    """Order of the axes, type of the stored elements, and the steps that are left."""
+    order, stored, steps = None, _stored_type(dtype.newbyteorder("<")), []
+    for name, options in codecs:
+        if name == "transpose":
+            wanted = options.get("order")
+            wanted = {"C": list(range(ndim)), "F": list(reversed(range(ndim)))}.get(str(wanted), wanted)
+            if (
+                order is not None
+                or not isinstance(wanted, list)
+                or sorted(map(str, wanted)) != list(map(str, range(ndim)))
+            ):
+                raise UnsupportedFilterError(f"{where}: its axes are transposed to {ascii(wanted)[:40]}")
+            order = tuple(wanted)
+        elif name in ("bytes", "endian"):
+            stored = _stored_type(dtype.newbyteorder(">" if options.get("endian") == "big" else "<"))
+        elif name == "sharding_indexed":
+            raise UnsupportedFilterError(f"{where} has shards inside shards, which are not supported")
+        else:
+            steps.append((name, options))
+    return order, stored, steps
+
+
+def _shard_index(options: Mapping[str, Any], shape: tuple[int, ...], where: str) -> ShardIndex:
+    codecs = _v3_codecs(options.get("index_codecs"), where)
+    place = options.get("index_location", "end")
+    names = [name for name, _ in codecs]
+    if names not in (["bytes"], ["bytes", "crc32c"]) or codecs[0][1].get("endian") == "big":
+        raise UnsupportedFilterError(f"{where}: the index of its shards is encoded with {ascii(names)[:60]}")
+    if place not in ("start", "end"):
+        raise MetadataError(f"{where}: the index of its shards lies at {ascii(place)[:20]}")
+    return ShardIndex(shape, place == "start", "crc32c" in names)
+
+
+def _v3_keys(encoding: object, where: str) -> tuple[str, str]:
+    name, options = _named(encoding, "name", where)
+    separator = options.get("separator", "/" if name == "default" else ".")
+    if name not in ("default", "v2") or separator not in (".", "/"):
+        raise UnsupportedFilterError(f"{where} names its chunks in an unknown way: {ascii(encoding)[:60]}")
+    return ("c" + separator if name == "default" else ""), separator
+
+
+def _fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
+    """The fill value as one stored element."""
+    number: Any = 0 if value is None else value
+    if isinstance(value, str):
+        number = _SPECIAL.get(value)
+        if value.startswith("0x") and dtype.kind == "f" and len(value) == 2 + 2 * dtype.itemsize:
+            try:
+                return struct.pack(f"<{dtype.itemsize}s", bytes.fromhex(value[2:])[:: -1 if dtype.str[0] != ">" else 1])
+            except ValueError:
+                number = None
+    try:
+        if number is None or isinstance(number, list | dict):
+            raise ValueError
+        filled = np.array([number]).astype(dtype)
+        if dtype.kind in "iu" and int(filled[0]) != number:
+            raise ValueError
+    except (ValueError, OverflowError, TypeError) as error:
+        raise MetadataError(f"{where}: the fill value {ascii(value)[:40]} is no {dtype}") from error
+    return filled.tobytes()
