@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ilastik_lazy import __version__
+from ilastik_lazy.command_sources import is_project, location_of, print_images, print_project, source_at, sources_in
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
 from ilastik_lazy.shell import exit_code, run, say
-
-if TYPE_CHECKING:
-    from ilastik_lazy.location import Location
-    from ilastik_lazy.spec import ArraySource
 
 __all__ = ["main"]
 
@@ -66,72 +62,25 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
             with warnings.catch_warnings():
                 # The table says that axes are guessed; a line above it would say it again.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
-                sources = _sources_in(file, dataset, axes, project)
+                if is_project(file) and dataset is None and not as_json:
+                    print_project(location_of(file, None).path)
+                    continue
+                sources = sources_in(file, dataset, axes, project)
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise
             say("error", str(error))
             failed.append(error)
             continue
-        found += [(_location(file, dataset).path, source) for source in sources]
+        found += [(location_of(file, dataset).path, source) for source in sources]
         if not as_json:
-            _describe(_location(file, dataset).path, sources)
+            print_images(location_of(file, dataset).path, sources)
     if as_json:
         from ilastik_lazy.terminal import spec_as_json
 
         click.echo(json.dumps([spec_as_json(source.spec) for _, source in found], indent=2))
     if failed:
         raise SystemExit(max(exit_code(error) for error in failed))
-
-
-def _describe(path: str, sources: list[ArraySource]) -> None:
-    from ilastik_lazy.sizes import human_bytes
-    from ilastik_lazy.terminal import describe
-
-    click.echo(f"{click.style(path, bold=True)}  ({human_bytes(os.path.getsize(path))} on disk)")
-    for source in sources:
-        click.echo(f"  {click.style(_inside(source, path), bold=True)}")
-        for label, text in describe(source.spec):
-            click.echo(f"    {label:8} {text}")
-
-
-def _location(file: str, dataset: str | None) -> Location:
-    from ilastik_lazy.location import Location
-
-    return Location.parse(file, dataset)
-
-
-def _inside(source: ArraySource, path: str) -> str:
-    return source.spec.storage.location.removeprefix(path).lstrip("/")
-
-
-def _sources_in(file: str, dataset: str | None, axes: str | None, project: str | None) -> list[ArraySource]:
-    """Sources of all images of a file, or of the one that was named; no xarray is needed for these."""
-    from ilastik_lazy.location import Location
-    from ilastik_lazy.sources import list_images, open_source
-
-    location = _location(file, dataset)
-    inside = [location.internal_path] if location.internal_path else list_images(location)
-    sources = [open_source(Location(location.path, path), axes=axes) for path in inside]
-    if not sources:
-        # Raises, and says why and what is there instead.
-        sources = [open_source(location, axes=axes)]
-    if project is None:
-        return sources
-    from ilastik_lazy.project import with_classes
-
-    return [with_classes(source, project) for source in sources]
-
-
-def _source(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
-    from ilastik_lazy.sources import open_source
-
-    source = open_source(_location(file, dataset), axes=axes)
-    if project is None:
-        return source
-    from ilastik_lazy.project import with_classes
-
-    return with_classes(source, project)
 
 
 @cli.command()
@@ -172,7 +121,7 @@ def convert(
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
     """
-    source = _source(file, dataset, axes, project)
+    source = source_at(file, dataset, axes, project)
     from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
     from ilastik_lazy.sizes import human_bytes
     from ilastik_lazy.terminal import progress_bar
@@ -239,7 +188,7 @@ def reduce(
 
     if out is not None:
         check_output(out)
-    source = _source(file, dataset, axes, project)
+    source = source_at(file, dataset, axes, project)
     from ilastik_lazy import reductions
     from ilastik_lazy.terminal import progress_bar
 
@@ -321,7 +270,7 @@ def export(
     \b
     ilastik-lazy export stack.tif stack.h5
     """
-    source = _source(file, dataset, axes, project)
+    source = source_at(file, dataset, axes, project)
     from ilastik_lazy.export import to_ilastik
     from ilastik_lazy.terminal import progress_bar
 

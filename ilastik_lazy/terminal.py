@@ -8,12 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySpec
 
-__all__ = ["describe", "progress_bar", "spec_as_json"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["describe", "describe_project", "progress_bar", "spec_as_json"]
 
 _SECONDS_BETWEEN_LINES = 10
 
@@ -43,6 +46,26 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     rows.append(("stored", f"{spec.storage.compression}; read {_access(spec)}"))
     if spec.drange is not None and not spec.is_label_image:
         rows.append(("display", f"{spec.drange[0]:g} to {spec.drange[1]:g}"))
+    return rows
+
+
+def describe_project(tree: xr.DataTree) -> list[tuple[str, str]]:
+    """Pairs of label and text that tell a person what a project holds."""
+    about = tree.attrs
+    rows = [("project", f"{about.get('workflow', 'workflow unknown')}, ilastik {about.get('ilastik_version', '?')}")]
+    if names := about.get("label_names"):
+        rows.append(("classes", ", ".join(names)))
+    for lane in tree.children.values():
+        for name, role in lane.children.items():
+            images = [
+                f"{array.dtype.name}, {_by_dim(tuple(map(str, array.dims)), array.shape)}"
+                for array in role.data_vars.values()
+            ]
+            recorded = f"{role.attrs['file_path']}: " if "file_path" in role.attrs else ""
+            state = images[0] if images else str(role.attrs.get("status", "nothing selected"))
+            rows.append((str(lane.name), f"{name}: {recorded}{state}"))
+            if not images and "remedy" in role.attrs:
+                rows.append(("", f"  {role.attrs['remedy']}"))
     return rows
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,7 +170,22 @@ def test_info_goes_on_after_a_file_that_is_not_there():
 
 def test_a_project_as_file_says_what_it_is_for():
     result = run("info", sample("project"))
-    assert "is a project" in result.stderr or "Input Data/local_data" in result.stdout
+    assert result.returncode == 0, result.stderr
+    for text in (
+        "Pixel Classification",
+        "nucleus, background",
+        "Raw Data: nuclei.h5/data: uint8, z 40",
+        "labels: uint8",
+    ):
+        assert text in result.stdout
+    assert "is a project" in run("convert", sample("project"), "x.zarr").stderr
+
+
+def test_a_project_whose_images_are_elsewhere_says_so(tmp_path):
+    shutil.copy(sample("project"), tmp_path / "p.ilp")
+    result = run("info", tmp_path / "p.ilp")
+    assert result.returncode == 0, result.stderr
+    assert "nuclei.h5/data: missing" in result.stdout
 
 
 def test_options_of_the_histogram_are_refused_elsewhere():

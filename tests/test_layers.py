@@ -41,6 +41,7 @@ LAYERS = [
     "ome_zarr/",
     "__init__",
     "terminal results demo backend shell",
+    "command_sources",
     "cli plugins/ __main__",
 ]
 

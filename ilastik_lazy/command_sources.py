@@ -1,0 +1,89 @@
+"""What the commands open, and print of it; xarray is imported for projects only."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ilastik_lazy.location import Location
+    from ilastik_lazy.spec import ArraySource
+
+__all__ = ["is_project", "location_of", "print_images", "print_project", "source_at", "sources_in"]
+
+
+def print_images(path: str, sources: list[ArraySource]) -> None:
+    """Print what a person asks of each image of a file."""
+    from ilastik_lazy.sizes import human_bytes
+    from ilastik_lazy.terminal import describe
+
+    size = f"  ({human_bytes(os.path.getsize(path))} on disk)" if os.path.isfile(path) else ""
+    click.echo(f"{click.style(path, bold=True)}{size}")
+    for source in sources:
+        click.echo(f"  {click.style(_inside(source, path), bold=True)}")
+        for label, text in describe(source.spec):
+            click.echo(f"    {label:8} {text}")
+
+
+def is_project(file: str) -> bool:
+    """Whether the name is that of a project."""
+    return file.lower().endswith(".ilp")
+
+
+def print_project(path: str) -> None:
+    """Print lanes, roles and classes of a project, and where its images are."""
+    from ilastik_lazy.errors import MissingSourceWarning
+    from ilastik_lazy.project_tree import open_project
+    from ilastik_lazy.terminal import describe_project
+
+    with warnings.catch_warnings():
+        # What is missing stands in the table, lane by lane.
+        warnings.simplefilter("ignore", MissingSourceWarning)
+        tree = open_project(path, chunks=None)
+    click.echo(click.style(path, bold=True))
+    for label, text in describe_project(tree):
+        click.echo(f"  {label:10} {text}")
+
+
+def location_of(file: str, dataset: str | None) -> Location:
+    """The location that the command line names."""
+    from ilastik_lazy.location import Location
+
+    return Location.parse(file, dataset)
+
+
+def _inside(source: ArraySource, path: str) -> str:
+    return source.spec.storage.location.removeprefix(path).lstrip("/")
+
+
+def sources_in(file: str, dataset: str | None, axes: str | None, project: str | None) -> list[ArraySource]:
+    """Sources of all images of a file, or of the one that was named; no xarray is needed for these."""
+    from ilastik_lazy.location import Location
+    from ilastik_lazy.sources import list_images, open_source
+
+    location = location_of(file, dataset)
+    inside = [location.internal_path] if location.internal_path else list_images(location)
+    sources = [open_source(Location(location.path, path), axes=axes) for path in inside]
+    if not sources:
+        # Raises, and says why and what is there instead.
+        sources = [open_source(location, axes=axes)]
+    if project is None:
+        return sources
+    from ilastik_lazy.project import with_classes
+
+    return [with_classes(source, project) for source in sources]
+
+
+def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
+    """Source of the one image that a command works on."""
+    from ilastik_lazy.sources import open_source
+
+    source = open_source(location_of(file, dataset), axes=axes)
+    if project is None:
+        return source
+    from ilastik_lazy.project import with_classes
+
+    return with_classes(source, project)
