@@ -26,8 +26,8 @@ import xarray as xr
 
 from benchmarks.exports import field
 from benchmarks.reading_bars import Row, interleaved, ratio, show
-from ilastik_lazy.ilastik_hdf5 import encoder_name, ilastik_chunks
 from ilastik_lazy.export import to_ilastik
+from ilastik_lazy.ilastik_hdf5 import encoder_name, ilastik_chunks
 
 SHAPE = (2000, 250, 250)
 

@@ -34,7 +34,16 @@ _HOME = {
     "to_ilastik": "ilastik_lazy.export",
     "to_ome_zarr": "ilastik_lazy.ome_zarr",
 }
-__all__ = ["__version__", "open_dataarray", "open_dataset", "open_datatree", "open_table", "paint", "to_ilastik", "to_ome_zarr"]
+__all__ = [
+    "__version__",
+    "open_dataarray",
+    "open_dataset",
+    "open_datatree",
+    "open_table",
+    "paint",
+    "to_ilastik",
+    "to_ome_zarr",
+]
 
 
 # PEP 562: xarray, dask and zarr take a second to import, so they wait for the first use.

@@ -81,7 +81,7 @@ def source_behind(variable: xr.Variable) -> ArraySource | None:
 
 @functools.lru_cache(maxsize=256)
 def _token_of(source: Hashable) -> str:
-    """dask's token of a source, which takes as long as a small plane."""
+    """Token of a source for dask, which takes as long to make as a small plane to read."""
     return str(tokenize(source))
 
 

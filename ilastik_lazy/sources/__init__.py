@@ -15,10 +15,7 @@ from ilastik_lazy.spec import ArraySource
 __all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source"]
 
 
-_EXPORT = "in ilastik, export as 'compressed hdf5'"
 _HINTS = {
-    ".npy": f"is a numpy file: {_EXPORT}, or use numpy.load",
-    ".n5": f"is N5: {_EXPORT}",
     ".csv": "is a table, no image: open_table() opens it",
 }
 
@@ -52,7 +49,9 @@ class Format:
 FORMATS: tuple[Format, ...] = (
     Format("HDF5", "hdf5"),
     Format("Zarr", "zarr"),
+    Format("N5", "n5"),
     Format("TIFF", "tiff"),
+    Format("numpy", "npy"),
     Format("pictures", "picture"),
 )
 
@@ -68,7 +67,7 @@ def format_of(location: Location) -> Format:
     for row in FORMATS:
         if row.load().recognises(location):
             return row
-    names = " and ".join(row.name for row in FORMATS)
+    names = ", ".join(row.name for row in FORMATS)
     hint = _HINTS.get(location.suffix, "")
     if os.path.isdir(location.path) and not hint:
         hint = "is a folder: name a file in it"

@@ -1,0 +1,286 @@
+"""Blocks of an N5 dataset, read straight from their files by the thread that wants them.
+
+A block is one file: a header with its shape, then big-endian elements, compressed as the dataset says
+(https://github.com/saalfeldlab/n5#file-system-specification).  Nothing in it is trusted: it decodes to
+exactly the size of its shape, and its shape is the one that its place in the grid asks for.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import math
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from deflate import DeflateError, gzip_decompress
+
+from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_shape
+from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsafePathError
+from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_unchanged, stamp_of
+from ilastik_lazy.sources.filters import Pipeline
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["COMPRESSIONS", "N5Source", "require_below"]
+
+Buffer = bytes | bytearray | np.ndarray[Any, np.dtype[np.uint8]]
+
+# xz -9 needs 65 MiB; a stream may claim a dictionary of 4 GiB.
+_XZ_MEMORY = 256 * 2**20
+
+_LZ4_BLOCK = struct.Struct("<8sBiii")
+_LZ4_MAGIC = b"LZ4Block"
+_LZ4_STORED, _LZ4_COMPRESSED = 0x10, 0x20
+
+
+def _gunzip(data: bytes, size: int) -> Buffer:
+    """Undo gzip, or zlib where the writer chose ``useZlib``: no stream can begin as both."""
+    if data[:2] != b"\x1f\x8b":
+        out = np.empty(size, np.uint8)
+        Pipeline((1,), 1).decode_into(data, 0, out)
+        return out
+    try:
+        found: bytearray = gzip_decompress(data, size)
+    except DeflateError as error:
+        raise CorruptChunkError(f"the gzip stream is damaged, or not of {size} bytes ({error})") from error
+    return found
+
+
+def _bunzip2(data: bytes, size: int) -> Buffer:
+    stream = bz2.BZ2Decompressor()
+    try:
+        found = stream.decompress(data, size + 1)
+    except OSError as error:
+        raise CorruptChunkError(f"the bzip2 stream is damaged ({error})") from error
+    return _ended(found, stream.eof)
+
+
+def _unxz(data: bytes, size: int) -> Buffer:
+    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
+    try:
+        found = stream.decompress(data, size + 1)
+    except lzma.LZMAError as error:
+        raise CorruptChunkError(f"the xz stream is damaged ({error})") from error
+    return _ended(found, stream.eof)
+
+
+def _ended(found: bytes, has_end: bool) -> bytes:
+    if not has_end:
+        raise CorruptChunkError(f"its stream has no end after {len(found)} bytes")
+    return found
+
+
+def _unzstd(data: bytes, size: int) -> Buffer:
+    from numcodecs import zstd
+
+    # A frame that declares less than `size` would be taken for all of it.
+    declared = _zstd_content_size(data)
+    if declared not in (None, size):
+        raise CorruptChunkError(f"its zstd frame holds {declared} bytes instead of {size}")
+    out = np.empty(size, np.uint8)
+    try:
+        zstd.decompress(data, out)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptChunkError(f"the zstd stream is damaged ({error})") from error
+    return out
+
+
+def _zstd_content_size(data: bytes) -> int | None:
+    """Frame_Content_Size of RFC 8878, 3.1.1.1; None where the writer streamed, and did not know."""
+    if len(data) < 5:
+        raise CorruptChunkError(f"{len(data)} bytes are no zstd frame")
+    flags = data[4]
+    is_single = bool(flags & 0x20)
+    length = (1 if is_single else 0, 2, 4, 8)[flags >> 6]
+    start = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
+    if length == 0:
+        return None
+    return int.from_bytes(data[start : start + length], "little") + (256 if length == 2 else 0)
+
+
+def _unblosc(data: bytes, size: int) -> Buffer:
+    from numcodecs import blosc
+
+    # c-blosc believes both sizes in the header: of a file that was cut it decodes what lies behind in memory.
+    declared = struct.unpack_from("<I4xI", data, 4) if len(data) >= 16 else (0, 0)
+    if declared != (size, len(data)):
+        raise CorruptChunkError(f"its blosc header does not say {size} bytes in {len(data)}")
+    out = np.empty(size, np.uint8)
+    try:
+        blosc.decompress(data, out)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptChunkError(f"the blosc stream is damaged ({error})") from error
+    return out
+
+
+def _unlz4(data: bytes, size: int) -> Buffer:
+    """Undo LZ4: z5 writes one bare block; N5 for Java a sequence of framed ones (lz4-java's LZ4BlockOutputStream)."""
+    if not data.startswith(_LZ4_MAGIC):
+        return _lz4_block(data, size)
+    out, at = bytearray(), 0
+    while len(out) < size:
+        if at + _LZ4_BLOCK.size > len(data):
+            raise CorruptChunkError(f"its LZ4 blocks end after {len(out)} of {size} bytes")
+        # The last field is an xxHash of the block, for which no required package has a function.
+        magic, token, stored, length, _ = _LZ4_BLOCK.unpack_from(data, at)
+        at += _LZ4_BLOCK.size
+        part = data[at : at + max(stored, 0)]
+        if magic != _LZ4_MAGIC or not 0 < length <= size - len(out) or not len(part) == stored > 0:
+            raise CorruptChunkError(f"the LZ4 block after {len(out)} bytes is damaged or cut off")
+        kind = token & 0xF0
+        if kind == _LZ4_COMPRESSED:
+            part = _lz4_block(part, length)
+        elif kind != _LZ4_STORED or stored != length:
+            raise CorruptChunkError(f"the LZ4 block after {len(out)} bytes is of no known kind")
+        out += part
+        at += stored
+    # What follows is at most the empty block that Java ends a stream with.
+    if len(data) - at not in (0, _LZ4_BLOCK.size):
+        raise CorruptChunkError(f"its LZ4 blocks hold more than {size} bytes")
+    return out
+
+
+def _lz4_block(data: bytes, size: int) -> bytes:
+    from numcodecs import lz4
+
+    try:
+        found: bytes = lz4.decompress(struct.pack("<I", size) + data)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptChunkError(f"the LZ4 stream is damaged ({error})") from error
+    return found
+
+
+_DECODERS: dict[str, Callable[[bytes, int], Buffer]] = {
+    "gzip": _gunzip,
+    "bzip2": _bunzip2,
+    "xz": _unxz,
+    "zstd": _unzstd,
+    "lz4": _unlz4,
+    "blosc": _unblosc,
+}
+COMPRESSIONS = frozenset({"none", *_DECODERS})
+"""Values of `Storage.compression` that an `N5Source` can undo."""
+
+
+def require_below(path: str, folder: str) -> None:
+    """Raise `UnsafePathError` where `path` leads out of `folder`, through links of any kind."""
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    if real != root and not real.startswith(os.path.join(root, "")):
+        raise UnsafePathError(
+            f"{path} is a link out of {folder}, to {ascii(real)[:120]}; such links are not followed: "
+            "copy the data, or open them there"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class N5Source:
+    """One N5 dataset."""
+
+    spec: ArraySpec
+    folder: str
+    """Where its ``attributes.json`` and its blocks lie."""
+    stamp: Stamp
+    """Of ``attributes.json``, which every writer makes anew with the dataset; the blocks have none."""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        attributes = os.path.join(self.folder, "attributes.json")
+        require_unchanged(attributes, self.stamp)
+        out = np.empty(region_shape(region), self.spec.dtype)
+        if out.size:
+            known: set[str] = set()
+            for overlap in overlaps(region, self.spec.chunks):
+                self._read_block(self._path_of(overlap, known), overlap, out[overlap.target])
+        # A dataset that is deleted meanwhile would look like one whose blocks were all empty.
+        require_unchanged(attributes, self.stamp)
+        return out
+
+    def _path_of(self, overlap: Overlap, known: set[str]) -> str:
+        """Path of a block; `known` are the folders on the way there that were looked at already."""
+        path = self.folder
+        for index in reversed(overlap.chunk):
+            path = f"{path}{os.sep}{index}"
+            # A look at each part is 2 us a block; `realpath` for all of them were 30.
+            if path not in known:
+                if os.path.islink(path):
+                    require_below(path, self.folder)
+                    if not os.path.exists(path):
+                        raise CorruptChunkError(f"{path} is a link to nothing: its block cannot be read")
+                known.add(path)
+        return path
+
+    def _read_block(self, path: str, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
+        try:
+            stamp = stamp_of(path)
+        except SourceNotFoundError:
+            # N5 leaves out empty blocks, and so does z5, with which ilastik writes: a segmentation has many.
+            target[...] = 0
+            return
+        spec = self.spec
+        most = math.prod(spec.chunks) * spec.dtype.itemsize
+        # What cannot be compressed grows by a few bytes: a larger block is not read at all.
+        if stamp.size > most + most // 8 + 4096:
+            raise CorruptChunkError(f"{path} would hold {stamp.size} bytes for {most}: damaged")
+        with opened(path, stamp) as fd:
+            try:
+                shape, start = self._header(fd, path, stamp.size, overlap)
+                if spec.storage.compression == "none":
+                    self._plain_block(fd, path, start, stamp.size, shape, overlap, target)
+                    return
+                data = read_exactly(fd, stamp.size - start, start, path)
+                size = math.prod(shape) * spec.dtype.itemsize
+                found = _DECODERS[spec.storage.compression](data, size)
+                if len(found) != size:
+                    raise CorruptChunkError(f"it decodes to {len(found)} bytes instead of {size}")
+            except CorruptChunkError as error:
+                raise CorruptChunkError(f"{path}: the block cannot be decoded: {error}") from error
+        self._put(found, shape, overlap.inside, target)
+
+    def _header(self, fd: int, path: str, size: int, overlap: Overlap) -> tuple[tuple[int, ...], int]:
+        """Shape of the block as stored, and where its elements begin."""
+        ndim = self.spec.ndim
+        start = 4 + 4 * ndim
+        if size < start:
+            raise CorruptChunkError(f"{size} bytes are fewer than its header has")
+        mode, rank, *lengths = struct.unpack(f">HH{ndim}I", read_exactly(fd, start, 0, path))
+        if mode not in (0, 1) or rank != ndim:
+            raise CorruptChunkError(f"its header says mode {mode} and {rank} dimensions instead of 0 and {ndim}")
+        shape = tuple(reversed(lengths))
+        for index, stored, chunk, length in zip(overlap.chunk, shape, self.spec.chunks, self.spec.shape, strict=True):
+            # At the upper edge writers differ: z5 and Java clip the block, tensorstore pads it.
+            if not min(chunk, length - index * chunk) <= stored <= chunk:
+                raise CorruptChunkError(f"its header says shape {shape}, expected {self.spec.chunks} or the edge of it")
+        if mode == 1:
+            if size < start + 4:
+                raise CorruptChunkError(f"{size} bytes are fewer than its header has")
+            (count,) = struct.unpack(">I", read_exactly(fd, 4, start, path))
+            if count != math.prod(shape):
+                raise CorruptChunkError(f"its header says {count} elements for shape {shape}")
+            start += 4
+        return shape, start
+
+    def _plain_block(
+        self, fd: int, path: str, start: int, size: int,
+        shape: tuple[int, ...], overlap: Overlap, target: np.ndarray[Any, Any],
+    ) -> None:  # fmt: skip
+        """Of a block stored as it is, read only the slab along its first axis that is wanted."""
+        nbytes = math.prod(shape) * self.spec.dtype.itemsize
+        if size - start != nbytes:
+            raise CorruptChunkError(f"it holds {size - start} bytes instead of {nbytes}")
+        first, row = overlap.inside[0], nbytes // shape[0]
+        slab = np.empty((first.stop - first.start) * row, np.uint8)
+        read_into(fd, slab.data, start + first.start * row, path)
+        inside = (slice(None), *overlap.inside[1:])
+        self._put(slab, (first.stop - first.start, *shape[1:]), inside, target)
+
+    def _put(self, found: Buffer, shape: tuple[int, ...], inside: Region, target: np.ndarray[Any, Any]) -> None:
+        """Copy the wanted part into `target`, and turn its bytes round on the way."""
+        # As unsigned integers: three times as fast as floats, and no NaN can lose its payload.
+        unsigned = np.dtype(f"u{self.spec.dtype.itemsize}")
+        values = np.frombuffer(found, unsigned.newbyteorder(">")).reshape(shape)
+        target.view(unsigned)[...] = values[inside]
