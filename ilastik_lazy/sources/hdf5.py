@@ -6,7 +6,6 @@ h5py here, correct and slower, and `Storage.access` says so.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import warnings
@@ -16,7 +15,6 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from ilastik_lazy.axes import axes_of
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import (
     CorruptChunkError,
@@ -32,6 +30,15 @@ from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
+from ilastik_lazy.sources.attributes import (
+    channel_count,
+    check_chunks,
+    check_shape,
+    drange_from,
+    pieces,
+    settled_axes,
+    units_from,
+)
 from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_file import (
@@ -47,9 +54,6 @@ from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_messa
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 __all__ = ["H5pySource", "images", "open_image", "recognises"]
-
-# Pieces in which an array without chunks is read: near ilastik's own chunk size.
-_PIECE_BYTES = 2**20
 
 # Cut-outs of single objects beside the tables of ilastik, and BigDataViewer's pyramids, are not what "the image" means.
 _CUT_OUTS = re.compile(r"^images/")
@@ -147,19 +151,17 @@ def _source_of(
     # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
     dtype = np.dtype(dataset.dtype.str)
     tagged, guessed = _axes_of_dataset(dataset, location, axes, limits)
-    names = [axis.name for axis in tagged]
-    channels = dataset.shape[names.index("c")] if "c" in names else 1
     spec = ArraySpec(
         name=location.internal_path.rsplit("/", 1)[-1] if location.internal_path else "",
         shape=dataset.shape,
         dtype=dtype,
         axes=tagged,
-        chunks=dataset.chunks or _pieces(dataset.shape, dtype.itemsize),
+        chunks=dataset.chunks or pieces(dataset.shape, dtype.itemsize),
         storage=Storage(
             str(location), location.path, layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"
         ),
         axes_guessed=guessed,
-        kind=kind_from_name(location.path, dtype, channels),
+        kind=kind_from_name(location.path, dtype, channel_count(tagged, dataset.shape)),
         drange=_drange_of(dataset, location),
         display_mode=_optional_text(dataset, "display_mode", limits) or "",
     )
@@ -186,18 +188,11 @@ def _check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> N
     if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.subdtype is not None:
         hint = "; tables are opened with open_table()" if dataset.dtype.kind == "V" else ""
         raise MetadataError(f"{location} is no image: its elements are {str(dataset.dtype)[:60]}{hint}")
-    if not 2 <= dataset.ndim <= 5:
-        raise MetadataError(f"{location} is no image: it has {dataset.ndim} dimensions, expected 2 to 5")
-    if max(dataset.shape) > limits.axis_length:
-        raise LimitExceededError(f"{location} has shape {dataset.shape}: more than {limits.axis_length} along an axis")
+    check_shape(location, dataset.shape, limits)
     if dataset.chunks is None:
         _check_allocated(dataset, location, limits)
-        return
-    if (nbytes := math.prod(dataset.chunks) * dataset.dtype.itemsize) > limits.chunk_bytes:
-        raise LimitExceededError(f"{location} has chunks of {nbytes} bytes, more than {limits.chunk_bytes}")
-    count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-    if count > limits.chunk_count:
-        raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
+    else:
+        check_chunks(location, dataset.shape, dataset.chunks, dataset.dtype.itemsize, limits)
 
 
 def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
@@ -239,15 +234,6 @@ def _why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str) -> s
     return None
 
 
-def _pieces(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Whole trailing axes up to about 1 MiB: what lies together in a contiguous layout."""
-    pieces, size = list(shape), itemsize
-    for axis in reversed(range(len(shape))):
-        pieces[axis] = max(1, min(shape[axis], _PIECE_BYTES // size))
-        size *= pieces[axis]
-    return tuple(max(1, length) for length in pieces)
-
-
 def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Any:
     try:
         axistags = text_attribute(dataset, "axistags", limits)
@@ -255,25 +241,16 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
         if axes is None:
             raise MetadataError(f"{error}; pass axes= with one letter of 'tzyxc' a dimension") from error
         axistags = None
-    try:
-        found, guessed = axes_of(
-            dataset.shape,
-            names=axes,
-            axistags=axistags,
-            dimension_labels=_dimension_labels(dataset),
-            axes_attribute=_axes_attribute(dataset),
-            units=_units_of(dataset, location, limits),
-        )
-    except MetadataError as error:
-        raise MetadataError(f"{location}: {error}") from error
-    if guessed:
-        warnings.warn(
-            f"{location} names no axes: {''.join(a.name for a in found)} is guessed from its shape {dataset.shape}; "
-            "pass axes= if that is wrong",
-            MetadataWarning,
-            stacklevel=2,
-        )
-    return found, guessed
+    units = _optional_text(dataset, "axis_units", limits)
+    return settled_axes(
+        location,
+        dataset.shape,
+        axes,
+        axistags=axistags,
+        dimension_labels=_dimension_labels(dataset),
+        axes_attribute=_axes_attribute(dataset),
+        units=units_from(units, location),
+    )
 
 
 def _dimension_labels(dataset: h5py.Dataset) -> tuple[str, ...]:
@@ -306,34 +283,9 @@ def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
         return None
 
 
-def _units_of(dataset: h5py.Dataset, location: Location, limits: Limits) -> dict[str, object]:
-    text = _optional_text(dataset, "axis_units", limits)
-    if text is None:
-        return {}
-    try:
-        loaded = json.loads(text)
-    except (ValueError, RecursionError):
-        loaded = None
-    if not isinstance(loaded, dict):
-        warnings.warn(f"{location}: axis_units is no JSON object: ignored", MetadataWarning, stacklevel=2)
-        return {}
-    return loaded
-
-
 def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:
-    if "drange" not in dataset.attrs:
-        return None
-    value = dataset.attrs["drange"]
-    if (
-        isinstance(value, np.ndarray)
-        and value.shape == (2,)
-        and value.dtype.kind in "biuf"
-        and np.isfinite(value).all()
-    ):
-        low, high = value.tolist()
-        return low, high
-    warnings.warn(f"{location}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)
-    return None
+    value = dataset.attrs.get("drange")
+    return drange_from(value.tolist() if isinstance(value, np.ndarray) else value, location)
 
 
 @dataclass(frozen=True, slots=True)
