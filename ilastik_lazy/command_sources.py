@@ -23,7 +23,7 @@ def print_images(path: str, sources: list[ArraySource]) -> None:
     size = f"  ({human_bytes(os.path.getsize(path))} on disk)" if os.path.isfile(path) else ""
     click.echo(f"{click.style(path, bold=True)}{size}")
     for source in sources:
-        click.echo(f"  {click.style(_inside(source, path), bold=True)}")
+        click.echo(f"  {click.style(_inside(source, path) or source.spec.name, bold=True)}")
         for label, text in describe(source.spec):
             click.echo(f"    {label:8} {text}")
 
