@@ -2,98 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
-import shutil
 import struct
-import warnings
 
 import google_crc32c
-import numcodecs
 import numpy as np
 import pytest
 import zarr
 from contract import SourceContract, Stored
-from makers import SHAPE, some_data
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
+from makers import SHAPE
+from zarr_makers import CHUNKS, LAYOUTS, SHARDS, WHOLE, metadata_of, opened, write_array
 
 from ilastik_lazy.errors import (
     CorruptChunkError,
     IncompleteSourceWarning,
-    LimitExceededError,
-    MetadataError,
-    MetadataWarning,
     SourceChangedError,
-    UnfinishedWriteError,
-    UnsafeFileError,
-    UnsafePathError,
-    UnsupportedFilterError,
 )
-from ilastik_lazy.limits import Limits
-from ilastik_lazy.location import Location
-from ilastik_lazy.sources import zarr as zarr_format
 from ilastik_lazy.sources import zarr_direct
-from ilastik_lazy.sources.zarr_direct import ZarrSource
-
-CHUNKS, SHARDS = (3, 4, 4, 1), (6, 8, 8, 2)  # never divide the shape
-WHOLE = tuple(slice(0, n) for n in SHAPE)
-V2 = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
-V3 = {"zarr_format": 3, "dimension_names": tuple("zyxc")}
-
-LAYOUTS = {
-    "v2 blosc": V2 | {"compressors": numcodecs.Blosc("lz4", 5, 1)},
-    "v2 zlib": V2 | {"compressors": numcodecs.Zlib(1)},
-    "v2 gzip": V2 | {"compressors": numcodecs.GZip(1)},
-    "v2 zstd": V2 | {"compressors": numcodecs.Zstd(1)},
-    "v2 lz4": V2 | {"compressors": numcodecs.LZ4()},
-    "v2 bz2": V2 | {"compressors": numcodecs.BZ2()},
-    "v2 lzma": V2 | {"compressors": numcodecs.LZMA()},
-    "v2 plain": V2 | {"compressors": None},
-    "v2 dots": V2 | {"chunk_key_encoding": {"name": "v2", "separator": "."}},
-    "v2 Fortran order": V2 | {"order": "F"},
-    "v2 big-endian": V2 | {"dtype": ">u2"},
-    "v2 bool": V2 | {"dtype": "?"},
-    "v2 shuffle and zlib": V2 | {"filters": [numcodecs.Shuffle(4)], "compressors": numcodecs.Zlib(1)},
-    "v2 delta": V2 | {"dtype": "<i4", "filters": [numcodecs.Delta("<i4")], "compressors": numcodecs.Zstd(1)},
-    "v2 fill": V2 | {"fill_value": np.nan},
-    "v3 zstd": V3 | {"compressors": ZstdCodec()},
-    "v3 gzip": V3 | {"compressors": GzipCodec()},
-    "v3 blosc": V3 | {"compressors": BloscCodec(cname="zstd")},
-    "v3 plain": V3 | {"compressors": None},
-    "v3 checksum": V3 | {"compressors": [ZstdCodec(), Crc32cCodec()]},
-    "v3 transposed": V3 | {"filters": [TransposeCodec(order=(3, 1, 2, 0))]},
-    "v3 big-endian": V3 | {"serializer": BytesCodec(endian="big"), "dtype": "i2"},
-    "v3 bool": V3 | {"dtype": "?"},
-    "v3 other keys": V3 | {"chunk_key_encoding": {"name": "v2", "separator": "."}},
-    "v3 shards": V3 | {"shards": SHARDS, "compressors": ZstdCodec()},
-    "v3 shards plain": V3 | {"shards": SHARDS, "compressors": None},
-    "v3 shards transposed": V3 | {"shards": SHARDS, "filters": [TransposeCodec(order=(3, 2, 1, 0))]},
-    "v3 shards index first": V3
-    | {"chunks": SHARDS, "serializer": ShardingCodec(chunk_shape=CHUNKS, index_location="start"), "compressors": None},
-}
-
-
-def write_array(folder, layout="v2 blosc", data=None, **options):
-    """Write an array of `SHAPE` with zarr-python, and return what must be read from it."""
-    options = {"chunks": CHUNKS, "dtype": "<f4"} | LAYOUTS[layout] | options
-    data = some_data(SHAPE, options["dtype"]) if data is None else data
-    array = zarr.create_array(store=folder, shape=data.shape, config={"write_empty_chunks": True}, **options)
-    array[...] = data
-    return data
-
-
-def metadata_of(folder):
-    return next(path for path in (folder / "zarr.json", folder / ".zarray") if path.exists())
-
-
-def opened(folder, axes="zyxc", **limits):
-    return zarr_format.open_image(Location.parse(folder), axes, Limits(**limits))
-
-
-def edit(path, **changes):
-    """Change keys of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 class TestZarrSource(SourceContract):
@@ -239,133 +165,3 @@ def test_chunks_left_out_of_a_shard_are_fill_value(tmp_path):
     array = zarr.create_array(store=tmp_path / "a.zarr", shape=SHAPE, dtype="<f4", chunks=CHUNKS, shards=(9, 12, 12, 2))
     array[...] = data  # zarr-python leaves chunks of nothing but zeros out
     np.testing.assert_array_equal(opened(tmp_path / "a.zarr").read(WHOLE), data)
-
-
-# --- what is refused
-
-
-@pytest.mark.parametrize("part", ["0/0/0/0", "0/0", "0"])
-def test_links_out_of_the_store_are_refused_and_others_followed(tmp_path, part):
-    data = write_array(tmp_path / "a.zarr", "v2 plain")
-    source = opened(tmp_path / "a.zarr")
-    outside = tmp_path / "outside"
-    shutil.move(tmp_path / "a.zarr" / part, outside)
-    (tmp_path / "a.zarr" / part).symlink_to(outside)
-    with pytest.raises(UnsafePathError, match="symbolic link"):
-        source.read(WHOLE)
-    shutil.move(outside, tmp_path / "a.zarr/inside")
-    (tmp_path / "a.zarr" / part).unlink()
-    (tmp_path / "a.zarr" / part).symlink_to(tmp_path / "a.zarr/inside")
-    np.testing.assert_array_equal(source.read(WHOLE), data)
-
-
-def test_a_link_to_the_store_itself_is_followed(tmp_path):
-    data = write_array(tmp_path / "a.zarr")
-    (tmp_path / "b.zarr").symlink_to(tmp_path / "a.zarr")
-    np.testing.assert_array_equal(opened(tmp_path / "b.zarr").read(WHOLE), data)
-
-
-REFUSED = {
-    "objects": ({"dtype": "|O"}, UnsafeFileError),
-    "pickles": ({"filters": [{"id": "pickle"}]}, UnsafeFileError),
-    "unknown codec": ({"compressor": {"id": "zap"}}, UnsupportedFilterError),
-    "two compressors": ({"filters": [{"id": "zlib"}]}, UnsupportedFilterError),
-    "filter with objects": ({"filters": [{"id": "delta", "dtype": "O"}]}, MetadataError),
-    "filter without options": ({"filters": [{"id": "delta"}]}, MetadataError),
-    "complex": ({"dtype": "<c8"}, MetadataError),
-    "compound": ({"dtype": [["a", "<f4"]]}, MetadataError),
-    "text": ({"dtype": "<U5"}, MetadataError),
-    "no type": ({"dtype": "(1,"}, MetadataError),
-    "chunk length 0": ({"chunks": [0, 4, 4, 1]}, MetadataError),
-    "negative shape": ({"shape": [-1, 4, 4, 1]}, MetadataError),
-    "shape of text": ({"shape": "1234"}, MetadataError),
-    "chunks of 3": ({"chunks": [3, 4, 4]}, MetadataError),
-    "fill value": ({"fill_value": "x"}, MetadataError),
-    "fill list": ({"fill_value": [1, 2]}, MetadataError),
-    "separator": ({"dimension_separator": "../"}, MetadataError),
-    "order": ({"order": "Z"}, MetadataError),
-    "huge shape": ({"shape": [2**62] * 4}, LimitExceededError),
-    "huge chunk": ({"chunks": [2**13] * 4}, LimitExceededError),
-    "many chunks": ({"shape": [10**6] * 4, "chunks": [1] * 4}, LimitExceededError),
-    "six dimensions": ({"shape": [1] * 6, "chunks": [1] * 6}, MetadataError),
-    "version": ({"zarr_format": 7}, MetadataError),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_metadata_that_make_no_sense_are_refused(tmp_path, name):
-    changes, error = REFUSED[name]
-    write_array(tmp_path / "a.zarr", "v2 zlib")
-    edit(tmp_path / "a.zarr/.zarray", **changes)
-    with pytest.raises(error, match=r"a\.zarr"):
-        opened(tmp_path / "a.zarr", None)
-
-
-REFUSED_3 = {
-    "grid": ({"chunk_grid": {"name": "rectangular"}}, UnsupportedFilterError),
-    "type": ({"data_type": {"name": "numpy.datetime64"}}, MetadataError),
-    "transformers": ({"storage_transformers": [{"name": "x"}]}, UnsupportedFilterError),
-    "codec": ({"codecs": [{"name": "bytes"}, {"name": "zap"}]}, UnsupportedFilterError),
-    "no codecs": ({"codecs": []}, MetadataError),
-    "pickles": ({"codecs": [{"name": "numcodecs.pickle"}, {"name": "bytes"}]}, UnsafeFileError),
-    "keys": ({"chunk_key_encoding": {"name": "other"}}, UnsupportedFilterError),
-    "neither": ({"node_type": "both"}, MetadataError),
-    "torn shards": (
-        {"codecs": [{"name": "sharding_indexed", "configuration": {"chunk_shape": [2, 4, 4, 1], "codecs": ["bytes"]}}]},
-        MetadataError,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED_3)
-def test_metadata_of_version_3_that_make_no_sense_are_refused(tmp_path, name):
-    changes, error = REFUSED_3[name]
-    write_array(tmp_path / "a.zarr", "v3 zstd")
-    edit(tmp_path / "a.zarr/zarr.json", **changes)
-    with pytest.raises(error, match=r"a\.zarr"):
-        opened(tmp_path / "a.zarr", None)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\xff", '{"shape": ' + "9" * 10_000 + "}"])
-def test_metadata_that_are_no_json_object_are_an_error(tmp_path, text):
-    write_array(tmp_path / "a.zarr", "v2 zlib")
-    (tmp_path / "a.zarr/.zarray").write_text(text, encoding="latin-1")
-    with pytest.raises(MetadataError, match=r"\.zarray"):
-        opened(tmp_path / "a.zarr", None)
-
-
-def test_two_versions_in_one_folder_warn_or_contradict(tmp_path):
-    write_array(tmp_path / "a.zarr", "v2 zlib")
-    write_array(tmp_path / "b.zarr", "v3 zstd")
-    shutil.copy(tmp_path / "a.zarr/.zarray", tmp_path / "b.zarr")
-    with pytest.warns(MetadataWarning, match="zarr.json is used"):
-        assert isinstance(opened(tmp_path / "b.zarr"), ZarrSource)
-    edit(tmp_path / "b.zarr/.zarray", shape=[1, 1, 1, 1])
-    with pytest.raises(MetadataError, match="contradict"):
-        opened(tmp_path / "b.zarr")
-
-
-@pytest.mark.parametrize("version", [2, 3])
-def test_consolidated_metadata_that_lie_are_an_error(tmp_path, version):
-    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=version)
-    group.create_array("0", shape=(8, 8), chunks=(4, 4), dtype="u1")[...] = 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zarr-python says that others may not know version 3's
-        zarr.consolidate_metadata(tmp_path / "a.zarr")
-    assert opened(tmp_path / "a.zarr", "yx").spec.shape == (8, 8)
-    edit(tmp_path / "a.zarr/0" / (".zarray" if version == 2 else "zarr.json"), shape=[8, 4])
-    with pytest.raises(MetadataError, match="consolidated"):
-        opened(tmp_path / "a.zarr", "yx")
-
-
-def test_a_stopped_conversion_says_so(tmp_path):
-    (tmp_path / "a.zarr/.ilz").mkdir(parents=True)
-    assert zarr_format.recognises(Location.parse(tmp_path / "a.zarr"))
-    with pytest.raises(UnfinishedWriteError, match="stopped"):
-        opened(tmp_path / "a.zarr")
-
-
-def test_other_folders_and_files_are_not_recognised(tmp_path):
-    (tmp_path / "a.zarr").mkdir()
-    (tmp_path / "b.zarr").write_text("{}")
-    assert not any(zarr_format.recognises(Location.parse(tmp_path / name)) for name in ("a.zarr", "b.zarr", "."))
