@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ilastik_lazy.errors import SourceChangedError, SourceIOError, SourceNotFoundError
+from ilastik_lazy.errors import DestinationError, SourceChangedError, SourceIOError, SourceNotFoundError
 
 __all__ = [
     "Stamp",
@@ -26,6 +26,7 @@ __all__ = [
     "require_unchanged",
     "stamp_of",
     "write_atomically",
+    "writing",
 ]
 
 # Without this flag Windows would translate line ends.
@@ -208,3 +209,14 @@ def _sync_directory(path: str) -> None:
             raise
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """What the system says while something at `path` is written, as `DestinationError`."""
+    try:
+        yield
+    except DestinationError:
+        raise
+    except OSError as error:
+        raise DestinationError(f"cannot write {path}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError
-from ilastik_lazy.files import make_directories
+from ilastik_lazy.files import make_directories, writing
 
 __all__ = ["NewFile", "new_file"]
 
@@ -93,34 +93,23 @@ class NewFile:
 
 
 @contextlib.contextmanager
-def _typed(path: str) -> Iterator[None]:
-    """The system's errors as ours, with the path."""
-    try:
-        yield
-    except DestinationError:
-        raise
-    except OSError as error:
-        raise DestinationError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
 def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
     """A file that gets its name when the block ends well, and is deleted when it does not."""
     _check_free(path, overwrite=overwrite)
     folder = os.path.dirname(path)
     # Hidden, and without an extension that a program would open; what a killed process leaves is no image.
     temporary = os.path.join(folder, f".ilastik_lazy-{uuid.uuid4().hex}.part")
-    with _typed(path):
+    with writing(path):
         make_directories(folder)
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
     try:
         try:
             yield NewFile(fd, path)
-            with _typed(path):
+            with writing(path):
                 os.fsync(fd)
         finally:
             os.close(fd)
-        with _typed(path):
+        with writing(path):
             _publish(temporary, path, overwrite=overwrite)
     finally:
         with contextlib.suppress(OSError):

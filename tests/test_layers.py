@@ -21,7 +21,7 @@ LAYERS = [
     "axes chunks",
     "spec location files ome_metadata",
     "kinds cache label_axes project_paths sources.window new_file",
-    "sources.filters sources.attributes sources.zarr_store sources.hdf5_file sources.hdf5_btree",
+    "sources.filters sources.scratch sources.attributes sources.zarr_store sources.hdf5_file sources.hdf5_btree",
     "sources.tiff_metadata sources.tiff_ifds",
     "sources.hdf5_index sources.n5_blocks sources.zarr_codecs sources.tiff_file project_fields",
     "sources.hdf5_direct sources.zarr_layout sources.tiff sources.picture",

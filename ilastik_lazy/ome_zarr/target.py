@@ -6,13 +6,12 @@ finds no Zarr there; a process that dies leaves a folder without ``zarr.json`` a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +21,7 @@ import zarr.storage
 from zarr.codecs import ZstdCodec
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError
-from ilastik_lazy.files import make_directories, write_atomically
+from ilastik_lazy.files import make_directories, write_atomically, writing
 from ilastik_lazy.ome_zarr.plan import Level, Plan
 from ilastik_lazy.ome_zarr.shard import ZSTD_LEVEL, encode_shard
 
@@ -50,14 +49,14 @@ class LocalTarget:
         if not self.overwrite:
             # `mkdir` is atomic: of two conversions to the same target one gets it, the other an error.
             self.building = self.path
-        with _typed(self.building):
+        with writing(self.building):
             make_directories(os.path.dirname(self.path))
             try:
                 os.mkdir(self.building)
             except FileExistsError as error:
                 raise DestinationExistsError(f"another conversion has just made {self.path}") from error
         try:
-            with _typed(self._temporary):
+            with writing(self._temporary):
                 make_directories(self._temporary)
         except DestinationError:
             shutil.rmtree(self.building, ignore_errors=True)
@@ -84,7 +83,7 @@ class LocalTarget:
             return
         shutil.rmtree(os.path.join(self.building, _WORK), ignore_errors=True)
         if self.building != self.path:
-            with _typed(self.path):
+            with writing(self.path):
                 self._exchange()
 
     def _exchange(self) -> None:
@@ -104,7 +103,7 @@ class LocalTarget:
 
     def _write(self, key: str, parts: Sequence[bytes]) -> int:
         path = os.path.join(self.building, *key.split("/"))
-        with _typed(path):
+        with writing(path):
             make_directories(os.path.dirname(path))
             return write_atomically(path, parts, temporary=self._temporary)
 
@@ -122,17 +121,6 @@ class LocalTarget:
     def publish(self, documents: Mapping[str, bytes]) -> None:
         """Write the root's metadata: from then on the folder is an image."""
         self._write(_ROOT, [documents[_ROOT]])
-
-
-@contextlib.contextmanager
-def _typed(path: str) -> Iterator[None]:
-    """The system's errors as ours, with the path."""
-    try:
-        yield
-    except DestinationError:
-        raise
-    except OSError as error:
-        raise DestinationError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes: dict[str, Any]) -> dict[str, bytes]:

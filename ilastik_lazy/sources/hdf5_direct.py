@@ -7,7 +7,6 @@ chunk lies; a read is then a `pread` and a decompression for each chunk, and nee
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,19 +19,10 @@ from ilastik_lazy.files import Stamp, opened, read_exactly, read_into
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.filters import Pipeline
 from ilastik_lazy.sources.hdf5_index import ABSENT, OUTSIDE, chunk_index
+from ilastik_lazy.sources.scratch import scratch_bytes
 from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["DirectHdf5Source"]
-
-_scratch = threading.local()
-
-
-def _scratch_bytes(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A buffer of this thread's own: fresh pages for each chunk would cost 20-30 % of the decoding."""
-    buffer: np.ndarray[Any, np.dtype[np.uint8]] | None = getattr(_scratch, "buffer", None)
-    if buffer is None or buffer.size < size or buffer.size > 4 * size + 2**20:
-        buffer = _scratch.buffer = np.empty(size, np.uint8)
-    return buffer[:size]
 
 
 class _StoredChunk(NamedTuple):
@@ -80,7 +70,7 @@ class DirectHdf5Source:
         for chunk, overlap in self._chunks(region):
             if chunk.offset != ABSENT:
                 data = read_exactly(chunk.fd, chunk.size, chunk.offset, self.location.path)
-                self._decode(data, chunk, _scratch_bytes(chunk.nbytes), overlap)
+                self._decode(data, chunk, scratch_bytes(chunk.nbytes), overlap)
 
     def _chunks(self, region: Region) -> Iterator[tuple[_StoredChunk, Overlap]]:
         """The chunks that `region` touches, and where they lie; the file is open meanwhile, and the same after."""
@@ -105,7 +95,7 @@ class DirectHdf5Source:
         if overlap.whole and target.flags.c_contiguous:
             self._decode(data, chunk, target.reshape(-1).view(np.uint8), overlap)
             return
-        buffer = _scratch_bytes(chunk.nbytes)
+        buffer = scratch_bytes(chunk.nbytes)
         self._decode(data, chunk, buffer, overlap)
         target[...] = buffer.view(self.spec.dtype).reshape(self.spec.chunks)[overlap.inside]
 
@@ -117,7 +107,7 @@ class DirectHdf5Source:
             read_into(chunk.fd, target.reshape(-1).view(np.uint8).data, chunk.offset, self.location.path)
             return
         first, row = overlap.inside[0], chunk.nbytes // self.spec.chunks[0]
-        buffer = _scratch_bytes((first.stop - first.start) * row)
+        buffer = scratch_bytes((first.stop - first.start) * row)
         read_into(chunk.fd, buffer.data, chunk.offset + first.start * row, self.location.path)
         slab = buffer.view(self.spec.dtype).reshape(-1, *self.spec.chunks[1:])
         target[...] = slab[(slice(None), *overlap.inside[1:])]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import threading
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
 )
 from ilastik_lazy.files import Stamp, opened, read_exactly, require_unchanged, stamp_of
+from ilastik_lazy.sources.scratch import scratch_bytes
 from ilastik_lazy.sources.zarr_layout import ArrayLayout, ShardIndex
 from ilastik_lazy.sources.zarr_store import check_links
 from ilastik_lazy.spec import ArraySpec
@@ -37,15 +37,6 @@ __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
 # Looking for this many files takes 50 ms on a local disk.
 COUNTED_AT_OPENING = 20_000
 _MISSING = 2**64 - 1
-_scratch = threading.local()
-
-
-def _scratch_bytes(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A buffer of this thread's own: fresh pages for each chunk would cost 20-30 % of the decoding."""
-    buffer: np.ndarray[Any, np.dtype[np.uint8]] | None = getattr(_scratch, "buffer", None)
-    if buffer is None or buffer.size < size or buffer.size > 4 * size + 2**20:
-        buffer = _scratch.buffer = np.empty(size, np.uint8)
-    return buffer[:size]
 
 
 def count_absent(folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
@@ -138,7 +129,7 @@ class ZarrSource:
         data = read_exactly(fd, size, offset, path)
         is_plain = layout.order is None and layout.stored == layout.dtype
         direct = overlap.whole and is_plain and target.flags.c_contiguous
-        out = target.reshape(-1).view(np.uint8) if direct else _scratch_bytes(nbytes)
+        out = target.reshape(-1).view(np.uint8) if direct else scratch_bytes(nbytes)
         try:
             layout.codec.decode_into(data, out)
         except CorruptChunkError as error:
