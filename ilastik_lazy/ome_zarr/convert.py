@@ -15,11 +15,12 @@ from ilastik_lazy.blockwise import in_order, threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, VerificationError
 from ilastik_lazy.lazy import attributes_of
+from ilastik_lazy.ome_zarr.documents import metadata_documents
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
-from ilastik_lazy.ome_zarr.target import LocalTarget, metadata_documents
+from ilastik_lazy.ome_zarr.target import LocalTarget
 from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.spec import ArraySource, ArraySpec
