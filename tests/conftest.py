@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from open_files import open_files_below
+from servers import S3Server, moto_server
 
 from ilastik_lazy import blockwise
 
@@ -31,3 +34,20 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few chunks, so that small arrays have many."""
     monkeypatch.setattr(blockwise, "BLOCK_BYTES_LEAST", 2**10)
     monkeypatch.setattr(blockwise, "BLOCK_BYTES_MOST", 2**12)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3 server; what a test writes goes into a bucket of its own."""
+    pytest.importorskip("moto.server", reason="moto serves S3: pip install 'ilastik_lazy[test]'")
+    pytest.importorskip("obstore")
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server, request: pytest.FixtureRequest) -> str:
+    """Name of a new, empty bucket."""
+    name = "b" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
+    urllib.request.urlopen(urllib.request.Request(f"{s3.endpoint}/{name}", method="PUT")).close()
+    return name
