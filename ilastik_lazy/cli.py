@@ -96,6 +96,13 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
     show_default=True,
     help="How levels are made: mean for images, mode or nearest for labels.",
 )
+@click.option(
+    "--ome-version",
+    type=click.Choice(["0.5", "0.4"]),
+    default="0.5",
+    show_default=True,
+    help="0.4 is for older programs, and for ilastik itself.",
+)
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
@@ -110,13 +117,14 @@ def convert(
     memory: str | None,
     levels: int | None,
     downsample: Any,
+    ome_version: Any,
     workers: int | None,
     overwrite: bool,
     verify: bool,
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as OME-Zarr 0.5 to the folder TARGET.
+    """Write the image in FILE as OME-Zarr to the folder TARGET.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
@@ -126,11 +134,15 @@ def convert(
     from ilastik_lazy.sizes import human_bytes
     from ilastik_lazy.terminal import progress_bar
 
-    options = {"memory": memory, "levels": levels, "downsample": downsample, "workers": workers}
+    options: dict[str, Any] = {
+        "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
+    }  # fmt: skip
     if dry_run:
         plan = plan_conversion(source.spec, **options)
         dims = " ".join(axis.name for axis in plan.levels[0].axes)
-        click.echo(f"{target}: OME-Zarr 0.5, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}")
+        click.echo(
+            f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}"
+        )
         for level in plan.levels:
             shape, shard = "x".join(map(str, level.shape)), "x".join(map(str, level.shards))
             chunks = "x".join(map(str, level.chunks))

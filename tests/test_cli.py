@@ -117,6 +117,12 @@ def test_dry_run_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_convert_writes_the_version_that_older_programs_read(tmp_path):
+    result = run("convert", sample("probabilities"), tmp_path / "o.zarr", "--ome-version", "0.4", "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "o.zarr" / ".zattrs").read_text())["multiscales"][0]["version"] == "0.4"
+
+
 @pytest.mark.parametrize("operation", ["mean", "max", "min", "sum", "std"])
 def test_reduce_gives_what_numpy_gives(tmp_path, operation):
     out = tmp_path / "result.npy"

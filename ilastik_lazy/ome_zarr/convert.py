@@ -19,7 +19,7 @@ from ilastik_lazy.ome_zarr.documents import metadata_documents
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
-from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
+from ilastik_lazy.ome_zarr.plan import Plan, Version, plan_pyramid
 from ilastik_lazy.ome_zarr.target import LocalTarget
 from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
 from ilastik_lazy.sizes import parse_size
@@ -34,7 +34,7 @@ def to_ome_zarr(
     source: AnySource,
     target: str | os.PathLike[str],
     *,
-    version: Literal["0.5"] = "0.5",
+    version: Version = "0.5",
     memory: str | int | None = None,
     levels: int | None = None,
     downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
@@ -56,7 +56,7 @@ def to_ome_zarr(
     target
         Folder to make, by custom ``something.zarr``.
     version
-        Of OME-Zarr.
+        Of OME-Zarr: ``"0.4"`` lies on Zarr v2, without shards, for older programs and for ilastik itself.
     memory
         Most bytes to use beside the interpreter, such as ``"2GB"``.
     levels
@@ -99,12 +99,12 @@ def to_ome_zarr(
     (2, 40, 128, 160)
     """
     start = time.perf_counter()
-    if version != "0.5":
-        raise ArgumentError(f"version={version!r}: this release writes OME-Zarr 0.5")
     place = os.fspath(target)
     array = as_source(source)
     _check_target(place, array.spec.storage.location)
-    plan = plan_conversion(array.spec, memory=memory, levels=levels, downsample=downsample, workers=workers)
+    plan = plan_conversion(
+        array.spec, version=version, memory=memory, levels=levels, downsample=downsample, workers=workers
+    )
     with LocalTarget(place, overwrite=overwrite) as folder:
         documents = metadata_documents(plan, ome_attributes(plan, _name_of(place)), attributes_of(array.spec))
         written = write_levels(plan, array, folder, _with_verification(progress) if verify else progress)
@@ -146,6 +146,7 @@ def method_for(spec: ArraySpec, wanted: str) -> Method:
 def plan_conversion(
     spec: ArraySpec,
     *,
+    version: Version = "0.5",
     memory: str | int | None = None,
     levels: int | None = None,
     downsample: str = "auto",
@@ -155,6 +156,7 @@ def plan_conversion(
     budget = None if memory is None else parse_size(memory, "memory")
     return plan_pyramid(
         spec,
+        version=version,
         levels=levels,
         method=method_for(spec, downsample),
         workers=threads_for(workers),

@@ -1,6 +1,6 @@
-"""OME-Zarr 0.5 metadata, as plain JSON values.
+"""OME-Zarr metadata, as plain JSON values.
 
-https://ngff.openmicroscopy.org/0.5/index.html
+https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, which differ in where the version stands.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _DESCRIPTIONS = {
 
 
 def ome_attributes(plan: Plan, name: str) -> dict[str, Any]:
-    """The ``ome`` attribute of the root group."""
-    multiscale = {
+    """What the root group says of the image: its attribute ``ome``, and in 0.4 its attributes themselves."""
+    multiscale: dict[str, Any] = {
         "name": name,
         "axes": [_axis(axis) for axis in plan.levels[0].axes],
         "datasets": [
@@ -44,7 +44,10 @@ def ome_attributes(plan: Plan, name: str) -> dict[str, Any]:
             "version": __version__,
         },
     }
-    attributes: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
+    if plan.version == "0.4":
+        attributes: dict[str, Any] = {"multiscales": [{"version": "0.4"} | multiscale]}
+    else:
+        attributes = {"version": "0.5", "multiscales": [multiscale]}
     if "c" in plan.spec.dims and not plan.spec.is_label_image:
         attributes["omero"] = _omero(plan)
     return attributes

@@ -8,22 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.layout import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.spec import ArraySpec
 
-__all__ = ["OME_ORDER", "Level", "Plan", "plan_pyramid"]
+__all__ = ["OME_ORDER", "Level", "Plan", "Version", "plan_pyramid"]
 
 OME_ORDER = ("t", "c", "z", "y", "x")
 """Order of axes that https://ngff.openmicroscopy.org/0.5/#multiscale-md demands."""
 
+Version = Literal["0.4", "0.5"]
+"""Of OME-Zarr: 0.4 lies on Zarr v2, 0.5 on v3."""
 
 _SHARD_BYTES = 16 * 2**20
 
@@ -36,13 +39,17 @@ class Level:
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     shards: tuple[int, ...]
-    """Shape of a shard: a multiple of `chunks`, written as a whole by one task."""
+    """Shape of a shard: a multiple of `chunks`, converted as a whole by one task."""
 
     factors: tuple[int, ...]
     """1 or 2 for each axis: downsampling from the level before."""
 
     axes: tuple[Axis, ...]
     """Scale and translation of this level."""
+
+    codec: Codec = "zstd"
+    sharded: bool = True
+    """Whether a shard is one file; else, as in Zarr v2, each chunk in it is."""
 
     @property
     def path(self) -> str:
@@ -61,6 +68,15 @@ class Level:
             for i, size, length in zip(shard, self.shards, self.shape, strict=True)
         )
 
+    def shard_key(self, shard: Index) -> str:
+        """Key of a shard that is one file."""
+        return "/".join([self.path, "c", *map(str, shard)])
+
+    def chunk_key(self, shard: Index, chunk: Index) -> str:
+        """Key of a chunk that is a file of its own; `chunk` is counted from the start of its shard."""
+        places = zip(shard, self.shards, self.chunks, chunk, strict=True)
+        return "/".join([self.path, *(str(i * (size // length) + j) for i, size, length, j in places)])
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -72,10 +88,12 @@ class Plan:
 
     levels: tuple[Level, ...]
     method: Method
-    codec: str
+    codec: Codec
     workers: int
     memory: int
     """Bytes that the conversion needs at most, beside the interpreter and its libraries."""
+
+    version: Version = "0.5"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -151,7 +169,8 @@ def plan_pyramid(
     *,
     levels: int | None = None,
     method: Method = "mean",
-    codec: str = "zstd",
+    codec: Codec | None = None,
+    version: Version = "0.5",
     workers: int = 1,
     memory: int | None = None,
 ) -> Plan:
@@ -163,6 +182,11 @@ def plan_pyramid(
         Of the source.
     levels
         Number of resolutions, the full one included; None goes on until no axis of space is longer than 256.
+    codec
+        How chunks are compressed; None takes ``zstd``, and ``blosc`` for 0.4, since many of the programs that
+        read no newer version know no other: https://github.com/bcdev/jzarr has zlib and blosc.
+    version
+        Of OME-Zarr.
     workers
         Threads that convert one shard each.
     memory
@@ -178,6 +202,11 @@ def plan_pyramid(
     _check_convertible(spec)
     if levels is not None and not 1 <= levels <= MOST_LEVELS:
         raise ArgumentError(f"levels={levels}: expected 1 to {MOST_LEVELS}")
+    if version not in get_args(Version):
+        raise ArgumentError(f"version={version!r}: expected '0.5' or '0.4'")
+    codec = codec or ("zstd" if version == "0.5" else "blosc")
+    if codec not in CODECS:
+        raise ArgumentError(f"codec={codec!r}: expected one of {', '.join(map(repr, CODECS))}")
     permutation = tuple(spec.dims.index(name) for name in OME_ORDER if name in spec.dims)
     shape = tuple(spec.shape[i] for i in permutation)
     axes = tuple(spec.axes[i] for i in permutation)
@@ -191,8 +220,10 @@ def plan_pyramid(
         shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part)
         need = _memory(shards, stored, itemsize, crew, len(shapes))
         if memory is None or need <= memory:
-            made = _levels(shapes, axes, chunks, shards)
-            return Plan(spec, permutation, made, method, codec, crew, need)
+            made = tuple(
+                replace(level, codec=codec, sharded=version == "0.5") for level in _levels(shapes, axes, chunks, shards)
+            )
+            return Plan(spec, permutation, made, method, codec, crew, need, version)
     raise MemoryLimitError(
         f"memory={memory} bytes are too few to convert {spec.storage.location}: {-(-need // 10**6)} MB would do"
     )

@@ -12,43 +12,32 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import compress
 
-from ilastik_lazy.chunks import grid_shape, overlaps, region_shape
+from ilastik_lazy.chunks import grid_shape
+from ilastik_lazy.ome_zarr.chunk_encoding import Codec, encode_chunks
 
-__all__ = ["ZSTD_LEVEL", "encode_shard"]
-
-# Level 1 takes as long as 3 on these data (libzstd is limited by the matching), and packs worse.
-ZSTD_LEVEL = 3
+__all__ = ["encode_shard"]
 
 _MISSING = 2**64 - 1
 
 
-def encode_shard(block: np.ndarray[Any, Any], chunks: Sequence[int], shards: Sequence[int]) -> list[bytes]:
+def encode_shard(
+    block: np.ndarray[Any, Any], chunks: Sequence[int], shards: Sequence[int], codec: Codec = "zstd"
+) -> list[bytes]:
     """Encode `block`, the part of a shard that lies inside the array, as the parts of one file.
 
     Parameters
     ----------
-    block
-        Little-endian values in C order of axes; may be shorter than `shards` at the array's end.
-    chunks
-        Shape of a chunk; ragged chunks are filled up with zeros.
+    block, chunks, codec
+        As in `encode_chunks`.
     shards
         Shape of a whole shard.
     """
-    grid = grid_shape(shards, chunks)
-    index = np.full((*grid, 2), _MISSING, "<u8")
+    index = np.full((*grid_shape(shards, chunks), 2), _MISSING, "<u8")
     parts: list[bytes] = []
     offset = 0
-    region = tuple(slice(0, length) for length in block.shape)
-    for overlap in overlaps(region, chunks):
-        piece = block[overlap.target]
-        if not overlap.whole:
-            whole = np.zeros(tuple(chunks), block.dtype)
-            whole[tuple(slice(0, n) for n in region_shape(overlap.inside))] = piece
-            piece = whole
-        encoded = compress(np.ascontiguousarray(piece), ZSTD_LEVEL)
-        index[overlap.chunk] = offset, len(encoded)
+    for place, encoded in encode_chunks(block, chunks, codec):
+        index[place] = offset, len(encoded)
         offset += len(encoded)
         parts.append(encoded)
     table = index.tobytes()

@@ -17,13 +17,14 @@ import numpy as np
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError
 from ilastik_lazy.files import make_directories, write_atomically, writing
+from ilastik_lazy.ome_zarr.chunk_encoding import encode_chunks
+from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.plan import Level
 from ilastik_lazy.ome_zarr.shard import encode_shard
 
 __all__ = ["LocalTarget"]
 
 _WORK = ".ilz"
-_ROOT = "zarr.json"
 _OF_ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _UNFINISHED = "an unfinished conversion is"
 
@@ -103,16 +104,22 @@ class LocalTarget:
             return write_atomically(path, parts, temporary=self._temporary)
 
     def write_shard(self, level: Level, shard: tuple[int, ...], block: np.ndarray[Any, Any]) -> int:
-        """Encode and write one shard; returns its bytes."""
-        key = "/".join([level.path, "c", *map(str, shard)])
-        return self._write(key, encode_shard(block, level.chunks, level.shards))
+        """Encode and write one shard, as one file or as one for each of its chunks; returns their bytes."""
+        if level.sharded:
+            return self._write(level.shard_key(shard), encode_shard(block, level.chunks, level.shards, level.codec))
+        return sum(
+            self._write(level.chunk_key(shard, chunk), [encoded])
+            for chunk, encoded in encode_chunks(block, level.chunks, level.codec)
+        )
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
         """Write all metadata but the root's: the arrays can be read by their paths, the folder is no image yet."""
-        for key in sorted(documents, key=lambda key: (key.endswith("zarr.json"), -key.count("/"), key)):
-            if key != _ROOT:
+        for key in writing_order(documents):
+            if not is_root(key):
                 self._write(key, [documents[key]])
 
     def publish(self, documents: Mapping[str, bytes]) -> None:
         """Write the root's metadata: from then on the folder is an image."""
-        self._write(_ROOT, [documents[_ROOT]])
+        for key in writing_order(documents):
+            if is_root(key):
+                self._write(key, [documents[key]])

@@ -133,5 +133,6 @@ def read_by_tensorstore(folder: Path) -> tuple[tuple[str, ...], np.ndarray[Any, 
     for file in folder.rglob("*"):
         if file.is_file():
             store.write(file.relative_to(folder).as_posix(), file.read_bytes()).result()
-    opened = tensorstore.open({"driver": "zarr3", "kvstore": "memory://array/"}, context=context, read=True).result()
+    driver = "zarr3" if (folder / "zarr.json").exists() else "zarr"
+    opened = tensorstore.open({"driver": driver, "kvstore": "memory://array/"}, context=context, read=True).result()
     return opened.domain.labels, opened.read().result()

@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
-from ilastik_lazy.ome_zarr.shard import ZSTD_LEVEL, encode_shard
+from ilastik_lazy.ome_zarr.chunk_encoding import ZSTD_LEVEL
+from ilastik_lazy.ome_zarr.shard import encode_shard
 
 DTYPES = ["|u1", "|i1", "|b1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"]
 

@@ -1,0 +1,87 @@
+"""Chunks as they lie in a store: whole, in C order, compressed.
+
+In a sharded array they are the parts of a shard (`shard`); in Zarr v2 each is a file of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import deflate
+import numpy as np
+from numcodecs import blosc
+from numcodecs.zstd import compress as zstd_compress
+
+from ilastik_lazy.chunks import overlaps, region_shape
+from ilastik_lazy.ome_zarr.layout import Index
+
+__all__ = [
+    "BLOSC_LEVEL",
+    "CODECS",
+    "GZIP_LEVEL",
+    "ZSTD_LEVEL",
+    "Codec",
+    "blosc_shuffles",
+    "compressor_of",
+    "encode_chunks",
+    "whole_chunks",
+]
+
+Codec = Literal["zstd", "gzip", "blosc", "none"]
+"""How each chunk is compressed; ``blosc`` is zstd inside Blosc's frame, which the oldest readers of Zarr know."""
+
+CODECS: tuple[Codec, ...] = get_args(Codec)
+
+# Level 1 takes as long as 3 on these data (libzstd is limited by the matching), and packs worse.
+ZSTD_LEVEL = 3
+# As ilastik's own: level 6 takes 4 times as long for 10 % less.
+GZIP_LEVEL = 1
+# Blosc's level 3 is zstd's 5: half as fast as 1 for a fifth less.
+BLOSC_LEVEL = 1
+
+Array = np.ndarray[Any, Any]
+
+
+def blosc_shuffles(dtype: np.dtype[Any]) -> bool:
+    """Whether Blosc sorts the bits: labels take 0.6 of the bytes then, probabilities in hundredths 2.3 times more."""
+    return dtype.kind != "f"
+
+
+def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes]:
+    """The function that turns one whole chunk in C order into the bytes of the store."""
+    if codec == "zstd":
+        return lambda chunk: bytes(zstd_compress(chunk, ZSTD_LEVEL))
+    if codec == "gzip":
+        return lambda chunk: bytes(deflate.gzip_compress(chunk.data.cast("B"), GZIP_LEVEL))
+    if codec == "blosc":
+        shuffle = blosc.BITSHUFFLE if blosc_shuffles(dtype) else blosc.NOSHUFFLE
+        return lambda chunk: bytes(blosc.compress(chunk, b"zstd", BLOSC_LEVEL, shuffle))
+    return lambda chunk: chunk.tobytes()
+
+
+def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, Array]]:
+    """Each chunk of `block` and its place there; one that the array's end cuts is filled up with zeros."""
+    region = tuple(slice(0, length) for length in block.shape)
+    for overlap in overlaps(region, chunks):
+        piece = block[overlap.target]
+        if not overlap.whole:
+            whole = np.zeros(tuple(chunks), block.dtype)
+            whole[tuple(slice(0, n) for n in region_shape(overlap.inside))] = piece
+            piece = whole
+        yield overlap.chunk, np.ascontiguousarray(piece)
+
+
+def encode_chunks(block: Array, chunks: Sequence[int], codec: Codec) -> Iterator[tuple[Index, bytes]]:
+    """Place in the block, and bytes, of each chunk.
+
+    Parameters
+    ----------
+    block
+        Little-endian values in C order of axes, the part of a working block that lies inside the array.
+    chunks
+        Shape of a chunk; ragged chunks are filled up with zeros.
+    """
+    compress = compressor_of(codec, block.dtype)
+    for place, chunk in whole_chunks(block, chunks):
+        yield place, compress(chunk)
