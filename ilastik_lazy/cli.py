@@ -138,7 +138,7 @@ def convert(
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
     }  # fmt: skip
     if dry_run:
-        plan = plan_conversion(source.spec, **options)
+        plan = plan_conversion(source, **options)
         dims = " ".join(axis.name for axis in plan.levels[0].axes)
         click.echo(
             f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}"

@@ -22,6 +22,8 @@
      |    +-- FileBusyError
      +-- DestinationError (OSError)
      |    +-- DestinationExistsError (FileExistsError)
+     |    +-- DestinationBusyError         another process is writing there
+     |    +-- ResumeMismatchError          what was begun there is another conversion
      |    +-- VerificationError
      +-- ArgumentError (ValueError)        what the caller asked for cannot be done
      |    +-- AxesError
@@ -44,6 +46,7 @@ __all__ = [
     "CorruptChunkError",
     "CorruptFileError",
     "DatasetNotFoundError",
+    "DestinationBusyError",
     "DestinationError",
     "DestinationExistsError",
     "ExternalReferenceError",
@@ -60,6 +63,7 @@ __all__ = [
     "MetadataWarning",
     "MissingExtraError",
     "MissingSourceWarning",
+    "ResumeMismatchError",
     "SourceChangedError",
     "SourceError",
     "SourceIOError",
@@ -155,6 +159,14 @@ class DestinationError(IlastikLazyError, OSError):
 
 class DestinationExistsError(DestinationError, FileExistsError):
     """There is something at the target already."""
+
+
+class DestinationBusyError(DestinationError):
+    """Another process is writing there."""
+
+
+class ResumeMismatchError(DestinationError, ValueError):
+    """What was begun there is another conversion: other settings, or another version of the source."""
 
 
 class VerificationError(DestinationError):

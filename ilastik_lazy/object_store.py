@@ -27,6 +27,7 @@ from ilastik_lazy.errors import (
 )
 
 if TYPE_CHECKING:
+    import zarr.storage
     from obstore import PutMode
     from obstore.store import ObjectStore
 
@@ -253,7 +254,8 @@ class ObjectFolder:
         store, path = self._at(key)
         mode: PutMode = "create" if create else "overwrite"
         with _writing(self.join(key)):
-            store.put(path, data, mode=mode, use_multipart=False if create else None)
+            # One request: an upload in parts that is broken off stays in the bucket, unseen and paid for.
+            store.put(path, data, mode=mode, use_multipart=False)
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error.
@@ -266,6 +268,13 @@ class ObjectFolder:
         store, path = self._at(key)
         with _writing(self.join(key)), contextlib.suppress(FileNotFoundError):
             store.delete(path)
+
+    def zarr_store(self) -> tuple[zarr.storage.ObjectStore[Any], str]:
+        """The bucket as zarr-python reads it, and the path of the folder in it."""
+        import zarr.storage
+
+        store, path = self._at("")
+        return zarr.storage.ObjectStore(store, read_only=True), path
 
     def _listed(self, prefix: str) -> tuple[ObjectStore, str]:
         if not self.can_list:

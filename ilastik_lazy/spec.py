@@ -5,6 +5,7 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -14,7 +15,7 @@ from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import MetadataError
 
-__all__ = ["ArraySource", "ArraySpec", "DescribedSource", "Kind", "Region", "Storage"]
+__all__ = ["ArraySource", "ArraySpec", "DescribedSource", "EncodedChunks", "Keep", "Kind", "Region", "Storage"]
 
 Kind = Literal[
     "probabilities",
@@ -146,6 +147,27 @@ class ArraySource(Protocol):
         ...
 
 
+Keep = Callable[[tuple[int, ...], bytes, np.ndarray[Any, Any]], None]
+"""Called with the position of a chunk in the grid, its bytes as stored, and all its decoded bytes."""
+
+
+@runtime_checkable
+class EncodedChunks(Protocol):
+    """A source that can also hand over its chunks as they are stored, so that they need not be compressed again."""
+
+    @property
+    def chunk_codec(self) -> str:
+        """Such as ``zlib``: each chunk is one stream of it, decoded to C order; empty where that is not so."""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`), and hand each chunk that it touches to `keep`.
+
+        Left out are chunks that were never written, and those that are not encoded as `chunk_codec` says.
+        What `keep` is given as decoded is overwritten by the next chunk.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DescribedSource:
     """A source whose spec says more than its file: class names from a project, for instance."""
@@ -156,3 +178,13 @@ class DescribedSource:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
         return self.source.read(region)
+
+    @property
+    def chunk_codec(self) -> str:
+        """See `EncodedChunks`."""
+        return self.source.chunk_codec if isinstance(self.source, EncodedChunks) else ""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """See `EncodedChunks`."""
+        assert isinstance(self.source, EncodedChunks)
+        return self.source.read_encoded(region, keep)

@@ -19,7 +19,7 @@ LAYERS = [
     "errors",
     "units limits sizes",
     "axes chunks",
-    "spec location files ome_metadata object_store",
+    "spec location files folders ome_metadata object_store",
     "kinds cache label_axes project_paths sources.window new_file",
     "sources.filters sources.scratch sources.attributes sources.zarr_store sources.hdf5_file sources.hdf5_btree",
     "sources.tiff_metadata sources.tiff_ifds",

@@ -23,7 +23,6 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.object_store import ObjectFolder, is_url, shown_url
 
-
 boto3 = pytest.importorskip("boto3", reason="comes with moto: pip install 'ilastik_lazy[test]'")
 
 

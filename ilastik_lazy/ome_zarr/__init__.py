@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ilastik_lazy.ome_zarr.convert import to_ome_zarr
-from ilastik_lazy.ome_zarr.writer import ConversionReport
+from ilastik_lazy.ome_zarr.report import ConversionReport
 
 __all__ = ["ConversionReport", "to_ome_zarr"]

@@ -5,15 +5,18 @@ In a sharded array they are the parts of a shard (`shard`); in Zarr v2 each is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import deflate
 import numpy as np
 from numcodecs import blosc
 from numcodecs.zstd import compress as zstd_compress
+from numcodecs.zstd import decompress as zstd_decompress
 
 from ilastik_lazy.chunks import overlaps, region_shape
+from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.ome_zarr.layout import Index
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "Codec",
     "blosc_shuffles",
     "compressor_of",
+    "decode_chunks",
     "encode_chunks",
     "whole_chunks",
 ]
@@ -72,7 +76,9 @@ def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, A
         yield overlap.chunk, np.ascontiguousarray(piece)
 
 
-def encode_chunks(block: Array, chunks: Sequence[int], codec: Codec) -> Iterator[tuple[Index, bytes]]:
+def encode_chunks(
+    block: Array, chunks: Sequence[int], codec: Codec, streams: Mapping[Index, bytes] | None = None
+) -> Iterator[tuple[Index, bytes]]:
     """Place in the block, and bytes, of each chunk.
 
     Parameters
@@ -81,7 +87,55 @@ def encode_chunks(block: Array, chunks: Sequence[int], codec: Codec) -> Iterator
         Little-endian values in C order of axes, the part of a working block that lies inside the array.
     chunks
         Shape of a chunk; ragged chunks are filled up with zeros.
+    streams
+        Chunks that are encoded already, by their place.
     """
     compress = compressor_of(codec, block.dtype)
-    for place, chunk in whole_chunks(block, chunks):
-        yield place, compress(chunk)
+    if not streams:
+        for place, chunk in whole_chunks(block, chunks):
+            yield place, compress(chunk)
+        return
+    region = tuple(slice(0, length) for length in block.shape)
+    for overlap in overlaps(region, chunks):
+        if (stream := streams.get(overlap.chunk)) is None:
+            ((_, chunk),) = whole_chunks(block[overlap.target], chunks)
+            stream = compress(chunk)
+        yield overlap.chunk, stream
+
+
+def decode_chunks(
+    encoded: Iterable[tuple[Index, bytes]],
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    chunks: Sequence[int],
+    codec: Codec,
+) -> Array:
+    """The block of `shape` that `encode_chunks` made `encoded` of.
+
+    Raises
+    ------
+    CorruptChunkError
+        A chunk is damaged.
+    """
+    block = np.empty(tuple(shape), dtype)
+    size = math.prod(chunks) * dtype.itemsize
+    for place, data in encoded:
+        try:
+            decoded = _decompressed(data, size, codec)
+        except (deflate.DeflateError, RuntimeError, ValueError) as error:
+            raise CorruptChunkError(f"the chunk {place} is damaged ({error})") from error
+        if len(decoded) != size:
+            raise CorruptChunkError(f"the chunk {place} decodes to {len(decoded)} bytes instead of {size}")
+        whole = np.frombuffer(decoded, dtype).reshape(tuple(chunks))
+        target = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, chunks, strict=True))
+        part = block[target]
+        part[...] = whole[tuple(slice(0, n) for n in part.shape)]
+    return block
+
+
+def _decompressed(data: bytes, size: int, codec: Codec) -> bytes:
+    if codec == "zstd":
+        return bytes(zstd_decompress(data))
+    if codec == "gzip":
+        return bytes(deflate.gzip_decompress(data, size))
+    return bytes(blosc.decompress(data)) if codec == "blosc" else data

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import hashlib
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import numpy as np
-import zarr
-
-from ilastik_lazy.blockwise import in_order, threads_for
+from ilastik_lazy import __version__
+from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
-from ilastik_lazy.errors import ArgumentError, VerificationError
+from ilastik_lazy.errors import ArgumentError, SourceChangedError, VerificationError
 from ilastik_lazy.lazy import attributes_of
+from ilastik_lazy.object_store import ObjectFolder, is_url
+from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
+from ilastik_lazy.ome_zarr.cluster import current_client, write_on_cluster
 from ilastik_lazy.ome_zarr.documents import metadata_documents
 from ilastik_lazy.ome_zarr.downsample import Method
-from ilastik_lazy.ome_zarr.layout import Index
+from ilastik_lazy.ome_zarr.identity import source_identity
+from ilastik_lazy.ome_zarr.journal import Unit, read_journals
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, Version, plan_pyramid
-from ilastik_lazy.ome_zarr.target import LocalTarget
-from ilastik_lazy.ome_zarr.writer import ConversionReport, Progress, write_levels
+from ilastik_lazy.ome_zarr.remote_store import RemoteStore
+from ilastik_lazy.ome_zarr.report import ConversionReport
+from ilastik_lazy.ome_zarr.statistics import Statistics
+from ilastik_lazy.ome_zarr.stores import LocalStore, Store
+from ilastik_lazy.ome_zarr.target import Target
+from ilastik_lazy.ome_zarr.tasks import Task, remaining, tops, unit_name
+from ilastik_lazy.ome_zarr.units import UnitWriter
+from ilastik_lazy.ome_zarr.verbatim import why_recompress
+from ilastik_lazy.ome_zarr.verify import all_tasks, compare_levels, require_units, sound_units
+from ilastik_lazy.ome_zarr.writer import Progress, shard_bytes, write_shards
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["method_for", "plan_conversion", "to_ome_zarr", "verify_level0"]
+__all__ = ["method_for", "plan_conversion", "to_ome_zarr"]
 
 _OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
 
@@ -38,9 +51,13 @@ def to_ome_zarr(
     memory: str | int | None = None,
     levels: int | None = None,
     downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
+    codec: Literal["auto", "zstd", "gzip", "blosc", "none"] = "auto",
     workers: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     verify: bool = False,
+    on_error: Literal["raise", "mask"] = "raise",
+    storage_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> ConversionReport:
     """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
@@ -54,7 +71,8 @@ def to_ome_zarr(
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
         of ``t, z, y, x, c``, or an `ArraySource`.
     target
-        Folder to make, by custom ``something.zarr``.
+        Folder to make, by custom ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
+        ``remote``).
     version
         Of OME-Zarr: ``"0.4"`` lies on Zarr v2, without shards, for older programs and for ilastik itself.
     memory
@@ -66,12 +84,23 @@ def to_ome_zarr(
         How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
         ``auto`` takes the mean of floats, the mode where the file is known to hold labels, and
         ``nearest`` for other integers, since a mean would invent ids if they are some.
+    codec
+        Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
+        takes ``zstd`` for all others; ``blosc`` in 0.4.
     workers
-        Threads; None takes all cores.
+        Threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
     overwrite
         Replace what is at `target`, once the new image is whole.
+    resume
+        Go on with a conversion that was stopped; what it has written is checked, and not written again.
+        Where nothing was begun, begin; where all is done, do nothing.
     verify
-        Read level 0 back and compare every voxel with the source before the image is published.
+        Read all levels back and compare every voxel before the image is published.
+    on_error
+        ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and lists them in the report;
+        ``raise`` stops at the first, and leaves what can be resumed.
+    storage_options
+        For a `target` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
     progress
         Called with the bytes done and all bytes, in the caller's thread; to verify counts them again.
 
@@ -84,6 +113,12 @@ def to_ome_zarr(
     ------
     DestinationExistsError
         There is something at `target`.
+    DestinationBusyError
+        Another process is writing there.
+    ResumeMismatchError
+        What was begun at `target` has other settings, or another version of the source.
+    CorruptChunkError
+        A chunk of the source is damaged; `target` is left unfinished.
     MemoryLimitError
         `memory` is too small.
     VerificationError
@@ -99,30 +134,125 @@ def to_ome_zarr(
     (2, 40, 128, 160)
     """
     start = time.perf_counter()
-    place = os.fspath(target)
+    if on_error not in ("raise", "mask"):
+        raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
     array = as_source(source)
-    _check_target(place, array.spec.storage.location)
+    store = _store_at(os.fspath(target), array.spec.storage.location, storage_options)
     plan = plan_conversion(
-        array.spec, version=version, memory=memory, levels=levels, downsample=downsample, workers=workers
+        array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
-    with LocalTarget(place, overwrite=overwrite) as folder:
-        documents = metadata_documents(plan, ome_attributes(plan, _name_of(place)), attributes_of(array.spec))
-        written = write_levels(plan, array, folder, _with_verification(progress) if verify else progress)
-        folder.write_arrays(documents)
+    # Its digest tells whether an interrupted conversion was to say the same; ranges are measured on the way.
+    planned = _documents(plan, store.place, None)
+    identity = source_identity(array)
+    settings = _settings(plan, identity, planned, on_error)
+    with Target(store, settings, overwrite=overwrite, resume=resume) as place:
+        counter = _Counter(plan.spec.nbytes * (2 if verify else 1), progress)
+        mask = on_error == "mask"
+        found = sound_units(plan, place.store, place.done, plan.workers)
+        if found:
+            counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
+        units = _write_units(plan, array, place, found, counter, mask=mask)
+        require_units(plan, place.store, units)
+        statistics = functools.reduce(
+            Statistics.merged, (unit.statistics for unit in units.values() if unit.statistics), Statistics({}, {})
+        )
+        documents = _documents(plan, store.place, statistics)
+        place.write_arrays(documents)
         if verify:
-            verify_level0(array, plan, folder.building, progress)
-        folder.publish(documents)
-    shapes = tuple(level.shape for level in plan.levels)
-    dims = tuple(axis.name for axis in plan.levels[0].axes)
+            try:
+                compare_levels(plan, array, place.store, mask=mask, progress=counter.add)
+            except VerificationError:
+                place.withdraw_arrays(documents)
+                raise
+        if source_identity(array).get("version") != identity.get("version"):
+            raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
+        place.publish(documents, units)
     return ConversionReport(
-        folder.path, shapes, dims, plan.method, plan.codec, plan.spec.nbytes, written,
-        time.perf_counter() - start, verify,
-    )  # fmt: skip
+        target=store.place,
+        levels=tuple(level.shape for level in plan.levels),
+        dims=tuple(axis.name for axis in plan.levels[0].axes),
+        method=plan.method,
+        codec=plan.codec,
+        bytes_decoded=plan.spec.nbytes,
+        bytes_written=sum(unit.nbytes for unit in units.values()),
+        seconds=time.perf_counter() - start,
+        verified=verify,
+        reason=plan.reason,
+        resumed=len(found),
+        voxels_per_class=_named_counts(plan.spec, statistics),
+        masked=tuple(text for unit in units.values() for text in unit.masked),
+    )
+
+
+def _write_units(
+    plan: Plan, source: ArraySource, place: Target, found: Mapping[Task, Unit], counter: _Counter, *, mask: bool
+) -> dict[str, Unit]:
+    """Write what is missing beside the units that were `found`; returns all units by name."""
+    done = set(found)
+    units = {unit.name: unit for unit in found.values()}
+    writer = UnitWriter(plan, place.store, place.journal)
+    if (client := current_client()) is not None:
+        write_on_cluster(client, writer, source, done, mask=mask, progress=counter.add)
+        # Not what the tasks return: those whose worker died have written, too.
+        units = read_journals(place.store) | units
+        done = {task for task in all_tasks(plan) if unit_name(task) in units}
+    todo = remaining(plan, done, tops(plan))
+    made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=counter.add)
+    return units | {unit.name: unit for unit in made}
+
+
+class _Counter:
+    """Adds up bytes, and tells whoever wants to know."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self.add(0)
+
+    def add(self, nbytes: int) -> None:
+        self._done += nbytes
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _documents(plan: Plan, place: str, statistics: Statistics | None) -> dict[str, bytes]:
+    """All metadata; the ranges of the voxels are known only when all are written."""
+    return metadata_documents(plan, ome_attributes(plan, _name_of(place)), attributes_of(plan.spec))
+
+
+def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, bytes], on_error: str) -> dict[str, Any]:
+    """Everything that decides what is written, as plain JSON values."""
+    digest = hashlib.sha256()
+    for key in sorted(documents):
+        digest.update(key.encode() + b"\0" + documents[key] + b"\0")
+    levels = [
+        [level.path, level.shape, level.chunks, level.shards, level.factors, level.codec, level.sharded]
+        for level in plan.levels
+    ]
+    return identity | {
+        "library": __version__,
+        "ome_zarr": plan.version,
+        "levels": levels,
+        "method": plan.method,
+        "moved chunks": plan.verbatim,
+        "on_error": on_error,
+        "metadata": digest.hexdigest(),
+    }
+
+
+def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
+    """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
+    names = dict(enumerate(spec.channel_names, 1))
+    return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}
+
+
+def _store_at(target: str, source: str, storage_options: Mapping[str, Any] | None) -> Store:
+    if is_url(target):
+        return RemoteStore(ObjectFolder.parse(target, storage_options))
+    _check_target(target, source)
+    return LocalStore(os.path.abspath(target))
 
 
 def _check_target(target: str, source: str) -> None:
-    if "://" in target:
-        raise ArgumentError(f"{target} is a URL: this release writes to local folders")
     if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
         raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
     inside = os.path.realpath(source) + os.sep
@@ -144,60 +274,37 @@ def method_for(spec: ArraySpec, wanted: str) -> Method:
 
 
 def plan_conversion(
-    spec: ArraySpec,
+    source: ArraySource,
     *,
     version: Version = "0.5",
     memory: str | int | None = None,
     levels: int | None = None,
     downsample: str = "auto",
+    codec: str = "auto",
     workers: int | None = None,
 ) -> Plan:
     """What `to_ome_zarr` would do; nothing is read or written."""
     budget = None if memory is None else parse_size(memory, "memory")
-    return plan_pyramid(
-        spec,
+    if codec not in ("auto", *CODECS):
+        raise ArgumentError(f"codec={codec!r}: expected 'auto', {', '.join(map(repr, CODECS))}")
+    plan = plan_pyramid(
+        source.spec,
         version=version,
         levels=levels,
-        method=method_for(spec, downsample),
+        method=method_for(source.spec, downsample),
+        codec=None if codec == "auto" else cast("Codec", codec),
         workers=threads_for(workers),
         memory=budget,
     )
-
-
-def _with_verification(progress: Progress | None) -> Progress | None:
-    """`progress` told that as many bytes as are converted will be verified."""
-    return None if progress is None else lambda done, total: progress(done, 2 * total)
-
-
-def verify_level0(source: ArraySource, plan: Plan, path: str, progress: Progress | None = None) -> None:
-    """Compare level 0 at `path` with the source, shard by shard, as zarr-python reads it.
-
-    Raises
-    ------
-    VerificationError
-        With the position of the first voxel that differs.
-    """
-    level, done = plan.levels[0], plan.spec.nbytes
-    array = zarr.open_array(os.path.join(path, level.path), mode="r")
-
-    def compare(shard: Index) -> int:
-        region = level.region(shard)
-        expected = source.read(plan.source_region(region)).transpose(plan.permutation)
-        found: np.ndarray[Any, Any] = np.asarray(array[region])
-        # NaN is what it was, too: compare bits.
-        if expected.astype(plan.dtype).tobytes() != found.tobytes():
-            wrong = np.argwhere(~((expected == found) | ((expected != expected) & (found != found))))
-            where = [int(i) + part.start for i, part in zip(wrong[0], region, strict=True)] if len(wrong) else "?"
-            raise VerificationError(
-                f"{path}: voxel {where} of {level.path} differs from {source.spec.storage.location}"
-            )
-        return expected.nbytes
-
-    with contextlib.closing(in_order(compare, plan.shards(), plan.workers)) as results:
-        for _, compared in results:
-            done += compared
-            if progress is not None:
-                progress(done, 2 * plan.spec.nbytes)
+    if codec != "auto":
+        return replace(plan, reason=f"codec={codec!r} was asked for")
+    if version != "0.5":
+        return replace(plan, reason="OME-Zarr 0.4 is for programs that may not know gzip")
+    first, *others = plan.levels
+    if why := why_recompress(source, plan.permutation, first.chunks):
+        return replace(plan, reason=why)
+    moved = (replace(first, codec="gzip"), *others)
+    return replace(plan, levels=moved, codec="gzip", verbatim=True, reason="gzip chunks are moved as they are")
 
 
 def _name_of(target: str) -> str:

@@ -6,7 +6,6 @@ Everything here is arithmetic; ``--dry-run`` prints it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -94,6 +93,11 @@ class Plan:
     """Bytes that the conversion needs at most, beside the interpreter and its libraries."""
 
     version: Version = "0.5"
+    verbatim: bool = False
+    """Whether chunks of the source become chunks of level 0 without being compressed again."""
+
+    reason: str = ""
+    """Why that is so, or why not."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -134,34 +138,6 @@ class Plan:
         for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True):
             count *= -(-part.stop * f // size) - part.start * f // size
         return count
-
-    def shards(self) -> Iterator[Index]:
-        """Shards of level 0, those that share a parent one after the other.
-
-        So only few unfinished shards of the upper levels are held in memory at any time.
-        """
-        for number in range(len(self.levels) - 1, -1, -1):
-            for shard in np.ndindex(self.levels[number].grid):
-                # A shard without a parent is a top, also below the top level: it holds odd last voxels alone.
-                if self.parent(number, shard) is None:
-                    yield from self._below(number, shard)
-
-    def _below(self, number: int, shard: Index) -> Iterator[Index]:
-        """Shards of level 0 that `shard` is made of."""
-        if number == 0:
-            yield shard
-            return
-        for child in _children_of(self.levels[number], self.levels[number - 1], shard):
-            yield from self._below(number - 1, child)
-
-
-def _children_of(upper: Level, lower: Level, shard: Index) -> Iterator[Index]:
-    ranges = [
-        range(part.start * f // size, -(-part.stop * f // size))
-        for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True)
-    ]
-    for child in np.ndindex(*(len(r) for r in ranges)):
-        yield tuple(r[i] for r, i in zip(ranges, child, strict=True))
 
 
 def plan_pyramid(

@@ -1,125 +1,251 @@
-"""The folder that becomes an OME-Zarr, and does not look like one before it is whole.
+"""A place that becomes an OME-Zarr, and does not look like one before it is whole.
 
-Order of writing: chunks, then the arrays' metadata, then the root's.  A reader that comes early
-finds no Zarr there; a process that dies leaves a folder without ``zarr.json`` and with ``.ilz``.
+Order of writing: lock, plan, units and a line of the journal after each, the arrays' metadata, the
+manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes early finds no Zarr
+there; a process that dies leaves a place without root metadata, from which `resume` goes on.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-
-from ilastik_lazy.errors import DestinationError, DestinationExistsError
-from ilastik_lazy.files import make_directories, write_atomically, writing
-from ilastik_lazy.ome_zarr.chunk_encoding import encode_chunks
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
-from ilastik_lazy.ome_zarr.plan import Level
-from ilastik_lazy.ome_zarr.shard import encode_shard
+from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
+from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, ROOTS, WORK, Lock, Store
 
-__all__ = ["LocalTarget"]
+__all__ = ["MANIFEST", "Manifest", "Target", "read_manifest"]
 
-_WORK = ".ilz"
-_OF_ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-_UNFINISHED = "an unfinished conversion is"
+MANIFEST = ".ilz-manifest.json"
+"""What was written, from what, and the checksum of each unit; stays in the finished image."""
+
+_PLAN = f"{WORK}/plan.json"
+_State = Literal["nothing", "empty", "unfinished", "image", "other"]
+
+Manifest = dict[str, Any]
+"""``plan`` (see `Plan.as_json` and the source's version) and ``units`` by name: bytes and checksum."""
 
 
-class LocalTarget:
-    """A local folder under construction; leaves nothing behind when the block fails."""
+class Target:
+    """A place under construction; use it in a ``with`` block, and call `publish` at its end.
 
-    def __init__(self, path: str, *, overwrite: bool) -> None:
-        self.path = os.path.abspath(path)
-        self.overwrite = overwrite
-        self.building = os.path.join(
-            os.path.dirname(self.path), f".{os.path.basename(self.path)}.{uuid.uuid4().hex[:8]}"
-        )
+    Parameters
+    ----------
+    final
+        Where the image shall be.
+    plan
+        Plain JSON values of everything that decides what is written.
+    overwrite
+        Replace an image there, once the new one is whole.
+    resume
+        Go on with what was begun there.
 
-    def __enter__(self) -> LocalTarget:
-        if os.path.lexists(self.path):
-            self._check_existing()
-        if not self.overwrite:
-            # `mkdir` is atomic: of two conversions to the same target one gets it, the other an error.
-            self.building = self.path
-        with writing(self.building):
-            make_directories(os.path.dirname(self.path))
-            try:
-                os.mkdir(self.building)
-            except FileExistsError as error:
-                raise DestinationExistsError(f"another conversion has just made {self.path}") from error
+    Raises
+    ------
+    DestinationExistsError
+        There is something that may not be replaced.
+    DestinationBusyError
+        Another process is writing there.
+    ResumeMismatchError
+        What was begun there has another plan.
+    """
+
+    def __init__(self, final: Store, plan: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
+        self.final = final
+        self.store = final
+        """Where it is built: the place itself, or one beside an image that will be replaced."""
+        self.done: dict[str, Unit] = {}
+        """Units that earlier runs have written."""
+        self.is_complete = False
+        """Whether an earlier run has written all of it."""
+        self._plan = json.loads(json.dumps(plan))
+        self._overwrite, self._resume = overwrite, resume
+        self._lock: Lock | None = None
+        self._made = False
+
+    def __enter__(self) -> Target:
         try:
-            with writing(self._temporary):
-                make_directories(self._temporary)
-        except DestinationError:
-            shutil.rmtree(self.building, ignore_errors=True)
+            self._begin()
+        except BaseException:
+            self._leave()
             raise
+        self.journal = Journal(self.store)
         return self
-
-    def _check_existing(self) -> None:
-        """Refuse what is there; with `overwrite`, all but an image, an unfinished one, and an empty folder."""
-        names = os.listdir(self.path) if os.path.isdir(self.path) else None
-        is_image = names is not None and any(name in names for name in _OF_ZARR)
-        if not self.overwrite:
-            what = _UNFINISHED if names is not None and _WORK in names and not is_image else "something is"
-            raise DestinationExistsError(f"{what} at {self.path}: remove it, or pass overwrite=True")
-        if names is None or (names and not is_image and _WORK not in names):
-            raise DestinationExistsError(
-                f"{self.path} is no Zarr image, so it is not replaced: remove it yourself, or choose another name"
-            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            shutil.rmtree(self.building, ignore_errors=True)
+            self._leave()
+        elif self._lock is not None:
+            self._lock.release()
+
+    def _leave(self) -> None:
+        """After an error: keep what can be resumed; what holds no unit is removed, so that nobody has to tidy up."""
+        if self._lock is None:
             return
-        shutil.rmtree(os.path.join(self.building, _WORK), ignore_errors=True)
-        if self.building != self.path:
-            with writing(self.path):
-                self._exchange()
+        try:
+            if not self.done and not any(True for _ in self.store.keys(JOURNALS)):
+                self.store.delete("" if self._made else WORK)
+        finally:
+            self._lock.release()
 
-    def _exchange(self) -> None:
-        """Put the new folder in the place of the old one, which is deleted only then."""
-        old = f"{self.building}.old"
-        if os.path.lexists(self.path):
-            os.rename(self.path, old)
-        os.rename(self.building, self.path)
-        if os.path.islink(old) or os.path.isfile(old):
-            os.unlink(old)
-        else:
-            shutil.rmtree(old, ignore_errors=True)
+    def _begin(self) -> None:
+        state = _state_of(self.final)
+        if state == "image":
+            if self._resume and self._is_finished(self.final):
+                return
+            if not self._overwrite:
+                raise DestinationExistsError(
+                    f"an image is at {self.final.place}: choose another name, or pass overwrite=True"
+                )
+            beside = self.final.beside()
+            if beside is None:
+                raise DestinationExistsError(
+                    f"an image is at {self.final.place}, where images cannot be exchanged: "
+                    "delete it yourself, or choose another name"
+                )
+            self.store, state = beside, _state_of(beside)
+        self._take(state)
+        if self._resume and self._is_begun():
+            if _state_of(self.store) == "image":
+                # All is written, only the exchange is missing.
+                self._is_finished(self.store)
+                self._finish()
+            else:
+                self.done = read_journals(self.store)
+                self.store.delete(f"{WORK}/tmp")
+            return
+        self._empty()
+        self.store.put(_PLAN, [_as_text(self._plan)])
 
-    @property
-    def _temporary(self) -> str:
-        return os.path.join(self.building, _WORK, "tmp")
+    def _take(self, state: _State) -> None:
+        """Make the place where there is none, and lock it; refuse what may not be written to."""
+        place, may_replace = self.store.place, self._overwrite or self._resume
+        if state == "other":
+            raise DestinationExistsError(
+                f"something is at {place} that is no Zarr image, so it is not replaced (not with overwrite=True "
+                "either): remove it yourself, or choose another name"
+            )
+        if state == "nothing":
+            self._made = self.store.make()
+            if not self._made and not may_replace:
+                raise DestinationBusyError(f"another conversion has just made {place}")
+        elif state == "empty" and not may_replace:
+            raise DestinationExistsError(f"an empty folder is at {place}: remove it, or pass overwrite=True")
+        self._lock = self.store.lock(patient=may_replace)
+        if state == "unfinished" and not may_replace:
+            raise DestinationExistsError(
+                f"an unfinished conversion is at {place}: go on with it with resume=True (--resume), "
+                "or start anew with overwrite=True (--overwrite)"
+            )
 
-    def _write(self, key: str, parts: Sequence[bytes]) -> int:
-        path = os.path.join(self.building, *key.split("/"))
-        with writing(path):
-            make_directories(os.path.dirname(path))
-            return write_atomically(path, parts, temporary=self._temporary)
+    def _is_begun(self) -> bool:
+        """Whether this very plan was begun here."""
+        text = self.store.get(_PLAN)
+        if text is None:
+            return False
+        if text != _as_text(self._plan):
+            raise ResumeMismatchError(
+                f"{self.store.place} was begun with {_difference(text, self._plan)}: ask for the same again, "
+                "or start anew with overwrite=True (--overwrite)"
+            )
+        return True
 
-    def write_shard(self, level: Level, shard: tuple[int, ...], block: np.ndarray[Any, Any]) -> int:
-        """Encode and write one shard, as one file or as one for each of its chunks; returns their bytes."""
-        if level.sharded:
-            return self._write(level.shard_key(shard), encode_shard(block, level.chunks, level.shards, level.codec))
-        return sum(
-            self._write(level.chunk_key(shard, chunk), [encoded])
-            for chunk, encoded in encode_chunks(block, level.chunks, level.codec)
-        )
+    def _is_finished(self, store: Store) -> bool:
+        """Whether the image at `store` is what this plan makes; tidies up what its writer had no time to."""
+        manifest = read_manifest(store)
+        if manifest is None or manifest.get("plan") != self._plan:
+            return False
+        self.is_complete = True
+        self.done = {name: Unit(name, *numbers) for name, numbers in manifest["units"].items()}
+        if WORK in (store.names() or []):
+            self._lock = store.lock()
+            if (old := store.beside()) is not None and old.names() is not None:
+                old.delete("")
+            store.delete(WORK)
+        return True
+
+    def _empty(self) -> None:
+        """Remove all that is in the place but the lock that this process holds."""
+        for name in self.store.names() or []:
+            if name != WORK:
+                self.store.delete(name)
+        for key in self.store.keys(WORK):
+            if not key.startswith(LOCK):
+                self.store.delete(key)
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Write all metadata but the root's: the arrays can be read by their paths, the folder is no image yet."""
+        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet."""
         for key in writing_order(documents):
-            if not is_root(key):
-                self._write(key, [documents[key]])
+            if not self.is_complete and not is_root(key):
+                self.store.put(key, [documents[key]])
 
-    def publish(self, documents: Mapping[str, bytes]) -> None:
-        """Write the root's metadata: from then on the folder is an image."""
+    def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
+        """Remove the metadata again by which wrong voxels could be read."""
+        for key in reversed(writing_order(documents)):
+            if not self.is_complete and not is_root(key):
+                self.store.delete(key)
+
+    def publish(self, documents: Mapping[str, bytes], units: Mapping[str, Unit]) -> None:
+        """Write the manifest and the root's metadata: from then on the place is an image."""
+        if self.is_complete:
+            return
+        manifest = {"plan": self._plan, "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()}}
+        self.store.put(MANIFEST, [_as_text(manifest)])
         for key in writing_order(documents):
             if is_root(key):
-                self._write(key, [documents[key]])
+                self.store.put(key, [documents[key]])
+        self._finish()
+
+    def _finish(self) -> None:
+        """Put the image in its place, and remove what only its making needed."""
+        if self.store is self.final:
+            self.store.delete(WORK)
+        else:
+            self.final.replace_by(self.store)
+            self.final.delete(WORK)
+            self.store = self.final
+
+
+def _state_of(store: Store) -> _State:
+    names = store.names()
+    if names is None:
+        return "nothing"
+    if not names:
+        return "empty"
+    # While it is published, some of the root's metadata may be there: the last one makes the image.
+    if any(name in (LAST_ROOTS if WORK in names else ROOTS) for name in names):
+        return "image"
+    return "unfinished" if WORK in names else "other"
+
+
+def read_manifest(store: Store) -> Manifest | None:
+    """The manifest of a finished image; None if it has none that can be read."""
+    text = store.get(MANIFEST)
+    try:
+        manifest = json.loads(text) if text is not None else None
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
+
+
+def _as_text(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def _difference(text: bytes, plan: dict[str, Any]) -> str:
+    """The first setting that differs, for people."""
+    try:
+        begun = json.loads(text)
+    except ValueError:
+        return "a plan that cannot be read"
+    if not isinstance(begun, dict):
+        return "a plan that cannot be read"
+    for name in sorted(begun.keys() | plan.keys()):
+        if begun.get(name) != plan.get(name):
+            return f"another {name}: {str(begun.get(name))[:100]}, now {str(plan.get(name))[:100]}"
+    return "another plan"

@@ -2,126 +2,126 @@
 
 A finished shard is halved while it is in memory; the parts meet in the shard of the next level,
 which is written as soon as it is whole.  So each source chunk is decoded once, and nothing that
-was written is read back.
+was written is read back, but for what an interrupted conversion has left.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import numpy as np
 
 from ilastik_lazy.blockwise import in_order
+from ilastik_lazy.chunks import region_shape
 from ilastik_lazy.ome_zarr.downsample import downsample
+from ilastik_lazy.ome_zarr.intake import Intake, read_shard
+from ilastik_lazy.ome_zarr.journal import Unit
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
-from ilastik_lazy.ome_zarr.target import LocalTarget
-from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.ome_zarr.statistics import Statistics, statistics_of
+from ilastik_lazy.ome_zarr.tasks import Task
+from ilastik_lazy.ome_zarr.units import UnitWriter
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["ConversionReport", "Progress", "write_levels"]
+__all__ = ["Progress", "shard_bytes", "write_shards"]
 
 Progress = Callable[[int, int], None]
 """Called with the decoded bytes of level 0 that are done, and all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConversionReport:
-    """What a conversion wrote."""
-
-    target: str
-    levels: tuple[tuple[int, ...], ...]
-    """Shape of each level, in OME order."""
-
-    dims: tuple[str, ...]
-    method: str
-    codec: str
-    bytes_decoded: int
-    """Size of level 0 in memory."""
-
-    bytes_written: int
-    seconds: float
-    verified: bool
-
-    @property
-    def ratio(self) -> float:
-        """Decoded bytes of level 0 for each byte on the disk, all levels counted."""
-        return self.bytes_decoded / max(1, self.bytes_written)
-
-    def __str__(self) -> str:
-        shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
-        count = f"{len(self.levels)} level{'s' if len(self.levels) > 1 else ''}"
-        rate = f" ({human_bytes(self.bytes_decoded / self.seconds)}/s)" if self.seconds >= 1 else ""
-        return (
-            f"{self.target}\n"
-            f"  {count}, {'/'.join(self.dims)}: {shapes}; made by {self.method}\n"
-            f"  {human_bytes(self.bytes_written)} on disk as {self.codec}, {self.ratio:.1f} times less than in memory; "
-            f"{self.seconds:.1f} s{rate}" + ("; every voxel verified" if self.verified else "")
-        )
+def shard_bytes(plan: Plan, shard: Index) -> int:
+    """Decoded bytes of a shard of level 0."""
+    return math.prod(region_shape(plan.levels[0].region(shard))) * plan.dtype.itemsize
 
 
 class _UpperShards:
     """Shards of levels 1 and up that still wait for some of their parts."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, done: Container[Task]) -> None:
+        self._plan, self._done = plan, done
         self._lock = threading.Lock()
-        self._parts: dict[tuple[int, Index], tuple[np.ndarray[Any, Any], int]] = {}
+        self._parts: dict[Task, tuple[np.ndarray[Any, Any], int]] = {}
 
-    def add(self, level: int, shard: Index, block: np.ndarray[Any, Any]) -> tuple[Index, np.ndarray[Any, Any]] | None:
-        """Put what a shard of `level` gives to the next level in its place; returns that shard once it is whole."""
+    def add(self, task: Task, block: np.ndarray[Any, Any]) -> tuple[Task, np.ndarray[Any, Any]] | None:
+        """Put what a shard gives to the next level in its place; returns that shard once it is whole."""
+        level, shard = task
         upper_index = self._plan.parent(level, shard)
-        if upper_index is None:
+        if upper_index is None or (key := (level + 1, upper_index)) in self._done:
             return None
         upper, lower = self._plan.levels[level + 1], self._plan.levels[level]
         part = downsample(block, upper.factors, self._plan.method)
         region = upper.region(upper_index)
         start = [r.start // f for r, f in zip(lower.region(shard), upper.factors, strict=True)]
         place = tuple(slice(s - r.start, s - r.start + n) for s, r, n in zip(start, region, part.shape, strict=True))
-        key = (level + 1, upper_index)
         with self._lock:
             if key not in self._parts:
-                shape = [r.stop - r.start for r in region]
-                self._parts[key] = np.empty(shape, self._plan.dtype), self._plan.children(level + 1, upper_index)
+                self._parts[key] = np.empty(region_shape(region), self._plan.dtype), self._plan.children(*key)
             whole, missing = self._parts[key]
             whole[place] = part
             if missing > 1:
                 self._parts[key] = whole, missing - 1
                 return None
             del self._parts[key]
-        return upper_index, whole
+        return key, whole
 
 
-def write_levels(plan: Plan, source: ArraySource, target: LocalTarget, progress: Progress | None) -> int:
-    """Write the shards of all levels, and return their bytes."""
-    upper = _UpperShards(plan)
+def write_shards(
+    writer: UnitWriter,
+    source: ArraySource,
+    tasks: Iterator[Task],
+    done: Container[Task],
+    *,
+    workers: int,
+    mask: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Unit]:
+    """Do `tasks`, and write all shards that become whole by them.
 
-    def convert(shard: Index) -> tuple[int, int]:
-        region = plan.levels[0].region(shard)
-        values = source.read(plan.source_region(region)).transpose(plan.permutation)
-        block = np.ascontiguousarray(values, plan.dtype)
-        decoded = block.nbytes
-        written = target.write_shard(plan.levels[0], shard, block)
-        level, here = 0, shard
-        while (whole := upper.add(level, here, block)) is not None:
-            level += 1
-            here, block = whole
-            written += target.write_shard(plan.levels[level], here, block)
-        return decoded, written
+    Parameters
+    ----------
+    done
+        Shards that are written; none of them is written again.
+    progress
+        Called in this thread with the bytes of level 0 that a task has converted.
 
-    total = plan.spec.nbytes
-    done = written = 0
-    if progress is not None:
-        progress(0, total)
+    Raises
+    ------
+    CorruptChunkError
+        A chunk cannot be decoded, and `mask` is False.
+    DestinationError
+        A unit cannot be written.
+    """
+    plan = writer.plan
+    upper = _UpperShards(plan, done)
+
+    def convert(task: Task) -> tuple[int, list[Unit]]:
+        if task in done:
+            decoded, made, block = 0, [], writer.read(task)
+        else:
+            intake = read_shard(plan, source, task[1], mask=mask)
+            made = [writer.write(task, intake, _statistics(plan, task[1], intake.block))]
+            decoded, block = intake.block.nbytes, intake.block
+        while (whole := upper.add(task, block)) is not None:
+            task, block = whole
+            made.append(writer.write(task, Intake(block)))
+        return decoded, made
+
+    units: list[Unit] = []
     # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
-    with contextlib.closing(in_order(convert, plan.shards(), plan.workers)) as results:
-        for _, (decoded, size) in results:
-            done += decoded
-            written += size
+    with contextlib.closing(in_order(convert, tasks, workers)) as results:
+        for _, (decoded, made) in results:
+            units += made
             if progress is not None:
-                progress(done, total)
-    return written
+                progress(decoded)
+    return units
+
+
+def _statistics(plan: Plan, shard: Index, block: np.ndarray[Any, Any]) -> Statistics:
+    names = [axis.name for axis in plan.levels[0].axes]
+    axis = names.index("c") if "c" in names else None
+    first = 0 if axis is None else plan.levels[0].region(shard)[axis].start
+    return statistics_of(plan.spec, block, axis, first)

@@ -20,7 +20,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sources.filters import Pipeline
 from ilastik_lazy.sources.hdf5_index import ABSENT, OUTSIDE, chunk_index
 from ilastik_lazy.sources.scratch import scratch_bytes
-from ilastik_lazy.spec import ArraySpec
+from ilastik_lazy.spec import ArraySpec, Keep
 
 __all__ = ["DirectHdf5Source"]
 
@@ -50,16 +50,29 @@ class DirectHdf5Source:
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
+        return self._read(region, None)
+
+    @property
+    def chunk_codec(self) -> str:
+        """``zlib`` where the only filter is gzip, whose chunks are zlib streams."""
+        return "zlib" if self.pipeline.name == "gzip" else ""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """Read `region`, and hand out its chunks as stored (see `EncodedChunks`)."""
+        return self._read(region, keep)
+
+    def _read(self, region: Region, keep: Keep | None) -> np.ndarray[Any, Any]:
         check_region(region, self.spec.shape)
         out = np.empty(region_shape(region), self.spec.dtype)
         if out.size:
-            read_chunk = self._plain_chunk if self.pipeline.is_plain else self._filtered_chunk
             for chunk, overlap in self._chunks(region):
                 target = out[overlap.target]
                 if chunk.offset == ABSENT:
                     target[...] = self.fill_value
+                elif self.pipeline.is_plain:
+                    self._plain_chunk(chunk, overlap, target)
                 else:
-                    read_chunk(chunk, overlap, target)
+                    self._filtered_chunk(chunk, overlap, target, keep)
         return out
 
     def check(self, region: Region) -> None:
@@ -89,15 +102,18 @@ class DirectHdf5Source:
                     raise CorruptChunkError(f"{self._name(overlap)} would hold {size} bytes for {nbytes}: damaged")
                 yield _StoredChunk(fd, offset, size, mask, nbytes), overlap
 
-    def _filtered_chunk(self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
+    def _filtered_chunk(
+        self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any], keep: Keep | None
+    ) -> None:
         """Inflate a chunk into its place, if that is contiguous; else beside it, and copy the part that is wanted."""
         data = read_exactly(chunk.fd, chunk.size, chunk.offset, self.location.path)
-        if overlap.whole and target.flags.c_contiguous:
-            self._decode(data, chunk, target.reshape(-1).view(np.uint8), overlap)
-            return
-        buffer = scratch_bytes(chunk.nbytes)
-        self._decode(data, chunk, buffer, overlap)
-        target[...] = buffer.view(self.spec.dtype).reshape(self.spec.chunks)[overlap.inside]
+        in_place = overlap.whole and target.flags.c_contiguous
+        decoded = target.reshape(-1).view(np.uint8) if in_place else scratch_bytes(chunk.nbytes)
+        self._decode(data, chunk, decoded, overlap)
+        if not in_place:
+            target[...] = decoded.view(self.spec.dtype).reshape(self.spec.chunks)[overlap.inside]
+        if keep is not None and not chunk.mask:
+            keep(overlap.chunk, data, decoded)
 
     def _plain_chunk(self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Of a chunk stored as it is, read only the slab along its first axis that is wanted."""

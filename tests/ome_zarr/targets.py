@@ -53,3 +53,13 @@ def assert_no_image(target: Path) -> None:
         xr.open_zarr(target, chunks=None)
     with pytest.raises((FileNotFoundError, ValueError)):
         xr.open_datatree(target, engine="zarr")
+
+
+def assert_resumes(target: Path, **options: Any) -> Any:
+    """What an error or a death has left is no image, or the old one, and becomes the image by `resume`."""
+    if target.exists() and not (target / "zarr.json").exists():
+        assert_no_image(target)
+    report = convert(target, resume=True, **options)
+    assert_whole(target)
+    assert [path.name for path in target.parent.iterdir() if path.name.startswith(f".{target.name}")] == []
+    return report

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from makers import some_data
 
 from ilastik_lazy.errors import VerificationError
-from ilastik_lazy.ome_zarr import writer as writer_module
+from ilastik_lazy.ome_zarr import units as units_module
 from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
 
 ORDERS = [
@@ -107,7 +107,7 @@ class TestVoxels:
         axes = {2: "yx", 3: "zyx", 4: "zyxc"}[len(shape)]
         source = ArrayBackedSource(np.nan_to_num(some_data(shape, dtype)), axes, chunks=chunks)
         with pytest.raises(ValueError, match=r"(\d+) MB would do") as refused:
-            plan_conversion(source.spec, memory=1, workers=2, levels=4)
+            plan_conversion(source, memory=1, workers=2, levels=4)
         least = 10**6 * int(str(refused.value).split(": ")[1].split()[0])
         to_ome_zarr(source, tmp_path / "a.zarr", memory=least, workers=2, levels=4, downsample="nearest")
         assert_holds(tmp_path / "a.zarr", source.data, axes, "nearest")
@@ -148,27 +148,24 @@ class TestVerify:
         source = source_with(axes, dtype)
         source.data = np.nan_to_num(source.data)
 
-        def write_shard(self: Any, level: Any, shard: Any, block: Any) -> int:
-            region = level.region(shard)
-            if level.number == 0 and region[0].start <= 17 < region[0].stop and region[1].start <= 9 < region[1].stop:
-                block = block.copy()
-                block[17 - region[0].start, 9 - region[1].start] += 1
-            return original(self, level, shard, block)
+        def write(self: Any, task: Any, intake: Any, statistics: Any = None) -> Any:
+            region = self.plan.levels[task[0]].region(task[1])
+            if task[0] == 0 and region[0].start <= 17 < region[0].stop and region[1].start <= 9 < region[1].stop:
+                intake.block[17 - region[0].start, 9 - region[1].start] += 1
+            return original(self, task, intake, statistics)
 
-        original = writer_module.LocalTarget.write_shard
-        monkeypatch.setattr(writer_module.LocalTarget, "write_shard", write_shard)
+        original = units_module.UnitWriter.write
+        monkeypatch.setattr(units_module.UnitWriter, "write", write)
         with small_plans(shard=64), pytest.raises(VerificationError, match=r"voxel \[17, 9\] of scale0/image"):
             to_ome_zarr(source, tmp_path / "a.zarr", verify=True)
-        assert list(tmp_path.iterdir()) == []
+        assert not list(tmp_path.rglob("zarr.json"))
 
     def test_finds_a_wrong_bit_of_a_nan(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from ilastik_lazy.ome_zarr import target as target_module
+        def with_other_nans(block: Any, *more: Any) -> list[bytes]:
+            return encode(np.full_like(block, np.float32(-np.nan)), *more)
 
-        def with_other_nans(block: Any, chunks: Any, shards: Any) -> list[bytes]:
-            return encode(np.full_like(block, np.float32(-np.nan)), chunks, shards)
-
-        encode = target_module.encode_shard
-        monkeypatch.setattr(target_module, "encode_shard", with_other_nans)
+        encode = units_module.encode_shard
+        monkeypatch.setattr(units_module, "encode_shard", with_other_nans)
         source = ArrayBackedSource(np.full((4, 4), np.nan, np.float32), "yx")
         with pytest.raises(VerificationError):
             to_ome_zarr(source, tmp_path / "a.zarr", verify=True)
@@ -189,7 +186,7 @@ class TestVerify:
         data = np.random.default_rng(0).integers(0, 255, (50, 50), np.uint8)
         with pytest.raises(VerificationError):
             to_ome_zarr(Saboteur(data, "yx"), target, verify=True)
-        assert list(tmp_path.iterdir()) == []
+        assert not list(tmp_path.rglob("zarr.json"))
 
     def test_is_done_before_the_image_is_published(self, tmp_path: Path) -> None:
         target = tmp_path / "a.zarr"

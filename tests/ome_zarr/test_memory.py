@@ -29,7 +29,7 @@ def resident(key):
 path, target, memory, what = sys.argv[1:]
 array = il.open_dataarray(path)
 source = {"path": path, "threshold": array.isel(c=0) > 0.5}[what]
-plan = plan_conversion(as_source(source).spec, memory=memory, workers=2)
+plan = plan_conversion(as_source(source), memory=memory, workers=2)
 # What is needed once, whatever the size: threads, codecs, lazy imports.
 il.to_ome_zarr(array.isel(z=slice(0, 8), y=slice(0, 8), x=slice(0, 8)), target + ".warm")
 before = resident("VmRSS")

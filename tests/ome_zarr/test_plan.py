@@ -12,6 +12,7 @@ from planning import MiB, a_plan, plans
 
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.ome_zarr.plan import OME_ORDER, Plan
+from ilastik_lazy.ome_zarr.tasks import shards_of
 
 
 class TestShards:
@@ -25,7 +26,7 @@ class TestShards:
 
     @given(plans())
     def test_of_level_0_are_yielded_once_each(self, plan: Plan) -> None:
-        counted = Counter(plan.shards())
+        counted = Counter(shards_of(plan))
         assert set(counted.values()) == {1}
         assert set(counted) == set(np.ndindex(plan.levels[0].grid))
 
@@ -79,7 +80,7 @@ class TestShards:
     def test_a_region_of_the_target_is_the_same_voxels_in_the_source(self, plan: Plan) -> None:
         numbered = np.arange(math.prod(plan.spec.shape)).reshape(plan.spec.shape)
         moved = numbered.transpose([plan.spec.dims.index(name) for name in OME_ORDER if name in plan.spec.dims])
-        for shard in list(plan.shards())[:10]:
+        for shard in list(shards_of(plan))[:10]:
             region = plan.levels[0].region(shard)
             found = numbered[plan.source_region(region)].transpose(plan.permutation)
             np.testing.assert_array_equal(found, moved[region])
@@ -121,7 +122,7 @@ class TestShards:
     ) -> None:
         plan = a_plan(shape, axes, dtype, chunks=chunks)
         times = np.zeros(plan.spec.grid, int)
-        for shard in plan.shards():
+        for shard in shards_of(plan):
             region = plan.source_region(plan.levels[0].region(shard))
             parts = zip(region, chunks, strict=True)
             times[tuple(slice(part.start // chunk, -(-part.stop // chunk)) for part, chunk in parts)] += 1

@@ -15,6 +15,7 @@ from planning import MiB, a_plan, plans, specs
 
 from ilastik_lazy.errors import MemoryLimitError
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
+from ilastik_lazy.ome_zarr.tasks import shards_of
 
 
 def open_bytes_at_most(plan: Plan) -> int:
@@ -26,7 +27,7 @@ def open_bytes_at_most(plan: Plan) -> int:
         region = plan.levels[level].region(shard)
         return math.prod(part.stop - part.start for part in region) * plan.dtype.itemsize
 
-    for first in plan.shards():
+    for first in shards_of(plan):
         level, shard = 0, first
         while (parent := plan.parent(level, shard)) is not None:
             key = (level + 1, parent)

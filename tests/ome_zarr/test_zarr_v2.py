@@ -21,8 +21,6 @@ from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
 from ilastik_lazy.ome_zarr.documents import is_root, metadata_documents, writing_order
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import plan_pyramid
-from ilastik_lazy.ome_zarr.target import LocalTarget
-from ilastik_lazy.ome_zarr.writer import write_levels
 
 AXES = (
     Axis("t", 30.0, 0.0, "second"),
@@ -67,7 +65,8 @@ class TestFiles:
 
     def test_are_those_of_zarr_v2_alone(self, store: Path) -> None:
         assert not list(store.rglob("zarr.json"))
-        assert {path.name for path in store.iterdir() if path.is_file()} == {".zgroup", ".zattrs", ".zmetadata"}
+        files = {path.name for path in store.iterdir() if path.is_file()}
+        assert files == {".zgroup", ".zattrs", ".zmetadata", ".ilz-manifest.json"}
         assert all((path / ".zgroup").exists() for path in [store, *store.glob("scale*")])
 
     def test_are_written_with_the_root_last(self) -> None:
@@ -91,12 +90,7 @@ def test_zarr_and_tensorstore_read_every_codec(tmp_path: Path, version: Any, cod
     values = some_data((13, 17), dtype)
     source = ArrayBackedSource(values, "yx", chunks=(5, 6))
     with small_plans(shard=200, smallest=5):
-        plan = plan_pyramid(source.spec, version=version, codec=codec)
-    with LocalTarget(str(tmp_path / "a.zarr"), overwrite=False) as target:
-        documents = metadata_documents(plan, ome_attributes(plan, "a"), {})
-        write_levels(plan, source, target, None)
-        target.write_arrays(documents)
-        target.publish(documents)
+        to_ome_zarr(source, tmp_path / "a.zarr", version=version, codec=codec)
     image = tmp_path / "a.zarr" / "scale0" / "image"
     np.testing.assert_array_equal(zarr.open_array(image, mode="r")[...], values, strict=True)
     np.testing.assert_array_equal(read_by_tensorstore(image)[1], values)

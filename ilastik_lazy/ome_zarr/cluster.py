@@ -1,0 +1,123 @@
+"""The same conversion on a dask.distributed cluster: subtrees of the pyramid are tasks, and write their own shards.
+
+A task notes what it has written where the target is, so one that is run again, since its worker died,
+goes on where that one stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.ome_zarr.journal import Journal, read_journals
+from ilastik_lazy.ome_zarr.plan import Plan
+from ilastik_lazy.ome_zarr.remote_store import RemoteStore
+from ilastik_lazy.ome_zarr.tasks import Task, below, remaining, tops, unit_name
+from ilastik_lazy.ome_zarr.units import UnitWriter
+from ilastik_lazy.ome_zarr.writer import shard_bytes, write_shards
+from ilastik_lazy.spec import ArraySource
+
+__all__ = ["current_client", "write_on_cluster"]
+
+_MOST_SHARDS = 32
+"""Shards of level 0 in one task: a lost task costs at most their time."""
+_TASKS_PER_THREAD = 4
+
+
+def current_client() -> Any:
+    """The `distributed.Client` under which this is called; None if there is none."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """Shards that a task need not write: those of levels above its own, and those that are written."""
+
+    level: int
+    written: frozenset[Task]
+
+    def __contains__(self, task: object) -> bool:
+        return task in self.written or (isinstance(task, tuple) and task[0] > self.level)
+
+
+def write_on_cluster(
+    client: Any,
+    writer: UnitWriter,
+    source: ArraySource,
+    done: Container[Task],
+    *,
+    mask: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write all levels up to one whose shards keep the cluster busy; what is above is left to the caller.
+
+    Raises
+    ------
+    CorruptChunkError
+        A chunk cannot be decoded, or workers die over it.
+    """
+    from distributed import KilledWorker, as_completed
+
+    plan = writer.plan
+    level = _task_level(plan, sum(client.nthreads().values()))
+    futures = {}
+    for root in tops(plan, level):
+        if next(remaining(plan, done, iter([root])), None) is not None:
+            written = frozenset(task for task in below(plan, root) if task in done)
+            # Not scattered: data that lie in a worker die with it.
+            futures[client.submit(_write_subtree, writer, source, root, written, mask, pure=False)] = root
+    try:
+        completed: Any = as_completed  # not typed
+        for future in completed(list(futures)):
+            try:
+                decoded = future.result()
+            except KilledWorker as error:
+                raise CorruptChunkError(
+                    f"{plan.spec.storage.location}: workers died over {unit_name(futures[future])}; "
+                    "what is written stays, go on with resume=True"
+                ) from error
+            if progress is not None:
+                progress(decoded)
+    finally:
+        client.cancel(list(futures))
+
+
+def _task_level(plan: Plan, threads: int) -> int:
+    """The highest level whose shards are many, and made of few: each is one task."""
+    shards = math.prod(plan.levels[0].grid)
+    for number in range(len(plan.levels) - 1, 0, -1):
+        count = sum(1 for _ in tops(plan, number))
+        if count >= _TASKS_PER_THREAD * threads and shards <= _MOST_SHARDS * count:
+            return number
+    return 0
+
+
+def _write_subtree(writer: UnitWriter, source: ArraySource, root: Task, written: frozenset[Task], mask: bool) -> int:
+    """One task, in a worker: returns the decoded bytes of level 0 below `root` that were not written before."""
+    plan = writer.plan
+    decoded = sum(shard_bytes(plan, shard) for level, shard in below(plan, root) if not level) - sum(
+        shard_bytes(plan, shard) for level, shard in written if not level
+    )
+    if not isinstance(writer.store, RemoteStore):
+        # Of a worker that died over this task; in a bucket it would cost a request for each line.
+        noted = read_journals(writer.store)
+        written |= {task for task in below(plan, root) if unit_name(task) in noted}
+    write_shards(
+        replace(writer, journal=Journal(writer.store)),
+        source,
+        remaining(plan, written, iter([root])),
+        _Below(root[0], written),
+        workers=1,
+        mask=mask,
+    )
+    return decoded

@@ -1,0 +1,82 @@
+"""What a conversion learns of the voxels on its way: their range, and how many there are of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["Statistics", "statistics_of"]
+
+_COUNTED = np.dtype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Mergeable results of a part of an image."""
+
+    ranges: Mapping[int, tuple[float, float]]
+    """Least and greatest finite value of each channel; without a channel axis, of channel 0."""
+
+    counts: Mapping[int, int]
+    """Voxels of each value of a label image."""
+
+    def merged(self, other: Statistics) -> Statistics:
+        """Statistics of two parts together."""
+        ranges = dict(self.ranges)
+        for channel, (low, high) in other.ranges.items():
+            a, b = ranges.get(channel, (low, high))
+            ranges[channel] = min(a, low), max(b, high)
+        counts = dict(self.counts)
+        for value, count in other.counts.items():
+            counts[value] = counts.get(value, 0) + count
+        return Statistics(ranges, counts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; the keys of JSON's objects are texts."""
+        return {
+            "ranges": {str(channel): list(ends) for channel, ends in self.ranges.items()},
+            "counts": {str(value): count for value, count in self.counts.items()},
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Statistics:
+        return cls(
+            {int(channel): (float(low), float(high)) for channel, (low, high) in found["ranges"].items()},
+            {int(value): int(count) for value, count in found["counts"].items()},
+        )
+
+
+def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: int | None, first: int) -> Statistics:
+    """Statistics of a block of level 0.
+
+    Parameters
+    ----------
+    spec
+        Of the source: classes are counted in label images of 8 bits, a range is looked for
+        where the file notes none.
+    block
+        Voxels in the target's order of axes.
+    channel_axis, first
+        Number of the axis ``c``, None if there is none; channel of its first voxel.
+    """
+    if spec.is_label_image:
+        if block.dtype != _COUNTED:
+            return Statistics({}, {})
+        counts = np.bincount(block.reshape(-1), minlength=1)
+        return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+    if spec.drange is not None or block.dtype.kind == "b":
+        return Statistics({}, {})
+    channels = 1 if channel_axis is None else block.shape[channel_axis]
+    ranges = {}
+    for k in range(channels):
+        part = block if channel_axis is None else block.take(k, axis=channel_axis) if channels > 1 else block
+        # Unlike `min`, these pass over NaN.
+        low, high = float(np.fmin.reduce(part, axis=None)), float(np.fmax.reduce(part, axis=None))
+        if np.isfinite(low) and np.isfinite(high):
+            ranges[first + k] = low, high
+    return Statistics(ranges, {})

@@ -1,0 +1,80 @@
+"""In which order shards are converted, and which of them an interrupted conversion still has to touch."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+import numpy as np
+
+from ilastik_lazy.ome_zarr.layout import Index
+from ilastik_lazy.ome_zarr.plan import Plan
+
+__all__ = ["Task", "below", "children_of", "remaining", "shards_of", "tops", "unit_name"]
+
+Task = tuple[int, Index]
+"""Number of a level, and a shard in it: converted, or read back where it is written already."""
+
+
+def unit_name(task: Task) -> str:
+    """How the journal calls a shard.
+
+    >>> unit_name((0, (3, 2, 1)))
+    '0/3.2.1'
+    """
+    return f"{task[0]}/{'.'.join(map(str, task[1]))}"
+
+
+def children_of(plan: Plan, task: Task) -> Iterator[Task]:
+    """Shards of the level before that a shard is made of."""
+    number, shard = task
+    upper, lower = plan.levels[number], plan.levels[number - 1]
+    ranges = [
+        range(part.start * f // size, -(-part.stop * f // size))
+        for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True)
+    ]
+    for child in np.ndindex(*(len(r) for r in ranges)):
+        yield number - 1, tuple(r[i] for r, i in zip(ranges, child, strict=True))
+
+
+def below(plan: Plan, task: Task) -> Iterator[Task]:
+    """A shard, and all that it is made of, on all levels."""
+    yield task
+    if task[0] > 0:
+        for child in children_of(plan, task):
+            yield from below(plan, child)
+
+
+def tops(plan: Plan, highest: int | None = None) -> Iterator[Task]:
+    """Shards of level `highest`, and those below it that are part of none: odd last voxels alone."""
+    highest = len(plan.levels) - 1 if highest is None else highest
+    for number in range(highest, -1, -1):
+        for shard in np.ndindex(plan.levels[number].grid):
+            if number == highest or plan.parent(number, shard) is None:
+                yield number, shard
+
+
+def shards_of(plan: Plan) -> Iterator[Index]:
+    """Shards of level 0, those that share a parent one after the other."""
+    return (shard for _, shard in remaining(plan, (), tops(plan)))
+
+
+def remaining(plan: Plan, done: Container[Task], tops: Iterator[Task]) -> Iterator[Task]:
+    """What is left to do below `tops`, so that few unfinished shards of upper levels are held at any time.
+
+    A shard of level 0 that is not written is converted.  One of any level that is written, but part of one
+    that is not, is read back.  All others come about on the way.
+    """
+    for top in tops:
+        yield from _below(plan, done, top, top in done)
+
+
+def _below(plan: Plan, done: Container[Task], task: Task, is_done: bool) -> Iterator[Task]:
+    if task[0] == 0:
+        if not is_done:
+            yield task
+        return
+    for child in children_of(plan, task):
+        child_is_done = child in done
+        yield from _below(plan, done, child, child_is_done)
+        if child_is_done and not is_done:
+            yield child

@@ -1,0 +1,92 @@
+"""One unit: its files, written and noted in the journal, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.chunks import grid_shape, region_shape
+from ilastik_lazy.errors import VerificationError
+from ilastik_lazy.ome_zarr.chunk_encoding import decode_chunks, encode_chunks
+from ilastik_lazy.ome_zarr.intake import Intake
+from ilastik_lazy.ome_zarr.journal import Journal, Unit, checksum
+from ilastik_lazy.ome_zarr.layout import Index
+from ilastik_lazy.ome_zarr.plan import Level, Plan
+from ilastik_lazy.ome_zarr.shard import decode_shard, encode_shard
+from ilastik_lazy.ome_zarr.statistics import Statistics
+from ilastik_lazy.ome_zarr.stores import Store
+from ilastik_lazy.ome_zarr.tasks import Task, unit_name
+
+__all__ = ["UnitWriter", "matches", "unit_keys"]
+
+
+def unit_keys(level: Level, shard: Index) -> list[str]:
+    """Keys of the files of a unit, in the order in which its checksum takes them."""
+    if level.sharded:
+        return [level.shard_key(shard)]
+    grid = grid_shape(region_shape(level.region(shard)), level.chunks)
+    return [level.chunk_key(shard, chunk) for chunk in np.ndindex(grid)]
+
+
+def _files(
+    level: Level, shard: Index, block: np.ndarray[Any, Any], streams: Mapping[Index, bytes]
+) -> Iterator[tuple[str, Sequence[bytes]]]:
+    if level.sharded:
+        yield level.shard_key(shard), encode_shard(block, level.chunks, level.shards, level.codec, streams)
+    else:
+        for chunk, encoded in encode_chunks(block, level.chunks, level.codec, streams):
+            yield level.chunk_key(shard, chunk), [encoded]
+
+
+def matches(plan: Plan, store: Store, task: Task, unit: Unit, *, deep: bool) -> bool:
+    """Whether the files of a unit are there, and as long as noted; `deep` reads them and compares the checksum."""
+    keys = unit_keys(plan.levels[task[0]], task[1])
+    if not deep:
+        return sum(store.size(key) or 0 for key in keys) == unit.nbytes
+    found = [store.get(key) for key in keys]
+    parts = [part for part in found if part is not None]
+    return len(parts) == len(found) and sum(map(len, parts)) == unit.nbytes and checksum(parts) == unit.crc32c
+
+
+@dataclass(frozen=True, slots=True)
+class UnitWriter:
+    """Writes and reads the units of one conversion; small when pickled."""
+
+    plan: Plan
+    store: Store
+    journal: Journal
+
+    def write(self, task: Task, intake: Intake, statistics: Statistics | None = None) -> Unit:
+        """Encode the part of a shard that lies inside the level, write it, and only then note it."""
+        written, crc = 0, 0
+        for key, parts in _files(self.plan.levels[task[0]], task[1], intake.block, intake.streams):
+            written += self.store.put(key, parts)
+            crc = checksum(parts, crc)
+        unit = Unit(unit_name(task), written, crc, statistics, tuple(intake.masked))
+        self.journal.add(unit)
+        return unit
+
+    def read(self, task: Task) -> np.ndarray[Any, Any]:
+        """Decode a unit that is written.
+
+        Raises
+        ------
+        VerificationError
+            It is not as it was written.
+        """
+        level = self.plan.levels[task[0]]
+        files = []
+        for key in unit_keys(level, task[1]):
+            if (data := self.store.get(key)) is None:
+                raise VerificationError(f"{self.store.place}: {key} is gone")
+            files.append(data)
+        shape = region_shape(level.region(task[1]))
+        if level.sharded:
+            return decode_shard(files[0], shape, self.plan.dtype, level.chunks, level.shards, level.codec)
+        return decode_chunks(
+            zip(np.ndindex(grid_shape(shape, level.chunks)), files, strict=True),
+            shape, self.plan.dtype, level.chunks, level.codec,
+        )  # fmt: skip
