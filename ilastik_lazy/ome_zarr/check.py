@@ -1,0 +1,180 @@
+"""`verify`: whether an image is what it was when it was written, and what its source is."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.blockwise import in_order, threads_for, work_block
+from ilastik_lazy.chunks import Region, regions_of_blocks
+from ilastik_lazy.computed import AnySource, as_source
+from ilastik_lazy.errors import ArgumentError, VerificationError
+from ilastik_lazy.object_store import ObjectFolder, is_url
+from ilastik_lazy.ome_zarr.journal import Unit, checksum
+from ilastik_lazy.ome_zarr.plan import Level
+from ilastik_lazy.ome_zarr.remote_store import RemoteStore
+from ilastik_lazy.ome_zarr.stores import WORK, LocalStore, Store
+from ilastik_lazy.ome_zarr.target import MANIFEST, read_manifest
+from ilastik_lazy.ome_zarr.tasks import unit_name
+from ilastik_lazy.ome_zarr.units import unit_keys
+from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.spec import ArraySource, ArraySpec
+
+__all__ = ["Verification", "verify_image"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared, and found equal."""
+
+    target: str
+    units: int
+    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest."""
+
+    nbytes: int
+    """Of these shards."""
+
+    voxels: int
+    """Voxels that are equal to those of the source; 0 where none was named."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.units:
+            parts.append(f"{self.units} shards ({human_bytes(self.nbytes)}) are as they were written")
+        if self.voxels:
+            parts.append(f"{self.voxels:,} voxels are equal to the source")
+        return f"{self.target}\n  {'; '.join(parts)}"
+
+
+def verify_image(
+    target: str | os.PathLike[str],
+    source: AnySource | None = None,
+    *,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
+
+    Parameters
+    ----------
+    target
+        The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
+    source
+        What it was made of, in any order of axes.
+    progress
+        Called with the bytes that were compared and all of them, in the caller's thread.
+
+    Raises
+    ------
+    VerificationError
+        With the shard, or the voxel, that is the first to differ.
+    ArgumentError
+        There is no manifest, and no source to compare with.
+    """
+    place = os.fspath(target)
+    store: Store = (
+        RemoteStore(ObjectFolder.parse(place, storage_options)) if is_url(place) else LocalStore(os.path.abspath(place))
+    )
+    names = store.names()
+    if names is None:
+        raise ArgumentError(f"there is nothing at {place}")
+    manifest = read_manifest(store)
+    if WORK in names and manifest is None:
+        raise VerificationError(f"{place} is an unfinished conversion: go on with it with resume=True (--resume)")
+    if manifest is None and source is None:
+        raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
+    crew = threads_for(workers)
+    units, nbytes = (0, 0) if manifest is None else _compare_units(store, manifest, crew, progress)
+    voxels = 0 if source is None else _compare_voxels(as_source(place), as_source(source), crew, progress)
+    return Verification(place, units, nbytes, voxels)
+
+
+def _compare_units(
+    store: Store, manifest: Mapping[str, Any], workers: int, progress: Progress | None
+) -> tuple[int, int]:
+    """Number and bytes of the units of a manifest, all of which are sound."""
+    expected = _expected_units(store, manifest)
+    total, done = sum(unit.nbytes for _, unit in expected), 0
+
+    def check(row: tuple[list[str], Unit]) -> int:
+        keys, unit = row
+        parts = []
+        for key in keys:
+            if (data := store.get(key)) is None:
+                raise VerificationError(f"{store.place}: {key} is missing")
+            parts.append(data)
+        if (found := sum(map(len, parts))) != unit.nbytes:
+            raise VerificationError(f"{store.place}: {keys[0]} has {found} bytes, and was written with {unit.nbytes}")
+        if checksum(parts) != unit.crc32c:
+            raise VerificationError(f"{store.place}: {keys[0]} is not as it was written: its checksum differs")
+        return found
+
+    for _, size in in_order(check, expected, workers):
+        done += size
+        if progress is not None:
+            progress(done, total)
+    return len(expected), total
+
+
+def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:
+    """Keys and checksum of each unit that the plan in a manifest has."""
+    made = []
+    try:
+        for number, (_, shape, chunks, shards, factors, codec, sharded) in enumerate(manifest["plan"]["levels"]):
+            level = Level(number, tuple(shape), tuple(chunks), tuple(shards), tuple(factors), (), codec, bool(sharded))
+            for shard in np.ndindex(level.grid):
+                name = unit_name((number, shard))
+                nbytes, crc = manifest["units"][name]
+                made.append((unit_keys(level, shard), Unit(name, int(nbytes), int(crc))))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged") from error
+    return made
+
+
+def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, progress: Progress | None) -> int:
+    """Number of voxels, all of which are equal."""
+    here, there = found.spec, expected.spec
+    sizes = dict(zip(there.dims, there.shape, strict=True))
+    if sorted(here.dims) != sorted(there.dims) or any(
+        sizes[dim] != n for dim, n in zip(here.dims, here.shape, strict=True)
+    ):
+        raise VerificationError(
+            f"{here.storage.location} is {_shown(here)}, and {there.storage.location} is {_shown(there)}"
+        )
+    order = [there.dims.index(dim) for dim in here.dims]
+    back = [here.dims.index(dim) for dim in there.dims]
+    total, done = there.nbytes, 0
+
+    def compare(region: Region) -> int:
+        values = expected.read(region)
+        other = found.read(tuple(region[i] for i in order)).transpose(back)
+        same = (values == other) | ((values != values) & (other != other))
+        if not same.all():
+            first = np.argwhere(~same)[0]
+            where = ", ".join(
+                f"{dim}={int(i) + part.start}" for dim, i, part in zip(there.dims, first, region, strict=True)
+            )
+            raise VerificationError(
+                f"{here.storage.location} differs from {there.storage.location} at {where}: "
+                f"{other[tuple(first)]} instead of {values[tuple(first)]}"
+            )
+        return values.nbytes
+
+    regions = regions_of_blocks(there.shape, work_block(there))
+    for _, size in in_order(compare, regions, workers):
+        done += size
+        if progress is not None:
+            progress(done, total)
+    return math.prod(there.shape)
+
+
+def _shown(spec: ArraySpec) -> str:
+    return " ".join(f"{dim}={n}" for dim, n in zip(spec.dims, spec.shape, strict=True))

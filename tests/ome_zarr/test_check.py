@@ -1,0 +1,128 @@
+"""`verify`: every damage to an image is found, and so is a source that has changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ArrayBackedSource
+from targets import a_source, convert
+
+from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import ArgumentError, VerificationError
+from ilastik_lazy.ome_zarr import to_ome_zarr
+from ilastik_lazy.ome_zarr.check import verify_image
+
+
+@pytest.fixture(scope="module", params=["0.5", "0.4"])
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("image") / "a.zarr"
+    convert(target, version=request.param)
+    return target
+
+
+@pytest.fixture
+def copy(image: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(image, tmp_path / "a.zarr"))
+
+
+def shards(target: Path) -> list[Path]:
+    """All files with voxels, of all levels."""
+    files = (path for path in target.glob("scale*/image/**/*") if path.is_file())
+    return sorted(path for path in files if path.name.isdigit())
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def swap(path: Path) -> None:
+    other = next(p for p in shards(path.parents[len(path.parts) - path.parts.index("a.zarr") - 2]) if p != path)
+    mine, yours = path.read_bytes(), other.read_bytes()
+    path.write_bytes(yours)
+    other.write_bytes(mine)
+
+
+def test_a_sound_image_is_told_so(image: Path) -> None:
+    found = verify_image(image, a_source())
+    assert found.units > 30
+    assert found.voxels == a_source().data.size
+    assert "are as they were written" in str(found)
+    assert verify_image(image).voxels == 0
+
+
+@pytest.mark.parametrize("damage", [flip, cut, swap, Path.unlink])
+def test_every_damage_to_every_shard_is_found_without_the_source(copy: Path, damage: Any) -> None:
+    paths = shards(copy)
+    assert len(paths) >= 32
+    for path in paths[:: max(1, len(paths) // 32)]:
+        before = {p: p.read_bytes() for p in paths}
+        damage(path)
+        with pytest.raises(VerificationError, match="scale"):
+            verify_image(copy)
+        for p, data in before.items():
+            p.write_bytes(data)
+    verify_image(copy)
+
+
+def test_one_changed_voxel_of_the_source_is_found_and_named(image: Path) -> None:
+    source = a_source()
+    source.data = source.data.copy()
+    source.data[31, 77] ^= 1
+    with pytest.raises(VerificationError, match="y=31, x=77"):
+        verify_image(image, source)
+
+
+def test_a_source_of_another_shape_is_no_source_of_it(image: Path) -> None:
+    with pytest.raises(VerificationError, match="y=65 x=100"):
+        verify_image(image, ArrayBackedSource(a_source().data.T.copy(), "yx"))
+
+
+def test_a_file_with_axes_in_another_order_is_compared(tmp_path: Path) -> None:
+    to_ome_zarr(sample("probabilities"), tmp_path / "a.zarr")
+    assert verify_image(tmp_path / "a.zarr", sample("probabilities")).voxels == 2 * 40 * 128 * 160
+
+
+def test_without_manifest_and_source_there_is_nothing_to_compare(copy: Path) -> None:
+    (copy / ".ilz-manifest.json").unlink()
+    with pytest.raises(ArgumentError, match="name the source"):
+        verify_image(copy)
+    assert verify_image(copy, a_source()).units == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"units": {}, "plan": {"levels": [1]}}', '{"units": {}, "plan": {}}'])
+def test_a_damaged_manifest_is_said_to_be_damaged(copy: Path, text: str) -> None:
+    (copy / ".ilz-manifest.json").write_text(text)
+    with pytest.raises((VerificationError, ArgumentError), match="manifest"):
+        verify_image(copy)
+
+
+def test_an_unfinished_image_is_said_to_be_unfinished(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(tmp_path / "a.zarr", progress=stop)
+    with pytest.raises(VerificationError, match="unfinished"):
+        verify_image(tmp_path / "a.zarr")
+
+
+def test_where_nothing_is_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="nothing at"):
+        verify_image(tmp_path / "none.zarr")
+
+
+def test_voxels_that_are_nan_are_equal_to_themselves(tmp_path: Path) -> None:
+    source = ArrayBackedSource(np.full((9, 9), np.nan, np.float32), "yx")
+    to_ome_zarr(source, tmp_path / "a.zarr")
+    assert verify_image(tmp_path / "a.zarr", source).voxels == 81

@@ -1,0 +1,155 @@
+"""Conversions on a dask.distributed cluster of processes, of which some die."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from children import run_file, run_python
+from exports import write_export
+from targets import HERE, assert_no_image, contents
+
+import ilastik_lazy as il
+from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.ome_zarr import to_ome_zarr
+
+distributed = pytest.importorskip("distributed")
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Any]:
+    """Two processes of one thread, with a nanny each that starts another where one dies."""
+    made = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
+    )
+    with made, distributed.Client(made) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with cluster() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """40 MB in chunks of 0.5 MB, and three levels."""
+    return write_export(str(tmp_path_factory.mktemp("export") / "a.h5"), (64, 280, 280, 2), distinct=20)
+
+
+def voxels(target: Path, level: int = 0) -> np.ndarray[Any, Any]:
+    return np.asarray(zarr.open_array(target / f"scale{level}" / "image", mode="r")[...])
+
+
+_BY_THREADS = """
+import sys
+from ilastik_lazy.ome_zarr import to_ome_zarr
+to_ome_zarr(sys.argv[1], sys.argv[2], levels=4, memory="40MB", version=sys.argv[3])
+"""
+
+
+class TestCluster:
+    @pytest.mark.parametrize("version", ["0.5", "0.4"])
+    def test_writes_what_threads_write(self, client: Any, export: str, tmp_path: Path, version: Any) -> None:
+        told: list[tuple[int, int]] = []
+        report = to_ome_zarr(
+            export, tmp_path / "a.zarr", levels=4, memory="40MB", version=version, verify=True,
+            progress=lambda *now: told.append(now),
+        )  # fmt: skip
+        assert report.verified
+        assert told[-1][0] == told[-1][1]
+        run_python(_BY_THREADS, export, str(tmp_path / "b.zarr"), version)
+        made, expected = (contents(tmp_path / name) for name in ("a.zarr", "b.zarr"))
+        # The names differ, and the metadata tell them.
+        assert {k: v for k, v in made.items() if "/image/" in k} == {
+            k: v for k, v in expected.items() if "/image/" in k
+        }
+
+    def test_computes_what_was_computed(self, client: Any, export: str, tmp_path: Path) -> None:
+        array = il.open_dataarray(export)
+        to_ome_zarr(array.isel(c=0) > 0.5, tmp_path / "a.zarr", verify=True)
+        np.testing.assert_array_equal(voxels(tmp_path / "a.zarr"), array.isel(c=0).compute().values > 0.5)
+
+    def test_stops_at_a_damaged_chunk_and_says_which(self, client: Any, export: str, tmp_path: Path) -> None:
+        path = tmp_path / "damaged.h5"
+        data = bytearray(Path(export).read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+        path.write_bytes(data)
+        with pytest.raises(CorruptChunkError, match=r"damaged\.h5"):
+            to_ome_zarr(path, tmp_path / "a.zarr", memory="40MB")
+        assert_no_image(tmp_path / "a.zarr")
+        report = to_ome_zarr(path, tmp_path / "b.zarr", memory="40MB", on_error="mask")
+        assert len(report.masked) == 1
+
+
+_KILLING = """
+import os, signal, sys, threading
+sys.path[:0] = sys.argv[1:3]
+import distributed, logging
+from ilastik_lazy.ome_zarr import to_ome_zarr
+
+class Slow:
+    # A source that takes its time, so that there is time to die.
+    def __init__(self, source):
+        self.source, self.spec = source, source.spec
+    def read(self, region):
+        import time
+        time.sleep(0.05)
+        return self.source.read(region)
+
+if __name__ == "__main__":
+    from ilastik_lazy.computed import as_source
+    how = sys.argv[5]
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
+    ) as cluster, distributed.Client(cluster) as client:
+        ended, killed = threading.Event(), []
+        def kill():
+            while not ended.wait(0.7) and len(killed) < 3:
+                for nanny in list(cluster.workers.values())[len(killed) % 2:][:1]:
+                    if nanny.process is not None and nanny.process.pid:
+                        os.kill(nanny.process.pid, signal.SIGKILL)
+                        killed.append(nanny.process.pid)
+        if how == "worker":
+            threading.Thread(target=kill).start()
+        def told(done, total):
+            if how == "client" and done > total // 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        source = Slow(as_source(sys.argv[3]))
+        report = to_ome_zarr(source, sys.argv[4], memory="30MB", levels=4, progress=told, resume=True)
+        ended.set()
+        print(len(killed))
+"""
+
+
+def test_a_killed_worker_costs_its_tasks_only(export: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    killed = int(run_script(tmp_path, export, target, "worker"))
+    assert killed >= 2
+    expected = il.open_dataarray(export).transpose("c", "z", "y", "x").values
+    np.testing.assert_array_equal(voxels(target), expected)
+    assert not (target / ".ilz").exists()
+
+
+def test_a_killed_client_leaves_what_can_be_resumed(export: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    with pytest.raises(AssertionError, match="exit -9"):
+        run_script(tmp_path, export, target, "client")
+    assert_no_image(target)
+    # Its workers end a moment later; what they still write is what would be written anyway.
+    run_script(tmp_path, export, target, "nobody")
+    expected = il.open_dataarray(export).transpose("c", "z", "y", "x").values
+    np.testing.assert_array_equal(voxels(target), expected)
+
+
+def run_script(folder: Path, export: str, target: Path, how: str) -> bytes:
+    """Run it from a file: the processes of the cluster import it."""
+    script = folder / "killing.py"
+    script.write_text(_KILLING)
+    return run_file(script, str(HERE.parent), str(HERE), export, str(target), how)
