@@ -64,7 +64,8 @@ class Target:
         self._plan = json.loads(json.dumps(plan))
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
-        self._made = False
+        self._made = self._is_new = False
+        """Whether this run has made the place, and whether all that is in it is of this run."""
 
     def __enter__(self) -> Target:
         try:
@@ -88,7 +89,8 @@ class Target:
         if self._lock is None:
             return
         try:
-            if not self.done and not any(True for _ in self.store.keys(JOURNALS)):
+            if self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
+                self._empty()
                 self.store.delete("" if self._made else WORK)
         finally:
             self._lock.release()
@@ -119,6 +121,7 @@ class Target:
                 self.done = read_journals(self.store)
                 self.store.delete(f"{WORK}/tmp")
             return
+        self._is_new = True
         self._empty()
         self.store.put(_PLAN, [_as_text(self._plan)])
 
