@@ -25,6 +25,7 @@ __all__ = [
     "read_up_to",
     "require_unchanged",
     "stamp_of",
+    "sync_directory",
     "write_atomically",
     "writing",
 ]
@@ -195,11 +196,11 @@ def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporar
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
-    _sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(path))
     return total
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
     """Make the renamed name itself durable; some file systems cannot, and say so."""
     fd = os.open(path, os.O_RDONLY)
     try:

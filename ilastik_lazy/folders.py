@@ -14,6 +14,8 @@ import os
 import shutil
 import sys
 
+from ilastik_lazy.files import sync_directory
+
 __all__ = [
     "append_line",
     "create_exclusively",
@@ -24,6 +26,7 @@ __all__ = [
     "read_whole",
     "release_lock",
     "remove_tree",
+    "sync_folders",
     "version_of",
 ]
 
@@ -72,6 +75,12 @@ def files_below(path: str) -> list[str]:
         inside = os.path.relpath(folder, path)
         found += [name if inside == "." else "/".join([*inside.split(os.sep), name]) for name in names]
     return sorted(found)
+
+
+def sync_folders(path: str) -> None:
+    """Make the names of all folders below `path` durable; files are, each when it is written."""
+    for folder, _, _ in os.walk(path):
+        sync_directory(folder)
 
 
 def remove_tree(path: str) -> None:

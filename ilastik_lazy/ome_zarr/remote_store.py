@@ -68,6 +68,9 @@ class RemoteStore:
         if prefix:
             self.folder.delete(prefix)
 
+    def sync(self) -> None:
+        """Do nothing: what a bucket has answered to, it keeps."""
+
     def lock(self, *, patient: bool = False) -> Lock:
         return HeartbeatLock(self, LOCK, patient=patient)
 

@@ -74,6 +74,9 @@ class Store(Protocol):
     def delete(self, prefix: str) -> None:
         """Delete what lies under `prefix` and below it."""
 
+    def sync(self) -> None:
+        """Make durable what was written, so that it is there after a power failure too."""
+
     def lock(self, *, patient: bool = False) -> Lock:
         """Take the place; `patient` waits to see whether an owner that cannot be asked is alive.
 
@@ -163,6 +166,10 @@ class LocalStore:
 
     def delete(self, prefix: str) -> None:
         folders.remove_tree(self._path(prefix) if prefix else self.path)
+
+    def sync(self) -> None:
+        with writing(self.path):
+            folders.sync_folders(self.path)
 
     def lock(self, *, patient: bool = False) -> Lock:
         path = self._path(LOCK)

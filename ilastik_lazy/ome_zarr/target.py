@@ -199,6 +199,7 @@ class Target:
             return
         manifest = {"plan": self._plan, "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()}}
         self.store.put(MANIFEST, [_as_text(manifest)])
+        self.store.sync()
         for key in writing_order(documents):
             if is_root(key):
                 self.store.put(key, [documents[key]])

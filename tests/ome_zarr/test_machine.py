@@ -22,7 +22,6 @@ from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.check import verify_image
 from ilastik_lazy.ome_zarr.stores import LocalStore
 
-
 # A conversion makes about 45 writes; drawn evenly, unlike integers, most of which are small.
 WRITES = st.sampled_from([*range(1, 50), None, None, None])
 
