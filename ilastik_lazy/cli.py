@@ -106,6 +106,7 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
+@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written, and the memory it needs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
@@ -121,6 +122,7 @@ def convert(
     workers: int | None,
     overwrite: bool,
     verify: bool,
+    table: str | None,
     dry_run: bool,
     quiet: bool,
 ) -> None:
@@ -154,7 +156,9 @@ def convert(
         return
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
-            report = to_ome_zarr(source, target, overwrite=overwrite, verify=verify, progress=progress, **options)
+            report = to_ome_zarr(
+                source, target, overwrite=overwrite, verify=verify, table=table, progress=progress, **options
+            )
     except KeyboardInterrupt:
         click.echo(f"nothing was written: {target} is as it was before", err=True)
         raise

@@ -117,6 +117,17 @@ def test_dry_run_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_convert_takes_a_table_of_the_objects(tmp_path):
+    with h5py.File(tmp_path / "cells_Object Identities.h5", "w") as file:
+        file["exported_data"] = np.ones((4, 5, 1), np.uint32)
+    (tmp_path / "cells.csv").write_text("object_id,timestep,labelimage_oid,Size\n0,0,1,20\n")
+    image, table = tmp_path / "cells_Object Identities.h5", tmp_path / "cells.csv"
+    result = run("convert", image, tmp_path / "o.zarr", "--table", table, "--quiet")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "o.zarr" / "zarr.json").read_text())["attributes"]["ome"]["image-label"]
+    assert found["properties"] == [{"label-value": 1, "object_id": 0, "timestep": 0, "Size": 20}]
+
+
 def test_convert_writes_the_version_that_older_programs_read(tmp_path):
     result = run("convert", sample("probabilities"), tmp_path / "o.zarr", "--ome-version", "0.4", "--quiet")
     assert result.returncode == 0, result.stderr

@@ -23,6 +23,7 @@ from ilastik_lazy.ome_zarr.documents import metadata_documents
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.identity import source_identity
 from ilastik_lazy.ome_zarr.journal import Unit, read_journals
+from ilastik_lazy.ome_zarr.labels import Table, object_properties
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import Plan, Version, plan_pyramid
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
@@ -56,6 +57,7 @@ def to_ome_zarr(
     overwrite: bool = False,
     resume: bool = False,
     verify: bool = False,
+    table: Table | None = None,
     on_error: Literal["raise", "mask"] = "raise",
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -64,6 +66,12 @@ def to_ome_zarr(
 
     One pass over the source; memory does not grow with the image.  The folder becomes an image only
     when all of it is written, so a conversion that was stopped never passes for a result.
+
+    An image of classes or ids becomes a label image: ``image-label`` stands beside ``multiscales`` in the root,
+    with the colours and names of classes.  By the specification labels *of an image* lie in its group ``labels``;
+    an image of them alone, as here, ngff-zarr, ome-zarr-py and napari-ome-zarr show as labels too, and ilastik
+    reads no other.  (napari-ome-zarr 0.10 looks two folders up for the image, and makes a Zarr group of that
+    folder if it is none.)
 
     Parameters
     ----------
@@ -96,6 +104,9 @@ def to_ome_zarr(
         Where nothing was begun, begin; where all is done, do nothing.
     verify
         Read all levels back and compare every voxel before the image is published.
+    table
+        Of the objects whose ids the image holds, as `open_table` gives it, or its file: becomes the properties of
+        the ids in ``image-label``, up to 20,000 values; beyond, a warning tells how many objects these are.
     on_error
         ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and lists them in the report;
         ``raise`` stops at the first, and leaves what can be resumed.
@@ -142,7 +153,8 @@ def to_ome_zarr(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
     # Its digest tells whether an interrupted conversion was to say the same; ranges are measured on the way.
-    planned = _documents(plan, store.place, None)
+    properties = None if table is None else object_properties(array.spec, table)
+    planned = _documents(plan, store.place, properties, None)
     identity = source_identity(array)
     settings = _settings(plan, identity, planned, on_error)
     with Target(store, settings, overwrite=overwrite, resume=resume) as place:
@@ -156,7 +168,7 @@ def to_ome_zarr(
         statistics = functools.reduce(
             Statistics.merged, (unit.statistics for unit in units.values() if unit.statistics), Statistics({}, {})
         )
-        documents = _documents(plan, store.place, statistics)
+        documents = _documents(plan, store.place, properties, statistics)
         place.write_arrays(documents)
         if verify:
             try:
@@ -214,9 +226,13 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-def _documents(plan: Plan, place: str, statistics: Statistics | None) -> dict[str, bytes]:
+def _documents(
+    plan: Plan, place: str, properties: list[dict[str, Any]] | None, statistics: Statistics | None
+) -> dict[str, bytes]:
     """All metadata; the ranges of the voxels are known only when all are written."""
-    return metadata_documents(plan, ome_attributes(plan, _name_of(place)), attributes_of(plan.spec))
+    measured = None if statistics is None else statistics.measured(plan.spec)
+    attributes = ome_attributes(plan, _name_of(place), measured=measured, properties=properties)
+    return metadata_documents(plan, attributes, attributes_of(plan.spec))
 
 
 def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, bytes], on_error: str) -> dict[str, Any]:

@@ -5,23 +5,22 @@ https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, w
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ilastik_lazy import __version__
 from ilastik_lazy.axes import Axis
+from ilastik_lazy.ome_zarr.colors import color_of
+from ilastik_lazy.ome_zarr.labels import holds_labels, image_label
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.units import OME_SPACE_UNITS, OME_TIME_UNITS
 
 __all__ = ["ome_attributes"]
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-# Colour-blind safe (Okabe and Ito), for classes whose project is not at hand.
-_COLORS = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
-    (0, 114, 178), (213, 94, 0), (204, 121, 167), (255, 255, 255),
-)  # fmt: skip
 _DESCRIPTIONS = {
     "mean": "mean of 2 voxels along each halved axis",
     "mode": "most frequent value of 2 voxels along each halved axis, the smallest if equally frequent",
@@ -29,8 +28,22 @@ _DESCRIPTIONS = {
 }
 
 
-def ome_attributes(plan: Plan, name: str) -> dict[str, Any]:
-    """What the root group says of the image: its attribute ``ome``, and in 0.4 its attributes themselves."""
+def ome_attributes(
+    plan: Plan,
+    name: str,
+    *,
+    measured: Sequence[tuple[float, float]] | None = None,
+    properties: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What the root group says of the image: its attribute ``ome``, and in 0.4 its attributes themselves.
+
+    Parameters
+    ----------
+    measured
+        Least and largest value of each channel, NaN aside; one pair where there is no axis ``c``.
+    properties
+        Of the objects that the values are ids of, as `object_properties` gives them.
+    """
     multiscale: dict[str, Any] = {
         "name": name,
         "axes": [_axis(axis) for axis in plan.levels[0].axes],
@@ -48,8 +61,12 @@ def ome_attributes(plan: Plan, name: str) -> dict[str, Any]:
         attributes: dict[str, Any] = {"multiscales": [{"version": "0.4"} | multiscale]}
     else:
         attributes = {"version": "0.5", "multiscales": [multiscale]}
-    if "c" in plan.spec.dims and not plan.spec.is_label_image:
-        attributes["omero"] = _omero(plan)
+    spec = plan.spec
+    if holds_labels(spec) or properties is not None:
+        version = {"version": "0.4"} if plan.version == "0.4" else {}
+        attributes["image-label"] = version | image_label(spec, measured, properties)
+    elif "c" in spec.dims and not spec.is_label_image:
+        attributes["omero"] = _omero(plan, measured)
     return attributes
 
 
@@ -70,25 +87,33 @@ def _transformations(axes: tuple[Axis, ...]) -> list[dict[str, Any]]:
     return made
 
 
-def _omero(plan: Plan) -> dict[str, Any]:
+def _omero(plan: Plan, measured: Sequence[tuple[float, float]] | None) -> dict[str, Any]:
     """Names, colours and contrast of the channels, for viewers."""
     spec = plan.spec
     count = spec.shape[spec.dims.index("c")]
-    low, high = spec.drange or _range_of(plan)
     channels = []
     for k in range(count):
-        rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else _COLORS[k % len(_COLORS)]
+        rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k)
         label = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
-        window = {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+        window = _window(plan, None if measured is None else measured[k])
         channels.append(
             {"label": label, "color": "".join(f"{part:02X}" for part in rgb), "window": window, "active": k < 4}
         )
     return {"channels": channels, "rdefs": {"model": "color"}}
 
 
-def _range_of(plan: Plan) -> tuple[float, float]:
-    """Contrast where the file notes none: all that integers can hold, 0 to 1 for floats."""
+def _window(plan: Plan, measured: tuple[float, float] | None) -> dict[str, float]:
+    """Contrast, and the range that it may be moved in: what the file notes, else what was measured."""
+    if plan.spec.drange is not None:
+        low, high = plan.spec.drange
+        return {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+    low, high = 0.0, 1.0
     if plan.dtype.kind in "iu":
         limits = np.iinfo(plan.dtype)
-        return float(limits.min), float(limits.max)
-    return 0.0, 1.0
+        low, high = float(limits.min), float(limits.max)
+    start, end = low, high
+    if measured is not None and math.isfinite(measured[0]) and measured[0] < measured[1] < math.inf:
+        start, end = map(float, measured)
+        if plan.dtype.kind == "f":
+            low, high = start, end
+    return {"min": low, "max": high, "start": start, "end": end}

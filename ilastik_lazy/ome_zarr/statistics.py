@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,13 @@ class Statistics:
         for value, count in other.counts.items():
             counts[value] = counts.get(value, 0) + count
         return Statistics(ranges, counts)
+
+    def measured(self, spec: ArraySpec) -> list[tuple[float, float]]:
+        """Least and greatest value of each channel, NaN where no voxel told; of a label image, of all its values."""
+        if self.counts:
+            return [(min(self.counts), max(self.counts))]
+        channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+        return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(channels)]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; the keys of JSON's objects are texts."""

@@ -116,6 +116,28 @@ class TestChannels:
         for channel in attributes((2, 4, 5), "cyx", dtype)["omero"]["channels"]:
             assert (channel["window"]["min"], channel["window"]["max"]) == window
 
+    @pytest.mark.parametrize(
+        ("dtype", "measured", "window"),
+        [
+            ("float32", (-2.5, 7.0), (-2.5, 7, -2.5, 7)),
+            ("uint16", (12, 900), (0, 65535, 12, 900)),
+            ("float32", (3.0, 3.0), (0, 1, 0, 1)),
+            ("float32", (float("nan"), float("nan")), (0, 1, 0, 1)),
+            ("float32", (0.0, float("inf")), (0, 1, 0, 1)),
+        ],
+    )
+    def test_have_the_contrast_that_was_measured(self, dtype: str, measured: Any, window: Any) -> None:
+        plan = plan_pyramid(spec_of((2, 4, 5), dtype, "cyx"))
+        first, second = ome_attributes(plan, "a", measured=[measured, (0.25, 0.5)])["omero"]["channels"]
+        assert tuple(first["window"].values()) == window
+        assert list(first["window"]) == ["min", "max", "start", "end"]
+        assert (second["window"]["start"], second["window"]["end"]) == (0.25, 0.5)
+
+    def test_have_the_range_that_the_file_notes_rather_than_what_was_measured(self) -> None:
+        plan = plan_pyramid(spec_of((1, 4, 5), "float32", "cyx", drange=(0.0, 1.0)))
+        (channel,) = ome_attributes(plan, "a", measured=[(0.2, 0.9)])["omero"]["channels"]
+        assert channel["window"] == {"min": 0, "max": 1, "start": 0, "end": 1}
+
     def test_have_names_and_colours_also_where_there_is_no_project(self) -> None:
         channels = attributes((12, 4, 5), "cyx")["omero"]["channels"]
         assert len({channel["label"] for channel in channels}) == 12
