@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
-import ngff_zarr
 import numpy as np
-import ome_zarr_models
 import pytest
 import yaozarrs
-import zarr
-from fakes import ArrayBackedSource, spec_of
+from fakes import spec_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ilastik_lazy.axes import Axis
-from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import plan_pyramid
 from ilastik_lazy.units import OME_SPACE_UNITS, OME_TIME_UNITS
@@ -33,21 +28,6 @@ def attributes(shape: tuple[int, ...], axes: Any, dtype: str = "uint8", **more: 
 def valid(found: dict[str, Any]) -> Any:
     """Whether a validator takes it; JSON is what it gets."""
     return yaozarrs.validate_ome_json(json.dumps(found))
-
-
-@pytest.mark.parametrize("axes", ORDERS)
-def test_are_valid_for_every_order_of_axes(tmp_path: Path, axes: str) -> None:
-    shape = tuple({"t": 3, "c": 2, "z": 5, "y": 300, "x": 7}[axis] for axis in axes)
-    scales, units = {"z": 2.0, "y": 0.5, "t": 3.0}, {"z": "micrometer", "y": "micrometer", "t": "second", "c": "nm"}
-    source = ArrayBackedSource(np.zeros(shape, np.float32), axes, scales=scales, units=units)
-    to_ome_zarr(source, tmp_path / "a.zarr")
-    yaozarrs.validate_zarr_store(tmp_path / "a.zarr")
-    image = ome_zarr_models.open_ome_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))
-    assert [axis.name for axis in image.ome_attributes.multiscales[0].axes] == [a for a in "tczyx" if a in axes]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        multiscales = ngff_zarr.from_ngff_zarr(tmp_path / "a.zarr", validate=True)
-    assert list(multiscales.images[0].dims) == [a for a in "tczyx" if a in axes]
 
 
 @pytest.mark.parametrize("axes", ORDERS)
