@@ -133,8 +133,8 @@ def convert(
     """
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+    from ilastik_lazy.progress import progress_bar
     from ilastik_lazy.sizes import human_bytes
-    from ilastik_lazy.terminal import progress_bar
 
     options: dict[str, Any] = {
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
@@ -206,7 +206,7 @@ def reduce(
         check_output(out)
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy import reductions
-    from ilastik_lazy.terminal import progress_bar
+    from ilastik_lazy.progress import progress_bar
 
     if operation != "histogram":
         plan = reductions.plan_reduction(source.spec, operation, dims, workers=workers)
@@ -288,7 +288,7 @@ def export(
     """
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy.export import to_ilastik
-    from ilastik_lazy.terminal import progress_bar
+    from ilastik_lazy.progress import progress_bar
 
     with progress_bar("exporting", quiet=quiet) as progress:
         report = to_ilastik(

@@ -42,7 +42,7 @@ LAYERS = [
     "api datatree tables painting export",
     "ome_zarr/",
     "__init__",
-    "terminal results demo backend shell",
+    "terminal progress results demo backend shell",
     "command_sources",
     "cli plugins/ __main__",
 ]
