@@ -6,7 +6,6 @@ What is said when something goes wrong stands in `shell`.
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ import click
 from ilastik_lazy import __version__
 from ilastik_lazy.command_sources import is_project, location_of, print_images, print_project, source_at, sources_in
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
-from ilastik_lazy.shell import exit_code, run, say
+from ilastik_lazy.shell import exit_code, interrupted, run, say
 
 __all__ = ["main"]
 
@@ -97,17 +96,14 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
     help="How levels are made: mean for images, mode or nearest for labels.",
 )
 @click.option(
-    "--ome-version",
-    type=click.Choice(["0.5", "0.4"]),
-    default="0.5",
-    show_default=True,
-    help="0.4 is for older programs, and for ilastik itself.",
+    "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
 )
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
+@click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
 @click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")
-@click.option("--dry-run", is_flag=True, help="Print what would be written, and the memory it needs.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
     file: str,
@@ -121,6 +117,7 @@ def convert(
     ome_version: Any,
     workers: int | None,
     overwrite: bool,
+    resume: bool,
     verify: bool,
     table: str | None,
     dry_run: bool,
@@ -133,35 +130,26 @@ def convert(
     """
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+    from ilastik_lazy.ome_zarr.places import is_unfinished
     from ilastik_lazy.progress import progress_bar
-    from ilastik_lazy.sizes import human_bytes
 
     options: dict[str, Any] = {
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
     }  # fmt: skip
     if dry_run:
+        from ilastik_lazy.ome_zarr.estimate import estimate_conversion
+        from ilastik_lazy.terminal import describe_plan
+
         plan = plan_conversion(source, **options)
-        dims = " ".join(axis.name for axis in plan.levels[0].axes)
-        click.echo(
-            f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}"
-        )
-        for level in plan.levels:
-            shape, shard = "x".join(map(str, level.shape)), "x".join(map(str, level.shards))
-            chunks = "x".join(map(str, level.chunks))
-            click.echo(f"  {level.path:14} {shape:24} shards: {math.prod(level.grid)} of {shard}, chunks of {chunks}")
-        click.echo(
-            f"  {human_bytes(plan.nbytes)} before compression, {plan.workers} workers, "
-            f"at most {human_bytes(plan.memory)} of memory"
-        )
+        click.echo("\n".join(describe_plan(plan, target)))
+        click.echo(f"  {estimate_conversion(source, plan)}")
         return
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
-            report = to_ome_zarr(
-                source, target, overwrite=overwrite, verify=verify, table=table, progress=progress, **options
-            )
+            options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "table": table}
+            report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
-        click.echo(f"nothing was written: {target} is as it was before", err=True)
-        raise
+        interrupted("run the same command with --resume to go on" if is_unfinished(target) else "nothing was written")
     if not quiet:
         click.echo(str(report))
 
@@ -262,13 +250,7 @@ def table(file: str, out: str | None, rows: int) -> None:
 @click.argument("file")
 @click.argument("target")
 @_image_options
-@click.option(
-    "--compression",
-    type=click.Choice(["gzip", "none"]),
-    default="gzip",
-    show_default=True,
-    help="As ilastik's two formats.",
-)
+@click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As ilastik's two formats.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is whole.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def export(

@@ -1,4 +1,8 @@
-"""How far long work is: a bar on a terminal, plain lines in a log."""
+"""How far long work is: a bar on a terminal, plain lines in a log.
+
+Both tell the rate and the time left, and count neither by what was done before they began, as of
+a conversion that goes on.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.sizes import human_bytes, human_seconds
 
 __all__ = ["progress_bar"]
 
-_SECONDS_BETWEEN_LINES = 10
+Callback = Callable[[int, int], None]
+
+# A line for each tenth, but not many at once for what is done in seconds; one in half a minute in any case.
+_TENTHS = 10
+_SECONDS_AT_LEAST, _SECONDS_AT_MOST = 2.0, 30.0
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callback | None]:
     """A callback for bytes done and all bytes: a bar on a terminal, plain lines elsewhere, None if quiet."""
     if quiet:
         yield None
@@ -35,37 +43,75 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
 
 
 @contextlib.contextmanager
-def _rich_bar(progress: Any, what: str) -> Iterator[Callable[[int, int], None]]:
+def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn
+    from rich.table import Column
+    from rich.text import Text
 
+    class Pace(ProgressColumn):
+        """Amount, rate and time left; the rate is that of the last half minute."""
+
+        max_refresh = 0.5  # figures that change ten times a second cannot be read
+
+        def render(self, task: Any) -> Text:
+            if task.total is None:
+                return Text("starting")
+            amount = f"{human_bytes(task.completed)} of {human_bytes(task.total)}"
+            rate = task.finished_speed or task.speed
+            parts = [amount, f"{human_bytes(rate)}/s" if rate else ""]
+            if task.finished:
+                parts.append(human_seconds(task.finished_time or 0))
+            elif rate:
+                parts.append(f"{human_seconds((task.total - task.completed) / rate)} left")
+            return Text(", ".join(part for part in parts if part))
+
+    # The bar gives way to the figures, or these would take three lines on a narrow terminal.
     columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with progress(*columns, console=Console(stderr=True)) as bar:
+        TextColumn("{task.description}"),
+        BarColumn(None, table_column=Column(ratio=1)),
+        TaskProgressColumn(table_column=Column(no_wrap=True)),
+        Pace(table_column=Column(no_wrap=True)),
+    )
+    with progress(*columns, console=Console(stderr=True), expand=True) as bar:
         task = bar.add_task(what, total=None)
+        begun = False
 
         def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            nonlocal begun
+            if begun:
+                bar.update(task, completed=done, total=total)
+            else:
+                bar.reset(task, completed=done, total=total)
+                begun = True
 
         yield update
 
 
-def _lines(what: str) -> Callable[[int, int], None]:
+def _lines(what: str) -> Callback:
     """A line now and then, with rate and time left, for logs."""
     start = last = time.monotonic()
+    first: int | None = None
+    tenth = 0
 
     def update(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal start, last, first, tenth
         now = time.monotonic()
-        if done < total and now - last < _SECONDS_BETWEEN_LINES:
+        if first is None:
+            first, start, last = done, now, now
+        here = _TENTHS * done // max(1, total)
+        waited = now - last
+        is_due = waited >= _SECONDS_AT_MOST or (here > tenth and waited >= _SECONDS_AT_LEAST)
+        if not is_due and done < total:
             return
-        last = now
-        rate = done / max(now - start, 1e-9)
-        left = f", {(total - done) / rate:.0f} s left" if 0 < done < total else ""
-        share = 100 * done / max(1, total)
+        last, tenth = now, here
+        rate = (done - first) / max(now - start, 1e-9)
+        left = f", {human_seconds((total - done) / rate)} left" if done < total and rate else ""
+        took = f" in {human_seconds(now - start)}" if done >= total else ""
+        share = 100 * done // max(1, total)
+        # Whoever reads a log an hour later wants to know when this was.
         print(
-            f"{what}: {share:.0f} % of {human_bytes(total)}, {human_bytes(rate)}/s{left}",
+            f"{time.strftime('%H:%M:%S')} {what}: {share} % of {human_bytes(total)}{took}, {human_bytes(rate)}/s{left}",
             file=sys.stderr,
             flush=True,
         )

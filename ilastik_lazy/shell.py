@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -23,7 +23,9 @@ from ilastik_lazy.errors import (
     UnsafeFileError,
 )
 
-__all__ = ["exit_code", "run", "say"]
+__all__ = ["exit_code", "interrupted", "run", "say"]
+
+INTERRUPTED = 130
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
 
@@ -48,7 +50,7 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("ilastik-lazy: interrupted", err=True)
-        code = 130
+        code = INTERRUPTED
     except IlastikLazyError as error:
         say("error", str(error))
         code = exit_code(error)
@@ -60,6 +62,12 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         say("error", str(error) or type(error).__name__)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def interrupted(what_now: str) -> NoReturn:
+    """Exit as a command does that was stopped with Ctrl-C; `what_now` is what its user may do next."""
+    click.echo(f"ilastik-lazy: stopped; {what_now}", err=True)
+    raise SystemExit(INTERRUPTED)
 
 
 def exit_code(error: IlastikLazyError) -> int:

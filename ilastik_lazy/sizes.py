@@ -1,10 +1,10 @@
-"""Sizes in bytes, as people write and read them."""
+"""Sizes in bytes and times in seconds, as people write and read them."""
 
 from __future__ import annotations
 
 from ilastik_lazy.errors import ArgumentError
 
-__all__ = ["human_bytes", "parse_size"]
+__all__ = ["human_bytes", "human_seconds", "parse_size"]
 
 
 def human_bytes(count: float) -> str:
@@ -18,6 +18,22 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if count >= 99.5 or unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     raise AssertionError("the last unit always fits")
+
+
+def human_seconds(seconds: float) -> str:
+    """A time as people write it, to about two digits.
+
+    >>> human_seconds(0.42), human_seconds(75), human_seconds(4000)
+    ('0.4 s', '1 min 15 s', '1 h 6 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def parse_size(size: str | int, what: str) -> int:

@@ -11,7 +11,9 @@ from ilastik_lazy.spec import ArraySpec
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["describe", "describe_project", "spec_as_json"]
+    from ilastik_lazy.ome_zarr.plan import Plan
+
+__all__ = ["describe", "describe_plan", "describe_project", "spec_as_json"]
 
 
 def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:
@@ -60,6 +62,21 @@ def describe_project(tree: xr.DataTree) -> list[tuple[str, str]]:
             if not images and "remedy" in role.attrs:
                 rows.append(("", f"  {role.attrs['remedy']}"))
     return rows
+
+
+def describe_plan(plan: Plan, target: str) -> list[str]:
+    """Lines that tell a person what a conversion will write."""
+    dims = " ".join(axis.name for axis in plan.levels[0].axes)
+    lines = [
+        f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}"
+    ]
+    for level in plan.levels:
+        shape, shard, chunks = ("x".join(map(str, lengths)) for lengths in (level.shape, level.shards, level.chunks))
+        unit = "shards" if level.sharded else "blocks"
+        lines.append(f"  {level.path:14} {shape:24} {unit}: {math.prod(level.grid)} of {shard}, chunks of {chunks}")
+    size, memory = human_bytes(plan.nbytes), human_bytes(plan.memory)
+    lines.append(f"  {size} before compression, {plan.workers} workers, at most {memory} of memory")
+    return lines
 
 
 def _access(spec: ArraySpec) -> str:

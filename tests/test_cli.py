@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
@@ -114,6 +115,7 @@ def test_dry_run_writes_nothing(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "shards: 1 of" in result.stdout
     assert "of memory" in result.stdout
+    assert re.search(r"about [\d.]+ s and [\d.]+ .B on disk, an estimate", result.stdout)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,23 +212,26 @@ def test_options_of_the_histogram_are_refused_elsewhere():
     assert run("reduce", sample("raw"), "mean", "--over", "Z, y, x").returncode == 0
 
 
-def test_an_interrupted_conversion_exits_with_130_and_leaves_nothing(tmp_path):
-    path = tmp_path / "large.h5"
+def test_an_interrupted_conversion_exits_with_130_and_says_how_to_go_on(tmp_path):
+    path, target = tmp_path / "large.h5", tmp_path / "o.zarr"
+    data = np.random.default_rng(0).random((200, 300, 300), "f4")
     with h5py.File(path, "w") as file:
-        rng = np.random.default_rng(0)
-        file.create_dataset("exported_data", data=rng.random((200, 300, 300), "f4"), chunks=(50, 50, 50))
+        file.create_dataset("exported_data", data=data, chunks=(50, 50, 50))
     process = subprocess.Popen(
-        [sys.executable, "-m", "ilastik_lazy.cli", "convert", str(path), str(tmp_path / "o.zarr"), "--workers", "1"],
+        [sys.executable, "-m", "ilastik_lazy.cli", "convert", str(path), str(target), "--workers", "1"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while process.poll() is None and not (tmp_path / "o.zarr").exists():
+    while process.poll() is None and not list(target.glob(".ilz/journal*/*")):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "interrupted" in errors
+    assert errors.splitlines()[-1] == "ilastik-lazy: stopped; run the same command with --resume to go on"
     assert "Traceback" not in errors
-    assert not (tmp_path / "o.zarr").exists()
+    resumed = run("convert", path, target, "--workers", "1", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "from an earlier run" in resumed.stdout
+    np.testing.assert_array_equal(zarr.open_array(target / "scale0" / "image", mode="r")[...], data)
 
 
 def test_progress_in_a_log_is_plain_lines(tmp_path):

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from ilastik_lazy import __version__
@@ -16,7 +15,6 @@ from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, SourceChangedError, VerificationError
 from ilastik_lazy.lazy import attributes_of
-from ilastik_lazy.object_store import ObjectFolder, is_url
 from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
 from ilastik_lazy.ome_zarr.cluster import current_client, write_on_cluster
 from ilastik_lazy.ome_zarr.documents import metadata_documents
@@ -25,11 +23,10 @@ from ilastik_lazy.ome_zarr.identity import source_identity
 from ilastik_lazy.ome_zarr.journal import Unit, read_journals
 from ilastik_lazy.ome_zarr.labels import Table, object_properties
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
+from ilastik_lazy.ome_zarr.places import name_of, store_at
 from ilastik_lazy.ome_zarr.plan import Plan, Version, plan_pyramid
-from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.report import ConversionReport
 from ilastik_lazy.ome_zarr.statistics import Statistics
-from ilastik_lazy.ome_zarr.stores import LocalStore, Store
 from ilastik_lazy.ome_zarr.target import Target
 from ilastik_lazy.ome_zarr.tasks import Task, remaining, tops, unit_name
 from ilastik_lazy.ome_zarr.units import UnitWriter
@@ -40,8 +37,6 @@ from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["method_for", "plan_conversion", "to_ome_zarr"]
-
-_OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
 
 
 def to_ome_zarr(
@@ -67,11 +62,9 @@ def to_ome_zarr(
     One pass over the source; memory does not grow with the image.  The folder becomes an image only
     when all of it is written, so a conversion that was stopped never passes for a result.
 
-    An image of classes or ids becomes a label image: ``image-label`` stands beside ``multiscales`` in the root,
-    with the colours and names of classes.  By the specification labels *of an image* lie in its group ``labels``;
-    an image of them alone, as here, ngff-zarr, ome-zarr-py and napari-ome-zarr show as labels too, and ilastik
-    reads no other.  (napari-ome-zarr 0.10 looks two folders up for the image, and makes a Zarr group of that
-    folder if it is none.)
+    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root, not
+    in a group ``labels``: that is for labels *of an image*, and this is the one that ilastik reads, too.
+    ome-zarr-py and napari-ome-zarr show labels.  (The latter, 0.10, makes a Zarr group of the folder two above.)
 
     Parameters
     ----------
@@ -148,7 +141,7 @@ def to_ome_zarr(
     if on_error not in ("raise", "mask"):
         raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
     array = as_source(source)
-    store = _store_at(os.fspath(target), array.spec.storage.location, storage_options)
+    store = store_at(os.fspath(target), array.spec.storage.location, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
@@ -231,7 +224,7 @@ def _documents(
 ) -> dict[str, bytes]:
     """All metadata; the ranges of the voxels are known only when all are written."""
     measured = None if statistics is None else statistics.measured(plan.spec)
-    attributes = ome_attributes(plan, _name_of(place), measured=measured, properties=properties)
+    attributes = ome_attributes(plan, name_of(place), measured=measured, properties=properties)
     return metadata_documents(plan, attributes, attributes_of(plan.spec))
 
 
@@ -261,21 +254,6 @@ def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
     return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}
 
 
-def _store_at(target: str, source: str, storage_options: Mapping[str, Any] | None) -> Store:
-    if is_url(target):
-        return RemoteStore(ObjectFolder.parse(target, storage_options))
-    _check_target(target, source)
-    return LocalStore(os.path.abspath(target))
-
-
-def _check_target(target: str, source: str) -> None:
-    if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
-        raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
-    inside = os.path.realpath(source) + os.sep
-    if inside.startswith(os.path.realpath(target) + os.sep):
-        raise ArgumentError(f"{target} holds the source {source}: choose another folder")
-
-
 def method_for(spec: ArraySpec, wanted: str) -> Method:
     """How levels are made of each other where the caller leaves it open."""
     if wanted in ("mean", "mode", "nearest"):
@@ -300,7 +278,6 @@ def plan_conversion(
     workers: int | None = None,
 ) -> Plan:
     """What `to_ome_zarr` would do; nothing is read or written."""
-    budget = None if memory is None else parse_size(memory, "memory")
     if codec not in ("auto", *CODECS):
         raise ArgumentError(f"codec={codec!r}: expected 'auto', {', '.join(map(repr, CODECS))}")
     plan = plan_pyramid(
@@ -310,7 +287,7 @@ def plan_conversion(
         method=method_for(source.spec, downsample),
         codec=None if codec == "auto" else cast("Codec", codec),
         workers=threads_for(workers),
-        memory=budget,
+        memory=None if memory is None else parse_size(memory, "memory"),
     )
     if codec != "auto":
         return replace(plan, reason=f"codec={codec!r} was asked for")
@@ -321,8 +298,3 @@ def plan_conversion(
         return replace(plan, reason=why)
     moved = (replace(first, codec="gzip"), *others)
     return replace(plan, levels=moved, codec="gzip", verbatim=True, reason="gzip chunks are moved as they are")
-
-
-def _name_of(target: str) -> str:
-    name = Path(target).name
-    return name.removesuffix(".zarr").removesuffix(".ome") or name

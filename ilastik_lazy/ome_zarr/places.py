@@ -1,0 +1,69 @@
+"""Where an image shall be: the store that a path or URL names, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.object_store import ObjectFolder, is_url
+from ilastik_lazy.ome_zarr.remote_store import RemoteStore
+from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, WORK, LocalStore, Store
+
+__all__ = ["is_unfinished", "name_of", "store_at"]
+
+_OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
+
+
+def store_at(target: str, source: str, storage_options: Mapping[str, Any] | None) -> Store:
+    """The store at a path or URL.
+
+    Parameters
+    ----------
+    source
+        Location of what will be converted: it must not lie in the store.
+
+    Raises
+    ------
+    ArgumentError
+        The target holds the source, or has the name of another format.
+    """
+    if not is_url(target):
+        _check_target(target, source)
+    return _store(target, storage_options)
+
+
+def _store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
+    if is_url(target):
+        return RemoteStore(ObjectFolder.parse(target, storage_options))
+    return LocalStore(os.path.abspath(target))
+
+
+def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Whether a conversion to `target` was begun and may be resumed; one that shall replace an image, too."""
+    store = _store(target, storage_options)
+    for place in (store, store.beside()):
+        names = (place.names() if place is not None else None) or []
+        if WORK in names and not any(name in LAST_ROOTS for name in names):
+            return True
+    return False
+
+
+def _check_target(target: str, source: str) -> None:
+    if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
+        raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
+    inside = os.path.realpath(source) + os.sep
+    if inside.startswith(os.path.realpath(target) + os.sep):
+        raise ArgumentError(f"{target} holds the source {source}: choose another folder")
+
+
+def name_of(target: str) -> str:
+    """Name of an image: that of its folder, without what says that it is one.
+
+    >>> name_of("/data/brain.ome.zarr")
+    'brain'
+    """
+    name = Path(target).name
+    return name.removesuffix(".zarr").removesuffix(".ome") or name
