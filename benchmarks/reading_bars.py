@@ -8,15 +8,11 @@ ours (A B A B ...), files are warm in the page cache; the minimum of the rounds 
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,38 +24,12 @@ import h5py
 import numpy as np
 
 import ilastik_lazy as il
+from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
 from benchmarks.exports import write_export
 from benchmarks.peers import Decoder
 from ilastik_lazy.cache import _cache_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import hdf5_index, open_source
-
-Row = tuple[str, str, float, float]
-Timing = dict[str, list[float]]
-
-
-def interleaved(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Wall and CPU seconds of each function, called in turns, after one round to warm up."""
-    found: dict[str, Timing] = {name: {"wall": [], "cpu": []} for name in functions}
-    for number in range(rounds + 1):
-        for name, function in functions.items():
-            before, start = os.times(), time.perf_counter()
-            function()
-            wall, after = time.perf_counter() - start, os.times()
-            if number:
-                found[name]["wall"].append(wall)
-                found[name]["cpu"].append(after.user + after.system - before.user - before.system)
-    return found
-
-
-def ratio(found: dict[str, Timing], peer: str, ours: str, what: str) -> float:
-    return min(found[peer][what]) / max(min(found[ours][what]), 1e-9)
-
-
-def show(found: dict[str, Timing]) -> None:
-    for name, timing in found.items():
-        cells = [f"{what} {min(t) * 1e3:8.1f} / {statistics.median(t) * 1e3:8.1f} ms" for what, t in timing.items()]
-        print(f"    {name:34} {'   '.join(cells)}   (min / median)", flush=True)
 
 
 def with_h5py(path: str, operation: Callable[[Any], Any]) -> Callable[[], object]:
@@ -261,23 +231,15 @@ def starting(folder: Path, rounds: int) -> list[Row]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = parser_of(__doc__)
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
-    folder = Path(arguments.folder or tempfile.mkdtemp(prefix="ilastik_lazy_bars_"))
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, h5py {h5py.__version__}")
+    folder = folder_of(arguments)
     rows: list[Row] = []
     for part in (reductions, uncompressed, planes, opening, memory, starting):
         if arguments.only in part.__name__:
             rows += part(folder, arguments.rounds)
-    short = 0
-    print(f"\n{'row':56} {'found':>8} {'at least':>9}")
-    for name, unit, value, least in rows:
-        short += value < least
-        print(f"{name:56} {value:7.2f}{unit or ' '} {least:8g}{unit or ' '} {'' if value >= least else '  SHORT'}")
+    short = print_table(rows)
     if not arguments.folder:
         shutil.rmtree(folder)
     return 1 if short else 0

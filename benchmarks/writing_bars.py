@@ -9,12 +9,8 @@ turns; the minimum of the rounds counts, medians stand beside.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +20,8 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
 from benchmarks.exports import field
-from benchmarks.reading_bars import Row, interleaved, ratio, show
 from ilastik_lazy.export import to_ilastik
 from ilastik_lazy.ilastik_hdf5 import encoder_name, ilastik_chunks
 
@@ -73,18 +69,9 @@ def writing(folder: Path, rounds: int) -> list[Row]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder")
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    folder = Path(arguments.folder or tempfile.mkdtemp(prefix="ilastik_lazy_writing_"))
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, h5py {h5py.__version__}")
-    rows, short = writing(folder, arguments.rounds), 0
-    print(f"\n{'row':56} {'found':>8} {'at least':>9}")
-    for name, unit, value, least in rows:
-        short += value < least
-        print(f"{name:56} {value:7.2f}{unit} {least:8g}{unit} {'' if value >= least else '  SHORT'}")
+    arguments = parser_of(__doc__).parse_args()
+    folder = folder_of(arguments)
+    short = print_table(writing(folder, arguments.rounds))
     if not arguments.folder:
         shutil.rmtree(folder)
     return 1 if short else 0
