@@ -8,7 +8,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import h5py
@@ -17,11 +17,28 @@ Row = tuple[str, str, float, float]
 Timing = dict[str, list[float]]
 
 
-def interleaved(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Wall and CPU seconds of each function, called in turns, after one round to warm up."""
+def interleaved(
+    functions: dict[str, Callable[[], object]],
+    rounds: int,
+    *,
+    prepare: Callable[[str], object] = lambda name: None,
+    once: Collection[str] = (),
+) -> dict[str, Timing]:
+    """Wall and CPU seconds of each function, called in turns, after one round to warm up.
+
+    Parameters
+    ----------
+    prepare
+        Called with the name before each call, and not timed.
+    once
+        Names of slow functions, which are called in one round only, the first that counts.
+    """
     found: dict[str, Timing] = {name: {"wall": [], "cpu": []} for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
+            if name in once and number != 1:
+                continue
+            prepare(name)
             before, start = os.times(), time.perf_counter()
             function()
             wall, after = time.perf_counter() - start, os.times()

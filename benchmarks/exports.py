@@ -1,8 +1,9 @@
 """Write files as ilastik writes them, as large as a benchmark wants, in seconds.
 
 Chunk shape, compression and attributes follow ilastik's exporter.  Probabilities are multiples of
-1/100, as a random forest of 100 trees gives them.  Beyond `DISTINCT` chunks the same compressed
-streams are used again: decoding does not notice, and 8 GB are there within a minute.
+1/100, as a random forest of 100 trees gives them; "masks" are 0 and 1 alone, and 8 GB of them 0.2 GB
+on disk.  Beyond `DISTINCT` chunks the same compressed streams are used again: decoding does not
+notice, and 8 GB are there within a minute.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def axistags(axes: str, resolution: dict[str, float] | None = None) -> str:
 
 
 def field(origin: Sequence[int], shape: Sequence[int], seed: int, kind: str) -> np.ndarray[Any, Any]:
-    """Smooth blobs with a little noise: probabilities in hundredths, or classes 1..3."""
+    """Smooth blobs: probabilities in hundredths with a little noise, classes 1..3, or masks of 0 and 1."""
     rng = np.random.default_rng((seed, *origin))
     total = np.zeros(shape, np.float32)
     for axis, (start, length) in enumerate(zip(origin, shape, strict=True)):
@@ -55,6 +56,8 @@ def field(origin: Sequence[int], shape: Sequence[int], seed: int, kind: str) -> 
         total += wave.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     if kind == "segmentation":
         return (1 + (total > 0) + (total > 1)).astype(np.uint8)
+    if kind == "masks":
+        return (total > 0).astype(np.float32)
     smooth = 1 / (1 + np.exp(-4 * total))
     noise = rng.integers(-2, 3, shape, dtype=np.int8) * ((smooth > 0.02) & (smooth < 0.98))
     return (np.clip(np.rint(smooth * 100) + noise, 0, 100) / np.float32(100)).astype(np.float32)
@@ -65,10 +68,11 @@ def write_export(
     shape: Sequence[int],
     axes: str = "zyxc",
     *,
-    kind: Literal["probabilities", "segmentation"] = "probabilities",
+    kind: Literal["probabilities", "segmentation", "masks"] = "probabilities",
     compression: Literal["gzip"] | None = "gzip",
     chunks: tuple[int, ...] | None = None,
     distinct: int = DISTINCT,
+    scales: dict[str, float] | None = None,
     seed: int = 0,
 ) -> str:
     """Write one export with the dataset ``exported_data``, and return its path."""
@@ -86,7 +90,7 @@ def write_export(
             "exported_data", tuple(shape), dtype, chunks=chunks,
             compression=compression, compression_opts=1 if compression else None,
         )  # fmt: skip
-        dataset.attrs["axistags"] = axistags(axes, {"z": 0.5, "y": 0.1, "x": 0.1})
+        dataset.attrs["axistags"] = axistags(axes, scales or {"z": 0.5, "y": 0.1, "x": 0.1})
         dataset.attrs["axis_units"] = json.dumps({"z": "µm", "y": "µm", "x": "µm", "c": ""})
         dataset.attrs["drange"] = np.array([0, 1], dtype)
         dataset.attrs["display_mode"] = "default"

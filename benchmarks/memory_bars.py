@@ -1,0 +1,79 @@
+"""The promise on the memory of conversions: prints each peak, exits with 1 where one is above its budget.
+
+    python benchmarks/memory_bars.py [--folder DIR] [--rounds 3] [--sizes 0.5 4 8]
+
+Converts sources of so many GB to OME-Zarr, each in a process of its own on two cores: once with `memory="300MB"`
+asked for, once with the default budget.  The peak is VmHWM above what it was after the imports; the largest
+of the rounds counts.  The sources are masks whose chunks repeat, 0.2 GB on disk for 8 GB; what is encoded of them
+is small, too, by some 4 MB a worker smaller than of probabilities.  Linux only.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.bars import Row, folder_of, parser_of, print_table
+from benchmarks.exports import write_export
+
+BUDGET = 300e6
+
+# Not ru_maxrss: a child begins with its parent's.
+CONVERT = """
+import os, re, sys
+import dask.array, numpy, xarray, zarr, ilastik_lazy as il
+import ilastik_lazy.ome_zarr.convert
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+path, target, memory = sys.argv[1:]
+base = peak()
+il.to_ome_zarr(path, target, memory=memory or None)
+print(peak() - base)
+"""
+
+
+def peak_of(path: str, target: Path, memory: str) -> float:
+    """Bytes above the imports that one conversion needed."""
+    shutil.rmtree(target, ignore_errors=True)
+    command = [sys.executable, "-c", CONVERT, path, str(target), memory]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    shutil.rmtree(target, ignore_errors=True)
+    if run.returncode:
+        raise SystemExit(f"the conversion failed:\n{run.stderr}")
+    return float(run.stdout)
+
+
+def measuring(folder: Path, rounds: int, sizes: list[float]) -> list[Row]:
+    rows: list[Row] = []
+    for size in sizes:
+        side = max(16, round((size * 1e9 / 8) ** (1 / 3)))
+        path = write_export(str(folder / "source.h5"), (side, side, side, 2), kind="masks")
+        on_disk = Path(path).stat().st_size / 1e6
+        for memory, name in (("300MB", 'memory="300MB"'), ("", "default budget")):
+            peaks = [peak_of(path, folder / "target.zarr", memory) for _ in range(rounds)]
+            shown = ", ".join(f"{peak / 1e6:.0f}" for peak in peaks)
+            print(f"  {size:g} GB ({on_disk:.0f} MB on disk), {name}: peaks of {shown} MB", flush=True)
+            rows.append((f"{size:g} GB, {name}: 300 MB over the peak", "x", BUDGET / max(1, *peaks), 1.0))
+        Path(path).unlink()
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = parser_of(__doc__)
+    parser.set_defaults(rounds=3)
+    parser.add_argument("--sizes", type=float, nargs="+", default=[0.5, 4, 8], metavar="GB")
+    options = parser.parse_args(arguments)
+    folder = folder_of(options)
+    short = print_table(measuring(folder, options.rounds, options.sizes))
+    if not options.folder:
+        shutil.rmtree(folder)
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
