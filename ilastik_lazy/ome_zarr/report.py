@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.sizes import human_bytes, human_seconds
 
 __all__ = ["ConversionReport"]
+
+_MOST_CLASSES, _MOST_CHUNKS = 12, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +50,45 @@ class ConversionReport:
         """Decoded bytes of level 0 for each byte on the disk, all levels counted."""
         return self.bytes_decoded / max(1, self.bytes_written)
 
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs: plain values by name."""
+        return {**dataclasses.asdict(self), "voxels_per_class": dict(self.voxels_per_class), "ratio": self.ratio}
+
     def __str__(self) -> str:
-        shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
-        count = f"{len(self.levels)} level{'s' if len(self.levels) > 1 else ''}"
-        rate = f" ({human_bytes(self.bytes_decoded / self.seconds)}/s)" if self.seconds >= 1 else ""
-        lines = [
-            self.target,
-            f"  {count}, {'/'.join(self.dims)}: {shapes}; made by {self.method}",
-            f"  {human_bytes(self.bytes_written)} on disk as {self.codec}, {self.ratio:.1f} times less than in memory; "
-            f"{self.seconds:.1f} s{rate}" + ("; every voxel verified" if self.verified else ""),
-        ]
-        if self.resumed:
-            lines.append(f"  {self.resumed} units were there from an earlier run")
+        lines = [self.target, *(f"  {line}" for line in (self._levels(), self._size(), self._time()))]
         if self.voxels_per_class:
-            shown = [f"{name} {count:,}" for name, count in list(self.voxels_per_class.items())[:12]]
-            lines.append(f"  voxels: {', '.join(shown)}{', ...' if len(self.voxels_per_class) > 12 else ''}")
+            lines.append(f"  voxels: {self._classes()}")
         if self.masked:
-            lines.append(f"  {len(self.masked)} chunks cannot be decoded and are filled:")
-            lines += [f"    {text}" for text in self.masked[:10]]
+            lines.append(f"  {_count(len(self.masked), 'chunk')} cannot be decoded, and are filled:")
+            lines += [f"    {text}" for text in self.masked[:_MOST_CHUNKS]]
+            if len(self.masked) > _MOST_CHUNKS:
+                lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more, in `masked`")
         return "\n".join(lines)
+
+    def _levels(self) -> str:
+        shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
+        return f"{_count(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}"
+
+    def _size(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        less = f"{self.ratio:.1f} times less" if self.ratio >= 1 else f"{1 / self.ratio:.1f} times more"
+        return f"{human_bytes(self.bytes_written)} on disk, {less} than in memory; {self.codec}{why}"
+
+    def _time(self) -> str:
+        rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 and not self.resumed else ""
+        # A rate would count what an earlier run has done.
+        earlier = f"; {_count(self.resumed, 'unit')} from an earlier run" if self.resumed else ""
+        return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
+
+    def _classes(self) -> str:
+        total = sum(self.voxels_per_class.values())
+        shown = [
+            f"{name} {count:,} ({100 * count / total:.3g} %)"
+            for name, count in list(self.voxels_per_class.items())[:_MOST_CLASSES]
+        ]
+        more = len(self.voxels_per_class) - len(shown)
+        return ", ".join(shown) + (f", and {more} more values" if more else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

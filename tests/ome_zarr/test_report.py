@@ -1,0 +1,66 @@
+"""What a conversion says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from fakes import ArrayBackedSource
+
+from ilastik_lazy.ome_zarr import ConversionReport, to_ome_zarr
+
+REPORT = ConversionReport(
+    "/data/brain.zarr", ((2, 40, 900), (2, 40, 450)), ("c", "y", "x"), "mean", "gzip", 9_000_000, 3_000_000, 75.0, True
+)
+
+
+def test_tells_levels_size_and_time() -> None:
+    assert str(REPORT).splitlines() == [
+        "/data/brain.zarr",
+        "  2 levels, c/y/x: 2x40x900, 2x40x450; made by mean",
+        "  3 MB on disk, 3.0 times less than in memory; gzip",
+        "  1 min 15 s, 120 kB/s; every voxel verified",
+    ]
+
+
+def test_tells_why_chunks_were_moved() -> None:
+    moved = replace(REPORT, reason="gzip chunks are moved as they are")
+    assert "; gzip: gzip chunks are moved as they are\n" in str(moved)
+
+
+def test_of_noise_tells_that_it_grew() -> None:
+    assert "2.0 times more than in memory" in str(replace(REPORT, bytes_written=18_000_000))
+
+
+def test_of_a_resumed_conversion_tells_no_rate() -> None:
+    text = str(replace(REPORT, resumed=1, verified=False))
+    assert text.endswith("  1 min 15 s; 1 unit from an earlier run")
+    assert "/s" not in text.splitlines()[-1]
+
+
+def test_tells_voxels_of_classes_and_their_shares() -> None:
+    assert str(replace(REPORT, voxels_per_class={"nucleus": 1_000, "Zellkörper": 3_000})).endswith(
+        "  voxels: nucleus 1,000 (25 %), Zellkörper 3,000 (75 %)"
+    )
+    many = replace(REPORT, voxels_per_class={str(value): 1 for value in range(200)})
+    assert str(many).endswith("11 1 (0.5 %), and 188 more values")
+
+
+def test_names_some_chunks_that_are_filled_and_how_many_more() -> None:
+    lines = str(replace(REPORT, masked=tuple(f"chunk {i} is damaged" for i in range(14)))).splitlines()
+    assert lines[4] == "  14 chunks cannot be decoded, and are filled:"
+    assert lines[5:15] == [f"    chunk {i} is damaged" for i in range(10)]
+    assert lines[15:] == ["    and 4 more, in `masked`"]
+
+
+def test_is_plain_json_for_programs(tmp_path: Path) -> None:
+    data = np.array([[1, 1, 2], [0, 2, 2]], np.uint8)
+    source = ArrayBackedSource(data, "yx", kind="segmentation", channel_names=("a", "b"))
+    found = json.loads(json.dumps(to_ome_zarr(source, tmp_path / "a.zarr").as_json()))
+    assert found["target"] == str(tmp_path / "a.zarr")
+    assert found["levels"] == [[2, 3]]
+    assert found["voxels_per_class"] == {"0": 1, "a": 2, "b": 3}
+    assert found["bytes_decoded"] == 6
+    assert found["ratio"] == 6 / found["bytes_written"]
