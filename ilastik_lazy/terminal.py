@@ -68,7 +68,8 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
     """Lines that tell a person what a conversion will write."""
     dims = " ".join(axis.name for axis in plan.levels[0].axes)
     lines = [
-        f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}"
+        f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}",
+        *([f"  {plan.reason}"] if plan.reason else []),
     ]
     for level in plan.levels:
         shape, shard, chunks = ("x".join(map(str, lengths)) for lengths in (level.shape, level.shards, level.chunks))
