@@ -59,7 +59,7 @@ class ConversionReport:
         if self.voxels_per_class:
             lines.append(f"  voxels: {self._classes()}")
         if self.masked:
-            lines.append(f"  {_count(len(self.masked), 'chunk')} cannot be decoded, and are filled:")
+            lines.append(f"  chunks that cannot be decoded and are filled: {len(self.masked):,}")
             lines += [f"    {text}" for text in self.masked[:_MOST_CHUNKS]]
             if len(self.masked) > _MOST_CHUNKS:
                 lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more, in `masked`")

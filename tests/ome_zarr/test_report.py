@@ -50,7 +50,7 @@ def test_tells_voxels_of_classes_and_their_shares() -> None:
 
 def test_names_some_chunks_that_are_filled_and_how_many_more() -> None:
     lines = str(replace(REPORT, masked=tuple(f"chunk {i} is damaged" for i in range(14)))).splitlines()
-    assert lines[4] == "  14 chunks cannot be decoded, and are filled:"
+    assert lines[4] == "  chunks that cannot be decoded and are filled: 14"
     assert lines[5:15] == [f"    chunk {i} is damaged" for i in range(10)]
     assert lines[15:] == ["    and 4 more, in `masked`"]
 
