@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaozarrs
 import zarr
-from fakes import ArrayBackedSource, spec_of
+from fakes import ArrayBackedSource, small_plans, spec_of
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from table_makers import ROWS, write_table, written
@@ -195,3 +195,27 @@ class TestReaders:
         assert metadata["properties"] == {"Size in pixels": [42.0, 144.0], "index": [1, 70_000]}
         assert (metadata["axis_labels"], metadata["scale"]) == (("c", "y", "x"), [1.0, 0.5, 0.5])
         assert np.unique(np.asarray(data[0])).tolist() == [0, 1, 70_000]
+
+
+def root_of(store: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((store / "zarr.json").read_text())["attributes"]["ome"]
+    return found
+
+
+class TestMeasuredOnTheWay:
+    def test_classes_without_names_are_those_that_occur(self, tmp_path: Path) -> None:
+        data = np.ones((40, 50), np.uint8)
+        data[3, 7] = 4
+        with small_plans(shard=300, smallest=5):
+            to_ome_zarr(ArrayBackedSource(data, "yx", kind="segmentation", chunks=(9, 8)), tmp_path / "a.zarr")
+        colors = root_of(tmp_path / "a.zarr")["image-label"]["colors"]
+        assert [entry["label-value"] for entry in colors] == [1, 2, 3, 4]
+
+    def test_contrast_is_that_of_the_voxels_of_each_channel(self, tmp_path: Path) -> None:
+        data = np.linspace(-3, 5, 2 * 40 * 50, dtype=np.float32).reshape(2, 40, 50)
+        data[0, 0, 1], data[1, :, 3] = np.nan, np.inf
+        with small_plans(shard=2000, smallest=5):
+            to_ome_zarr(ArrayBackedSource(data, "cyx", chunks=(1, 9, 8)), tmp_path / "a.zarr")
+        windows = [channel["window"] for channel in root_of(tmp_path / "a.zarr")["omero"]["channels"]]
+        assert [windows[0]["start"], windows[0]["end"]] == [-3, float(data[0, -1, -1])]
+        assert windows[0]["min"] == windows[0]["start"]
