@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ilastik_lazy import __version__
-from ilastik_lazy.command_sources import is_project, location_of, print_images, print_project, source_at, sources_in
+from ilastik_lazy.command_sources import (
+    image_options,
+    is_project,
+    location_of,
+    print_images,
+    print_project,
+    source_at,
+    sources_in,
+)
+from ilastik_lazy.convert_commands import convert
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
-from ilastik_lazy.shell import exit_code, interrupted, run, say
+from ilastik_lazy.shell import exit_code, run, say
 
 __all__ = ["main"]
 
@@ -27,26 +35,18 @@ def main(arguments: list[str] | None = None) -> None:
     run(cli, arguments)
 
 
-def _image_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every command that opens an image takes."""
-    for option in (
-        click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
-        click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
-        click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ilastik-lazy")
 def cli() -> None:
     """Look at, reduce and convert what ilastik writes, however large it is."""
 
 
+cli.add_command(convert)
+
+
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_image_options
+@image_options
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
 def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool) -> None:
     """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
@@ -84,80 +84,8 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
 
 @cli.command()
 @click.argument("file")
-@click.argument("target")
-@_image_options
-@click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
-@click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
-@click.option(
-    "--downsample",
-    type=click.Choice(["auto", "mean", "mode", "nearest"]),
-    default="auto",
-    show_default=True,
-    help="How levels are made: mean for images, mode or nearest for labels.",
-)
-@click.option(
-    "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
-)
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
-@click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
-@click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
-@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")
-@click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
-def convert(
-    file: str,
-    target: str,
-    dataset: str | None,
-    axes: str | None,
-    project: str | None,
-    memory: str | None,
-    levels: int | None,
-    downsample: Any,
-    ome_version: Any,
-    workers: int | None,
-    overwrite: bool,
-    resume: bool,
-    verify: bool,
-    table: str | None,
-    dry_run: bool,
-    quiet: bool,
-) -> None:
-    """Write the image in FILE as OME-Zarr to the folder TARGET.
-
-    \b
-    ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
-    """
-    source = source_at(file, dataset, axes, project)
-    from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
-    from ilastik_lazy.ome_zarr.places import is_unfinished
-    from ilastik_lazy.progress import progress_bar
-
-    options: dict[str, Any] = {
-        "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
-    }  # fmt: skip
-    if dry_run:
-        from ilastik_lazy.ome_zarr.estimate import estimate_conversion
-        from ilastik_lazy.terminal import describe_plan
-
-        plan = plan_conversion(source, **options)
-        click.echo("\n".join(describe_plan(plan, target)))
-        click.echo(f"  {estimate_conversion(source, plan)}")
-        return
-    try:
-        with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
-            options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "table": table}
-            report = to_ome_zarr(source, target, progress=progress, **options)
-    except KeyboardInterrupt:
-        interrupted("run the same command with --resume to go on" if is_unfinished(target) else "nothing was written")
-    if not quiet:
-        click.echo(str(report))
-
-
-@cli.command()
-@click.argument("file")
 @click.argument("operation", type=click.Choice(_OPERATIONS))
-@_image_options
+@image_options
 @click.option("--over", metavar="AXES", default="", help="Axes to reduce, such as z or zyx [default: all].")
 @click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
 @click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one a value for uint8].")
@@ -249,7 +177,7 @@ def table(file: str, out: str | None, rows: int) -> None:
 @cli.command()
 @click.argument("file")
 @click.argument("target")
-@_image_options
+@image_options
 @click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As ilastik's two formats.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is whole.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")

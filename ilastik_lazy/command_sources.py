@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.location import Location
     from ilastik_lazy.spec import ArraySource
 
-__all__ = ["is_project", "location_of", "print_images", "print_project", "source_at", "sources_in"]
+__all__ = ["image_options", "is_project", "location_of", "print_images", "print_project", "source_at", "sources_in"]
 
 
 def print_images(path: str, sources: list[ArraySource]) -> None:
@@ -87,3 +88,14 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
     from ilastik_lazy.project import with_classes
 
     return with_classes(source, project)
+
+
+def image_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every command that opens an image takes."""
+    for option in (
+        click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
+        click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
+        click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
+    ):
+        command = option(command)
+    return command

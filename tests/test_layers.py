@@ -44,6 +44,7 @@ LAYERS = [
     "__init__",
     "terminal progress results demo backend shell",
     "command_sources",
+    "convert_commands",
     "cli plugins/ __main__",
 ]
 

@@ -1,0 +1,84 @@
+"""The commands that write an OME-Zarr and compare it with what it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ilastik_lazy.command_sources import image_options, source_at
+from ilastik_lazy.shell import interrupted
+
+__all__ = ["convert"]
+
+
+@click.command()
+@click.argument("file")
+@click.argument("target")
+@image_options
+@click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
+@click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
+@click.option(
+    "--downsample",
+    type=click.Choice(["auto", "mean", "mode", "nearest"]),
+    default="auto",
+    show_default=True,
+    help="How levels are made: mean for images, mode or nearest for labels.",
+)
+@click.option(
+    "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
+)
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
+@click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
+@click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
+@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def convert(
+    file: str,
+    target: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    memory: str | None,
+    levels: int | None,
+    downsample: Any,
+    ome_version: Any,
+    workers: int | None,
+    overwrite: bool,
+    resume: bool,
+    verify: bool,
+    table: str | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Write the image in FILE as OME-Zarr to the folder TARGET.
+
+    \b
+    ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
+    """
+    source = source_at(file, dataset, axes, project)
+    from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+    from ilastik_lazy.ome_zarr.places import is_unfinished
+    from ilastik_lazy.progress import progress_bar
+
+    options: dict[str, Any] = {
+        "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
+    }  # fmt: skip
+    if dry_run:
+        from ilastik_lazy.ome_zarr.estimate import estimate_conversion
+        from ilastik_lazy.terminal import describe_plan
+
+        plan = plan_conversion(source, **options)
+        click.echo("\n".join(describe_plan(plan, target)))
+        click.echo(f"  {estimate_conversion(source, plan)}")
+        return
+    try:
+        with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
+            options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "table": table}
+            report = to_ome_zarr(source, target, progress=progress, **options)
+    except KeyboardInterrupt:
+        interrupted("run the same command with --resume to go on" if is_unfinished(target) else "nothing was written")
+    if not quiet:
+        click.echo(str(report))
