@@ -1,4 +1,4 @@
-"""The command line: ``ilastik-lazy info | convert | reduce | table | export | demo``.
+"""The command line: ``ilastik-lazy info | convert | verify | reduce | table | export | demo``.
 
 What is said when something goes wrong stands in `shell`.
 """
@@ -21,7 +21,7 @@ from ilastik_lazy.command_sources import (
     source_at,
     sources_in,
 )
-from ilastik_lazy.convert_commands import convert
+from ilastik_lazy.convert_commands import convert, verify
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
 from ilastik_lazy.shell import exit_code, run, say
 
@@ -42,6 +42,7 @@ def cli() -> None:
 
 
 cli.add_command(convert)
+cli.add_command(verify)
 
 
 @cli.command()

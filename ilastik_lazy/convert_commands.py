@@ -9,7 +9,16 @@ import click
 from ilastik_lazy.command_sources import image_options, source_at
 from ilastik_lazy.shell import interrupted
 
-__all__ = ["convert"]
+__all__ = ["convert", "verify"]
+
+
+_endpoint = click.option(
+    "--endpoint-url", metavar="URL", help="Of an object store other than Amazon's, such as http://127.0.0.1:9000."
+)
+
+
+def _storage_options(endpoint_url: str | None) -> dict[str, str] | None:
+    return None if endpoint_url is None else {"endpoint_url": endpoint_url}
 
 
 @click.command()
@@ -28,6 +37,21 @@ __all__ = ["convert"]
 @click.option(
     "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
 )
+@click.option(
+    "--codec",
+    type=click.Choice(["auto", "zstd", "gzip", "blosc", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto moves chunks that are gzip already, and takes zstd for others.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "mask"]),
+    default="raise",
+    show_default=True,
+    help="Chunks of FILE that are damaged: stop, or fill them (NaN, 0) and list them.",
+)
+@_endpoint
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
 @click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
@@ -45,6 +69,9 @@ def convert(
     levels: int | None,
     downsample: Any,
     ome_version: Any,
+    codec: Any,
+    on_error: Any,
+    endpoint_url: str | None,
     workers: int | None,
     overwrite: bool,
     resume: bool,
@@ -53,7 +80,7 @@ def convert(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as OME-Zarr to the folder TARGET.
+    """Write the image in FILE as OME-Zarr to TARGET, a folder or s3://bucket/name.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
@@ -65,6 +92,7 @@ def convert(
 
     options: dict[str, Any] = {
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
+        "codec": codec,
     }  # fmt: skip
     if dry_run:
         from ilastik_lazy.ome_zarr.estimate import estimate_conversion
@@ -77,8 +105,43 @@ def convert(
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
             options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "table": table}
+            options |= {"on_error": on_error, "storage_options": _storage_options(endpoint_url)}
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
         interrupted("run the same command with --resume to go on" if is_unfinished(target) else "nothing was written")
     if not quiet:
         click.echo(str(report))
+
+
+@click.command()
+@click.argument("target")
+@click.argument("file", required=False)
+@image_options
+@_endpoint
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def verify(
+    target: str,
+    file: str | None,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    endpoint_url: str | None,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Compare the OME-Zarr TARGET with its checksums, and every voxel with FILE if that is named.
+
+    \b
+    ilastik-lazy verify brain.zarr brain_Probabilities.h5
+    """
+    source = None if file is None else source_at(file, dataset, axes, project)
+    from ilastik_lazy.ome_zarr.check import verify_image
+    from ilastik_lazy.progress import progress_bar
+
+    with progress_bar("verifying", quiet=quiet) as progress:
+        found = verify_image(
+            target, source, workers=workers, storage_options=_storage_options(endpoint_url), progress=progress
+        )
+    if not quiet:
+        click.echo(str(found))

@@ -36,7 +36,9 @@ _IN_SHELL = (
     (r"\baxes=", "--axes "),
     (r"\bmemory=", "--memory "),
     (r"\bproject=", "--project"),
-    (r"pass overwrite=True", "pass --overwrite"),
+    (r"with resume=True \(--resume\)", "with --resume"),
+    (r"with overwrite=True \(--overwrite\)", "with --overwrite"),
+    (r"(pass|with) overwrite=True", r"\1 --overwrite"),
 )
 
 

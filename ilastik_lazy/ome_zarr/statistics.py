@@ -85,6 +85,10 @@ def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: in
         part = block if channel_axis is None else block.take(k, axis=channel_axis) if channels > 1 else block
         # Unlike `min`, these pass over NaN.
         low, high = float(np.fmin.reduce(part, axis=None)), float(np.fmax.reduce(part, axis=None))
-        if np.isfinite(low) and np.isfinite(high):
-            ranges[first + k] = low, high
+        if not np.isfinite([low, high]).all():
+            finite = part[np.isfinite(part)]
+            if not finite.size:
+                continue
+            low, high = float(finite.min()), float(finite.max())
+        ranges[first + k] = low, high
     return Statistics(ranges, {})
