@@ -236,6 +236,6 @@ def _downsampled_axis(axis: Axis, factor: int) -> Axis:
 
 
 def _memory(shards: Index, stored: Index, itemsize: int, workers: int, levels: int) -> int:
-    """Bytes at the worst: for each worker a block as read, as moved, and encoded; unfinished upper shards."""
+    """Bytes at the worst: for each worker a block as read, moved, encoded, and on its way to the disk; upper shards."""
     shard, chunk = math.prod(shards) * itemsize, math.prod(stored) * itemsize
-    return workers * (3 * shard + 2 * chunk) + (levels - 1) * 2 * shard + 16 * 2**20
+    return workers * (4 * shard + 2 * chunk) + (levels - 1) * 2 * shard + 16 * 2**20

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ __all__ = ["MANIFEST", "Manifest", "Target", "read_manifest"]
 MANIFEST = ".ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image."""
 
+_AT_ONCE = 8
 _PLAN = f"{WORK}/plan.json"
 _State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
@@ -183,9 +185,15 @@ class Target:
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
         """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet."""
-        for key in writing_order(documents):
-            if not self.is_complete and not is_root(key):
-                self.store.put(key, [documents[key]])
+        if self.is_complete:
+            return
+        inner = [key for key in documents if not is_root(key)]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            # Those of arrays before those of the groups that hold them; of one depth, the disk takes many at a time.
+            for depth in sorted({key.count("/") for key in inner}, reverse=True):
+                at_depth = [key for key in inner if key.count("/") == depth]
+                for _ in pool.map(lambda key: self.store.put(key, [documents[key]]), at_depth):
+                    pass
 
     def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
         """Remove the metadata again by which wrong voxels could be read."""

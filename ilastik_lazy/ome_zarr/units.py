@@ -20,7 +20,7 @@ from ilastik_lazy.ome_zarr.statistics import Statistics
 from ilastik_lazy.ome_zarr.stores import Store
 from ilastik_lazy.ome_zarr.tasks import Task, unit_name
 
-__all__ = ["UnitWriter", "matches", "unit_keys"]
+__all__ = ["Encoded", "UnitWriter", "matches", "unit_keys"]
 
 
 def unit_keys(level: Level, shard: Index) -> list[str]:
@@ -52,6 +52,15 @@ def matches(plan: Plan, store: Store, task: Task, unit: Unit, *, deep: bool) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Encoded:
+    """The files of one unit, in the order in which its checksum takes them."""
+
+    task: Task
+    files: list[tuple[str, Sequence[bytes]]]
+    """Key, and parts of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnitWriter:
     """Writes and reads the units of one conversion; small when pickled."""
 
@@ -59,13 +68,17 @@ class UnitWriter:
     store: Store
     journal: Journal
 
-    def write(self, task: Task, intake: Intake, statistics: Statistics | None = None) -> Unit:
-        """Encode the part of a shard that lies inside the level, write it, and only then note it."""
+    def encode(self, task: Task, intake: Intake) -> Encoded:
+        """The files of the part of a shard that lies inside the level."""
+        return Encoded(task, list(_files(self.plan.levels[task[0]], task[1], intake.block, intake.streams)))
+
+    def write(self, encoded: Encoded, statistics: Statistics | None = None, masked: Sequence[str] = ()) -> Unit:
+        """Write the files of a unit, and only then note it."""
         written, crc = 0, 0
-        for key, parts in _files(self.plan.levels[task[0]], task[1], intake.block, intake.streams):
+        for key, parts in encoded.files:
             written += self.store.put(key, parts)
             crc = checksum(parts, crc)
-        unit = Unit(unit_name(task), written, crc, statistics, tuple(intake.masked))
+        unit = Unit(unit_name(encoded.task), written, crc, statistics, tuple(masked))
         self.journal.add(unit)
         return unit
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.statistics import Statistics, statistics_of
 from ilastik_lazy.ome_zarr.tasks import Task
-from ilastik_lazy.ome_zarr.units import UnitWriter
+from ilastik_lazy.ome_zarr.units import Encoded, UnitWriter
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["Progress", "shard_bytes", "write_shards"]
@@ -97,27 +98,55 @@ def write_shards(
     """
     plan = writer.plan
     upper = _UpperShards(plan, done)
-
-    def convert(task: Task) -> tuple[int, list[Unit]]:
-        if task in done:
-            decoded, made, block = 0, [], writer.read(task)
-        else:
-            intake = read_shard(plan, source, task[1], mask=mask)
-            made = [writer.write(task, intake, _statistics(plan, task[1], intake.block))]
-            decoded, block = intake.block.nbytes, intake.block
-        while (whole := upper.add(task, block)) is not None:
-            task, block = whole
-            made.append(writer.write(task, Intake(block)))
-        return decoded, made
-
     units: list[Unit] = []
-    # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
-    with contextlib.closing(in_order(convert, tasks, workers)) as results:
+    with contextlib.ExitStack() as stack:
+        disk = stack.enter_context(_Disk(writer, workers))
+
+        def convert(task: Task) -> tuple[int, list[Future[Unit]]]:
+            if task in done:
+                decoded, made, block = 0, [], writer.read(task)
+            else:
+                intake = read_shard(plan, source, task[1], mask=mask)
+                block, decoded = intake.block, intake.block.nbytes
+                encoded = writer.encode(task, intake)
+                made = [disk.write(encoded, _statistics(plan, task[1], block), intake.masked)]
+                del intake, encoded
+            while (whole := upper.add(task, block)) is not None:
+                task, block = whole
+                made.append(disk.write(writer.encode(task, Intake(block))))
+            return decoded, made
+
+        # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
+        results = stack.enter_context(contextlib.closing(in_order(convert, tasks, workers)))
         for _, (decoded, made) in results:
-            units += made
+            units += [future.result() for future in made]
             if progress is not None:
                 progress(decoded)
     return units
+
+
+class _Disk:
+    """Threads that wait for the disk, so that those which decode and encode need not: an fsync takes 5 to 10 ms.
+
+    At most as many units wait as there are workers.
+    """
+
+    def __init__(self, writer: UnitWriter, workers: int) -> None:
+        self._writer = writer
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ilastik_lazy disk")
+        self._free = threading.BoundedSemaphore(workers)
+
+    def __enter__(self) -> _Disk:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, encoded: Encoded, statistics: Statistics | None = None, masked: Sequence[str] = ()) -> Future[Unit]:
+        self._free.acquire()
+        future = self._pool.submit(self._writer.write, encoded, statistics, masked)
+        future.add_done_callback(lambda _: self._free.release())
+        return future
 
 
 def _statistics(plan: Plan, shard: Index, block: np.ndarray[Any, Any]) -> Statistics:

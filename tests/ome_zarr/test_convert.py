@@ -148,14 +148,14 @@ class TestVerify:
         source = source_with(axes, dtype)
         source.data = np.nan_to_num(source.data)
 
-        def write(self: Any, task: Any, intake: Any, statistics: Any = None) -> Any:
+        def encode(self: Any, task: Any, intake: Any) -> Any:
             region = self.plan.levels[task[0]].region(task[1])
             if task[0] == 0 and region[0].start <= 17 < region[0].stop and region[1].start <= 9 < region[1].stop:
                 intake.block[17 - region[0].start, 9 - region[1].start] += 1
-            return original(self, task, intake, statistics)
+            return original(self, task, intake)
 
-        original = units_module.UnitWriter.write
-        monkeypatch.setattr(units_module.UnitWriter, "write", write)
+        original = units_module.UnitWriter.encode
+        monkeypatch.setattr(units_module.UnitWriter, "encode", encode)
         with small_plans(shard=64), pytest.raises(VerificationError, match=r"voxel \[17, 9\] of scale0/image"):
             to_ome_zarr(source, tmp_path / "a.zarr", verify=True)
         assert not list(tmp_path.rglob("zarr.json"))
