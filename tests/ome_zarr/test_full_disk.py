@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,24 @@ except DestinationError as error:
         said = run_python(code, str(HERE.parent), str(HERE), str(tmp_path / "a.zarr")).decode()
         assert "File too large" in said
         assert_no_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.skipif("ILASTIK_LAZY_LONG" not in os.environ, reason="ILASTIK_LAZY_LONG=1 mounts small disks")
+@pytest.mark.parametrize("kilobytes", range(10, 230, 11))
+def test_a_small_disk_that_is_full_can_be_made_larger(tmp_path: Path, kilobytes: int) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount")
+    try:
+        with pytest.raises(DestinationError, match="No space"):
+            convert(disk / "a.zarr")
+        if (disk / "a.zarr").exists():
+            assert_no_image(disk / "a.zarr")
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        assert_resumes(disk / "a.zarr")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -170,6 +170,61 @@ class TestKilled:
         assert_whole(tmp_path / "b.zarr")
 
 
+_AGAIN = """
+import os, random, signal, sys
+sys.path[:0] = sys.argv[1:3]
+folder, wanted = sys.argv[3], int(sys.argv[4])
+import numpy as np, zarr
+import targets
+chance = random.Random(int(sys.argv[5]))
+killed = images = 0
+after = targets.a_source().data
+while killed < wanted:
+    images += 1
+    target = f"{folder}/{images}.zarr"
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            limit, count = chance.randrange(1, 400), 0
+            def ticking(name):
+                original = getattr(os, name)
+                def call(*arguments, **more):
+                    global count
+                    count += 1
+                    if count == limit:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return original(*arguments, **more)
+                setattr(os, name, call)
+            for name in ("write", "replace", "mkdir", "unlink", "fsync", "open"):
+                ticking(name)
+            try:
+                targets.convert(targets.Path(target), resume=True)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        chance.random()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        is_image = os.path.exists(f"{target}/zarr.json")
+        if is_image:
+            found = np.asarray(zarr.open_array(f"{target}/scale0/image", mode="r")[...])
+            assert np.array_equal(found, after), "a wrong image"
+        assert code in (0, -signal.SIGKILL), code
+        if code == 0:
+            assert is_image
+            break
+        killed += 1
+print(killed, images)
+"""
+
+
+def test_killed_again_and_again_it_is_done_in_the_end(tmp_path: Path) -> None:
+    wanted = 1000 if os.environ.get("ILASTIK_LAZY_LONG") else 12
+    said = run_python(_AGAIN, str(HERE.parent), str(HERE), str(tmp_path), str(wanted), "0", timeout=900)
+    killed, images = (int(number) for number in said.split())
+    assert killed >= wanted
+    assert images >= 1
+
+
 _RACE = """
 import os, sys, time
 sys.path[:0] = sys.argv[1:3]

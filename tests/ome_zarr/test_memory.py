@@ -53,10 +53,36 @@ def test_stays_within_the_plan_and_does_not_grow_with_the_image(tmp_path: Path, 
     for found in (small, large):
         assert found["plan"] <= 160 * MB
         assert found["grown"] < found["plan"]
-    assert large["grown"] < small["grown"] + 40 * MB
+    # A slow disk makes a difference of a few shards; the image has 250 MB more.
+    assert large["grown"] < small["grown"] + 80 * MB
 
 
 def test_a_small_budget_is_kept_to(tmp_path: Path) -> None:
     found = converted(tmp_path, 110, "80MB", "path")
     assert found["plan"] <= 80 * MB
     assert found["grown"] < found["plan"]
+
+
+_LIMITED = """
+import resource, sys
+import numpy as np
+import xarray, zarr, dask.array
+import ilastik_lazy as il
+from ilastik_lazy.computed import as_source
+from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+path, target, memory = sys.argv[1:]
+plan = plan_conversion(as_source(path), memory=memory, workers=2)
+array = il.open_dataarray(path)
+to_ome_zarr(array.isel(z=slice(0, 8), y=slice(0, 8), x=slice(0, 8)), target + ".warm", workers=2)
+with open("/proc/self/status") as file:
+    data = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmData"))
+limit = data + int(1.25 * plan.memory)
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+print(to_ome_zarr(path, target, memory=memory, workers=2).codec)
+"""
+
+
+@pytest.mark.parametrize("memory", ["90MB", "160MB"])
+def test_the_system_may_be_told_to_give_no_more_than_a_quarter_above_the_plan(tmp_path: Path, memory: str) -> None:
+    path = write_export(str(tmp_path / "a.h5"), (60, 440, 640, 2), distinct=24)
+    assert run_python(_LIMITED, path, str(tmp_path / "a.zarr"), memory).strip() == b"gzip"
