@@ -38,6 +38,7 @@ _IN_SHELL = (
     (r"\bproject=", "--project"),
     (r"with resume=True \(--resume\)", "with --resume"),
     (r"with overwrite=True \(--overwrite\)", "with --overwrite"),
+    (r"with on_error='mask'", "with --on-error mask"),
     (r"(pass|with) overwrite=True", r"\1 --overwrite"),
 )
 

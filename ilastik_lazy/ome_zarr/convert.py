@@ -13,13 +13,13 @@ from typing import Any, Literal, cast
 from ilastik_lazy import __version__
 from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
-from ilastik_lazy.errors import ArgumentError, SourceChangedError, VerificationError
+from ilastik_lazy.errors import ArgumentError, SourceChangedError, UnfinishedWriteError, VerificationError
 from ilastik_lazy.lazy import attributes_of
 from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
 from ilastik_lazy.ome_zarr.cluster import current_client, write_on_cluster
 from ilastik_lazy.ome_zarr.documents import metadata_documents
 from ilastik_lazy.ome_zarr.downsample import Method
-from ilastik_lazy.ome_zarr.identity import source_identity
+from ilastik_lazy.ome_zarr.identity import absent_chunks, source_identity
 from ilastik_lazy.ome_zarr.journal import Unit, read_journals
 from ilastik_lazy.ome_zarr.labels import Table, object_properties
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
@@ -101,7 +101,8 @@ def to_ome_zarr(
         Of the objects whose ids the image holds, as `open_table` gives it, or its file: becomes the properties of
         the ids in ``image-label``, up to 20,000 values; beyond, a warning tells how many objects these are.
     on_error
-        ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and lists them in the report;
+        ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and those that were never
+        written with the file's fill value, and lists them in the report;
         ``raise`` stops at the first, and leaves what can be resumed.
     storage_options
         For a `target` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
@@ -123,6 +124,8 @@ def to_ome_zarr(
         What was begun at `target` has other settings, or another version of the source.
     CorruptChunkError
         A chunk of the source is damaged; `target` is left unfinished.
+    UnfinishedWriteError
+        Chunks of the source were never written.
     MemoryLimitError
         `memory` is too small.
     VerificationError
@@ -141,6 +144,12 @@ def to_ome_zarr(
     if on_error not in ("raise", "mask"):
         raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
     array = as_source(source)
+    absent = absent_chunks(array)
+    if absent and on_error == "raise":
+        raise UnfinishedWriteError(
+            f"{array.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
+            "export it again, or have them filled with on_error='mask'"
+        )
     store = store_at(os.fspath(target), array.spec.storage.location, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
@@ -185,7 +194,8 @@ def to_ome_zarr(
         reason=plan.reason,
         resumed=len(found),
         voxels_per_class=_named_counts(plan.spec, statistics),
-        masked=tuple(text for unit in units.values() for text in unit.masked),
+        masked=tuple(text for unit in units.values() for text in unit.masked)
+        + ((f"{absent} chunks that were never written",) if absent else ()),
     )
 
 

@@ -11,11 +11,13 @@ from ilastik_lazy.cache import CachedSource
 from ilastik_lazy.computed import ComputedSource
 from ilastik_lazy.folders import version_of
 from ilastik_lazy.object_store import is_url
+from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_index import chunk_index
 from ilastik_lazy.sources.stack import StackSource
 from ilastik_lazy.sources.window import WindowSource
 from ilastik_lazy.spec import ArraySource, DescribedSource
 
-__all__ = ["source_identity"]
+__all__ = ["absent_chunks", "source_identity"]
 
 
 def source_identity(source: ArraySource) -> dict[str, Any]:
@@ -40,3 +42,17 @@ def source_identity(source: ArraySource) -> dict[str, Any]:
         inside = storage.location.removeprefix(storage.path)
         return {"source": os.path.realpath(storage.path) + inside, "version": version}
     return {"source": storage.location, "token": tokenize(source)}
+
+
+def absent_chunks(source: ArraySource) -> int:
+    """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
+
+    Of other formats, where they commonly stand for the fill value, none is counted.
+    """
+    if isinstance(source, DescribedSource | CachedSource | WindowSource):
+        return absent_chunks(source.source)
+    if isinstance(source, StackSource):
+        return sum(map(absent_chunks, source.members))
+    if isinstance(source, DirectHdf5Source):
+        return chunk_index(source.location, source.spec.shape, source.spec.chunks, source.stamp).absent
+    return 0
