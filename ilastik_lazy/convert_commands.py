@@ -86,7 +86,8 @@ def convert(
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
     """
     source = source_at(file, dataset, axes, project)
-    from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+    from ilastik_lazy.ome_zarr.convert import to_ome_zarr
+    from ilastik_lazy.ome_zarr.options import plan_conversion
     from ilastik_lazy.ome_zarr.places import is_unfinished
     from ilastik_lazy.progress import progress_bar
 

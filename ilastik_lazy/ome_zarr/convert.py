@@ -7,36 +7,31 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ilastik_lazy import __version__
-from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, SourceChangedError, UnfinishedWriteError, VerificationError
 from ilastik_lazy.lazy import attributes_of
-from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
 from ilastik_lazy.ome_zarr.cluster import current_client, write_on_cluster
 from ilastik_lazy.ome_zarr.documents import metadata_documents
-from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.identity import absent_chunks, source_identity
 from ilastik_lazy.ome_zarr.journal import Unit, read_journals
 from ilastik_lazy.ome_zarr.labels import Table, object_properties
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
+from ilastik_lazy.ome_zarr.options import plan_conversion
 from ilastik_lazy.ome_zarr.places import name_of, store_at
-from ilastik_lazy.ome_zarr.plan import Plan, Version, plan_pyramid
+from ilastik_lazy.ome_zarr.plan import Plan, Version
 from ilastik_lazy.ome_zarr.report import ConversionReport
 from ilastik_lazy.ome_zarr.statistics import Statistics
 from ilastik_lazy.ome_zarr.target import Target
 from ilastik_lazy.ome_zarr.tasks import Task, remaining, tops, unit_name
 from ilastik_lazy.ome_zarr.units import UnitWriter
-from ilastik_lazy.ome_zarr.verbatim import why_recompress
 from ilastik_lazy.ome_zarr.verify import all_tasks, compare_levels, require_units, sound_units
 from ilastik_lazy.ome_zarr.writer import Progress, shard_bytes, write_shards
-from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["method_for", "plan_conversion", "to_ome_zarr"]
+__all__ = ["to_ome_zarr"]
 
 
 def to_ome_zarr(
@@ -262,49 +257,3 @@ def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
     """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
     names = dict(enumerate(spec.channel_names, 1))
     return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}
-
-
-def method_for(spec: ArraySpec, wanted: str) -> Method:
-    """How levels are made of each other where the caller leaves it open."""
-    if wanted in ("mean", "mode", "nearest"):
-        return wanted  # type: ignore[return-value]  # a literal by the test before
-    if wanted != "auto":
-        raise ArgumentError(f"downsample={wanted!r}: expected 'auto', 'mean', 'mode' or 'nearest'")
-    if spec.is_label_image or spec.display_mode == "random-colortable" or spec.dtype.kind == "b":
-        return "mode"
-    if spec.dtype.kind == "f" or spec.kind == "probabilities":
-        return "mean"
-    return "nearest"
-
-
-def plan_conversion(
-    source: ArraySource,
-    *,
-    version: Version = "0.5",
-    memory: str | int | None = None,
-    levels: int | None = None,
-    downsample: str = "auto",
-    codec: str = "auto",
-    workers: int | None = None,
-) -> Plan:
-    """What `to_ome_zarr` would do; nothing is read or written."""
-    if codec not in ("auto", *CODECS):
-        raise ArgumentError(f"codec={codec!r}: expected 'auto', {', '.join(map(repr, CODECS))}")
-    plan = plan_pyramid(
-        source.spec,
-        version=version,
-        levels=levels,
-        method=method_for(source.spec, downsample),
-        codec=None if codec == "auto" else cast("Codec", codec),
-        workers=threads_for(workers),
-        memory=None if memory is None else parse_size(memory, "memory"),
-    )
-    if codec != "auto":
-        return replace(plan, reason=f"codec={codec!r} was asked for")
-    if version != "0.5":
-        return replace(plan, reason="OME-Zarr 0.4 is for programs that may not know gzip")
-    first, *others = plan.levels
-    if why := why_recompress(source, plan.permutation, first.chunks):
-        return replace(plan, reason=why)
-    moved = (replace(first, codec="gzip"), *others)
-    return replace(plan, levels=moved, codec="gzip", verbatim=True, reason="gzip chunks are moved as they are")

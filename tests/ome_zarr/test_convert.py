@@ -16,7 +16,8 @@ from makers import some_data
 
 from ilastik_lazy.errors import VerificationError
 from ilastik_lazy.ome_zarr import units as units_module
-from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+from ilastik_lazy.ome_zarr.convert import to_ome_zarr
+from ilastik_lazy.ome_zarr.options import plan_conversion
 
 ORDERS = [
     "yx", "xy", "cyx", "xyc", "yxc", "tyx", "zyx", "xyz", "zxy",

@@ -12,8 +12,8 @@ from makers import some_data
 
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.ome_zarr import to_ome_zarr
-from ilastik_lazy.ome_zarr.convert import plan_conversion
 from ilastik_lazy.ome_zarr.estimate import estimate_conversion
+from ilastik_lazy.ome_zarr.options import plan_conversion
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
 
 

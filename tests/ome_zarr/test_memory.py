@@ -20,7 +20,8 @@ _CONVERT = """
 import json, sys
 import xarray, zarr, dask.array
 import ilastik_lazy as il
-from ilastik_lazy.ome_zarr.convert import as_source, plan_conversion, to_ome_zarr
+from ilastik_lazy.ome_zarr.convert import as_source, to_ome_zarr
+from ilastik_lazy.ome_zarr.options import plan_conversion
 
 def resident(key):
     with open("/proc/self/status") as file:
@@ -69,7 +70,8 @@ import numpy as np
 import xarray, zarr, dask.array
 import ilastik_lazy as il
 from ilastik_lazy.computed import as_source
-from ilastik_lazy.ome_zarr.convert import plan_conversion, to_ome_zarr
+from ilastik_lazy.ome_zarr.convert import to_ome_zarr
+from ilastik_lazy.ome_zarr.options import plan_conversion
 path, target, memory = sys.argv[1:]
 plan = plan_conversion(as_source(path), memory=memory, workers=2)
 array = il.open_dataarray(path)

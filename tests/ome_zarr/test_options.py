@@ -11,7 +11,8 @@ import zarr
 from fakes import ArrayBackedSource, small_plans, source_with
 
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.ome_zarr.convert import method_for, to_ome_zarr
+from ilastik_lazy.ome_zarr.convert import to_ome_zarr
+from ilastik_lazy.ome_zarr.options import method_for
 
 
 class TestMethod:
