@@ -176,7 +176,7 @@ def _short_checksum(path):
 def _unknown_filter(path):
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_chunk((3,))
-    plist.set_filter(32001, h5py.h5z.FLAG_OPTIONAL)
+    plist.set_filter(40000, h5py.h5z.FLAG_OPTIONAL)
     with h5py.File(path, "w") as file:
         kind = h5py.h5t.py_create(written().dtype)
         h5py.h5d.create(file.id, b"table", kind, h5py.h5s.create_simple((3,)), plist)
@@ -207,7 +207,7 @@ HOSTILE = {
     "nothing": (_nothing, DatasetNotFoundError, "holds no table"),
     "damaged chunk": (_damaged_chunk, CorruptChunkError, "cannot be decoded"),
     "short checksum": (_short_checksum, CorruptChunkError, "cannot be decoded"),
-    "unknown filter": (_unknown_filter, UnsupportedFilterError, "filter 32001"),
+    "unknown filter": (_unknown_filter, UnsupportedFilterError, "filter 40000"),
     "text": (_text, CorruptFileError, "is not an HDF5 file"),
 }
 
