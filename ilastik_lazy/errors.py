@@ -19,6 +19,7 @@
      |    +-- SourceNotFoundError (FileNotFoundError)
      |    +-- SourceChangedError
      |    +-- SourceIOError
+     |    |    +-- AccessDeniedError      a server wants other credentials, or hides what is not there
      |    +-- FileBusyError
      +-- DestinationError (OSError)
      |    +-- DestinationExistsError (FileExistsError)
@@ -41,6 +42,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AccessDeniedError",
     "ArgumentError",
     "AxesError",
     "CorruptChunkError",
@@ -147,6 +149,10 @@ class SourceChangedError(SourceError):
 
 class SourceIOError(SourceError):
     """The operating system could not read the file."""
+
+
+class AccessDeniedError(SourceIOError):
+    """A server does not let us read the object; S3 says so of missing ones too, where listing is not allowed."""
 
 
 class FileBusyError(SourceError):

@@ -17,9 +17,10 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 # a folder (with a slash) is one line, whose modules may import one another, but not in a circle.
 LAYERS = [
     "errors",
-    "units limits sizes",
-    "axes chunks",
-    "spec location files ome_metadata object_store",
+    "units limits sizes object_backend",
+    "axes chunks cloud_objects web_objects",
+    "object_store",
+    "spec location files ome_metadata",
     "folders",
     "kinds cache label_axes project_paths sources.window new_file",
     "sources.filters sources.scratch sources.attributes sources.zarr_store sources.hdf5_file sources.hdf5_btree",

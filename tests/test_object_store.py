@@ -12,12 +12,13 @@ import pytest
 from children import run_python
 from servers import serving
 
-from ilastik_lazy import object_store
+from ilastik_lazy import cloud_objects, web_objects
 from ilastik_lazy.errors import (
     ArgumentError,
     DestinationError,
     DestinationExistsError,
     LimitExceededError,
+    SourceChangedError,
     SourceIOError,
     SourceNotFoundError,
 )
@@ -81,6 +82,14 @@ class TestObjects:
         folder.put("a", b"two")
         assert folder.state("a") != before
 
+    def test_a_part_of_another_version_is_refused(self, folder):
+        folder.put("a", b"0123456789")
+        state = folder.state("a")
+        assert folder.get_range("a", 1, 2, state=state) == b"12"
+        folder.put("a", b"abcdefghij")
+        with pytest.raises(SourceChangedError, match="folder/a changed"):
+            folder.get_range("a", 1, 2, state=state)
+
     def test_what_is_removed_is_gone_and_may_be_removed_again(self, folder):
         folder.put("a", b"x")
         folder.delete("a")
@@ -119,6 +128,42 @@ class TestObjects:
         assert ObjectFolder.parse(folder.url, options).get("a") == b"x"
 
 
+class TestWebServers:
+    @pytest.mark.parametrize("knows_ranges", [True, False])
+    def test_files_and_parts_of_them(self, tmp_path, knows_ranges):
+        (tmp_path / "ä b").mkdir()
+        (tmp_path / "ä b" / "50%").write_bytes(b"0123456789")
+        with serving(tmp_path, knows_ranges=knows_ranges) as server:
+            folder = ObjectFolder.parse(f"{server.url}/%C3%A4 b")
+            assert folder.get("50%") == b"0123456789"
+            assert folder.get_range("50%", 2, 3) == b"234"
+            assert folder.get_tail("50%", 4)[0] == b"6789"
+            assert folder.get_tail("50%", 99)[0] == b"0123456789"
+            assert folder.get_tail("50%", 4)[1] == folder.state("50%") == folder.fetch("50%")[1]
+            with pytest.raises(SourceIOError):
+                folder.get_range("50%", 8, 3)
+            with pytest.raises(SourceNotFoundError, match="no such object"):
+                folder.get("nothing")
+            assert not folder.exists("nothing")
+
+    @pytest.mark.parametrize("knows_ranges", [True, False])
+    def test_a_part_of_another_version_is_refused(self, tmp_path, knows_ranges):
+        (tmp_path / "a").write_bytes(b"0123456789")
+        with serving(tmp_path, knows_ranges=knows_ranges) as server:
+            folder = ObjectFolder.parse(server.url)
+            state = folder.state("a")
+            assert folder.get_range("a", 1, 2, state=state) == b"12"
+            (tmp_path / "a").write_bytes(b"abcdefghij")
+            with pytest.raises(SourceChangedError, match=f"{server.url}/a changed"):
+                folder.get_range("a", 1, 2, state=state)
+
+    def test_nothing_is_written(self, tmp_path):
+        with serving(tmp_path) as server:
+            for ask in (lambda f: f.put("a", b""), lambda f: f.delete("a")):
+                with pytest.raises(DestinationError, match="web server"):
+                    ask(ObjectFolder.parse(server.url))
+
+
 class TestErrors:
     def test_missing_objects(self, folder):
         for ask in (folder.get, folder.size, folder.state, lambda key: folder.get_range(key, 0, 1)):
@@ -147,8 +192,8 @@ class TestErrors:
 
     @pytest.mark.parametrize("answers", [False, True])
     def test_a_dead_endpoint_is_given_up_and_no_secret_told(self, answers, monkeypatch):
-        monkeypatch.setitem(object_store._CLIENT, "read_timeout", "500ms")  # else 20 s, and 20 s of retries
-        monkeypatch.setitem(object_store._RETRY, "retry_timeout", datetime.timedelta(seconds=1))
+        monkeypatch.setitem(cloud_objects._CLIENT, "read_timeout", "500ms")  # else 20 s, and 20 s of retries
+        monkeypatch.setitem(cloud_objects._RETRY, "retry_timeout", datetime.timedelta(seconds=1))
         with socket.socket() as server:
             server.bind(("127.0.0.1", 0))
             if answers:  # the connection, and nothing behind it
@@ -172,6 +217,25 @@ class TestErrors:
             server.statuses["/a"] = status
             with pytest.raises(SourceIOError, match=rf"{server.url}/a: .*credentials"):
                 ObjectFolder.parse(server.url).get("a")
+
+    def test_the_server_that_a_redirect_leads_to_is_never_asked(self, tmp_path):
+        (tmp_path / "a").write_bytes(b"x")
+        with serving(tmp_path) as other, serving(tmp_path) as server:
+            server.statuses["/a"], server.redirects["/a"] = 302, f"{other.url}/a"
+            with pytest.raises(SourceIOError, match=f"redirects to 127.0.0.1:{other.server_port}, which is not"):
+                ObjectFolder.parse(server.url).get("a")
+            assert other.asked == []
+
+    def test_a_dead_web_server_is_given_up(self, monkeypatch):
+        monkeypatch.setattr(web_objects, "_TIMEOUT", 0.3)
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            folder = ObjectFolder.parse(f"http://127.0.0.1:{server.getsockname()[1]}")
+            with pytest.raises(SourceIOError, match="no connection"):
+                folder.get("a")
+            server.listen(50)
+            with pytest.raises(SourceIOError, match="no answer in time"):
+                folder.get("a")
 
     def test_web_servers_do_not_list(self, tmp_path):
         with serving(tmp_path) as server:
