@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import xarray as xr
 
@@ -13,6 +14,7 @@ from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
+from ilastik_lazy.object_store import is_url
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import list_images, open_source
 from ilastik_lazy.sources.stack import is_pattern, open_stack
@@ -33,6 +35,7 @@ def open_dataarray(
     order: str | None = None,
     cache: str | int | None = None,
     stack_along: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> xr.DataArray:
     """Open one ilastik image as a lazy, labelled array; only metadata are read.
@@ -41,7 +44,8 @@ def open_dataarray(
     ----------
     path
         File, with or without an internal path behind it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
-        A pattern such as ``"slices/*.png"``, or a list of files, is a stack.
+        A pattern such as ``"slices/*.png"``, or a list of files, is a stack.  Zarr may lie behind a network:
+        ``"s3://bucket/brain.zarr"``, ``"https://host/brain.zarr"``.
     internal_path
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
@@ -59,6 +63,9 @@ def open_dataarray(
     stack_along
         Axis along which the files of a stack follow one another: ``t``, ``z`` or ``c``.  Without it, ilastik's
         rule: ``z`` for pictures, else the first of t, z, c that the files lack.
+    storage_options
+        How the server of a URL is reached, as in ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
+        what is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
     limits
         Sizes beyond which a file is refused.
 
@@ -93,7 +100,7 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    source = _described(_source_at(path, internal_path, axes, stack_along, limits), project)
+    source = _described(_source_at(path, internal_path, axes, stack_along, storage_options, limits), project)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = _variable_name(source.spec.name)
@@ -109,6 +116,7 @@ def open_dataset(
     chunks: Chunks = "auto",
     order: str | None = None,
     drop_variables: str | Iterable[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
@@ -125,7 +133,7 @@ def open_dataset(
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
     _check_arguments(axes, order)
-    location = Location.parse(path, internal_path)
+    location = Location.parse(path, internal_path, storage_options)
     sources = _all_sources(location, axes, project, drop_variables, limits)
     return _finished(sources, chunks, order)
 
@@ -136,10 +144,11 @@ def lazy_dataset(
     axes: str | None,
     project: str | os.PathLike[str] | None,
     drop_variables: str | Iterable[str] | None,
+    storage_options: Mapping[str, Any] | None,
 ) -> xr.Dataset:
     """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
     _check_arguments(axes, None)
-    location = Location.parse(path, internal_path)
+    location = Location.parse(path, internal_path, storage_options)
     return to_dataset(_all_sources(location, axes, project, drop_variables, None))
 
 
@@ -155,15 +164,19 @@ def _source_at(
     internal_path: str | None,
     axes: str | None,
     stack_along: str | None,
+    storage_options: Mapping[str, Any] | None,
     limits: Limits | None,
 ) -> ArraySource:
     if isinstance(path, list | tuple):
-        return open_stack([Location.parse(each, internal_path) for each in path], stack_along, axes, limits)
-    if isinstance(path, str | os.PathLike) and is_pattern(os.fsdecode(path)) and not os.path.exists(path):
-        return open_stack(path, stack_along, axes, limits)
+        members = [Location.parse(each, internal_path, storage_options) for each in path]
+        return open_stack(members, stack_along, axes, limits)
+    is_text = isinstance(path, str | os.PathLike) and not is_url(path)
+    if is_text and is_pattern(os.fsdecode(path)) and not os.path.exists(path):  # type: ignore[arg-type]
+        return open_stack(path, stack_along, axes, limits)  # type: ignore[arg-type]
     if stack_along is not None:
         raise ArgumentError(f"stack_along={stack_along!r} is for several files: pass a pattern, or a list of files")
-    return open_source(Location.parse(path, internal_path), axes=axes, limits=limits)  # type: ignore[arg-type]
+    location = Location.parse(path, internal_path, storage_options)  # type: ignore[arg-type]
+    return open_source(location, axes=axes, limits=limits)
 
 
 def _described(source: ArraySource, project: str | os.PathLike[str] | None) -> ArraySource:
@@ -192,7 +205,7 @@ def _all_sources(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
         )
     return {
-        name: _described(open_source(Location(location.path, path), axes=axes, limits=limits), project)
+        name: _described(open_source(location.at(path), axes=axes, limits=limits), project)
         for name, path in names.items()
     }
 

@@ -6,7 +6,7 @@ xarray instantiates every engine at the first ``open_dataset``, so nothing heavy
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xarray.backends import BackendEntrypoint
@@ -36,8 +36,8 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     url = "https://pypi.org/project/ilastik_lazy"
     supports_groups = True
     open_dataset_parameters = (
-        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "mask_and_scale", "decode_times",
-        "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
+        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "storage_options",
+        "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
     )  # fmt: skip
 
     def open_dataset(
@@ -48,6 +48,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         internal_path: str | None = None,
         axes: str | None = None,
         project: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
         mask_and_scale: Any = None,
         decode_times: Any = None,
         concat_characters: Any = None,
@@ -63,7 +64,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
-        return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables)
+        return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables, storage_options)
 
     def open_datatree(  # the keywords that a tree takes
         self,
@@ -72,13 +73,16 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         axes: str | None = None,
         source_roots: Any = (),
+        storage_options: Mapping[str, Any] | None = None,
     ) -> xr.DataTree:
         """Open every image of a file, or every level of a pyramid, as a tree (`ilastik_lazy.open_datatree`)."""
         from ilastik_lazy.datatree import open_datatree
 
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
-        tree = open_datatree(filename_or_obj, chunks=None, axes=axes, source_roots=source_roots)
+        tree = open_datatree(
+            filename_or_obj, chunks=None, axes=axes, source_roots=source_roots, storage_options=storage_options
+        )
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return tree if not dropped else tree.map_over_datasets(lambda node: node.drop_vars(dropped, errors="ignore"))
 

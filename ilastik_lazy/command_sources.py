@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from ilastik_lazy.location import Location
     from ilastik_lazy.spec import ArraySource
 
-__all__ = ["image_options", "is_project", "location_of", "print_images", "print_project", "source_at", "sources_in"]
+__all__ = [
+    "image_options",
+    "is_project",
+    "location_of",
+    "print_images",
+    "print_project",
+    "source_at",
+    "sources_in",
+    "storage_options",
+]
+
+_ENDPOINT = "ilastik_lazy.endpoint"
 
 
 def print_images(path: str, sources: list[ArraySource]) -> None:
@@ -49,11 +60,18 @@ def print_project(path: str) -> None:
         click.echo(f"  {label:10} {text}")
 
 
+def storage_options() -> dict[str, str] | None:
+    """How objects are reached, as the command line says."""
+    endpoint = click.get_current_context().meta.get(_ENDPOINT)
+    return {"endpoint_url": endpoint} if endpoint else None
+
+
 def location_of(file: str, dataset: str | None) -> Location:
     """The location that the command line names."""
     from ilastik_lazy.location import Location
+    from ilastik_lazy.object_store import is_url
 
-    return Location.parse(file, dataset)
+    return Location.parse(file, dataset, storage_options() if is_url(file) else None)
 
 
 def _inside(source: ArraySource, path: str) -> str:
@@ -62,12 +80,11 @@ def _inside(source: ArraySource, path: str) -> str:
 
 def sources_in(file: str, dataset: str | None, axes: str | None, project: str | None) -> list[ArraySource]:
     """Sources of all images of a file, or of the one that was named; no xarray is needed for these."""
-    from ilastik_lazy.location import Location
     from ilastik_lazy.sources import list_images, open_source
 
     location = location_of(file, dataset)
     inside = [location.internal_path] if location.internal_path else list_images(location)
-    sources = [open_source(Location(location.path, path), axes=axes) for path in inside]
+    sources = [open_source(location.at(path), axes=axes) for path in inside]
     if not sources:
         # Raises, and says why and what is there instead.
         sources = [open_source(location, axes=axes)]
@@ -90,12 +107,23 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
     return with_classes(source, project)
 
 
+def _remember_endpoint(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    context.meta[_ENDPOINT] = value
+
+
 def image_options(command: Callable[..., None]) -> Callable[..., None]:
     """What every command that opens an image takes."""
     for option in (
         click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
         click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
         click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
+        click.option(
+            "--endpoint-url",
+            metavar="URL",
+            expose_value=False,
+            callback=_remember_endpoint,
+            help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
+        ),
     ):
         command = option(command)
     return command

@@ -6,19 +6,10 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.command_sources import image_options, source_at
+from ilastik_lazy.command_sources import image_options, source_at, storage_options
 from ilastik_lazy.shell import interrupted
 
 __all__ = ["convert", "verify"]
-
-
-_endpoint = click.option(
-    "--endpoint-url", metavar="URL", help="Of an object store other than Amazon's, such as http://127.0.0.1:9000."
-)
-
-
-def _storage_options(endpoint_url: str | None) -> dict[str, str] | None:
-    return None if endpoint_url is None else {"endpoint_url": endpoint_url}
 
 
 @click.command()
@@ -51,7 +42,6 @@ def _storage_options(endpoint_url: str | None) -> dict[str, str] | None:
     show_default=True,
     help="Chunks of FILE that are damaged: stop, or fill them (NaN, 0) and list them.",
 )
-@_endpoint
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
 @click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
@@ -71,7 +61,6 @@ def convert(
     ome_version: Any,
     codec: Any,
     on_error: Any,
-    endpoint_url: str | None,
     workers: int | None,
     overwrite: bool,
     resume: bool,
@@ -106,7 +95,7 @@ def convert(
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
             options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "table": table}
-            options |= {"on_error": on_error, "storage_options": _storage_options(endpoint_url)}
+            options |= {"on_error": on_error, "storage_options": storage_options()}
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
         interrupted("run the same command with --resume to go on" if is_unfinished(target) else "nothing was written")
@@ -118,7 +107,6 @@ def convert(
 @click.argument("target")
 @click.argument("file", required=False)
 @image_options
-@_endpoint
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def verify(
@@ -127,7 +115,6 @@ def verify(
     dataset: str | None,
     axes: str | None,
     project: str | None,
-    endpoint_url: str | None,
     workers: int | None,
     quiet: bool,
 ) -> None:
@@ -142,7 +129,7 @@ def verify(
 
     with progress_bar("verifying", quiet=quiet) as progress:
         found = verify_image(
-            target, source, workers=workers, storage_options=_storage_options(endpoint_url), progress=progress
+            target, source, workers=workers, storage_options=storage_options(), progress=progress
         )
     if not quiet:
         click.echo(str(found))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import xarray as xr
 
@@ -28,6 +29,7 @@ def open_datatree(
     axes: str | None = None,
     order: str | None = None,
     source_roots: Sequence[str | os.PathLike[str]] = (),
+    storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> xr.DataTree:
     """Open every image of a file, and every level of a pyramid, as lazy nodes of one tree.
@@ -36,7 +38,7 @@ def open_datatree(
     ----------
     path
         A multiscale OME-Zarr, a project (see `open_project`), or any file that `open_dataset` opens.
-    chunks, axes, order, limits
+    chunks, axes, order, storage_options, limits
         As of `open_dataarray`; `axes` are those of every image.
     source_roots
         Folders outside its own in which a project's images may be looked for.
@@ -60,8 +62,8 @@ def open_datatree(
     for names in (axes, order):
         if names is not None:
             parse_axis_names(names)
-    location = Location.parse(path)
-    if location.suffix == ".ilp" and location.internal_path is None:
+    location = Location.parse(path, storage_options=storage_options)
+    if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
         from ilastik_lazy.project_tree import open_project
 
         if axes is not None or order is not None:
@@ -77,7 +79,7 @@ def open_datatree(
         raise DatasetNotFoundError(f"{location.path} holds no image: no numeric dataset with 2 to 5 dimensions")
     nodes = {}
     for place, internal_path in _without_nesting(places).items():
-        source = module.open_image(Location(location.path, internal_path), axes, limits)
+        source = module.open_image(location.at(internal_path), axes, limits)
         nodes[place] = _dataset(source, chunks, order)
     return xr.DataTree.from_dict(nodes)
 

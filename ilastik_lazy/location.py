@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+from ilastik_lazy.object_store import ObjectFolder, is_url
 
 __all__ = ["Location"]
 
@@ -20,24 +23,35 @@ _CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A file (or folder), and perhaps the path of a dataset in it."""
+    """A file (or folder, or URL of one), and perhaps the path of a dataset in it."""
 
     path: str
-    """Absolute path of the file."""
+    """Absolute path of the file, or its URL."""
 
     internal_path: str | None = None
     """Path of the dataset without a leading slash; None where it was not said."""
 
+    options: tuple[tuple[str, str | bool], ...] = field(default=(), repr=False)
+    """How the server of a URL is reached (see `ObjectFolder`); may hold credentials."""
+
     @classmethod
-    def parse(cls, path: str | os.PathLike[str], internal_path: str | None = None) -> Location:
+    def parse(
+        cls,
+        path: str | os.PathLike[str],
+        internal_path: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Location:
         """Split `path` where the file ends and its inside begins.
 
         Parameters
         ----------
         path
-            Path of a file, with or without an internal path behind it; ``~`` is expanded.
+            Path of a file, with or without an internal path behind it; ``~`` is expanded.  Or a URL such as
+            ``s3://bucket/brain.zarr``.
         internal_path
             Path of the dataset inside, for instance ``"volume/data"``.
+        storage_options
+            For a URL: see `ObjectFolder.parse`.
 
         Raises
         ------
@@ -53,11 +67,9 @@ class Location:
         """
         if not isinstance(path, str | os.PathLike):
             raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
-        text = os.path.expanduser(os.fsdecode(path))
+        text = os.fsdecode(path)
         if not text:
             raise ArgumentError("the path is empty: expected a file")
-        if "://" in text:
-            raise ArgumentError(f"{text} is a URL: this release opens local files")
         if internal_path is not None and not isinstance(internal_path, str):
             raise ArgumentError(
                 f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'"
@@ -65,10 +77,28 @@ class Location:
         given = internal_path.replace("\\", "/").strip("/") if internal_path is not None else None
         if given == "":
             raise ArgumentError("internal_path is empty: leave it out, or name a dataset")
-        file, inside = _split(text)
+        folder = ObjectFolder.parse(text, storage_options) if is_url(text) else None
+        if folder is None and storage_options:
+            raise ArgumentError(f"storage_options are for URLs such as s3://bucket/x.zarr, and {text} is none")
+        file, inside = _split(os.path.expanduser(text)) if folder is None else _split_url(folder.url)
         if inside is not None and given is not None and inside != given:
             raise ArgumentError(f"{text!r} names the dataset {inside!r}, internal_path names {given!r}")
-        return cls(os.path.abspath(file), given if given is not None else inside)
+        inside = given if given is not None else inside
+        return cls(os.path.abspath(file), inside) if folder is None else cls(file, inside, folder.options)
+
+    def at(self, internal_path: str | None) -> Location:
+        """The same file, and another dataset in it."""
+        return replace(self, internal_path=internal_path)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies behind a network."""
+        return is_url(self.path)
+
+    @property
+    def folder(self) -> ObjectFolder:
+        """The objects of a remote location."""
+        return ObjectFolder(self.path, self.options)
 
     def __str__(self) -> str:
         return self.path if self.internal_path is None else f"{self.path}/{self.internal_path}"
@@ -77,6 +107,13 @@ class Location:
     def suffix(self) -> str:
         """Extension of the file in lower case, with its dot."""
         return Path(self.path).suffix.lower()
+
+
+def _split_url(url: str) -> tuple[str, str | None]:
+    """By the name alone: behind the last container extension begins its inside."""
+    for match in reversed(list(_CONTAINERS.finditer(url))):
+        return url[: match.end()], url[match.end() :].strip("/") or None
+    return url, None
 
 
 def _split(text: str) -> tuple[str, str | None]:

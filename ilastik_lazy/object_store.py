@@ -158,8 +158,12 @@ class ObjectFolder:
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, ObjectState]:
         """The last `length` bytes of an object, all where it has fewer; one request (see `get`)."""
+        return self.fetch_edge(key, length, at_start=False)
+
+    def fetch_edge(self, key: str, length: int, *, at_start: bool) -> tuple[bytes, ObjectState]:
+        """The first or last `length` bytes, and what tells this version of the object from another (see `get`)."""
         backend, path = self._at(key)
-        return backend.fetch(path, self.join(key), Span(-length, length), None)
+        return backend.fetch(path, self.join(key), Span(0 if at_start else -length, length), None)
 
     def state(self, key: str) -> ObjectState:
         """Size and version of an object (see `get`)."""

@@ -41,6 +41,8 @@ class Format:
 
     name: str
     module: str
+    is_remote: bool = False
+    """Whether it is read over a network, too."""
 
     def load(self) -> FormatModule:
         return cast("FormatModule", importlib.import_module(f"ilastik_lazy.sources.{self.module}"))
@@ -48,7 +50,7 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format("HDF5", "hdf5"),
-    Format("Zarr", "zarr"),
+    Format("Zarr", "zarr", is_remote=True),
     Format("N5", "n5"),
     Format("TIFF", "tiff"),
     Format("numpy", "npy"),
@@ -65,8 +67,13 @@ def format_of(location: Location) -> Format:
         No row does.
     """
     for row in FORMATS:
-        if row.load().recognises(location):
+        if row.is_remote >= location.is_remote and row.load().recognises(location):
             return row
+    if location.is_remote:
+        raise UnknownFormatError(
+            f"{location.path}: over a network this release opens Zarr and OME-Zarr, chunk by chunk; download the file "
+            "and open the copy, or convert it where it lies: ilastik-lazy convert FILE FILE.zarr"
+        )
     names = ", ".join(row.name for row in FORMATS)
     hint = _HINTS.get(location.suffix, "")
     if os.path.isdir(location.path) and not hint:

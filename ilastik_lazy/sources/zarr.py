@@ -1,4 +1,4 @@
-"""Images in Zarr folders: OME-Zarr 0.1 to 0.5, ilastik's own and anybody's, and plain arrays.
+"""Images in Zarr stores: OME-Zarr 0.1 to 0.5, ilastik's own and anybody's, and plain arrays.
 
 An image is found by the ``multiscales`` of a group; an array alone, by the ``multiscales`` of the groups above it.
 """
@@ -8,11 +8,19 @@ from __future__ import annotations
 import os
 import warnings
 
-from ilastik_lazy.errors import DatasetNotFoundError, IncompleteSourceWarning, MetadataError, MetadataWarning
+from ilastik_lazy.errors import (
+    AccessDeniedError,
+    DatasetNotFoundError,
+    IncompleteSourceWarning,
+    MetadataError,
+    MetadataWarning,
+    SourceNotFoundError,
+)
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.ome_metadata import Multiscale, parse_multiscales
 from ilastik_lazy.sources.zarr_direct import ZarrSource, count_absent
+from ilastik_lazy.sources.zarr_files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.sources.zarr_layout import ArrayLayout, parse_layout
 from ilastik_lazy.sources.zarr_spec import Home, array_spec, is_label_group
 from ilastik_lazy.sources.zarr_store import (
@@ -29,11 +37,17 @@ __all__ = ["images", "open_image", "recognises", "tree"]
 
 # A dataset lies at most so deep below its group: "scale0/image" has two parts.
 _MOST_PARENTS = 4
+# To ask a server for the metadata takes time: what is surely something else is told by its name.
+_OTHER_SUFFIXES = frozenset(
+    {".h5", ".hdf5", ".hdf", ".ilp", ".n5", ".tif", ".tiff", ".npy", ".npz", ".csv", ".png", ".jpg", ".jpeg", ".zip"}
+)
 
 
 def recognises(location: Location) -> bool:
-    """Whether the path is a folder with metadata of Zarr in it."""
-    return os.path.isdir(location.path) and is_zarr(location.path)
+    """Whether the path is a folder with metadata of Zarr in it; behind a network, whether its name allows that."""
+    if location.is_remote:
+        return location.suffix not in _OTHER_SUFFIXES
+    return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles())
 
 
 def images(location: Location, limits: Limits) -> list[str]:
@@ -69,11 +83,17 @@ def tree(location: Location, limits: Limits) -> dict[str, str]:
     return nodes
 
 
+def _files_of(location: Location) -> ZarrFiles:
+    return RemoteFiles(location.folder) if location.is_remote else LocalFiles()
+
+
 def _root(location: Location) -> Node:
-    root = node_at(location.path)
-    if root is None:
-        raise DatasetNotFoundError(f"{location.path} holds no Zarr group or array")
-    return root
+    root = node_at(location.path, _files_of(location))
+    if root is not None:
+        return root
+    if location.is_remote:
+        raise SourceNotFoundError(f"no Zarr group or array at {location.path}")
+    raise DatasetNotFoundError(f"{location.path} holds no Zarr group or array")
 
 
 def _stem(path: str) -> str:
@@ -124,12 +144,14 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     inside, node = _array_of(location, limits)
     where = _joined(location.path, inside)
     layout = parse_layout(node.document, node.version, where, limits)
-    home = _home_of(node, where, axes)
+    home = _home_of(node, location.path, where, axes)
     store = home.group if home is not None else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
     spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes)
     is_complete = _complete(node, layout, where)
-    return ZarrSource(spec, location.path, node.path, node.metadata_path, node.stamp, layout, is_complete)
+    return ZarrSource(
+        spec, node.files, location.path, node.path, node.metadata_path, node.metadata_version, layout, is_complete
+    )
 
 
 def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
@@ -138,16 +160,16 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
     root = _root(location)
     if root.kind == "array" and inside in ("", _stem(root.path)):
         return "", root
-    node = node_inside(location.path, inside)
+    node = node_inside(location.path, inside, root.files)
     if node is not None and node.kind == "group":
         below = _only_image(node, limits)
         inside = _joined(inside, below)
-        array = node_inside(location.path, inside)
+        array = node_inside(location.path, inside, root.files)
         if array is None or array.kind != "array":
             raise DatasetNotFoundError(f"{location.path} should hold an array {inside!r}, as its multiscales say")
         return inside, array
     if node is None:
-        known = ", ".join(repr(path) for path in images(Location(location.path), limits)[:8]) or "no image"
+        known = ", ".join(repr(path) for path in images(location.at(None), limits)[:8]) or "no image"
         raise DatasetNotFoundError(f"no array {inside!r} in {location.path}; it holds {known}")
     return inside, node
 
@@ -170,16 +192,20 @@ def _only_image(group: Node, limits: Limits) -> str:
     )
 
 
-def _home_of(node: Node, where: str, axes: str | None) -> Home | None:
+def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None:
     """The multiscales that list an array, in one of the groups above it: also above the path that was named."""
     folder = node.path
     parts: list[str] = []
     for _ in range(_MOST_PARENTS):
-        folder, part = os.path.split(folder)
-        if not part:
+        parts.insert(0, os.path.basename(folder))
+        if not (folder := node.files.parent(folder, root)):
             break
-        parts.insert(0, part)
-        group = node_at(folder)
+        try:
+            group = node_at(folder, node.files)
+        except AccessDeniedError:
+            if len(folder) >= len(root):
+                raise
+            break  # above what was named, S3 may hide what there is and what there is not
         if group is None or group.kind != "group":
             continue
         inside = "/".join(parts)
@@ -201,7 +227,7 @@ def _home_of(node: Node, where: str, axes: str | None) -> Home | None:
 
 def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
     """Whether all files of the array are there; None where these are too many to look."""
-    counted = count_absent(node.path, layout)
+    counted = count_absent(node.path, layout) if isinstance(node.files, LocalFiles) else None
     if counted is None:
         return None
     absent, count = counted

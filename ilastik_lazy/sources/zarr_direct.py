@@ -1,6 +1,6 @@
-"""Zarr chunks read straight from their files, so that threads run in parallel.
+"""Zarr chunks read straight from their files or objects, so that threads run in parallel.
 
-zarr-python passes each chunk through one event loop; here a read is a `pread` and a decompression
+zarr-python passes each chunk through one event loop; here a read is a `pread` (or a request) and a decompression
 for each chunk.  And what it reads as fill value without a word, an index that points past
 the end of its shard (zarr-python 3.1), is an error here.
 """
@@ -22,14 +22,14 @@ from ilastik_lazy.chunks import Overlap, Region, check_region, grid_shape, overl
 from ilastik_lazy.errors import (
     CorruptChunkError,
     IncompleteSourceWarning,
+    LimitExceededError,
     SourceChangedError,
     SourceIOError,
     SourceNotFoundError,
 )
-from ilastik_lazy.files import Stamp, opened, read_exactly, require_unchanged, stamp_of
 from ilastik_lazy.sources.scratch import scratch_bytes
+from ilastik_lazy.sources.zarr_files import StoredFile, Version, ZarrFiles
 from ilastik_lazy.sources.zarr_layout import ArrayLayout, ShardIndex
-from ilastik_lazy.sources.zarr_store import check_links
 from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
@@ -62,15 +62,16 @@ def count_absent(folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class ZarrSource:
-    """An array of Zarr version 2 or 3 in a local folder."""
+    """An array of Zarr version 2 or 3."""
 
     spec: ArraySpec
+    files: ZarrFiles
     root: str
     """Folder that no symbolic link may leave."""
     folder: str
     """Folder of the array."""
     metadata_path: str
-    stamp: Stamp
+    version: Version
     """Of the metadata: an array that is written anew has others."""
     layout: ArrayLayout
     is_complete: bool | None
@@ -81,34 +82,33 @@ class ZarrSource:
         check_region(region, self.spec.shape)
         out = np.empty(region_shape(region), self.spec.dtype)
         if out.size:
-            require_unchanged(self.metadata_path, self.stamp)
-            for part in overlaps(region, self.layout.files):
-                self._read_file(part, out[part.target])
-            require_unchanged(self.metadata_path, self.stamp)
+            with self.files.unchanged(self.metadata_path, self.version):
+                self.files.each(
+                    lambda part: self._read_file(part, out[part.target]), overlaps(region, self.layout.files)
+                )
         return out
 
     def _read_file(self, part: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Fill `target` with the part of one file that is wanted."""
         path = os.path.join(self.folder, self.layout.key(part.chunk))
-        check_links(self.root, path)
         try:
-            stamp = stamp_of(path)
+            with self.files.opened(self.root, path) as file:
+                if self.layout.index is None:
+                    self._read_chunk(self._whole(file, path, part), path, part, target)
+                else:
+                    self._read_shard(file, path, self.layout.index, part, target)
         except SourceNotFoundError as error:
             if self.is_complete:
                 raise SourceChangedError(f"{path} is gone since the array was opened") from error
             self._warn_of(path)
             target[...] = self.layout.fill_value
-            return
-        with opened(path, stamp) as fd:
-            if self.layout.index is None:
-                self._read_chunk(fd, 0, stamp.size, path, part, target)
-            else:
-                self._read_shard(fd, stamp.size, path, self.layout.index, part, target)
 
     def _read_shard(
-        self, fd: int, size: int, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
+        self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
     ) -> None:
-        table = _index_of(fd, size, path, index)
+        stored, size = file.edge(index.nbytes, at_start=index.at_start)
+        table = _index_from(stored, size, path, index)
+        wanted = []
         for overlap in overlaps(part.inside, self.layout.chunks):
             offset, nbytes = map(int, table[overlap.chunk])
             if offset == nbytes == _MISSING:
@@ -116,20 +116,38 @@ class ZarrSource:
                 continue
             if offset + nbytes > size:
                 raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies past the end of its shard")
-            self._read_chunk(fd, offset, nbytes, path, overlap, target[overlap.target])
+            self._check_size(nbytes, path, overlap)
+            wanted.append((offset, nbytes, overlap))
+        wanted.sort(key=lambda entry: entry[0])
+        data = file.parts([(offset, nbytes) for offset, nbytes, _ in wanted])
+        for (_, _, overlap), chunk in zip(wanted, data, strict=True):
+            self._read_chunk(chunk, path, overlap, target[overlap.target])
 
-    def _read_chunk(
-        self, fd: int, offset: int, size: int, path: str, overlap: Overlap, target: np.ndarray[Any, Any]
-    ) -> None:
+    def _whole(self, file: StoredFile, path: str, overlap: Overlap) -> bytes:
+        try:
+            data = file.whole(self._most_bytes)
+        except LimitExceededError as error:
+            raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} is damaged: {error}") from error
+        self._check_size(len(data), path, overlap)
+        return data
+
+    @property
+    def _most_bytes(self) -> int:
+        """What cannot be compressed grows by a few bytes: a larger chunk is not read at all."""
+        return self.layout.chunk_nbytes + self.layout.chunk_nbytes // 8 + 4096
+
+    def _check_size(self, size: int, path: str, overlap: Overlap) -> None:
+        if not 0 < size <= self._most_bytes:
+            raise CorruptChunkError(
+                f"{path}: the chunk {overlap.chunk} has {size} bytes for {self.layout.chunk_nbytes}: damaged"
+            )
+
+    def _read_chunk(self, data: bytes, path: str, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
         """Decode a chunk into its place, if that is contiguous; else beside it, and copy the part that is wanted."""
-        layout, nbytes = self.layout, self.layout.chunk_nbytes
-        # What cannot be compressed grows by a few bytes: a larger chunk is not read at all.
-        if not 0 < size <= nbytes + nbytes // 8 + 4096:
-            raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} has {size} bytes for {nbytes}: damaged")
-        data = read_exactly(fd, size, offset, path)
+        layout = self.layout
         is_plain = layout.order is None and layout.stored == layout.dtype
         direct = overlap.whole and is_plain and target.flags.c_contiguous
-        out = target.reshape(-1).view(np.uint8) if direct else scratch_bytes(nbytes)
+        out = target.reshape(-1).view(np.uint8) if direct else scratch_bytes(layout.chunk_nbytes)
         try:
             layout.codec.decode_into(data, out)
         except CorruptChunkError as error:
@@ -155,11 +173,10 @@ class ZarrSource:
             )
 
 
-def _index_of(fd: int, size: int, path: str, index: ShardIndex) -> np.ndarray[Any, Any]:
+def _index_from(stored: bytes, size: int, path: str, index: ShardIndex) -> np.ndarray[Any, Any]:
     """Offset and size of each chunk in a shard, which has `size` bytes."""
-    if size < index.nbytes:
+    if len(stored) < index.nbytes:
         raise CorruptChunkError(f"{path}: a shard of {size} bytes cannot hold its index of {index.nbytes}: cut off")
-    stored = read_exactly(fd, index.nbytes, 0 if index.at_start else size - index.nbytes, path)
     table = stored[: 16 * math.prod(index.shape)]
     if index.has_checksum and int.from_bytes(stored[-4:], "little") != google_crc32c.value(table):
         raise CorruptChunkError(f"{path}: the index of the shard is damaged or cut off (its checksum is wrong)")

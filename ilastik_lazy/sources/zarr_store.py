@@ -1,4 +1,4 @@
-"""The tree of groups and arrays in a Zarr folder, and their metadata; nothing in it leads out of the folder.
+"""The tree of groups and arrays in a Zarr store, and their metadata; nothing in it leads out of the folder.
 
 Both versions: ``.zgroup``, ``.zarray``, ``.zattrs`` of version 2, ``zarr.json`` of version 3.
 """
@@ -14,19 +14,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ilastik_lazy.errors import (
+    AccessDeniedError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
-    SourceIOError,
-    SourceNotFoundError,
     UnfinishedWriteError,
-    UnsafePathError,
 )
-from ilastik_lazy.files import Stamp, opened, read_exactly, stamp_of
 from ilastik_lazy.limits import Limits
-from ilastik_lazy.ome_metadata import check_inside
+from ilastik_lazy.ome_metadata import check_inside, parse_multiscales
+from ilastik_lazy.sources.zarr_files import Version, ZarrFiles
 
-__all__ = ["Node", "check_links", "children", "is_zarr", "node_at", "node_inside", "require_consolidated_agrees"]
+__all__ = ["Node", "children", "is_zarr", "node_at", "node_inside", "require_consolidated_agrees"]
 
 _FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 # `to_ome_zarr` writes zarr.json of the root last; until then, this folder is there.
@@ -41,23 +39,24 @@ class Node:
     """A group or an array, and what its metadata files say."""
 
     path: str
-    """Folder."""
+    """Folder, or URL of one."""
+    files: ZarrFiles
     kind: Literal["group", "array"]
     version: int
     document: Mapping[str, Any]
     attributes: Mapping[str, Any]
     metadata_path: str
-    stamp: Stamp
+    metadata_version: Version
     """Of the file at `metadata_path`."""
 
 
-def is_zarr(path: str) -> bool:
+def is_zarr(path: str, files: ZarrFiles) -> bool:
     """Whether the folder is a Zarr group or array, or was to become one."""
-    return any(os.path.exists(os.path.join(path, name)) for name in (*_FILES, _UNFINISHED))
+    return any(files.has_folder(os.path.join(path, name)) for name in (*_FILES, _UNFINISHED))
 
 
-def _load(path: str) -> tuple[Mapping[str, Any], Stamp] | None:
-    """The JSON object in a file; None where there is no such file.
+def _parsed(path: str, text: bytes) -> Mapping[str, Any]:
+    """The JSON object in a file.
 
     Raises
     ------
@@ -65,49 +64,53 @@ def _load(path: str) -> tuple[Mapping[str, Any], Stamp] | None:
         It is something else, such as the first half of one.
     """
     try:
-        stamp = stamp_of(path)
-    except SourceNotFoundError:
-        return None
-    if stamp.size > _JSON_BYTES:
-        raise LimitExceededError(f"{path} has {stamp.size} bytes, more than {_JSON_BYTES}")
-    with opened(path, stamp) as fd:
-        text = read_exactly(fd, stamp.size, 0, path)
-    try:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise MetadataError(f"{path} is not JSON: {text[:40]!a}") from error
     if not isinstance(loaded, dict):
         raise MetadataError(f"{path} holds no JSON object: {text[:40]!a}")
-    return loaded, stamp
+    return loaded
 
 
-def node_at(path: str) -> Node | None:
+def node_at(path: str, files: ZarrFiles) -> Node | None:
     """The group or array in a folder; None where there is none.
 
     Raises
     ------
     MetadataError
         Its metadata cannot be read, or versions 2 and 3 of them contradict each other.
+    AccessDeniedError
+        None of its metadata may be read.
     """
-    third = _load(os.path.join(path, "zarr.json"))
-    second = _load(os.path.join(path, ".zarray"))
+    loaded = dict(zip(_FILES, files.load([os.path.join(path, name) for name in _FILES], _JSON_BYTES), strict=True))
+
+    def document(name: str) -> tuple[Mapping[str, Any], Version] | None:
+        entry = loaded[name]
+        return (_parsed(os.path.join(path, name), entry[0]), entry[1]) if isinstance(entry, tuple) else None
+
+    third, second = document("zarr.json"), document(".zarray")
     if third is not None:
-        return _third(path, *third, second[0] if second is not None else None)
-    attributes = _load(os.path.join(path, ".zattrs"))
+        return _third(path, files, *third, second[0] if second is not None else None)
+    attributes = document(".zattrs")
     found = dict(attributes[0]) if attributes is not None else {}
     if second is not None:
         if second[0].get("zarr_format") != 2:
             raise MetadataError(f"{path}/.zarray is not of Zarr version 2")
-        return Node(path, "array", 2, second[0], found, os.path.join(path, ".zarray"), second[1])
-    for name, group in ((".zgroup", _load(os.path.join(path, ".zgroup"))), (".zattrs", attributes)):
+        return Node(path, files, "array", 2, second[0], found, os.path.join(path, ".zarray"), second[1])
+    for name, group in ((".zgroup", document(".zgroup")), (".zattrs", attributes)):
         if group is not None:
-            return Node(path, "group", 2, group[0], found, os.path.join(path, name), group[1])
-    if os.path.exists(os.path.join(path, _UNFINISHED)):
+            return Node(path, files, "group", 2, group[0], found, os.path.join(path, name), group[1])
+    for entry in loaded.values():
+        if isinstance(entry, AccessDeniedError):
+            raise entry
+    if files.has_folder(os.path.join(path, _UNFINISHED)):
         raise UnfinishedWriteError(f"{path} is a conversion that was stopped, or still runs: convert once more")
     return None
 
 
-def _third(path: str, document: Mapping[str, Any], stamp: Stamp, second: Mapping[str, Any] | None) -> Node:
+def _third(
+    path: str, files: ZarrFiles, document: Mapping[str, Any], version: Version, second: Mapping[str, Any] | None
+) -> Node:
     kind, attributes = document.get("node_type"), document.get("attributes", {})
     if document.get("zarr_format") != 3 or kind not in ("group", "array") or not isinstance(attributes, dict):
         raise MetadataError(f"{path}/zarr.json describes no group or array of Zarr version 3")
@@ -115,10 +118,10 @@ def _third(path: str, document: Mapping[str, Any], stamp: Stamp, second: Mapping
         if kind != "array" or document.get("shape") != second.get("shape"):
             raise MetadataError(f"{path} holds a zarr.json and a .zarray that contradict each other")
         warnings.warn(f"{path} holds a zarr.json and a .zarray: zarr.json is used", MetadataWarning, stacklevel=2)
-    return Node(path, kind, 3, document, attributes, os.path.join(path, "zarr.json"), stamp)
+    return Node(path, files, kind, 3, document, attributes, os.path.join(path, "zarr.json"), version)
 
 
-def node_inside(root: str, inside: str) -> Node | None:
+def node_inside(root: str, inside: str, files: ZarrFiles) -> Node | None:
     """The group or array at the internal path `inside` of the store at `root`.
 
     Raises
@@ -127,20 +130,8 @@ def node_inside(root: str, inside: str) -> Node | None:
         The path, or a symbolic link on it, leads out of the store.
     """
     path = os.path.join(root, check_inside(inside, root)) if inside else root
-    check_links(root, path)
-    return node_at(path)
-
-
-def check_links(root: str, path: str) -> None:
-    """Raise `UnsafePathError` where symbolic links lead from `path`, below `root`, out of it."""
-    part = path
-    while len(part) > len(root):
-        if os.path.islink(part):
-            home = os.path.realpath(root)
-            if os.path.commonpath([home, os.path.realpath(path)]) != home:
-                raise UnsafePathError(f"{path} is a symbolic link that leads out of {root}: name its target itself")
-            return
-        part = os.path.dirname(part)
+    files.check_links(root, path)
+    return node_at(path, files)
 
 
 def _in_human_order(name: str) -> list[tuple[int, int, str]]:
@@ -151,34 +142,76 @@ def _in_human_order(name: str) -> list[tuple[int, int, str]]:
 def children(node: Node, limits: Limits) -> Iterator[tuple[str, Node]]:
     """All groups and arrays below a group, with their internal paths, from the top down.
 
-    Folders without metadata are looked into; symbolic links are not.
+    Folders without metadata are looked into; symbolic links are not.  Where folders cannot be listed, those
+    are found that the metadata name.
 
     Raises
     ------
     LimitExceededError
         There are more than `limits` allow.
     """
-    waiting, seen = [("", 0)], 0
+    waiting: list[tuple[str, Node | None, int]] = [("", node, 0)]
+    known = {""}
     while waiting:
-        above, depth = waiting.pop(0)
-        folder = os.path.join(node.path, above)
-        try:
-            with os.scandir(folder) as entries:
-                names = [e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name.isprintable()]
-        except OSError as error:
-            raise SourceIOError(f"cannot list {folder}: {error.strerror}") from error
-        seen += len(names)
-        if seen > limits.members or depth >= limits.depth:
+        above, group, depth = waiting.pop(0)
+        names = [
+            name for name in _names_below(node, above, group) if (f"{above}/{name}" if above else name) not in known
+        ]
+        if len(known) + len(names) > limits.members or depth >= limits.depth:
             raise LimitExceededError(
                 f"{node.path} holds more than {limits.members} folders, or these are nested too deep"
             )
-        for name in sorted(names, key=_in_human_order):
+        for name in names:
             inside = f"{above}/{name}" if above else name
-            child = node_at(os.path.join(node.path, inside))
+            known.add(inside)
+            child = node_at(os.path.join(node.path, inside), node.files)
             if child is not None:
                 yield inside, child
             if (child is None or child.kind == "group") and name != _UNFINISHED:
-                waiting.append((inside, depth + 1))
+                waiting.append((inside, child, depth + 1))
+
+
+def _names_below(root: Node, above: str, group: Node | None) -> list[str]:
+    """Names in the folder `above` of a store, in human order; of a folder without metadata, as far as it tells."""
+    if root.files.can_list:
+        try:
+            found = root.files.folders(os.path.join(root.path, above) if above else root.path)
+            return sorted((name for name in found if name.isprintable()), key=_in_human_order)
+        except AccessDeniedError:
+            pass  # many public buckets may be read, and not listed
+    return list(dict.fromkeys(_told_by(group))) if group is not None else []
+
+
+def _told_by(group: Node) -> Iterator[str]:
+    """Paths of the groups and arrays that the metadata of a group name."""
+    ome = group.attributes.get("ome")
+    content = ome if isinstance(ome, Mapping) else group.attributes
+    told: list[object] = []
+    if "multiscales" in content:
+        told += [path for m in parse_multiscales(group.attributes, group.path) for path in m.paths]
+        told.append("labels")
+    told += listed if isinstance(listed := content.get("labels"), list) else []
+    if content.get("bioformats2raw.layout") is not None:
+        series = node_at(os.path.join(group.path, "OME"), group.files)
+        inner = series.attributes if series is not None else {}
+        inner = inner["ome"] if isinstance(inner.get("ome"), Mapping) else inner
+        told += listed if isinstance(listed := inner.get("series"), list) else ["0"]
+    told += [re.sub(r"/?\.z\w+$", "", path) for path in _consolidated(group)]
+    for path in told:
+        if isinstance(path, str) and path:
+            yield check_inside(path, group.path)
+
+
+def _consolidated(group: Node) -> Mapping[str, Any]:
+    """The consolidated metadata of a group: documents by path, in version 2 by path and name of the file."""
+    if group.version == 2:
+        path = os.path.join(group.path, ".zmetadata")
+        (loaded,) = group.files.load([path], _JSON_BYTES)
+        collected = _parsed(path, loaded[0]).get("metadata") if isinstance(loaded, tuple) else None
+    else:
+        inline = group.document.get("consolidated_metadata")
+        collected = inline.get("metadata") if isinstance(inline, dict) else None
+    return collected if isinstance(collected, dict) else {}
 
 
 def require_consolidated_agrees(group: Node, inside: str, array: Node) -> None:
@@ -186,12 +219,6 @@ def require_consolidated_agrees(group: Node, inside: str, array: Node) -> None:
 
     Others read the consolidated ones: nobody can tell which are right.
     """
-    if group.version == 2:
-        loaded = _load(os.path.join(group.path, ".zmetadata"))
-        collected, name = (loaded[0].get("metadata") if loaded else None), f"{inside}/.zarray"
-    else:
-        inline = group.document.get("consolidated_metadata")
-        collected, name = (inline.get("metadata") if isinstance(inline, dict) else None), inside
-    told = collected.get(name) if isinstance(collected, dict) else None
+    told = _consolidated(group).get(f"{inside}/.zarray" if group.version == 2 else inside)
     if isinstance(told, dict) and any(told.get(key) != array.document.get(key) for key in _TELLING):
         raise MetadataError(f"{group.path}: its consolidated metadata of {inside} contradict those of the array")
