@@ -11,7 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     location
         The file; its internal path is the name or the number of an image, and may lack where there is only one.
     axes
-        Names of the axes where the caller knows better than the file.
+        Names of the axes where the caller knows better than the file; those of length 1 may all be left out.
 
     Raises
     ------
@@ -72,6 +72,8 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 
     stamp = stamp_of(location.path)
     image = tiff_image(location.path, location.internal_path, stamp)
+    if axes is not None:
+        image = _without_ones(image, len(axes))
     _check_image(image, location, limits)
     found, guessed = _axes_of_image(image, location, axes)
     names = axis_names(found)
@@ -94,6 +96,14 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         kind=kind_from_name(location.path, dtype, channels),
     )
     return TiffSource(spec, location, stamp)
+
+
+def _without_ones(image: TiffImage, ndim: int) -> TiffImage:
+    """`image` without its axes of length 1 besides y and x, if just these are more than the caller names."""
+    pairs = [(a, n) for a, n in zip(image.letters, image.shape, strict=True) if n > 1 or a in "YX"]
+    if len(pairs) != ndim or ndim == len(image.shape):
+        return image
+    return replace(image, letters="".join(a for a, _ in pairs), shape=tuple(n for _, n in pairs))
 
 
 def _check_image(image: TiffImage, location: Location, limits: Limits) -> None:
@@ -186,13 +196,13 @@ class TiffSource:
         if not out.size:
             return out
         image = tiff_image(self.location.path, self.location.internal_path, self.stamp)
-        lead, inner = _inner_axes(image.shape, image.page_shape)
+        lead, inner = _inner_axes(self.spec.shape, image.page_shape)
         parts = iter([region[axis] for axis in inner])
         in_page = tuple(next(parts) if length > 1 else slice(0, 1) for length in image.page_shape)
         targets = out.reshape(-1, *region_shape(in_page))
         read_page = self._plain_page if image.is_plain else self._segments_of_page
         with opened(self.location.path, self.stamp) as fd:
-            for number, target in zip(_page_numbers(region, image.shape, lead), targets, strict=True):
+            for number, target in zip(_page_numbers(region, self.spec.shape, lead), targets, strict=True):
                 read_page(fd, image, number, in_page, target)
         return out
 

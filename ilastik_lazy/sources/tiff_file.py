@@ -204,11 +204,30 @@ def _image_of(
         raise MetadataError(f"{path}: pages of shape {page_shape} do not make up an image of shape {series.shape}")
     offsets, counts, is_plain = _places_of(series, pages, per_page * dtype.itemsize, layouts, path, stamp)
     decode = page.decode
+    letters, shape = _all_axes(series)
     return TiffImage(
-        name, series.axes, tuple(int(n) for n in series.shape), dtype, _notes_of(file, series, number, path),
+        name, letters, shape, dtype, _notes_of(file, series, number, path),
         compression, is_plain, page_shape,  # type: ignore[arg-type]
         _segment_of(page), offsets, counts, lambda data, index: decode(data, index)[0],
     )  # fmt: skip
+
+
+def _all_axes(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of an image; those of OME with their axes of length 1, since it states all five.
+
+    tifffile takes these away, and a stack of one channel would lose the axis that one of two has.
+    """
+    if series.kind != "ome":
+        return series.axes, tuple(int(n) for n in series.shape)
+    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    samples = dict(zip(axes, shape, strict=True)).get("S", 1)
+    kept = [
+        (letter, int(length))
+        for letter, length in zip(axes, shape, strict=True)
+        # The samples of a pixel are its channels: beside them, "one channel" is no axis.
+        if length > 1 or (letter in "TZCYX" and not (letter == "C" and samples > 1))
+    ]
+    return "".join(letter for letter, _ in kept), tuple(length for _, length in kept)
 
 
 def _checked_compression(page: Any, path: str) -> str:

@@ -95,16 +95,16 @@ class TestStackSource(SourceContract):
 # What ilastik wrote, one element of the first axis a file; the manifest's checksum is of all files together, but
 # the collection holds the first one only: its content is compared with what another reader gives.
 @pytest.mark.parametrize(
-    ("name", "along", "expected", "shape"),
+    ("name", "along", "axes", "expected", "shape"),
     [
-        ("seq_zyx_uint8_0.png", None, "zyx", (1, 20, 21)),
-        ("seq_zyx_float32_0.tif", "z", "zyx", (1, 20, 21)),
-        ("seq_tzyx_uint8_0.tiff", None, "tzyx", (1, 4, 20, 21)),
+        ("seq_zyx_uint8_0.png", None, None, "zyx", (1, 20, 21)),
+        ("seq_zyx_float32_0.tif", "z", None, "zyx", (1, 20, 21)),
+        ("seq_tzyx_uint8_0.tiff", None, "zyx", "tzyx", (1, 4, 20, 21)),
     ],
 )
-def test_ilastiks_own_sequences(name, along, expected, shape):
+def test_ilastiks_own_sequences(name, along, axes, expected, shape):
     path = shared_path("ilastik-files", "writer", "images", name)
-    source = open_stack([Location.parse(path)], along)
+    source = open_stack([Location.parse(path)], along, axes)
     assert (dims(source), source.spec.shape) == (expected, shape)
     read = imagecodecs.png_decode(path.read_bytes()) if path.suffix == ".png" else tifffile.imread(path)
     np.testing.assert_array_equal(source.read(whole(source))[0], read, strict=True)

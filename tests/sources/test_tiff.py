@@ -37,14 +37,15 @@ class TestTiffSource(SourceContract):
     @pytest.fixture(params=LAYOUTS)
     def stored(self, request, tmp_path):
         path = tmp_path / "export.tif"
-        data = write(path, **LAYOUTS[request.param])
-        return Stored(path, opened(path), data)
+        data, source = write(path, **LAYOUTS[request.param]), opened(path)
+        return Stored(path, source, data.reshape(source.spec.shape))  # OME states all five axes
 
     def test_reads_what_tifffile_reads(self, stored):
-        np.testing.assert_array_equal(stored.source.read(stored.whole), tifffile.imread(stored.path))
+        values = tifffile.imread(stored.path).reshape(stored.source.spec.shape)
+        np.testing.assert_array_equal(stored.source.read(stored.whole), values)
 
     def test_has_the_axes_that_were_written(self, stored):
-        assert dims(stored.source) in ("zcyx", "tzyx")
+        assert dims(stored.source) in ("tzcyx", "zcyx", "tzyx")
 
 
 class TestSamples(SourceContract):
@@ -77,13 +78,6 @@ def manifest(folder):
 STATED = [*manifest("writer"), *manifest("workflows"), *manifest("history")]
 
 
-def squeezed(entry):
-    """Axes and shape as tifffile gives them: without those of length 1."""
-    axes, shape = entry.get("axes") or entry["tiff_axes"].lower(), entry["shape"]
-    kept = [(axis, n) for axis, n in zip(axes, shape, strict=True) if n > 1 or axis in "yx"]
-    return "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
-
-
 def test_the_files_are_all_there():
     shared_path("ilastik-files", "README.md")
     counts = [len(manifest(folder)) for folder in ("writer", "workflows", "history")]
@@ -95,10 +89,16 @@ def test_real_files_open_as_stated(folder, entry):
     path = shared_path("ilastik-files", folder, entry["path"])
     source = opened(path)
     values = source.read(whole(source))
-    np.testing.assert_array_equal(values, tifffile.imread(path), strict=True)
+    np.testing.assert_array_equal(np.squeeze(values), np.squeeze(tifffile.imread(path)), strict=True)
     if folder == "history":
         return
-    assert (dims(source), source.spec.shape) == squeezed(entry)
+    if "axes" in entry:
+        assert (dims(source), source.spec.shape) == (entry["axes"], tuple(entry["shape"]))
+    else:
+        # The manifest of the workflows gives what tifffile makes of them, without the axes of length 1.
+        assert dims(source) == "tzcyx"
+        assert [n for n in source.spec.shape if n > 1] == entry["shape"]
+        assert "".join(a for a, n in zip("TZCYX", source.spec.shape, strict=True) if n > 1) == entry["tiff_axes"]
     assert source.spec.dtype == np.dtype(entry["dtype"])
     assert hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest() == entry["sha256"]
     steps = {axis.name: axis.scale for axis in source.spec.axes if axis.scale is not None}
@@ -150,7 +150,7 @@ def test_pixel_sizes_of_ome():
 def test_a_unit_without_a_size_is_kept():
     source = opened(shared_path("ilastik-files", "writer", "multipage_tiff", "meta_units_nores.tiff"))
     assert [(axis.name, axis.scale, axis.unit) for axis in source.spec.axes] == [
-        ("y", None, "nanometer"), ("x", None, "nanometer")
+        ("t", None, ""), ("z", None, ""), ("c", None, ""), ("y", None, "nanometer"), ("x", None, "nanometer")
     ]  # fmt: skip
 
 
@@ -195,6 +195,34 @@ def test_axes_of_the_caller_count(tmp_path):
     assert not source.spec.axes_guessed
     with pytest.raises(AxesError):
         opened(tmp_path / "a.tif", axes="yx")
+
+
+@pytest.mark.parametrize(
+    ("axes", "written", "expected"),
+    [
+        ("YX", (20, 21), "tzcyx"), ("CYX", (3, 20, 21), "tzcyx"), ("TCZYX", (2, 3, 4, 20, 21), "tczyx"),
+        ("YXS", (20, 21, 3), "tzyxc"), ("ZYXS", (2, 20, 21, 3), "tzyxc"), ("SYX", (3, 20, 21), "tzcyx"),
+    ],
+)  # fmt: skip
+def test_ome_has_all_its_axes_and_one_for_channels(tmp_path, axes, written, expected):
+    photometric = "rgb" if "S" in axes else "minisblack"
+    planar = "separate" if axes == "SYX" else None
+    data = write(
+        tmp_path / "a.ome.tif", written, "u1", ome=True, metadata={"axes": axes}, photometric=photometric,
+        planarconfig=planar,
+    )  # fmt: skip
+    source = opened(tmp_path / "a.ome.tif")
+    assert dims(source) == expected
+    np.testing.assert_array_equal(source.read(whole(source)).squeeze(), data.squeeze(), strict=True)
+
+
+def test_a_caller_may_leave_out_the_axes_of_length_one(tmp_path):
+    data = write(tmp_path / "a.ome.tif", (3, 20, 21), "u1", ome=True, metadata={"axes": "ZYX"})
+    source = opened(tmp_path / "a.ome.tif", axes="tyx")
+    np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+    assert dims(source) == "tyx"
+    with pytest.raises(AxesError):
+        opened(tmp_path / "a.ome.tif", axes="ctyx")
 
 
 def test_axes_of_the_caller_mend_those_that_do_not_fit(tmp_path):
@@ -249,7 +277,7 @@ def test_several_images_are_listed_and_chosen_by_name_or_number(tmp_path):
         opened(path)
     for choice, data in (("first", a), ("0", a), ("second", b), ("1", b)):
         source = opened(path, choice)
-        np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+        np.testing.assert_array_equal(source.read(whole(source)).squeeze(), data, strict=True)
     for choice in ("third", "2", "-1", "²"):
         with pytest.raises(DatasetNotFoundError, match="it holds first"):
             opened(path, choice)
@@ -261,7 +289,7 @@ def test_a_pyramid_opens_at_full_resolution(tmp_path):
         file.write(data, subifds=1, tile=(32, 32), metadata={"axes": "YX"})
         file.write(data[::2, ::2], subfiletype=1, tile=(32, 32))
     source = opened(tmp_path / "a.ome.tif")
-    np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
+    np.testing.assert_array_equal(source.read(whole(source))[0, 0, 0], data, strict=True)
 
 
 def test_pages_without_any_metadata(tmp_path):
