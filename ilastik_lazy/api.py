@@ -11,6 +11,7 @@ import xarray as xr
 from ilastik_lazy.axes import AXIS_NAMES, parse_axis_names
 from ilastik_lazy.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
+from ilastik_lazy.kinds import with_kind
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -18,7 +19,7 @@ from ilastik_lazy.object_store import is_url
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import list_images, open_source
 from ilastik_lazy.sources.stack import is_pattern, open_stack
-from ilastik_lazy.spec import ArraySource
+from ilastik_lazy.spec import ArraySource, Kind
 
 __all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
 
@@ -31,6 +32,7 @@ def open_dataarray(
     *,
     axes: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    kind: Kind | None = None,
     chunks: Chunks = "auto",
     order: str | None = None,
     cache: str | int | None = None,
@@ -52,6 +54,9 @@ def open_dataarray(
         Names of the axes in storage order, such as ``"zyxc"``, where the file does not tell or is wrong.
     project
         The ``.ilp`` that made the export: its class names become the coordinate ``c``.
+    kind
+        What the numbers mean, where neither the file nor its name tells (``attrs["ilastik_kind"]``): such as
+        ``"segmentation"``, whose pyramid must not be made by means.
     chunks
         Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, ``{}``
         takes the storage chunks, a dict, int or tuple is as in xarray, None gives no dask at all.
@@ -100,7 +105,7 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    source = _described(_source_at(path, internal_path, axes, stack_along, storage_options, limits), project)
+    source = _described(_source_at(path, internal_path, axes, stack_along, storage_options, limits), project, kind)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = _variable_name(source.spec.name)
@@ -113,6 +118,7 @@ def open_dataset(
     internal_path: str | None = None,
     axes: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    kind: Kind | None = None,
     chunks: Chunks = "auto",
     order: str | None = None,
     drop_variables: str | Iterable[str] | None = None,
@@ -121,7 +127,8 @@ def open_dataset(
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
 
-    The parameters are those of `open_dataarray`; `drop_variables` names images to leave out.
+    The parameters are those of `open_dataarray`, `kind` that of every image; `drop_variables` names images to
+    leave out.
     Where two images differ in the length or the positions of a dimension, the later one's
     dimension is called after it, such as ``c_raw``.
 
@@ -134,7 +141,7 @@ def open_dataset(
     """
     _check_arguments(axes, order)
     location = Location.parse(path, internal_path, storage_options)
-    sources = _all_sources(location, axes, project, drop_variables, limits)
+    sources = _all_sources(location, axes, project, kind, drop_variables, limits)
     return _finished(sources, chunks, order)
 
 
@@ -145,11 +152,12 @@ def lazy_dataset(
     project: str | os.PathLike[str] | None,
     drop_variables: str | Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
+    kind: Kind | None,
 ) -> xr.Dataset:
     """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
     _check_arguments(axes, None)
     location = Location.parse(path, internal_path, storage_options)
-    return to_dataset(_all_sources(location, axes, project, drop_variables, None))
+    return to_dataset(_all_sources(location, axes, project, kind, drop_variables, None))
 
 
 def _check_arguments(axes: str | None, order: str | None) -> None:
@@ -179,7 +187,9 @@ def _source_at(
     return open_source(location, axes=axes, limits=limits)
 
 
-def _described(source: ArraySource, project: str | os.PathLike[str] | None) -> ArraySource:
+def _described(source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None) -> ArraySource:
+    if kind is not None:
+        source = with_kind(source, kind)
     if project is None:
         return source
     from ilastik_lazy.project import with_classes
@@ -191,6 +201,7 @@ def _all_sources(
     location: Location,
     axes: str | None,
     project: str | os.PathLike[str] | None,
+    kind: Kind | None,
     drop_variables: str | Iterable[str] | None,
     limits: Limits | None,
 ) -> dict[str, ArraySource]:
@@ -205,7 +216,7 @@ def _all_sources(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
         )
     return {
-        name: _described(open_source(location.at(path), axes=axes, limits=limits), project)
+        name: _described(open_source(location.at(path), axes=axes, limits=limits), project, kind)
         for name, path in names.items()
     }
 

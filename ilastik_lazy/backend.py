@@ -18,6 +18,8 @@ from ilastik_lazy.location import Location
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ilastik_lazy.spec import Kind
+
 __all__ = ["IlastikBackendEntrypoint"]
 
 _SUFFIXES = (".h5", ".hdf5", ".ilp")
@@ -36,7 +38,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     url = "https://pypi.org/project/ilastik_lazy"
     supports_groups = True
     open_dataset_parameters = (
-        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "storage_options",
+        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "kind", "storage_options",
         "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
     )  # fmt: skip
 
@@ -48,6 +50,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         internal_path: str | None = None,
         axes: str | None = None,
         project: str | os.PathLike[str] | None = None,
+        kind: Kind | None = None,
         storage_options: Mapping[str, Any] | None = None,
         mask_and_scale: Any = None,
         decode_times: Any = None,
@@ -64,7 +67,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
-        return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables, storage_options)
+        return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables, storage_options, kind)
 
     def open_datatree(  # the keywords that a tree takes
         self,

@@ -7,14 +7,17 @@ the result type is the export source's display name (``ilastik/utility/slot_name
 from __future__ import annotations
 
 import re
+import typing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.spec import Kind
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.spec import ArraySource, DescribedSource, Kind
 
-__all__ = ["WHOLE_NUMBERS", "kind_from_name"]
+__all__ = ["WHOLE_NUMBERS", "kind_from_name", "with_kind"]
 
 # The longest name comes first: "Object Probabilities" ends like "Probabilities".
 _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
@@ -36,6 +39,8 @@ _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
     ("labels", "labels"),
 )
 WHOLE_NUMBERS = ("segmentation", "labels", "object identities", "object predictions", "tracking")
+# Probabilities and uncertainty may be exported as uint8, 0 to 255.
+_REAL_NUMBERS = ("features", "density")
 
 
 def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | None:
@@ -49,7 +54,7 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
         Of the dataset; a name that contradicts it is not believed.
     channels
         Length of the ``c`` axis.  A one-channel ``_Probabilities`` may be a density map of
-        ilastik's counting workflow, so it is left open.
+        ilastik's counting workflow, so it is left open: the project tells.
 
     Examples
     --------
@@ -64,3 +69,31 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
                 return None
             return None if kind == "probabilities" and channels < 2 else kind
     return None
+
+
+def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
+    """The same source, whose numbers mean what the caller says.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such kind, or the numbers cannot mean that.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> il.open_dataarray(sample("probabilities"), kind="features").attrs["ilastik_kind"]
+    'features'
+    """
+    spec = source.spec
+    if kind not in typing.get_args(Kind):
+        raise ArgumentError(f"kind={kind!r}: expected one of {', '.join(typing.get_args(Kind))}")
+    if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.dtype}, and {kind} are whole numbers: "
+            "open it without kind=, and convert it with .astype('uint32')"
+        )
+    if kind in _REAL_NUMBERS and spec.dtype.kind != "f":
+        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}, and {kind} are floating-point numbers")
+    return source if spec.kind == kind else DescribedSource(replace(spec, kind=kind), source)

@@ -17,7 +17,10 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
+from ilastik_lazy.kinds import with_kind
+from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
+from ilastik_lazy.project_fields import optional_setting
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 
@@ -84,7 +87,7 @@ def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
 def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     """The classes that the channels (or the values) of an export stand for; None where none fit."""
     stem = os.path.splitext(os.path.basename(spec.storage.path))[0]
-    if spec.kind in ("features", "uncertainty", "object identities", "tracking"):
+    if spec.kind in ("features", "uncertainty", "object identities", "tracking", "density"):
         return None
     of_pixels = [classes for classes in sets if classes.applet.startswith("PixelClassification")]
     of_objects = [classes for classes in sets if classes.applet == "ObjectClassification"]
@@ -108,20 +111,31 @@ def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     return next((classes for classes in ordered if len(classes.names) == channels), None)
 
 
+def _makes_density(project: str | os.PathLike[str], spec: ArraySpec) -> bool:
+    """Whether the project counts: it exports one image, which is called ``Probabilities`` and is a density."""
+    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    if spec.dtype.kind != "f" or channels != 1:
+        return False
+    with open_hdf5(Location.parse(project).path) as file:
+        return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
+
+
 def with_classes(source: ArraySource, project: str | os.PathLike[str]) -> ArraySource:
-    """The same source, its channels (or values) named as in `project`.
+    """The same source, its channels (or values) named as in `project`; a density of a counting project is one.
 
     Raises
     ------
     ArgumentError
         The project names no classes at all.
     """
+    if source.spec.kind is None and _makes_density(project, source.spec):
+        return with_kind(source, "density")
     sets = class_sets(project)
     if not sets:
         raise ArgumentError(f"{os.fspath(project)} names no classes: nothing was labelled in it")
     spec = source.spec
     classes = classes_of(sets, spec)
-    if classes is None and spec.kind in ("features", "uncertainty", "object identities", "tracking"):
+    if classes is None and spec.kind in ("features", "uncertainty", "object identities", "tracking", "density"):
         # Their channels, or values, are none of the classes.
         return source
     if classes is None:

@@ -27,6 +27,7 @@ Kind = Literal[
     "object predictions",
     "object probabilities",
     "tracking",
+    "density",
 ]
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
+import h5py
 import numpy as np
 import pytest
+import xarray as xr
+from makers import some_data, write_hdf5_export, write_ilp
+from shared_files import shared_path
 
-from ilastik_lazy.kinds import kind_from_name
+import ilastik_lazy as il
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name
 
 U1, U4, F4 = np.dtype("u1"), np.dtype("u4"), np.dtype("f4")
 
@@ -55,3 +63,85 @@ def test_a_name_that_the_dtype_contradicts_is_not_believed(name, dtype):
 
 def test_one_channel_of_probabilities_may_be_a_density():
     assert kind_from_name("a_Probabilities.h5", F4, 1) is None
+
+
+# --- stated by the caller, or by the project
+
+
+@pytest.fixture
+def export(tmp_path):
+    write_hdf5_export(tmp_path / "a.h5", some_data((4, 5, 6, 1), "u1"), chunks=(2, 2, 2, 1))
+    return tmp_path / "a.h5"
+
+
+def test_a_stated_kind_is_believed(export):
+    assert "ilastik_kind" not in il.open_dataarray(export).attrs
+    assert il.open_dataarray(export, kind="segmentation").attrs["ilastik_kind"] == "segmentation"
+    assert il.open_dataset(export, kind="labels")["exported_data"].attrs["ilastik_kind"] == "labels"
+    options = {"kind": "tracking"}
+    assert xr.open_dataset(export, engine="ilastik", **options)["exported_data"].attrs["ilastik_kind"] == "tracking"
+
+
+def test_a_stated_segmentation_gets_classes_and_loses_the_range_of_the_probabilities(export, tmp_path):
+    with h5py.File(export, "r+") as file:
+        file["exported_data"].attrs["drange"] = np.array([0, 1], "u1")
+    assert il.open_dataarray(export).attrs["drange"] == [0, 1]
+    array = il.open_dataarray(export, kind="segmentation", project=write_ilp(tmp_path / "p.ilp"))
+    assert "drange" not in array.attrs
+    assert array.attrs["flag_meanings"] == "nucleus background"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("blobs", "expected one of"), ("density", "uint8, and density"), ("features", "floating-point numbers")],
+)
+def test_a_kind_that_cannot_be_is_refused(export, kind, message):
+    with pytest.raises(ArgumentError, match=message):
+        il.open_dataarray(export, kind=kind)
+
+
+def test_classes_are_no_fractions(tmp_path):
+    write_hdf5_export(tmp_path / "a.h5", some_data((4, 5)), axes="yx", chunks=(2, 2))
+    with pytest.raises(ArgumentError, match=r"float32, and segmentation are whole.*astype"):
+        il.open_dataarray(tmp_path / "a.h5", kind="segmentation")
+
+
+COUNTED = ("workflows", "counting", "count_2d3c__Probabilities__gz.h5")
+
+
+def test_what_a_counting_project_exports_is_a_density():
+    project = shared_path("ilastik-files", "workflows", "projects", "resaved_CellDensityCounting2d3c.ilp")
+    array = il.open_dataarray(shared_path("ilastik-files", *COUNTED), project=project)
+    assert array.attrs["ilastik_kind"] == "density"
+    assert "c" not in array.coords
+
+
+# By the names that ilastik gives by default; what it stored as float32 contradicts a name of classes.
+EXPECTED = {
+    "Probabilities": "probabilities", "Simple Segmentation": "segmentation", "Uncertainty": "uncertainty",
+    "Features": "features", "Labels": "labels", "Object Predictions": "object predictions",
+    "Object Probabilities": "object probabilities", "Object Identities": "object identities",
+    "Blockwise Object Predictions": "object predictions", "Blockwise Object Probabilities": "object probabilities",
+    "Object-Identities": "object identities", "Tracking-Result": "tracking", "Merger-Result": "tracking",
+    "Probabilities Stage 2": "probabilities", "Probabilities All Stages": "probabilities",
+    "Simple Segmentation Stage 2": "segmentation", "Input": None, "(table)": None,
+}  # fmt: skip
+
+
+def test_every_export_of_a_workflow_has_its_kind(tmp_path):
+    manifest = json.loads(shared_path("ilastik-files", "workflows", "manifest.json").read_text())
+    seen = set()
+    for number, entry in enumerate(manifest["entries"]):
+        source = entry.get("export_source")
+        if not entry["path"].endswith(".h5") or source is None or "exported_data" not in entry["datasets"]:
+            continue
+        name = tmp_path / f"x{number}_{source}.h5"
+        name.symlink_to(shared_path("ilastik-files", "workflows", entry["path"]))
+        array = il.open_dataarray(name, "exported_data", chunks=None)
+        kind = EXPECTED[source]
+        is_whole = array.dtype.kind in "iu"
+        if (kind in WHOLE_NUMBERS and not is_whole) or "counting" in entry["path"]:
+            kind = None
+        assert array.attrs.get("ilastik_kind") == kind, entry["path"]
+        seen.add(source)
+    assert len(seen) >= 12, seen
