@@ -22,7 +22,7 @@ LAYERS = [
     "object_store",
     "spec location files ome_metadata",
     "folders",
-    "kinds cache label_axes project_paths sources.window new_file",
+    "kinds cache label_axes project_paths sources.window sources.stacked sources.xml_text new_file",
     "sources.filters sources.scratch sources.attributes sources.zarr_files sources.hdf5_file sources.hdf5_btree",
     "sources.tiff_metadata sources.tiff_ifds sources.zarr_store",
     "sources.hdf5_index sources.n5_blocks sources.zarr_codecs sources.tiff_file project_fields",

@@ -15,12 +15,11 @@ from xml.etree import ElementTree
 
 from ilastik_lazy.axes import AXIS_NAMES
 from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError
+from ilastik_lazy.sources.xml_text import parse_xml
 from ilastik_lazy.units import full_unit_name
 
 __all__ = ["Notes", "axis_letters", "check_ome", "imagej_notes", "ome_notes", "parse_ome"]
 
-# One plane has about 200 bytes of XML: 300,000 planes.
-_MOST_XML = 64 * 2**20
 # tifffile makes a list as long as the XML says, before it looks for pages.
 _MOST_PLANES = 10_000_000
 
@@ -116,23 +115,8 @@ def _plain(text: str) -> str:
 
 
 def parse_ome(text: str) -> ElementTree.Element:
-    """Root of an OME-XML text.
-
-    Raises
-    ------
-    MetadataError
-        The text is no XML, or has entities of its own.
-    LimitExceededError
-        It is too long.
-    """
-    if len(text) > _MOST_XML:
-        raise LimitExceededError(f"its OME-XML has {len(text)} characters, more than {_MOST_XML}")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise MetadataError("its OME-XML defines entities, which OME files never do")
-    try:
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise MetadataError(f"its OME-XML cannot be parsed ({error})") from error
+    """Root of an OME-XML text (see `parse_xml`)."""
+    return parse_xml(text, "its OME-XML")
 
 
 def _tag(element: ElementTree.Element) -> str:

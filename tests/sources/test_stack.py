@@ -18,7 +18,8 @@ from shared_files import shared_path
 from ilastik_lazy import sources
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataError, SourceNotFoundError
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources.stack import StackSource, is_pattern, open_stack, stack_of
+from ilastik_lazy.sources.stack import is_pattern, open_stack
+from ilastik_lazy.sources.stacked import StackSource, stack_of
 
 tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
