@@ -28,7 +28,7 @@ LAYERS = [
     "sources.hdf5_index sources.n5_blocks sources.zarr_codecs sources.tiff_file project_fields",
     "sources.hdf5_direct sources.zarr_layout sources.tiff sources.picture",
     "sources.hdf5 sources.n5 sources.npy sources.zarr_direct sources.zarr_spec sources.hdf5_table sources.csv_table",
-    "sources.zarr",
+    "sources.zarr sources.bdv",
     "sources sources.label_blocks",
     "sources.stack",
     "project project_inputs",

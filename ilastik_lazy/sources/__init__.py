@@ -49,6 +49,7 @@ class Format:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format("BigDataViewer", "bdv"),
     Format("HDF5", "hdf5"),
     Format("Zarr", "zarr", is_remote=True),
     Format("N5", "n5"),
