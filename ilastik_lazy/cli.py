@@ -192,7 +192,7 @@ def export(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as HDF5 that ilastik opens: TARGET.h5, with its axes and voxel size.
+    """Write the image in FILE as ilastik opens it: TARGET.h5 or TARGET.n5, with its axes and voxel size.
 
     \b
     ilastik-lazy export stack.tif stack.h5

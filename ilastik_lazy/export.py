@@ -1,4 +1,4 @@
-"""`to_ilastik`: from anything that can be opened to an HDF5 file that ilastik itself opens."""
+"""`to_ilastik`: from anything that can be opened to an HDF5 file or N5 folder that ilastik itself opens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
 from ilastik_lazy.ilastik_hdf5 import ImageLayout, write_image
+from ilastik_lazy.ilastik_n5 import write_n5
 from ilastik_lazy.new_file import new_file
+from ilastik_lazy.new_folder import new_folder
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySpec, DescribedSource
 
@@ -75,10 +77,10 @@ def to_ilastik(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportReport:
-    """Write an image of any size as HDF5 that ilastik opens with the right axes, voxel size and units.
+    """Write an image of any size as HDF5 or N5 that ilastik opens with the right axes, voxel size and units.
 
     Layout and attributes are those of ilastik's own exports.  Memory does not grow with the image.
-    The file appears when all of it is written, so what was stopped never passes for a result.
+    The file or folder appears when all of it is written, so what was stopped never passes for a result.
 
     Parameters
     ----------
@@ -88,11 +90,11 @@ def to_ilastik(
         ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are stored as they are,
         bool as uint8 and float16 as float32, of which ilastik knows neither.
     path
-        File to make; its name ends in ``.h5`` or ``.hdf5``, by which ilastik knows it.
+        What to make, by its name: a file that ends in ``.h5`` or ``.hdf5``, or a folder that ends in ``.n5``.
     internal_path
         Path of the dataset in the file, such as ``"volume/data"``.
     compression
-        ``"gzip"`` is ilastik's "compressed hdf5", None its "hdf5".
+        ``"gzip"`` is ilastik's "compressed hdf5" or "compressed n5", None its "hdf5" or "n5".
     drange
         Lowest and highest value for display; by default what the file of `array` says.  ilastik divides
         integer probabilities by it.
@@ -151,9 +153,14 @@ def to_ilastik(
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
     )  # fmt: skip
     _check_axes(spec)
-    with new_file(target, overwrite=overwrite) as file:
-        write_image(file, DescribedSource(spec, source), layout, workers=threads, progress=progress)
-        written = os.fstat(file.fd).st_size
+    described = DescribedSource(spec, source)
+    if target.endswith(".n5"):
+        with new_folder(target, overwrite=overwrite, is_replaceable=_is_n5) as folder:
+            written = write_n5(folder, described, layout, workers=threads, progress=progress)
+    else:
+        with new_file(target, overwrite=overwrite) as file:
+            write_image(file, described, layout, workers=threads, progress=progress)
+            written = os.fstat(file.fd).st_size
     return ExportReport(
         target, inside, spec.dims, spec.shape, layout.dtype, spec.nbytes, written, time.perf_counter() - start,
         _not_stored(spec),
@@ -166,10 +173,15 @@ def _checked_target(path: str | os.PathLike[str]) -> str:
     text = os.fsdecode(path)
     if "://" in text:
         raise ArgumentError(f"{text} is a URL: this release writes local files")
-    if not text.endswith((".h5", ".hdf5")):
-        hint = ", and name the dataset with internal_path=" if re.search(r"\.(h5|hdf5)[/\\]", text) else ""
-        raise ArgumentError(f"{text}: ilastik knows HDF5 by its name, so let it end in .h5{hint}")
+    if not text.endswith((".h5", ".hdf5", ".n5")):
+        hint = ", and name the dataset with internal_path=" if re.search(r"\.(h5|hdf5|n5)[/\\]", text) else ""
+        raise ArgumentError(f"{text}: ilastik knows formats by their names, so let it end in .h5 or .n5{hint}")
     return os.path.abspath(os.path.expanduser(text))
+
+
+def _is_n5(path: str) -> bool:
+    """Whether a folder is an N5, so that it may be replaced by one."""
+    return not os.listdir(path) or os.path.isfile(os.path.join(path, "attributes.json"))
 
 
 def _checked_internal_path(internal_path: str) -> str:
@@ -183,6 +195,9 @@ def _checked_internal_path(internal_path: str) -> str:
 
 
 def _is_same_file(target: str, source: str) -> bool:
+    if os.path.isdir(target) and os.path.exists(source):
+        # A dataset of an N5 is a folder in it.
+        return os.path.commonpath([os.path.realpath(target), os.path.realpath(source)]) == os.path.realpath(target)
     return bool(source) and os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source)
 
 

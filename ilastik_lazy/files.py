@@ -27,6 +27,7 @@ __all__ = [
     "stamp_of",
     "sync_directory",
     "write_atomically",
+    "write_new",
     "writing",
 ]
 
@@ -172,25 +173,31 @@ def make_directories(path: str) -> None:
     os.makedirs(path, exist_ok=True)
 
 
+def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:
+    """Write `parts` to a new file that is on the disk when this returns, and return their number of bytes."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    total = 0
+    try:
+        for part in parts:
+            view = memoryview(part).cast("B")
+            while len(view):
+                count = os.write(fd, view)
+                total += count
+                view = view[count:]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return total
+
+
 def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporary: str) -> int:
     """Write `parts` to `path` in one step for whoever looks, and return their number of bytes.
 
     `temporary` is a folder on the same file system; what a dead process leaves there is no data.
     """
     name = os.path.join(temporary, uuid.uuid4().hex)
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
-        total = 0
-        try:
-            for part in parts:
-                view = memoryview(part).cast("B")
-                while len(view):
-                    count = os.write(fd, view)
-                    total += count
-                    view = view[count:]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        total = write_new(name, *parts)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -26,7 +26,16 @@ from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS
 from ilastik_lazy.spec import ArraySource, ArraySpec
 from ilastik_lazy.units import full_unit_name
 
-__all__ = ["ImageLayout", "axis_units_text", "axistags_text", "encoder_name", "ilastik_chunks", "write_image"]
+__all__ = [
+    "ImageLayout",
+    "axis_units_text",
+    "axistags_text",
+    "block_of",
+    "checked_read",
+    "encoder_name",
+    "ilastik_chunks",
+    "write_image",
+]
 
 # vigra's AxisType: channels 1, space 2, time 8.
 _TYPE_FLAGS = {"t": 8, "z": 2, "y": 2, "x": 2, "c": 1}
@@ -193,7 +202,7 @@ def encoder_name() -> str:
     return _encoder()[0]
 
 
-def _block_of(spec: ArraySpec, layout: ImageLayout) -> tuple[int, ...]:
+def block_of(spec: ArraySpec, layout: ImageLayout) -> tuple[int, ...]:
     """Block that one thread reads and compresses: whole chunks of the target that cover chunks of the source.
 
     A source chunk that two blocks share is decoded twice.
@@ -212,10 +221,14 @@ def _block_of(spec: ArraySpec, layout: ImageLayout) -> tuple[int, ...]:
     return work_block(replace(spec, chunks=block()))
 
 
-def _encoded_block(
-    source: ArraySource, layout: ImageLayout, encode: _Encode | None, region: Region
-) -> list[tuple[tuple[int, ...], _Bytes]]:
-    """Origin and stored bytes of each chunk in `region`."""
+def checked_read(source: ArraySource, region: Region) -> np.ndarray[Any, Any]:
+    """Read `region`, which must be what the spec says.
+
+    Raises
+    ------
+    ArgumentError
+        It has another dtype or shape.
+    """
     values, spec = source.read(region), source.spec
     if values.shape != region_shape(region) or values.dtype.newbyteorder("=") != spec.dtype.newbyteorder("="):
         # dask believes what it is told of a function's result; an image of silently cast values would be wrong.
@@ -223,6 +236,14 @@ def _encoded_block(
             f"{spec.storage.location} gives {values.dtype} {values.shape} for {spec.dtype} {region_shape(region)}: "
             "correct its dtype and chunks, for instance with meta= of map_blocks"
         )
+    return values
+
+
+def _encoded_block(
+    source: ArraySource, layout: ImageLayout, encode: _Encode | None, region: Region
+) -> list[tuple[tuple[int, ...], _Bytes]]:
+    """Origin and stored bytes of each chunk in `region`."""
+    values = checked_read(source, region)
     found: list[tuple[tuple[int, ...], _Bytes]] = []
     for overlap in overlaps(region, layout.chunks):
         origin = tuple(index * chunk for index, chunk in zip(overlap.chunk, layout.chunks, strict=True))
@@ -271,7 +292,7 @@ def _write_chunks(
 ) -> None:
     spec, done = source.spec, 0
     encode = functools.partial(_encoded_block, source, layout, _encoder()[1] if layout.compression else None)
-    regions = regions_of_blocks(layout.shape, _block_of(spec, layout))
+    regions = regions_of_blocks(layout.shape, block_of(spec, layout))
     if progress is not None:
         progress(0, spec.nbytes)
     # Closed at once when a block fails, or `progress` raises: no thread outlives this call.

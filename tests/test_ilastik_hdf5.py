@@ -220,7 +220,7 @@ class TestMemory:
             storage=Storage("memory"),
         )  # fmt: skip
         layout = ilastik_hdf5.ImageLayout("a", spec.axes, spec.shape, spec.dtype, "gzip", None, "")
-        block = ilastik_hdf5._block_of(spec, layout)
+        block = ilastik_hdf5.block_of(spec, layout)
         assert np.prod(block) * 4 <= 4 * blockwise.BLOCK_BYTES_MOST
         assert all(b % c == 0 or b == n for b, c, n in zip(block, layout.chunks, spec.shape, strict=True))
 
