@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from manifest_accounts import accounts_of, summary
 from shared_files import SHARED, shared_path
 
 import ilastik_lazy as il
@@ -211,3 +213,30 @@ def test_several_images_of_one_file_open_as_one_dataset():
     assert {name: variable.shape for name, variable in dataset.data_vars.items()} == {
         "scale0": (7, 1, 408, 408), "scale1": (7, 1, 204, 204)
     }  # fmt: skip
+
+
+_LINE = "error: MetadataError: one dimension"
+_TEXT = "error: UnknownFormatError: no image, but text or a folder of images"
+_SEQUENCE = "part: a sequence, of which the collection holds the first file only"
+_SILENT = "part: nothing is stated of it: the values are those that another reader gives"
+
+
+@pytest.mark.parametrize(
+    ("folder", "entries", "others"),
+    [
+        ("writer", 310, {_LINE: 2, _SEQUENCE: 3}),
+        ("workflows", 164, {_TEXT: 4, _SILENT: 1}),
+        ("history", 89, {_LINE: 1, _TEXT: 1, _SILENT: 11}),
+    ],
+)
+def test_every_entry_of_the_manifest_is_accounted_for(folder, entries, others):
+    """Shown by ``pytest -s``: how many open as stated, and why the others do not."""
+    root = shared_path("ilastik-files", folder)
+    accounts = list(accounts_of(root))
+    print(f"\n{folder}: {len(accounts)} arrays, tables and projects in {entries} entries\n{summary(accounts)}")
+    named = {name for _, name, _ in accounts}
+    stated = [entry["path"] for entry in json.loads((root / "manifest.json").read_text())["entries"]]
+    assert len(stated) == entries
+    assert all(any(name == path or name.startswith(f"{path}/") for name in named) for path in stated)
+    counts = Counter(what if not why else f"{what}: {why}" for _, _, (what, why) in accounts)
+    assert {reason: count for reason, count in counts.items() if not reason.startswith("as stated")} == others
