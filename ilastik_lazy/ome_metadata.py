@@ -146,7 +146,11 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
         start = _Placement((1.0,) * len(names), (0.0,) * len(names))
         # The dataset's come first, the multiscale's after them: its translation is not scaled again.
         own = _composed(start, dataset.get("coordinateTransformations"), problems)
-        placements.append(_composed(own, common, problems))
+        place = _composed(own, common, problems)
+        if not _states_scale(dataset.get("coordinateTransformations")) and not _states_scale(common):
+            # A unit alone does not make voxels of 1, and those of a coarser level are larger than of the finest.
+            place = _Placement((None,) * len(names), (0.0,) * len(names))
+        placements.append(place)
     labels = content.get("image-label")
     is_labels = isinstance(labels, Mapping)
     classes, colors = _classes_in(labels) if isinstance(labels, Mapping) else _channels_in(content, entry)
@@ -179,7 +183,7 @@ def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
             raise MetadataError(f"{where}: an axis has no name: {ascii(axis)[:60]}")
         name, unit = axis["name"].lower(), axis.get("unit")
         if name not in AXIS_NAMES:
-            name = _TYPES.get(str(axis.get("type")), name)
+            name = _TYPES.get(str(axis.get("type")), _TYPES.get(name, name))
         names.append(name)
         units.append(full_unit_name(unit) if isinstance(unit, str) else "")
     if len(set(names)) < len(names) or not set(names) <= set(AXIS_NAMES):
@@ -205,6 +209,11 @@ def _composed(place: _Placement, transforms: object, problems: list[str]) -> _Pl
             return _unknown(place, f"the transformation {ascii(transform)[:80]} is not understood", problems)
         place = (_scaled if kind == "scale" else _moved)(place, numbers, problems)
     return place
+
+
+def _states_scale(transforms: object) -> bool:
+    stated = transforms if isinstance(transforms, list) else []
+    return any(isinstance(t, dict) and t.get("type") in ("scale", "identity") for t in stated)
 
 
 def _unknown(place: _Placement, why: str, problems: list[str]) -> _Placement:

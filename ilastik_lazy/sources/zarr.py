@@ -162,7 +162,7 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
         return "", root
     node = node_inside(location.path, inside, root.files)
     if node is not None and node.kind == "group":
-        below = _only_image(node, limits)
+        below = _only_image(node, inside, limits)
         inside = _joined(inside, below)
         array = node_inside(location.path, inside, root.files)
         if array is None or array.kind != "array":
@@ -174,21 +174,24 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
     return inside, node
 
 
-def _only_image(group: Node, limits: Limits) -> str:
+def _only_image(group: Node, inside: str, limits: Limits) -> str:
     """The image that is meant by a group: its own finest level, or that of the only one below it."""
     if own := parse_multiscales(group.attributes, group.path):
         return own[0].paths[0]
     found = _pyramids(group, limits)
-    finest = [_joined(inside, m.paths[0]) for inside, m in found if not is_label_group(inside, m)]
-    finest = finest or [_joined(inside, m.paths[0]) for inside, m in found] or _plain_arrays(group, set(), limits)
+    finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
+    finest = finest or [_joined(place, m.paths[0]) for place, m in found] or _plain_arrays(group, set(), limits)
     if len(finest) == 1:
         return finest[0]
     if not finest:
         raise DatasetNotFoundError(f"{group.path} holds no image: no numeric array with 2 to 5 dimensions")
     shown = ", ".join(finest[:8]) + (f" and {len(finest) - 8} more" if len(finest) > 8 else "")
+    ome = group.attributes.get("ome")
+    is_plate = "plate" in group.attributes or (isinstance(ome, dict) and "plate" in ome)
+    what = f"a plate with {len(finest)} fields of view" if is_plate else f"{len(finest)} images"
     raise DatasetNotFoundError(
-        f"{group.path} holds {len(finest)} images: {shown}; name one with internal_path={finest[0]!r}, "
-        "or open all with open_dataset()"
+        f"{group.path} holds {what}: {shown}; name one with internal_path={_joined(inside, finest[0])!r}, "
+        "or open all with open_datatree()"
     )
 
 
