@@ -35,10 +35,9 @@ from ilastik_lazy.sources.attributes import (
     check_chunks,
     check_shape,
     drange_from,
-    settled_axes,
     text_from,
-    units_from,
 )
+from ilastik_lazy.sources.n5_axes import axes_of_dataset
 from ilastik_lazy.sources.n5_blocks import COMPRESSIONS, N5Source, require_below
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
@@ -241,14 +240,7 @@ def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: 
     dtype = np.dtype(kind)
     check_shape(folder, shape, limits)
     check_chunks(folder, shape, chunks, dtype.itemsize, limits)
-    # In N5's order: one text as ilastik writes it, or a list as ndstructs and Neuroglancer do.
-    names = attributes.get("axes")
-    tagged, guessed = settled_axes(
-        folder, shape, axes,
-        axistags=_axistags(attributes.get("axistags"), folder, axes is not None),
-        axes_attribute=names if isinstance(names, str | list) else None,
-        units=units_from(attributes.get("axis_units"), folder),
-    )  # fmt: skip
+    tagged, guessed = axes_of_dataset(attributes, folder, shape, axes)
     root = next((str(p) for p in (Path(folder), *Path(folder).parents) if p.suffix.lower() == ".n5"), folder)
     return ArraySpec(
         name=_own_name(folder),
@@ -286,15 +278,3 @@ def _compression(attributes: dict[str, Any], folder: str) -> str:
             "export it again as 'compressed n5' or 'compressed hdf5'"
         )
     return found
-
-
-def _axistags(value: object, folder: str, may_be_wrong: bool) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if may_be_wrong:
-        return None
-    raise MetadataError(
-        f"{folder}: axistags is no text but {type(value).__name__}; pass axes= with one letter of 'tzyxc' a dimension"
-    )
