@@ -7,8 +7,6 @@ exactly the size of its shape, and its shape is the one that its place in the gr
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import math
 import os
 import struct
@@ -17,151 +15,86 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from deflate import DeflateError, gzip_decompress
 
 from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsafePathError
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_unchanged, stamp_of
-from ilastik_lazy.sources.filters import Pipeline
+from ilastik_lazy.sources.scratch import scratch_bytes
+from ilastik_lazy.sources.streams import (
+    CODEC_ERRORS,
+    Bytes,
+    gunzip,
+    inflate_zlib,
+    unblosc,
+    unbz2,
+    unlz4,
+    unxz,
+    unzstd,
+)
 from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["COMPRESSIONS", "N5Source", "require_below"]
-
-Buffer = bytes | bytearray | np.ndarray[Any, np.dtype[np.uint8]]
-
-# xz -9 needs 65 MiB; a stream may claim a dictionary of 4 GiB.
-_XZ_MEMORY = 256 * 2**20
 
 _LZ4_BLOCK = struct.Struct("<8sBiii")
 _LZ4_MAGIC = b"LZ4Block"
 _LZ4_STORED, _LZ4_COMPRESSED = 0x10, 0x20
 
 
-def _gunzip(data: bytes, size: int) -> Buffer:
+def _gunzip(data: bytes, out: Bytes) -> None:
     """Undo gzip, or zlib where the writer chose ``useZlib``: no stream can begin as both."""
-    if data[:2] != b"\x1f\x8b":
-        out = np.empty(size, np.uint8)
-        Pipeline((1,), 1).decode_into(data, 0, out)
-        return out
-    try:
-        found: bytearray = gzip_decompress(data, size)
-    except DeflateError as error:
-        raise CorruptChunkError(f"the gzip stream is damaged, or not of {size} bytes ({error})") from error
-    return found
+    (gunzip if data[:2] == b"\x1f\x8b" else inflate_zlib)(data, out)
 
 
-def _bunzip2(data: bytes, size: int) -> Buffer:
-    stream = bz2.BZ2Decompressor()
-    try:
-        found = stream.decompress(data, size + 1)
-    except OSError as error:
-        raise CorruptChunkError(f"the bzip2 stream is damaged ({error})") from error
-    return _ended(found, stream.eof)
-
-
-def _unxz(data: bytes, size: int) -> Buffer:
-    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
-    try:
-        found = stream.decompress(data, size + 1)
-    except lzma.LZMAError as error:
-        raise CorruptChunkError(f"the xz stream is damaged ({error})") from error
-    return _ended(found, stream.eof)
-
-
-def _ended(found: bytes, has_end: bool) -> bytes:
-    if not has_end:
-        raise CorruptChunkError(f"its stream has no end after {len(found)} bytes")
-    return found
-
-
-def _unzstd(data: bytes, size: int) -> Buffer:
-    from numcodecs import zstd
-
-    # A frame that declares less than `size` would be taken for all of it.
-    declared = _zstd_content_size(data)
-    if declared not in (None, size):
-        raise CorruptChunkError(f"its zstd frame holds {declared} bytes instead of {size}")
-    out = np.empty(size, np.uint8)
-    try:
-        zstd.decompress(data, out)
-    except (RuntimeError, ValueError) as error:
-        raise CorruptChunkError(f"the zstd stream is damaged ({error})") from error
-    return out
-
-
-def _zstd_content_size(data: bytes) -> int | None:
-    """Frame_Content_Size of RFC 8878, 3.1.1.1; None where the writer streamed, and did not know."""
-    if len(data) < 5:
-        raise CorruptChunkError(f"{len(data)} bytes are no zstd frame")
-    flags = data[4]
-    is_single = bool(flags & 0x20)
-    length = (1 if is_single else 0, 2, 4, 8)[flags >> 6]
-    start = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
-    if length == 0:
-        return None
-    return int.from_bytes(data[start : start + length], "little") + (256 if length == 2 else 0)
-
-
-def _unblosc(data: bytes, size: int) -> Buffer:
-    from numcodecs import blosc
-
-    # c-blosc believes both sizes in the header: of a file that was cut it decodes what lies behind in memory.
-    declared = struct.unpack_from("<I4xI", data, 4) if len(data) >= 16 else (0, 0)
-    if declared != (size, len(data)):
-        raise CorruptChunkError(f"its blosc header does not say {size} bytes in {len(data)}")
-    out = np.empty(size, np.uint8)
-    try:
-        blosc.decompress(data, out)
-    except (RuntimeError, ValueError) as error:
-        raise CorruptChunkError(f"the blosc stream is damaged ({error})") from error
-    return out
-
-
-def _unlz4(data: bytes, size: int) -> Buffer:
+def _unlz4(data: bytes, out: Bytes) -> None:
     """Undo LZ4: z5 writes one bare block; N5 for Java a sequence of framed ones (lz4-java's LZ4BlockOutputStream)."""
     if not data.startswith(_LZ4_MAGIC):
-        return _lz4_block(data, size)
-    out, at = bytearray(), 0
-    while len(out) < size:
+        _lz4_block(data, out)
+        return
+    done, at = 0, 0
+    while done < out.size:
         if at + _LZ4_BLOCK.size > len(data):
-            raise CorruptChunkError(f"its LZ4 blocks end after {len(out)} of {size} bytes")
+            raise CorruptChunkError(f"its LZ4 blocks end after {done} of {out.size} bytes")
         # The last field is an xxHash of the block, for which no required package has a function.
         magic, token, stored, length, _ = _LZ4_BLOCK.unpack_from(data, at)
         at += _LZ4_BLOCK.size
         part = data[at : at + max(stored, 0)]
-        if magic != _LZ4_MAGIC or not 0 < length <= size - len(out) or not len(part) == stored > 0:
-            raise CorruptChunkError(f"the LZ4 block after {len(out)} bytes is damaged or cut off")
-        kind = token & 0xF0
-        if kind == _LZ4_COMPRESSED:
-            part = _lz4_block(part, length)
-        elif kind != _LZ4_STORED or stored != length:
-            raise CorruptChunkError(f"the LZ4 block after {len(out)} bytes is of no known kind")
-        out += part
+        if magic != _LZ4_MAGIC or not 0 < length <= out.size - done or not len(part) == stored > 0:
+            raise CorruptChunkError(f"the LZ4 block after {done} bytes is damaged or cut off")
+        target = out[done : done + length]
+        if token & 0xF0 == _LZ4_COMPRESSED:
+            _lz4_block(part, target)
+        elif token & 0xF0 == _LZ4_STORED and stored == length:
+            target[:] = np.frombuffer(part, np.uint8)
+        else:
+            raise CorruptChunkError(f"the LZ4 block after {done} bytes is of no known kind")
+        done += length
         at += stored
     # What follows is at most the empty block that Java ends a stream with.
     if len(data) - at not in (0, _LZ4_BLOCK.size):
-        raise CorruptChunkError(f"its LZ4 blocks hold more than {size} bytes")
-    return out
+        raise CorruptChunkError(f"its LZ4 blocks hold more than {out.size} bytes")
 
 
-def _lz4_block(data: bytes, size: int) -> bytes:
-    from numcodecs import lz4
-
-    try:
-        found: bytes = lz4.decompress(struct.pack("<I", size) + data)
-    except (RuntimeError, ValueError) as error:
-        raise CorruptChunkError(f"the LZ4 stream is damaged ({error})") from error
-    return found
+def _lz4_block(data: bytes, out: Bytes) -> None:
+    unlz4(struct.pack("<I", out.size) + data, out)
 
 
-_DECODERS: dict[str, Callable[[bytes, int], Buffer]] = {
+_DECODERS: dict[str, Callable[[bytes, Bytes], None]] = {
     "gzip": _gunzip,
-    "bzip2": _bunzip2,
-    "xz": _unxz,
-    "zstd": _unzstd,
+    "bzip2": unbz2,
+    "xz": unxz,
+    "zstd": unzstd,
     "lz4": _unlz4,
-    "blosc": _unblosc,
+    "blosc": unblosc,
 }
+
+
+def _decode(compression: str, data: bytes, out: Bytes) -> None:
+    try:
+        _DECODERS[compression](data, out)
+    except CODEC_ERRORS as error:
+        raise CorruptChunkError(f"the {compression} stream is damaged ({error})") from error
+
+
 COMPRESSIONS = frozenset({"none", *_DECODERS})
 """Values of `Storage.compression` that an `N5Source` can undo."""
 
@@ -233,10 +166,8 @@ class N5Source:
                     self._plain_block(fd, path, start, stamp.size, shape, overlap, target)
                     return
                 data = read_exactly(fd, stamp.size - start, start, path)
-                size = math.prod(shape) * spec.dtype.itemsize
-                found = _DECODERS[spec.storage.compression](data, size)
-                if len(found) != size:
-                    raise CorruptChunkError(f"it decodes to {len(found)} bytes instead of {size}")
+                found = scratch_bytes(math.prod(shape) * spec.dtype.itemsize)
+                _decode(spec.storage.compression, data, found)
             except CorruptChunkError as error:
                 raise CorruptChunkError(f"{path}: the block cannot be decoded: {error}") from error
         self._put(found, shape, overlap.inside, target)
@@ -278,7 +209,9 @@ class N5Source:
         inside = (slice(None), *overlap.inside[1:])
         self._put(slab, (first.stop - first.start, *shape[1:]), inside, target)
 
-    def _put(self, found: Buffer, shape: tuple[int, ...], inside: Region, target: np.ndarray[Any, Any]) -> None:
+    def _put(
+        self, found: bytes | bytearray | Bytes, shape: tuple[int, ...], inside: Region, target: np.ndarray[Any, Any]
+    ) -> None:
         """Copy the wanted part into `target`, and turn its bytes round on the way."""
         # As unsigned integers: three times as fast as floats, and no NaN can lose its payload.
         unsigned = np.dtype(f"u{self.spec.dtype.itemsize}")

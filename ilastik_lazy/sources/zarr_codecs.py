@@ -6,10 +6,7 @@ and no header decides how much memory is taken.
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import struct
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,100 +14,30 @@ from typing import Any
 import google_crc32c
 import numcodecs
 import numpy as np
-from numcodecs import blosc, lz4, zstd
 
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, UnsafeFileError, UnsupportedFilterError
-from ilastik_lazy.sources.filters import Pipeline
+from ilastik_lazy.sources.streams import (
+    CODEC_ERRORS,
+    Bytes,
+    gunzip,
+    inflate_zlib,
+    unblosc,
+    unbz2,
+    unlz4,
+    unlzma,
+    unzstd,
+)
 
 __all__ = ["ChunkCodec", "Step", "chunk_codec"]
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-
-# What numcodecs, zlib, bz2 and lzma raise for bytes that are no stream of theirs.
-_CODEC_ERRORS = (ValueError, RuntimeError, TypeError, OSError, EOFError, MemoryError, zlib.error, lzma.LZMAError)
-_ZLIB = Pipeline((1,), 1)
-
-
-def _inflate_zlib(data: bytes, out: Bytes) -> None:
-    _ZLIB.decode_into(data, 0, out)
-
-
-def _with_stream(make: Callable[[], Any]) -> Callable[[bytes, Bytes], None]:
-    """A decoder of the standard library, which stops after one byte too many."""
-
-    def decode(data: bytes, out: Bytes) -> None:
-        stream = make()
-        found = stream.decompress(data, out.size + 1)
-        # `eof` is set only after the checksum behind the data was read and found right.
-        if len(found) != out.size or not stream.eof:
-            raise CorruptChunkError(f"it decodes to {len(found)} bytes instead of {out.size}, or has no end")
-        out[:] = np.frombuffer(found, np.uint8)
-
-    return decode
-
-
-def _gunzip(data: bytes, out: Bytes) -> None:
-    # The last 4 bytes of a gzip stream are its length: libdeflate takes that much memory.
-    if len(data) < 18 or struct.unpack("<I", data[-4:])[0] != out.size:
-        raise CorruptChunkError(f"it is no gzip stream of {out.size} bytes")
-    try:
-        from deflate import DeflateError, gzip_decompress
-    except ImportError:
-        _with_stream(lambda: zlib.decompressobj(31))(data, out)
-        return
-    try:
-        found = gzip_decompress(data)
-    except DeflateError as error:
-        raise CorruptChunkError(f"the gzip stream is damaged ({error})") from error
-    if len(found) != out.size:
-        raise CorruptChunkError(f"it inflates to {len(found)} bytes instead of {out.size}")
-    out[:] = np.frombuffer(found, np.uint8)
-
-
-def _unzstd(data: bytes, out: Bytes) -> None:
-    # A frame of fewer bytes would leave the rest of `out` as it was in memory.
-    if (promised := _zstd_content_size(data)) not in (None, out.size):
-        raise CorruptChunkError(f"zstd promises {promised} bytes instead of {out.size}")
-    zstd.decompress(data, out)
-
-
-def _zstd_content_size(data: bytes) -> int | None:
-    """What the frame header says, https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1; None where it says nothing."""
-    if len(data) < 6 or data[:4] != b"\x28\xb5\x2f\xfd":
-        raise CorruptChunkError("it is no zstd stream")
-    flags = data[4]
-    is_single = flags >> 5 & 1
-    start = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
-    length = (is_single, 2, 4, 8)[flags >> 6]
-    if length == 0:
-        return None
-    return int.from_bytes(data[start : start + length], "little") + 256 * (length == 2)
-
-
-def _unblosc(data: bytes, out: Bytes) -> None:
-    # c-blosc believes these: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
-    if len(data) < 16:
-        raise CorruptChunkError(f"{len(data)} bytes are too few for a blosc header")
-    nbytes, block, stored = struct.unpack("<III", data[4:16])
-    if nbytes != out.size or stored != len(data) or (nbytes and not 0 < block <= nbytes):
-        raise CorruptChunkError(f"blosc promises {nbytes} bytes from {stored}; expected {out.size} from {len(data)}")
-    blosc.decompress(data, out)
-
-
-def _unlz4(data: bytes, out: Bytes) -> None:
-    if len(data) < 4 or struct.unpack("<I", data[:4])[0] != out.size:
-        raise CorruptChunkError(f"lz4 does not promise {out.size} bytes")
-    lz4.decompress(data, out)
-
-
 _COMPRESSORS: dict[str, Callable[[bytes, Bytes], None]] = {
-    "zlib": _inflate_zlib,
-    "gzip": _gunzip,
-    "blosc": _unblosc,
-    "zstd": _unzstd,
-    "lz4": _unlz4,
-    "bz2": _with_stream(bz2.BZ2Decompressor),
-    "lzma": _with_stream(lzma.LZMADecompressor),
+    "zlib": inflate_zlib,
+    "gzip": gunzip,
+    "blosc": unblosc,
+    "zstd": unzstd,
+    "lz4": unlz4,
+    "bz2": unbz2,
+    "lzma": unlzma,
 }
 # numcodecs' filters that give the same bytes for the same input, and take nothing but numbers.
 _FILTERS = ("shuffle", "delta", "fixedscaleoffset", "quantize", "bitround")
@@ -146,7 +73,7 @@ class ChunkCodec:
         """
         try:
             self._decode(data, out)
-        except _CODEC_ERRORS as error:
+        except CODEC_ERRORS as error:
             raise CorruptChunkError(" ".join(str(error).split())[:120] or type(error).__name__) from error
 
     def _decode(self, data: bytes, out: Bytes) -> None:
