@@ -5,6 +5,7 @@ What `open_dataarray` returned is recognised, so that its own source is read and
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import typing
@@ -91,11 +92,12 @@ def source_of(array: xr.DataArray) -> ArraySource:
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
     kind = _kind_of(array, original)
     names = _channel_names(array, kind)
+    units = _unplaced_units(array)
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
         dtype=array.dtype,
-        axes=tuple(_axis(array, dim, stored.get(dim)) for dim in dims),
+        axes=tuple(_axis(array, dim, stored.get(dim), units.get(dim)) for dim in dims),
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else Storage(str(array.name or "a DataArray")),
         channel_names=names,
@@ -110,9 +112,21 @@ def source_of(array: xr.DataArray) -> ArraySource:
     return ComputedSource(spec, array.variable)
 
 
-def _axis(array: xr.DataArray, dim: str, stored: Axis | None) -> Axis:
-    if dim == "c" or dim not in array.coords:
+def _unplaced_units(array: xr.DataArray) -> dict[str, object]:
+    """Units of axes without positions, in the attribute that `lazy.attributes_of` gave them."""
+    text = array.attrs.get("axis_units")
+    try:
+        units = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        units = None
+    return units if isinstance(units, dict) else {}
+
+
+def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object) -> Axis:
+    if dim == "c":
         return Axis(dim)
+    if dim not in array.coords:
+        return Axis(dim, unit=full_unit_name(unit_alone) if isinstance(unit_alone, str) else "")
     positions = np.asarray(array.coords[dim].values)
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
@@ -127,8 +141,12 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None) -> Axis:
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
     if len(positions) < 2:
         return Axis(dim, None, float(positions[0]) if len(positions) else 0.0, unit)
+    # The first difference gives most positions back bit for bit; the mean of all is nearer where they were rounded.
+    first, count = float(positions[1] - positions[0]), np.arange(len(positions))
+    if 0 < first < np.inf and np.array_equal(positions[0] + first * count, positions):
+        return Axis(dim, first, float(positions[0]), unit)
     step = float((positions[-1] - positions[0]) / (len(positions) - 1))
-    off = float(np.abs(positions - (positions[0] + step * np.arange(len(positions)))).max())
+    off = float(np.abs(positions - (positions[0] + step * count)).max())
     if not step > 0 or off > max(1e-4 * step, 2 * rounding * float(np.abs(positions).max())):
         raise ArgumentError(
             f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"

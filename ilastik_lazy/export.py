@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
-from ilastik_lazy.axes import with_units
 from ilastik_lazy.blockwise import threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
@@ -145,7 +142,7 @@ def to_ilastik(
     start = time.perf_counter()
     target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
     source = as_source(array)
-    spec = _with_unplaced_units(source.spec, array)
+    spec = source.spec
     if _is_same_file(target, spec.storage.path):
         raise ArgumentError(f"{target} is the file that the image is read from: choose another name")
     layout = ImageLayout(
@@ -268,17 +265,3 @@ def _not_stored(spec: ArraySpec) -> tuple[str, ...]:
     if spec.channel_colors:
         lost.append("class colours")
     return tuple(lost)
-
-
-def _with_unplaced_units(spec: ArraySpec, array: object) -> ArraySpec:
-    """`spec` with units of axes whose step is not known: a DataArray holds them in ``attrs["axis_units"]``."""
-    text = array.attrs.get("axis_units") if isinstance(array, xr.DataArray) else None
-    try:
-        units = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        units = None
-    if not isinstance(units, dict):
-        return spec
-    pairs = zip(spec.axes, with_units(spec.axes, units), strict=True)
-    axes = tuple(named if axis.scale is None and not axis.unit else axis for axis, named in pairs)
-    return replace(spec, axes=axes)

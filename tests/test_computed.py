@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,17 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from in_memory import ArrayInMemory
 from makers import some_data, write_hdf5_export, write_ilp
 
 import ilastik_lazy as il
+from ilastik_lazy.axes import Axis
 from ilastik_lazy.computed import ComputedSource, source_of
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.spec import ArraySource
+from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.spec import ArraySource, DescribedSource
 
 SHAPE, CHUNKS = (9, 14, 15, 2), (4, 5, 7, 1)
 
@@ -212,6 +218,24 @@ class TestSpec:
         array = xr.DataArray(np.ones((3, 5)), dims=("y", "x"), coords={"x": positions})
         axis = source_of(array).spec.axes[1]
         assert (axis.scale, axis.translation) == (50.0, -100.0)
+
+    @given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3), st.integers(2, 40))
+    def test_positions_come_back_bit_for_bit_where_any_step_gives_them(self, step, origin, length) -> None:
+        positions = Axis("x", step, origin).positions(length)
+        array = xr.DataArray(np.zeros((2, length), "u1"), dims=("y", "x"), coords={"x": positions})
+        (_, axis) = source_of(array).spec.axes
+        found = axis.positions(length)
+        first = Axis("x", float(positions[1] - positions[0]), float(positions[0])).positions(length)
+        np.testing.assert_allclose(found, positions, rtol=0, atol=1e-9 * max(abs(origin), step * length))
+        assert np.array_equal(found, positions) >= np.array_equal(first, positions)
+
+    def test_the_unit_of_an_axis_without_a_step_stays(self) -> None:
+        source = ArrayInMemory(np.zeros((3, 4), "u1"), "yx", (2, 2))
+        axes = (Axis("y", None, 0.0, "nanometer"), Axis("x", 0.5, 0.0, "micrometer"))
+        array = to_dataset({"a": DescribedSource(replace(source.spec, axes=axes), source)})["a"]
+        for made in (array, array + 1, array.astype("f4")):
+            made.attrs = array.attrs
+            assert source_of(made).spec.axes == axes
 
     def test_positions_in_float32_are_evenly_spaced(self) -> None:
         positions = (1000 + 0.1 * np.arange(5000)).astype(np.float32)
