@@ -14,7 +14,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ilastik_lazy.errors import DestinationError, SourceChangedError, SourceIOError, SourceNotFoundError
+from ilastik_lazy.errors import (
+    DestinationError,
+    SourceChangedError,
+    SourceIOError,
+    SourceNotFoundError,
+    UnsafePathError,
+)
 
 __all__ = [
     "Stamp",
@@ -23,6 +29,7 @@ __all__ = [
     "read_exactly",
     "read_into",
     "read_up_to",
+    "require_below",
     "require_unchanged",
     "stamp_of",
     "sync_directory",
@@ -109,6 +116,16 @@ def require_unchanged(path: str, stamp: Stamp) -> None:
         now = None
     if now != stamp:
         raise _changed(path, stamp, now)
+
+
+def require_below(path: str, folder: str) -> None:
+    """Raise `UnsafePathError` where `path` leads out of `folder`, through links of any kind."""
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    if real != root and not real.startswith(os.path.join(root, "")):
+        raise UnsafePathError(
+            f"{path} is a link out of {folder}, to {ascii(real)[:120]}; such links are not followed: "
+            "copy the data, or open them there"
+        )
 
 
 def _changed(path: str, stamp: Stamp, now: Stamp | None) -> SourceChangedError:

@@ -26,7 +26,7 @@ from ilastik_lazy.errors import (
     UnsafePathError,
     UnsupportedFilterError,
 )
-from ilastik_lazy.files import Stamp, opened, read_up_to, stamp_of
+from ilastik_lazy.files import Stamp, opened, read_up_to, require_below, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -38,7 +38,7 @@ from ilastik_lazy.sources.attributes import (
     text_from,
 )
 from ilastik_lazy.sources.n5_axes import axes_of_dataset
-from ilastik_lazy.sources.n5_blocks import COMPRESSIONS, N5Source, require_below
+from ilastik_lazy.sources.n5_blocks import COMPRESSIONS, N5Source
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 __all__ = ["images", "open_image", "recognises"]

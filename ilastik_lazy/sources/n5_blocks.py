@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_shape
-from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsafePathError
-from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_unchanged, stamp_of
+from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError
+from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_below, require_unchanged, stamp_of
 from ilastik_lazy.sources.scratch import scratch_bytes
 from ilastik_lazy.sources.streams import (
     CODEC_ERRORS,
@@ -33,7 +33,7 @@ from ilastik_lazy.sources.streams import (
 )
 from ilastik_lazy.spec import ArraySpec
 
-__all__ = ["COMPRESSIONS", "N5Source", "require_below"]
+__all__ = ["COMPRESSIONS", "N5Source"]
 
 _LZ4_BLOCK = struct.Struct("<8sBiii")
 _LZ4_MAGIC = b"LZ4Block"
@@ -97,16 +97,6 @@ def _decode(compression: str, data: bytes, out: Bytes) -> None:
 
 COMPRESSIONS = frozenset({"none", *_DECODERS})
 """Values of `Storage.compression` that an `N5Source` can undo."""
-
-
-def require_below(path: str, folder: str) -> None:
-    """Raise `UnsafePathError` where `path` leads out of `folder`, through links of any kind."""
-    real, root = os.path.realpath(path), os.path.realpath(folder)
-    if real != root and not real.startswith(os.path.join(root, "")):
-        raise UnsafePathError(
-            f"{path} is a link out of {folder}, to {ascii(real)[:120]}; such links are not followed: "
-            "copy the data, or open them there"
-        )
 
 
 @dataclass(frozen=True, slots=True)
