@@ -128,8 +128,6 @@ def verify(
     from ilastik_lazy.progress import progress_bar
 
     with progress_bar("verifying", quiet=quiet) as progress:
-        found = verify_image(
-            target, source, workers=workers, storage_options=storage_options(), progress=progress
-        )
+        found = verify_image(target, source, workers=workers, storage_options=storage_options(), progress=progress)
     if not quiet:
         click.echo(str(found))

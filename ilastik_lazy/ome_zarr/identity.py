@@ -13,7 +13,7 @@ from ilastik_lazy.folders import version_of
 from ilastik_lazy.object_store import is_url
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_index import chunk_index
-from ilastik_lazy.sources.stack import StackSource
+from ilastik_lazy.sources.stacked import StackSource
 from ilastik_lazy.sources.window import WindowSource
 from ilastik_lazy.spec import ArraySource, DescribedSource
 
@@ -37,7 +37,8 @@ def source_identity(source: ArraySource) -> dict[str, Any]:
         return {"source": "a computation", "token": tokenize(source.variable)}
     storage = source.spec.storage
     if is_url(storage.path):
-        return {"source": storage.location, "version": ""}
+        # Of Zarr the ETag of its metadata, as far as the server gives one.
+        return {"source": storage.location, "version": str(getattr(source, "version", ""))}
     if storage.path and (version := version_of(storage.path)):
         inside = storage.location.removeprefix(storage.path)
         return {"source": os.path.realpath(storage.path) + inside, "version": version}
