@@ -62,7 +62,11 @@ class WebObjects:
             length = max(0, min(span.length, state.size - start))
             return _body(answer, 0 if answer.status == 206 else start, length, url), state
         finally:
-            answer.release_conn()
+            # With bytes left on the line, the next request would take them for its answer.
+            if answer.length_remaining == 0:
+                answer.release_conn()
+            else:
+                answer.close()
 
     def state(self, path: str, url: str) -> ObjectState:
         """Size and version of a file."""

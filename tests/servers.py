@@ -106,6 +106,7 @@ class WebServer(http.server.ThreadingHTTPServer):
     """A web server of one folder."""
 
     daemon_threads = True
+    request_queue_size = 64  # 16 connections at once; with the usual 5, some are reset
 
     def __init__(self, folder: Path, *, knows_ranges: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
