@@ -123,7 +123,7 @@ print(json.dumps(found))
 def kill_at_many_moments(folder: Path, *, step: int, **options: Any) -> dict[str, Any]:
     """What was found of conversions that were killed; where there is ``old.zarr``, each has replaced a copy of it."""
     arguments = [str(HERE.parent), str(HERE), str(folder), str(step), json.dumps(options)]
-    found: dict[str, Any] = json.loads(run_python(_KILLED, *arguments, timeout=600))
+    found: dict[str, Any] = json.loads(run_python(_KILLED, *arguments, timeout=3000))
     return found
 
 
@@ -219,7 +219,7 @@ print(killed, images)
 
 def test_killed_again_and_again_it_is_done_in_the_end(tmp_path: Path) -> None:
     wanted = 1000 if os.environ.get("ILASTIK_LAZY_LONG") else 12
-    said = run_python(_AGAIN, str(HERE.parent), str(HERE), str(tmp_path), str(wanted), "0", timeout=900)
+    said = run_python(_AGAIN, str(HERE.parent), str(HERE), str(tmp_path), str(wanted), "0", timeout=3000)
     killed, images = (int(number) for number in said.split())
     assert killed >= wanted
     assert images >= 1
