@@ -10,11 +10,12 @@ import xarray as xr
 from ilastik_lazy.axes import AXIS_NAMES, parse_axis_names
 from ilastik_lazy.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
+from ilastik_lazy.external import Folders, granted
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
-from ilastik_lazy.limits import Limits
+from ilastik_lazy.limits import Limits, Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import parse_size
-from ilastik_lazy.sources import list_images, open_source
+from ilastik_lazy.sources import list_images, open_source, open_sources
 from ilastik_lazy.sources.stack import is_pattern, open_stack
 from ilastik_lazy.spec import ArraySource
 
@@ -34,6 +35,8 @@ def open_dataarray(
     cache: str | int | None = None,
     stack_along: str | None = None,
     limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
 ) -> xr.DataArray:
     """Open one ilastik image as a lazy, labelled array; only metadata are read.
 
@@ -61,6 +64,13 @@ def open_dataarray(
         rule: ``z`` for pictures, else the first of t, z, c that the files lack.
     limits
         Sizes beyond which a file is refused.
+    trust
+        ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
+        them in a process of its own only (0.2 s more to open), and a Zarr or N5 folder may hold no symbolic links
+        that lead out of it.
+    allow_external
+        Folders whose files may be referred to: by external links, external storage and virtual datasets of HDF5,
+        and by symbolic links in an untrusted Zarr or N5 folder.
 
     Returns
     -------
@@ -76,6 +86,8 @@ def open_dataarray(
         There is no such dataset, or several and none was named.
     MetadataError
         The axes in the file cannot be right; pass `axes`.
+    ExternalReferenceError
+        The data lie in another file, which `allow_external` does not cover.
 
     Warns
     -----
@@ -93,7 +105,8 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    source = _described(_source_at(path, internal_path, axes, stack_along, limits), project)
+    limits = granted(limits, trust, allow_external)
+    source = _described(_source_at(path, internal_path, axes, stack_along, limits), project, limits)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = _variable_name(source.spec.name)
@@ -110,6 +123,8 @@ def open_dataset(
     order: str | None = None,
     drop_variables: str | Iterable[str] | None = None,
     limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
 
@@ -126,7 +141,7 @@ def open_dataset(
     """
     _check_arguments(axes, order)
     location = Location.parse(path, internal_path)
-    sources = _all_sources(location, axes, project, drop_variables, limits)
+    sources = _all_sources(location, axes, project, drop_variables, granted(limits, trust, allow_external))
     return _finished(sources, chunks, order)
 
 
@@ -140,7 +155,7 @@ def lazy_dataset(
     """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
     _check_arguments(axes, None)
     location = Location.parse(path, internal_path)
-    return to_dataset(_all_sources(location, axes, project, drop_variables, None))
+    return to_dataset(_all_sources(location, axes, project, drop_variables, Limits()))
 
 
 def _check_arguments(axes: str | None, order: str | None) -> None:
@@ -155,7 +170,7 @@ def _source_at(
     internal_path: str | None,
     axes: str | None,
     stack_along: str | None,
-    limits: Limits | None,
+    limits: Limits,
 ) -> ArraySource:
     if isinstance(path, list | tuple):
         return open_stack([Location.parse(each, internal_path) for each in path], stack_along, axes, limits)
@@ -166,12 +181,12 @@ def _source_at(
     return open_source(Location.parse(path, internal_path), axes=axes, limits=limits)  # type: ignore[arg-type]
 
 
-def _described(source: ArraySource, project: str | os.PathLike[str] | None) -> ArraySource:
+def _described(source: ArraySource, project: str | os.PathLike[str] | None, limits: Limits) -> ArraySource:
     if project is None:
         return source
     from ilastik_lazy.project import with_classes
 
-    return with_classes(source, project)
+    return with_classes(source, project, limits)
 
 
 def _all_sources(
@@ -179,7 +194,7 @@ def _all_sources(
     axes: str | None,
     project: str | os.PathLike[str] | None,
     drop_variables: str | Iterable[str] | None,
-    limits: Limits | None,
+    limits: Limits,
 ) -> dict[str, ArraySource]:
     if location.internal_path is not None:
         inside = [location.internal_path]
@@ -191,10 +206,8 @@ def _all_sources(
         raise ArgumentError(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
         )
-    return {
-        name: _described(open_source(Location(location.path, path), axes=axes, limits=limits), project)
-        for name, path in names.items()
-    }
+    sources = open_sources(location, list(names.values()), axes=axes, limits=limits)
+    return {name: _described(source, project, limits) for name, source in zip(names, sources, strict=True)}
 
 
 def _variable_names(paths: list[str]) -> dict[str, str]:

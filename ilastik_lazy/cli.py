@@ -49,12 +49,24 @@ cli.add_command(verify)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
-def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool) -> None:
+@click.option(
+    "--trust",
+    type=click.Choice(["untrusted", "local"]),
+    default="untrusted",
+    show_default=True,
+    help="local: let the HDF5 library open FILE in this process, which a malicious file can crash.",
+)
+def info(
+    files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool, trust: Any
+) -> None:
     """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
 
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
+    from ilastik_lazy.limits import Limits
+
+    limits = Limits(trust=trust)
     found: list[Any] = []
     failed: list[IlastikLazyError] = []
     for file in files:
@@ -63,9 +75,9 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
                 # The table says that axes are guessed; a line above it would say it again.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
                 if is_project(file) and dataset is None and not as_json:
-                    print_project(location_of(file, None).path)
+                    print_project(location_of(file, None).path, limits)
                     continue
-                sources = sources_in(file, dataset, axes, project)
+                sources = sources_in(file, dataset, axes, project, limits)
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise

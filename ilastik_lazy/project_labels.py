@@ -19,7 +19,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.project import ClassSet
 from ilastik_lazy.project_fields import group_in
 from ilastik_lazy.project_inputs import Lane
-from ilastik_lazy.sources.label_blocks import LabelBlocksSource, label_blocks, open_labels
+from ilastik_lazy.sources.label_blocks import label_blocks, open_labels
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["LabelSet", "label_sets_of", "labelled_image", "open_label_set"]
@@ -104,7 +104,7 @@ def labelled_image(lane: Lane, opened: Mapping[str, ArraySource]) -> LabelledIma
 
 def open_label_set(
     labels: LabelSet, stamp: Stamp, image: LabelledImage, limits: Limits
-) -> tuple[LabelBlocksSource | None, dict[str, Any]]:
+) -> tuple[ArraySource | None, dict[str, Any]]:
     """Label image of one lane, and what to say of it; None where nothing was drawn on an unknown image.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -12,7 +13,7 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source"]
+__all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source", "open_sources"]
 
 
 _HINTS = {
@@ -29,7 +30,8 @@ class FormatModule(Protocol):
     def images(self, location: Location, limits: Limits) -> list[str]:
         """Internal paths of the images there, the likeliest first."""
 
-    # A module may also have `tree(location, limits) -> dict[str, str]`: internal paths by their nodes in a DataTree.
+    # A module may also have `tree(location, limits) -> dict[str, str]`: internal paths by their nodes in a DataTree;
+    # and `open_images(location, paths, axes, limits)`, where several cost little more than one.
 
     def open_image(self, location: Location, axes: str | None, limits: Limits) -> ArraySource:
         """Source of one image; reads metadata only."""
@@ -83,3 +85,20 @@ def list_images(location: Location, *, limits: Limits | None = None) -> list[str
 def open_source(location: Location, *, axes: str | None = None, limits: Limits | None = None) -> ArraySource:
     """Source of one image: its spec is known, none of its voxels is read."""
     return format_of(location).load().open_image(location, axes, limits or Limits())
+
+
+def open_sources(
+    location: Location, paths: Sequence[str | None] | None, *, axes: str | None = None, limits: Limits | None = None
+) -> list[ArraySource]:
+    """Sources of several images of one file, in the order of their internal `paths`.
+
+    A path of None is that of the only image, and no paths are those of all images.
+    """
+    module, limits = format_of(location).load(), limits or Limits()
+    together: Callable[..., list[ArraySource]] | None = getattr(module, "open_images", None)
+    if together is not None:
+        return together(location, paths, axes, limits)
+    if paths is None:
+        # Of none: raises, and says why and what is there instead.
+        paths = module.images(location, limits) or [None]
+    return [module.open_image(Location(location.path, path), axes, limits) for path in paths]

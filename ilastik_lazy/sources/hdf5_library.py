@@ -1,0 +1,53 @@
+"""HDF5 datasets read through the HDF5 library: whatever it knows, one read at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.chunks import Region, check_region
+from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError
+from ilastik_lazy.files import Stamp, require_unchanged
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["H5pySource", "read_region"]
+
+
+@dataclass(frozen=True, slots=True)
+class H5pySource:
+    """Any HDF5 dataset, read through h5py; the file is opened for each read."""
+
+    spec: ArraySpec
+    location: Location
+    stamp: Stamp
+    guard: DirectHdf5Source | None = None
+    """Checks the streams before libhdf5 inflates them, where that can be done."""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        assert self.location.internal_path is not None
+        require_unchanged(self.location.path, self.stamp)
+        if self.guard is not None:
+            self.guard.check(region)
+        with open_hdf5(self.location.path) as file:
+            dataset = dataset_at(file, self.location.internal_path)
+            try:
+                values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
+            except IlastikLazyError:
+                raise
+            except H5PY_ERRORS as error:
+                raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
+        # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
+        require_unchanged(self.location.path, self.stamp)
+        return values
+
+
+def read_region(source: H5pySource, region: Region) -> np.ndarray[Any, Any]:
+    """`region` of `source`: what a child does for an untrusted file."""
+    return source.read(region)
