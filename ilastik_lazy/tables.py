@@ -21,7 +21,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.object_images import ObjectImages, open_object_images
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources.csv_table import read_csv_table
-from ilastik_lazy.sources.hdf5_file import has_signature
+from ilastik_lazy.sources.hdf5_superblock import has_signature
 from ilastik_lazy.sources.hdf5_table import read_hdf5_table
 
 __all__ = ["TableKind", "open_table", "table_kind"]

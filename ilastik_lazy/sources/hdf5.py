@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -17,6 +18,7 @@ import numpy as np
 
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
+    ExternalReferenceError,
     IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
@@ -34,19 +36,22 @@ from ilastik_lazy.sources.attributes import (
     units_from,
 )
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.sources.hdf5_file import (
     H5PY_ERRORS,
     DatasetEntry,
+    LinkedFile,
     dataset_at,
-    has_signature,
     image_entries,
+    object_at,
     open_hdf5,
     text_attribute,
 )
 from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_message
-from ilastik_lazy.sources.hdf5_layout import check_array, layout_of, pipeline_of, start_of, why_not_direct
+from ilastik_lazy.sources.hdf5_layout import check_array, layout_of, pipeline_of, why_not_direct
 from ilastik_lazy.sources.hdf5_library import H5pySource
-from ilastik_lazy.sources.hdf5_untrusted import Found, images_by_child, open_images_by_child
+from ilastik_lazy.sources.hdf5_superblock import has_signature
+from ilastik_lazy.sources.hdf5_untrusted import images_by_child, open_images_by_child
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 __all__ = ["found_images", "images", "open_image", "open_images", "recognises"]
@@ -56,6 +61,8 @@ _CUT_OUTS = re.compile(r"^images/")
 _NOT_THE_IMAGE = re.compile(r"^images/|^t\d{5}/s\d+/\d+/cells$")
 _NO_IMAGES = re.compile(r"^s\d+/(resolutions|subdivisions)$")
 _EMBEDDED = "Input Data/local_data/"
+# Links from file to file to file.
+_MOST_FILES = 8
 
 
 def recognises(location: Location) -> bool:
@@ -116,23 +123,36 @@ def open_images(
     """Sources of several datasets of one file; a path of None is the only image, no paths are all of them."""
     if limits.trust == "untrusted":
         return open_images_by_child(location, paths, axes, limits)
-    return [found.source for found in found_images(location, paths, axes, limits)]
+    return [source_from(found) for found in found_images(location, paths, axes, limits)]
 
 
 def found_images(
     location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
 ) -> tuple[Found, ...]:
     """What `open_images` opens, and where arrays without chunks begin."""
-    stamp, found = stamp_of(location.path), []
-    with open_hdf5(location.path) as file:
-        if paths is None:
-            paths = [entry.path for entry in _main_entries(file, limits)] or [None]
-        for path in paths:
-            inside = path or _only_image(file, location.path, limits)
-            dataset = dataset_at(file, inside)
-            source = _source_of(dataset, Location(location.path, inside), stamp, axes, limits)
-            found.append(Found(source, start_of(dataset)))
-    return tuple(found)
+    return tuple(_found_in(location.path, paths, axes, limits, _MOST_FILES))
+
+
+def _found_in(
+    path: str, inside: Sequence[str | None] | None, axes: str | None, limits: Limits, hops: int
+) -> Iterator[Found]:
+    """Images of one file; those that are links into other files lead on, `hops` times at most."""
+    stamp, roots = stamp_of(path), limits.external_roots
+    with open_hdf5(path) as file:
+        if inside is None:
+            inside = [entry.path for entry in _main_entries(file, limits)] or [None]
+        for name in inside:
+            here = Location(path, name or _only_image(file, path, limits))
+            linked = object_at(file, here.internal_path or "") if roots else None
+            if not isinstance(linked, LinkedFile):
+                source = _source_of(file, here, stamp, axes, limits)
+                yield found_at(file, here, source, roots)
+                continue
+            if hops == 0:
+                raise ExternalReferenceError(f"{here} runs through links of more than {_MOST_FILES} files")
+            target = allowed_file(str(here), linked.path, path, roots)
+            for found in _found_in(target, [linked.internal_path.strip("/")], axes, limits, hops - 1):
+                yield replace(found, others=((path, stamp), *found.others))
 
 
 def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
@@ -161,8 +181,10 @@ def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
 
 
 def _source_of(
-    dataset: h5py.Dataset, location: Location, stamp: Stamp, axes: str | None, limits: Limits
+    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits
 ) -> DirectHdf5Source | H5pySource:
+    assert location.internal_path is not None
+    dataset = dataset_at(file, location.internal_path, refuse_external=not limits.external_roots)
     check_array(dataset, location, limits)
     pipeline = pipeline_of(dataset, location)
     layout = layout_of(dataset)

@@ -14,7 +14,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sources.attributes import check_chunks, check_shape
 from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
 
-__all__ = ["check_array", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
+__all__ = ["check_array", "is_converted", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
 
 
 def check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
@@ -64,17 +64,17 @@ def why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str) -> st
         return f"{layout} layout"
     if not pipeline.is_supported:
         return f"{pipeline.name} filter"
-    return "converted type" if _is_converted(dataset) else None
+    return "converted type" if is_converted(dataset) else None
 
 
-def _is_converted(dataset: h5py.Dataset) -> bool:
+def is_converted(dataset: h5py.Dataset) -> bool:
     """Whether libhdf5 has to convert the elements: enumerations, bit fields, padded numbers."""
     return dataset.dtype.kind == "b" or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype))
 
 
 def start_of(dataset: h5py.Dataset) -> int | None:
     """First byte of a dataset whose elements lie in the file as they are in memory."""
-    if layout_of(dataset) != "contiguous" or _is_converted(dataset):
+    if layout_of(dataset) != "contiguous" or is_converted(dataset):
         return None
     start: int | None = dataset.id.get_offset()
     return start

@@ -27,6 +27,8 @@ class H5pySource:
     stamp: Stamp
     guard: DirectHdf5Source | None = None
     """Checks the streams before libhdf5 inflates them, where that can be done."""
+    refers: bool = False
+    """Whether the data lie in other files, each of which was allowed (see `hdf5_external`)."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -36,7 +38,7 @@ class H5pySource:
         if self.guard is not None:
             self.guard.check(region)
         with open_hdf5(self.location.path) as file:
-            dataset = dataset_at(file, self.location.internal_path)
+            dataset = dataset_at(file, self.location.internal_path, refuse_external=not self.refers)
             try:
                 values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
             except IlastikLazyError:

@@ -7,6 +7,7 @@ checks that it always makes.  What only the library can read is read by a child,
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,27 +15,20 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region, region_shape
-from ilastik_lazy.errors import CorruptFileError
+from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError
+from ilastik_lazy.external import is_below
 from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.attributes import check_chunks, check_shape
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_external import Found, ReferringSource
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.npy import contiguous_source
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["Found", "IsolatedSource", "images_by_child", "open_images_by_child", "trusting"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One image, as a child found it."""
-
-    source: DirectHdf5Source | H5pySource
-    start: int | None
-    """First byte of an array that lies in the file as it is; None for all others."""
+__all__ = ["IsolatedSource", "images_by_child", "open_images_by_child", "trusting"]
 
 
 def trusting(limits: Limits) -> Limits:
@@ -57,27 +51,41 @@ def open_images_by_child(
     arguments = (location, None if paths is None else list(paths), axes, trusting(limits))
     found = in_child(location.path, function, result, *arguments)
     require_unchanged(location.path, stamp)
-    return [_settled(one, location, stamp, limits) for one in found]
+    return [_settled(one, location.path, stamp, limits) for one in found]
 
 
-def _settled(found: Found, location: Location, stamp: Stamp, limits: Limits) -> ArraySource:
-    """The source for this process, of this file, whatever the child said of that."""
+def _settled(found: Found, path: str, stamp: Stamp, limits: Limits) -> ArraySource:
+    """A source for this process; of allowed files only, whatever the child said."""
     source, spec = found.source, found.source.spec
-    here = replace(source.location, path=location.path)
-    check_shape(here, spec.shape, limits)
-    check_chunks(here, spec.shape, spec.chunks, spec.dtype.itemsize, limits)
+    where = source.location
+    stamps = {path: stamp}
+    for each in dict.fromkeys((where.path, found.home, *(other for other, _ in found.others))):
+        if each not in stamps:
+            stamps[each] = _stamp_of_allowed(path, each, limits)
+    check_shape(where, spec.shape, limits)
+    check_chunks(where, spec.shape, spec.chunks, spec.dtype.itemsize, limits)
+    settled: ArraySource
     if found.start is not None:
-        if not 0 <= found.start <= stamp.size - spec.nbytes:
-            raise CorruptFileError(f"{here} ends before its data do: was it copied or exported completely?")
-        direct = replace(spec, storage=replace(spec.storage, path=location.path, access="direct"))
-        return contiguous_source(direct, location.path, stamp, found.start)
-    if isinstance(source, H5pySource):
-        guard = None if source.guard is None else _plain(replace(source.guard, location=here, stamp=stamp))
-        read_by_child = replace(source, location=here, stamp=stamp, guard=guard)
-        return IsolatedSource(spec, read_by_child, location.path, stamp, "sources.hdf5_library:read_region")
-    if not source.pipeline.is_supported or source.pipeline.itemsize != spec.dtype.itemsize:
-        raise CorruptFileError(f"{here}: the process that inspected it answered nonsense: damaged or malicious")
-    return _plain(replace(source, location=here, stamp=stamp, trust="untrusted"))
+        if not 0 <= found.start <= stamps[found.home].size - spec.nbytes:
+            raise CorruptFileError(f"{where} ends before its data do: was it copied or exported completely?")
+        direct = replace(spec, storage=replace(spec.storage, access="direct"))
+        settled = contiguous_source(direct, found.home, stamps[found.home], found.start)
+    elif isinstance(source, H5pySource):
+        guard = None if source.guard is None else _plain(replace(source.guard, location=where, stamp=source.stamp))
+        by_child = replace(source, stamp=stamps[where.path], guard=guard)
+        settled = IsolatedSource(spec, by_child, where.path, stamps[where.path], "sources.hdf5_library:read_region")
+    elif not source.pipeline.is_supported or source.pipeline.itemsize != spec.dtype.itemsize:
+        raise CorruptFileError(f"{where}: the process that inspected it answered nonsense: damaged or malicious")
+    else:
+        settled = _plain(replace(source, stamp=stamps[where.path], trust="untrusted"))
+    others = tuple((other, stamps[other]) for other, _ in found.others)
+    return ReferringSource(settled.spec, settled, others) if others else settled
+
+
+def _stamp_of_allowed(path: str, other: str, limits: Limits) -> Stamp:
+    if os.path.realpath(other) != other or not is_below(other, limits.external_roots) or not os.path.isfile(other):
+        raise ExternalReferenceError(f"{path} refers to {other!a}, which lies in none of the folders in allow_external")
+    return stamp_of(other)
 
 
 def _plain(source: DirectHdf5Source) -> DirectHdf5Source:
