@@ -40,6 +40,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "ArgumentError",
     "AxesError",
@@ -77,12 +79,26 @@ __all__ = [
 ]
 
 
+_MOST_LETTERS = 500
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _printable(text: str) -> str:
+    """`text` on one line of at most 500 letters, whatever names a file brought into it.
+
+    Escape sequences would reach the terminal; marks of direction turn a name around.
+    """
+    text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    # What was found stands at the front, what to do at the end.
+    return text if len(text) <= _MOST_LETTERS else f"{text[:300]} ... {text[-195:]}"
+
+
 class IlastikLazyError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
         # KeyError and OSError print their arguments in ways of their own.
-        return str(self.args[0]) if self.args else type(self).__name__
+        return _printable(str(self.args[0])) if self.args else type(self).__name__
 
 
 class FormatError(IlastikLazyError, ValueError):
@@ -191,6 +207,9 @@ class MissingExtraError(IlastikLazyError, ImportError):
 
 class IlastikLazyWarning(UserWarning):
     """Base of all warnings of this package."""
+
+    def __str__(self) -> str:
+        return _printable(str(self.args[0])) if self.args else type(self).__name__
 
 
 class MetadataWarning(IlastikLazyWarning):

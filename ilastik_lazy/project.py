@@ -20,7 +20,7 @@ from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
 from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
@@ -55,9 +55,9 @@ def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tu
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
             raise MetadataError(f"{location.path} is no ilastik project: it has no workflowName")
         found = []
-        for applet in sorted(file):
-            group = file.get(applet) if isinstance(file.get(applet, getlink=True), h5py.HardLink) else None
-            if isinstance(group, h5py.Group) and isinstance(group.get("LabelNames", getlink=True), h5py.HardLink):
+        for applet in sorted(names_in(file)):
+            group = file[key_of(applet)] if isinstance(link_of(file, applet), h5py.HardLink) else None
+            if isinstance(group, h5py.Group) and isinstance(link_of(group, "LabelNames"), h5py.HardLink):
                 found.append(ClassSet(applet, _names_in(group, location.path), _colors_in(group)))
         return tuple(classes for classes in found if classes.names)
 
@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 
 
 def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
-    if not isinstance(group.get("LabelColors", getlink=True), h5py.HardLink):
+    if not isinstance(link_of(group, "LabelColors"), h5py.HardLink):
         return ()
     dataset = dataset_at(group.file, f"{group.name}/LabelColors")
     if dataset.ndim != 2 or dataset.shape[1] != 3:

@@ -19,6 +19,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.project import ClassSet
 from ilastik_lazy.project_fields import group_in
 from ilastik_lazy.project_inputs import Lane
+from ilastik_lazy.sources.hdf5_file import names_in
 from ilastik_lazy.sources.label_blocks import label_blocks, open_labels
 from ilastik_lazy.spec import ArraySource
 
@@ -57,7 +58,7 @@ def label_sets_of(
     """
     found: list[LabelSet] = []
     # A project keeps groups of workflows that it was before; its own has the plain name.
-    applets = sorted(file, key=lambda name: ((name == "Counting") != ("Counting" in workflow), name))
+    applets = sorted(names_in(file), key=lambda name: ((name == "Counting") != ("Counting" in workflow), name))
     taken: dict[str, str] = {}
     for applet in applets:
         group = group_in(file, applet)
@@ -70,7 +71,7 @@ def label_sets_of(
         name = f"labels_stage{int(stage[1]) + 1}" if stage else "labels"
         if taken.setdefault(name, applet) != applet:
             name = f"{name}_{applet}"
-        for lane in sets:
+        for lane in names_in(sets):
             # "labels000" in pixel classification, "labels0" in counting.
             number = re.search(r"(\d{1,9})$", lane)
             if number is not None and group_in(sets, lane) is not None:

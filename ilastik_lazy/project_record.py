@@ -15,7 +15,7 @@ from ilastik_lazy.project import class_sets
 from ilastik_lazy.project_fields import group_in, optional_setting
 from ilastik_lazy.project_inputs import Lane, lanes_of
 from ilastik_lazy.project_labels import LabelSet, label_sets_of
-from ilastik_lazy.sources.hdf5_file import open_hdf5
+from ilastik_lazy.sources.hdf5_file import names_in, open_hdf5
 from ilastik_lazy.sources.hdf5_untrusted import trusting
 
 __all__ = ["Project", "read_project"]
@@ -65,7 +65,7 @@ def read_project(location: Location, limits: Limits) -> Project:
 
 def _export_settings(file: h5py.File, limits: Limits) -> dict[str, Any]:
     """What the export applet is set to, as ``export_OutputFormat`` and so on."""
-    groups = [(name, found) for name in sorted(file) if "Export" in name and (found := group_in(file, name))]
+    groups = [(name, found) for name in sorted(names_in(file)) if "Export" in name and (found := group_in(file, name))]
     settings = {}
     for applet, group in groups:
         prefix = "export" if len(groups) == 1 else f"export_{applet}"

@@ -136,7 +136,7 @@ def _limit() -> None:
 def _work(job: Job, numbers: list[int], out: Any) -> None:
     _limit()
     for number in numbers:
-        signal.alarm(SECONDS + (20 if number % job.untrusted_every == 0 else 0))
+        signal.alarm(SECONDS + (100 if number % job.untrusted_every == 0 else 0))
         out.send(judge(job, number, lambda text, n=number: out.send({"number": n, "stage": text})))
         signal.alarm(0)
     out.send(None)
@@ -145,7 +145,7 @@ def _work(job: Job, numbers: list[int], out: Any) -> None:
 
 def _work_untrusted(job: Job, number: int, out: Any) -> None:
     _limit()
-    signal.alarm(60)
+    signal.alarm(120)
     path = job.damaged(number)[2]
     outcome = fuzz_outcomes.ours(str(path), Limits(trust="untrusted"))
     path.unlink()
@@ -226,6 +226,8 @@ def run(job: Job, count: int, minutes: float, jobs: int, show: Any) -> tuple[col
                     findings.append(f"a share of the work ended with {child.exitcode}")
                 continue
             done += 1
+            if done % 1000 == 0:
+                print(f"{done} done", file=sys.stderr, flush=True)
             totals.update(found["counts"])
             totals[f"mutation {found['how']}" if "," not in found["how"] else "child died"] += 1
             for fault in found["faults"]:

@@ -48,6 +48,7 @@ class DirectHdf5Source:
     stamp: Stamp
     pipeline: Pipeline
     fill_value: Any
+    """What a chunk that was never written reads as; None where that is an error."""
     trust: Trust = "local"
     """Whether this process may ask the HDF5 library where the chunks lie."""
 
@@ -71,6 +72,8 @@ class DirectHdf5Source:
             for chunk, overlap in self._chunks(region):
                 target = out[overlap.target]
                 if chunk.offset == ABSENT:
+                    if self.fill_value is None:
+                        raise CorruptChunkError(f"{self._name(overlap)} was never written, or its index is damaged")
                     target[...] = self.fill_value
                 elif self.pipeline.is_plain:
                     self._plain_chunk(chunk, overlap, target)

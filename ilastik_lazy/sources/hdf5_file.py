@@ -38,6 +38,9 @@ __all__ = [
     "LinkedFile",
     "dataset_at",
     "image_entries",
+    "key_of",
+    "link_of",
+    "names_in",
     "object_at",
     "open_hdf5",
     "text_attribute",
@@ -126,7 +129,7 @@ def dataset_at(file: h5py.File, internal_path: str, *, refuse_external: bool = T
             "open that file, or pass allow_external=[folder] with a folder that you trust"
         )
     if not isinstance(found, h5py.Dataset):
-        inside = ", ".join(ascii(name) for name in list(found)[:8]) or "nothing"
+        inside = ", ".join(ascii(name) for name in names_in(found)[:8]) or "nothing"
         raise MetadataError(f"{file.filename}: {internal_path!a} is a group, no dataset; it holds {inside}")
     if refuse_external:
         _refuse_external_data(file, found, internal_path)
@@ -150,9 +153,7 @@ def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group 
             continue
         if name == "..":
             raise UnsafePathError(f"{where} holds '..': write the path without it")
-        # h5py gives names that are not UTF-8 with surrogates, and takes them back as bytes only.
-        key = name if name.isascii() else name.encode("utf-8", "surrogateescape")
-        link = node.get(key, getlink=True) if isinstance(node, h5py.Group) else None
+        link = link_of(node, name) if isinstance(node, h5py.Group) else None
         if link is None:
             raise DatasetNotFoundError(f"no dataset {internal_path!a} in {file.filename}{_what_there_is(file)}")
         if isinstance(link, h5py.ExternalLink):
@@ -165,8 +166,36 @@ def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group 
             if link.path.startswith("/"):
                 node = file["/"]
             continue
-        node = node[key]
+        node = node[key_of(name)]
     return node
+
+
+def names_in(group: h5py.Group) -> list[str]:
+    """Names of the members; h5py gives those that are not UTF-8 as bytes, and they become surrogates here."""
+    return [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in group]
+
+
+def key_of(name: str) -> str | bytes:
+    """What h5py takes for a name that `names_in` gave."""
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape")
+
+
+def link_of(group: h5py.Group, name: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
+    """The link called `name`, which is not followed; None where there is none.
+
+    `Group.get(name, getlink=True)` fails on names that are not UTF-8.
+    """
+    links, key = group.id.links, name.encode("utf-8", "surrogateescape")
+    if not links.exists(key):
+        return None
+    kind = links.get_info(key).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return h5py.HardLink()
+    if kind == h5py.h5l.TYPE_SOFT:
+        return h5py.SoftLink(links.get_val(key).decode("utf-8", "surrogateescape"))
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        return h5py.ExternalLink(*(part.decode("utf-8", "surrogateescape") for part in links.get_val(key)))
+    raise ExternalReferenceError(f"{group.file.filename}: {name!a} is a link of an unknown kind, which is not followed")
 
 
 def _what_there_is(file: h5py.File) -> str:

@@ -99,6 +99,32 @@ def _behind_user_block(rows: list[ChunkRows], dataset: h5py.Dataset, fd: int, pa
     return [part._replace(offsets=part.offsets + np.uint64(shift)) for part in rows]
 
 
+def _beyond(
+    rows: list[ChunkRows],
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    maxshape: tuple[int | None, ...],
+    location: Location,
+) -> int:
+    """Number of chunks beyond the shape: a dataset that once was larger may have some, and no other.
+
+    Raises
+    ------
+    CorruptFileError
+        A chunk begins where none can: its place is damaged, and it would be missing elsewhere.
+    """
+    beyond = 0
+    for part in rows:
+        outside = np.zeros(len(part.offsets), bool)
+        for axis, (length, chunk, most) in enumerate(zip(shape, chunks, maxshape, strict=True)):
+            origins, step = part.origins[:, axis], np.uint64(chunk)
+            if (origins // step * step != origins).any() or (most is not None and (origins >= max(1, most)).any()):
+                raise CorruptFileError(f"{location}: a chunk begins where there can be none: its index is damaged")
+            outside |= origins >= length
+        beyond += int(np.count_nonzero(outside))
+    return beyond
+
+
 def _index_from_rows(
     rows: list[ChunkRows], shape: tuple[int, ...], chunks: tuple[int, ...], file_size: int
 ) -> ChunkIndex:
@@ -112,7 +138,7 @@ def _index_from_rows(
         inside = np.ones(len(part.offsets), bool)
         for axis, (length, chunk) in enumerate(zip(grid, chunks, strict=True)):
             along = part.origins[:, axis] // np.uint64(chunk)
-            # Chunks beyond the shape remain in a file that was made smaller.
+            # Chunks beyond the shape may remain of a dataset that was made smaller.
             inside &= along < length
             place = place * np.uint64(length) + along
         start, size = part.offsets, part.sizes.astype(np.uint64)
@@ -175,9 +201,14 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
                 rows = _behind_user_block(_rows_by_library(dataset), dataset, fd, location.path)
         plist = dataset.id.get_create_plist()
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        beyond = _beyond(rows, shape, chunks, dataset.maxshape, location)
     require_unchanged(location.path, stamp)
     index = _index_from_rows(rows, shape, chunks, stamp.size)
-    if index.absent and index.offsets.size > COUNTED_AT_OPENING:
+    stored = sum(len(part.offsets) for part in rows)
+    if stored - beyond != index.offsets.size - index.absent:
+        raise CorruptFileError(f"{location}: chunks are stored twice: its index is damaged")
+    # What was counted at opening does not tell chunks beyond the shape from others.
+    if index.absent and (index.offsets.size > COUNTED_AT_OPENING or stored >= index.offsets.size):
         warnings.warn(
             incomplete_message(location, index.absent, index.offsets.size),
             IncompleteSourceWarning,

@@ -13,6 +13,7 @@ from ilastik_lazy.files import Stamp, require_unchanged
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_index import chunk_index
 from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["H5pySource", "read_region"]
@@ -35,6 +36,9 @@ class H5pySource:
         check_region(region, self.spec.shape)
         assert self.location.internal_path is not None
         require_unchanged(self.location.path, self.stamp)
+        if self.spec.storage.layout == "chunked":
+            # Raises where the index is damaged: libhdf5 would not find all chunks, and say nothing.
+            chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
         if self.guard is not None:
             self.guard.check(region)
         with open_hdf5(self.location.path) as file:

@@ -6,7 +6,6 @@ Chunks with known filters are decoded past libhdf5, as those of images are.
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,7 +31,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
-from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.spec import ArraySpec, Storage
 
 __all__ = ["read_hdf5_table", "rows_of"]
@@ -99,7 +98,7 @@ def _read_rows(
 def _only_table(file: h5py.File) -> str:
     if file.get("table", getlink=True) is not None:
         return "table"
-    found: list[str] = [name for name in itertools.islice(file, Limits().members) if _is_table(file, name)]
+    found: list[str] = [name for name in names_in(file)[: Limits().members] if _is_table(file, name)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -113,9 +112,9 @@ def _only_table(file: h5py.File) -> str:
 
 
 def _is_table(file: h5py.File, name: str) -> bool:
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+    if not isinstance(link_of(file, name), h5py.HardLink):
         return False
-    node = file[name]
+    node = file[key_of(name)]
     return isinstance(node, h5py.Dataset) and node.ndim == 1 and node.dtype.names is not None
 
 

@@ -24,7 +24,7 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, where_of
 from ilastik_lazy.sources.hdf5 import open_image
-from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5, text_attribute
+from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, names_in, open_hdf5, text_attribute
 from ilastik_lazy.sources.hdf5_untrusted import IsolatedSource, trusting
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
@@ -90,7 +90,7 @@ def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
             group = found
         if len(group) > limits.members:
             raise LimitExceededError(f"{location} has {len(group)} blocks, more than {limits.members}")
-        names = sorted(group, key=lambda name: (int(re.sub(r"\D", "", name)[:15] or 0), name))
+        names = sorted(names_in(group), key=lambda name: (int(re.sub(r"\D", "", name)[:15] or 0), name))
         blocks = [_slice_of(group, name, limits) for name in names]
     orders = {order for _, order in blocks if order is not None}
     ndims = {len(slices) for slices, _ in blocks}
