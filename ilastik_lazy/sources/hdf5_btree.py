@@ -113,10 +113,11 @@ def _leaves(path: str, fd: int, root: int, ndim: int, most: int, end: int) -> It
             if depth:
                 below.append(found["child"])
             else:
-                origins = found["origin"][:, :ndim]
+                # The last axis is that of the bytes of an element, along which nothing is divided: 0.
+                origins = found["origin"]
                 _require_order(path, origins if last is None else np.concatenate([last, origins]))
                 last = origins[-1:]
-                yield ChunkRows(origins, found["child"], found["size"], found["mask"])
+                yield ChunkRows(origins[:, :ndim], found["child"], found["size"], found["mask"])
         addresses = np.concatenate(below) if below else addresses[:0]
 
 
@@ -127,7 +128,7 @@ def _require_order(path: str, origins: Array) -> None:
     for one, other in zip(before.T, after.T, strict=True):
         is_less |= is_equal & (one < other)
         is_equal &= one == other
-    if not is_less.all():
+    if not is_less.all() or origins[:, -1].any():
         raise CorruptFileError(f"{path}: the index of its chunks is out of order: damaged, or not written to its end")
 
 

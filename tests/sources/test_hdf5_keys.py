@@ -24,10 +24,12 @@ def set_origin(path, name, number, origin):
     with h5py.File(path) as file:
         info = file[name].id.get_chunk_info(number)
     key = struct.pack("<II", info.size, info.filter_mask)
-    old = key + struct.pack(f"<{len(origin) + 1}Q", *info.chunk_offset, 0)
+    old = key + struct.pack(f"<{len(info.chunk_offset) + 1}Q", *info.chunk_offset, 0)
     data = path.read_bytes()
     assert data.count(old) == 1
-    path.write_bytes(data.replace(old, key + struct.pack(f"<{len(origin) + 1}Q", *origin, 0)))
+    # One number more than axes: the last is that of the bytes of an element.
+    new = (*origin, 0)[: len(info.chunk_offset) + 1]
+    path.write_bytes(data.replace(old, key + struct.pack(f"<{len(new)}Q", *new)))
 
 
 DAMAGE = {
@@ -35,6 +37,7 @@ DAMAGE = {
     "far beyond": (5, (2**40, 0, 0, 1)),
     "between chunks": (1, (0, 0, 1, 1)),
     "out of order": (2, (3, 0, 0, 0)),
+    "within an element": (1, (0, 0, 0, 1, 2)),
     "twice": (1, (0, 0, 0, 0)),
 }
 
