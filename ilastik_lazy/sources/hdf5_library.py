@@ -9,7 +9,7 @@ import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError
-from ilastik_lazy.files import Stamp, require_unchanged
+from ilastik_lazy.files import Stamp, unchanged
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5
@@ -34,8 +34,12 @@ class H5pySource:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
+        # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
+        with unchanged(self.location.path, self.stamp):
+            return self._read(region)
+
+    def _read(self, region: Region) -> np.ndarray[Any, Any]:
         assert self.location.internal_path is not None
-        require_unchanged(self.location.path, self.stamp)
         if self.spec.storage.layout == "chunked":
             # Raises where the index is damaged: libhdf5 would not find all chunks, and say nothing.
             chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
@@ -49,8 +53,6 @@ class H5pySource:
                 raise
             except H5PY_ERRORS as error:
                 raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
-        # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
-        require_unchanged(self.location.path, self.stamp)
         return values
 
 

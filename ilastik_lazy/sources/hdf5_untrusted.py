@@ -17,7 +17,7 @@ import numpy as np
 from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError
 from ilastik_lazy.external import is_below
-from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
+from ilastik_lazy.files import Stamp, require_unchanged, stamp_of, unchanged
 from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -110,16 +110,15 @@ class IsolatedSource:
         """Read `region` (see `ArraySource.read`); starts a process, which takes 0.2 s."""
         check_region(region, self.spec.shape)
         shape, dtype = region_shape(region), self.spec.dtype
-        require_unchanged(self.path, self.stamp)
-        values: np.ndarray[Any, Any] = in_child(
-            self.path,
-            self.function,
-            np.ndarray[Any, Any],
-            self.source,
-            region,
-            most_bytes=math.prod(shape) * dtype.itemsize,
-        )
-        require_unchanged(self.path, self.stamp)
+        with unchanged(self.path, self.stamp):
+            values: np.ndarray[Any, Any] = in_child(
+                self.path,
+                self.function,
+                np.ndarray[Any, Any],
+                self.source,
+                region,
+                most_bytes=math.prod(shape) * dtype.itemsize,
+            )
         if values.shape != shape or values.dtype != dtype:
             raise CorruptFileError(f"{self.path}: the process that read it answered nonsense: damaged or malicious")
         return values

@@ -18,7 +18,7 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names, parse_axistags
 from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError, LimitExceededError, MetadataError
-from ilastik_lazy.files import Stamp, require_unchanged
+from ilastik_lazy.files import Stamp, require_unchanged, unchanged
 from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -244,7 +244,11 @@ class LabelBlocksSource:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`); only blocks that it touches are."""
         check_region(region, self.spec.shape)
-        require_unchanged(self.location.path, self.stamp)
+        # Nothing is known of bytes that were read while the file was written to.
+        with unchanged(self.location.path, self.stamp):
+            return self._read(region)
+
+    def _read(self, region: Region) -> np.ndarray[Any, Any]:
         blocks = label_blocks(self.location, self.stamp, self.limits)
         result = np.zeros(region_shape(region), self.spec.dtype)
         touched = blocks.touching(region)
@@ -253,8 +257,6 @@ class LabelBlocksSource:
                 for number in touched.tolist():
                     start, stop = blocks.starts[number].tolist(), blocks.stops[number].tolist()
                     self._place(file, blocks.paths[number], start, stop, region, result)
-        # Nothing is known of bytes that were read while the file was written to.
-        require_unchanged(self.location.path, self.stamp)
         return result
 
     def _place(
