@@ -22,7 +22,7 @@ from ilastik_lazy.command_sources import (
     sources_in,
 )
 from ilastik_lazy.convert_commands import convert, verify
-from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
+from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
 from ilastik_lazy.shell import exit_code, run, say
 
 __all__ = ["main"]
@@ -176,15 +176,16 @@ def table(file: str, out: str | None, rows: int) -> None:
     if out is not None:
         check_output(out, (".csv",))
     found = open_table(file)
-    click.echo(f"{click.style(found.attrs['source'], bold=True)}")
+    click.echo(click.style(printable(found.attrs["source"]), bold=True))
     click.echo(f"  {found.attrs['kind']}: {len(found):,} rows, {len(found.columns)} columns")
     if out is not None:
         found.to_csv(out, index=False)
         click.echo(f"  written to {out}")
         return
     for name, dtype in found.dtypes.items():
-        click.echo(f"    {name!s:44} {dtype}")
-    click.echo(found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}"))
+        click.echo(f"    {printable(str(name)):44} {dtype}")
+    lines = found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}").split("\n")
+    click.echo("\n".join(map(printable, lines)))
 
 
 @cli.command()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ilastik_lazy.errors import printable
+
 if TYPE_CHECKING:
     from ilastik_lazy.limits import Limits
     from ilastik_lazy.location import Location
@@ -23,11 +25,11 @@ def print_images(path: str, sources: list[ArraySource]) -> None:
     from ilastik_lazy.terminal import describe
 
     size = f"  ({human_bytes(os.path.getsize(path))} on disk)" if os.path.isfile(path) else ""
-    click.echo(f"{click.style(path, bold=True)}{size}")
+    click.echo(f"{click.style(printable(path), bold=True)}{size}")
     for source in sources:
-        click.echo(f"  {click.style(_inside(source, path) or source.spec.name, bold=True)}")
+        click.echo(f"  {click.style(printable(_inside(source, path) or source.spec.name), bold=True)}")
         for label, text in describe(source.spec):
-            click.echo(f"    {label:8} {text}")
+            click.echo(f"    {label:8} {printable(text)}")
 
 
 def is_project(file: str) -> bool:
@@ -45,9 +47,9 @@ def print_project(path: str, limits: Limits) -> None:
         # What is missing stands in the table, lane by lane.
         warnings.simplefilter("ignore", MissingSourceWarning)
         tree = open_project(path, chunks=None, limits=limits)
-    click.echo(click.style(path, bold=True))
+    click.echo(click.style(printable(path), bold=True))
     for label, text in describe_project(tree):
-        click.echo(f"  {label:10} {text}")
+        click.echo(f"  {label:10} {printable(text)}")
 
 
 def location_of(file: str, dataset: str | None) -> Location:

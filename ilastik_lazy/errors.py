@@ -76,6 +76,7 @@ __all__ = [
     "UnsafePathError",
     "UnsupportedFilterError",
     "VerificationError",
+    "printable",
 ]
 
 
@@ -83,12 +84,20 @@ _MOST_LETTERS = 500
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def _printable(text: str) -> str:
-    """`text` on one line of at most 500 letters, whatever names a file brought into it.
+def printable(text: str) -> str:
+    r"""`text` on one line, whatever a file brought into it.
 
     Escape sequences would reach the terminal; marks of direction turn a name around.
+
+    >>> printable("a\x1b[2J")
+    'a\\x1b[2J'
     """
-    text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _shortened(text: str) -> str:
+    """At most 500 letters of `text`."""
+    text = printable(text)
     # What was found stands at the front, what to do at the end.
     return text if len(text) <= _MOST_LETTERS else f"{text[:300]} ... {text[-195:]}"
 
@@ -98,7 +107,7 @@ class IlastikLazyError(Exception):
 
     def __str__(self) -> str:
         # KeyError and OSError print their arguments in ways of their own.
-        return _printable(str(self.args[0])) if self.args else type(self).__name__
+        return _shortened(str(self.args[0])) if self.args else type(self).__name__
 
 
 class FormatError(IlastikLazyError, ValueError):
@@ -209,7 +218,7 @@ class IlastikLazyWarning(UserWarning):
     """Base of all warnings of this package."""
 
     def __str__(self) -> str:
-        return _printable(str(self.args[0])) if self.args else type(self).__name__
+        return _shortened(str(self.args[0])) if self.args else type(self).__name__
 
 
 class MetadataWarning(IlastikLazyWarning):

@@ -145,10 +145,9 @@ def main() -> int:
         )
         for trouble in troubles:
             print(f"  {trouble}")
-    print(
-        f"{sum(each[0] for each in found)} regions in {options.seconds:g} s, {sum(len(each[3]) for each in found)} troubles"
-    )
-    return 1 if any(left or troubles for _, _, left, troubles in found) else 0
+    regions, troubles = sum(each[0] for each in found), sum(len(each[3]) for each in found)
+    print(f"{regions} regions in {options.seconds:g} s, {troubles} troubles")
+    return 1 if troubles or any(left for _, _, left, _ in found) else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from ilastik_lazy.errors import DatasetNotFoundError, IlastikLazyError, IlastikL
 from ilastik_lazy.project import class_sets
 
 KINDS = [
-    kind for name in errors.__all__ if issubclass(kind := getattr(errors, name), IlastikLazyError | IlastikLazyWarning)
+    kind
+    for name in errors.__all__
+    if isinstance(kind := getattr(errors, name), type) and issubclass(kind, IlastikLazyError | IlastikLazyWarning)
 ]
 
 
