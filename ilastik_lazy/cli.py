@@ -22,8 +22,9 @@ from ilastik_lazy.command_sources import (
     sources_in,
 )
 from ilastik_lazy.convert_commands import convert, verify
-from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
+from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
 from ilastik_lazy.shell import exit_code, run, say
+from ilastik_lazy.text import printable
 
 __all__ = ["main"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilastik_lazy.errors import printable
+from ilastik_lazy.text import printable
 
 if TYPE_CHECKING:
     from ilastik_lazy.limits import Limits

@@ -16,6 +16,7 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 # From the bottom up.  A module imports from the lines below its own, never from its own line or above;
 # a folder (with a slash) is one line, whose modules may import one another, but not in a circle.
 LAYERS = [
+    "text",
     "errors",
     "units limits sizes",
     "axes chunks",
