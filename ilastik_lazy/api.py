@@ -66,11 +66,9 @@ def open_dataarray(
         Sizes beyond which a file is refused.
     trust
         ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
-        them in a process of its own only (0.2 s more to open), and a Zarr or N5 folder may hold no symbolic links
-        that lead out of it.
+        them in a process of its own only (0.1 s more to open).
     allow_external
-        Folders whose files may be referred to: by external links, external storage and virtual datasets of HDF5,
-        and by symbolic links in an untrusted Zarr or N5 folder.
+        Folders whose files may be referred to by external links, external storage and virtual datasets of HDF5.
 
     Returns
     -------
