@@ -217,7 +217,17 @@ def _answer(source: IO[bytes], out: IO[bytes]) -> None:
 def _limit(memory: int, seconds: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    wanted = {
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_FSIZE: (0, 0),
+        resource.RLIMIT_CPU: (seconds, seconds + 1),
+        resource.RLIMIT_AS: (memory, memory),
+    }
+    for limit, (soft, hard) in wanted.items():
+        # What is limited more strictly already stays so: nobody may raise it.
+        _, most = resource.getrlimit(limit)
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        # macOS knows no limit of the address space, and says that it is out of range.
+        with contextlib.suppress(*([ValueError, OSError] if sys.platform == "darwin" else [])):
+            resource.setrlimit(limit, (soft, hard))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from children import run_python
 from makers import some_data, write_hdf5_export
 
 from ilastik_lazy import isolation
@@ -121,3 +122,12 @@ def test_no_plugin_is_loaded(path, tmp_path, monkeypatch):
     seen = json.loads((tmp_path / "seen").read_text())
     assert seen["HDF5_PLUGIN_PRELOAD"] == "::"
     assert "HDF5_PLUGIN_PATH" not in seen
+
+
+def test_stricter_limits_of_the_caller_are_kept(path):
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29, 3 * 2**29))\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (10, 10))\n"
+        "import ilastik_lazy; print(ilastik_lazy.open_dataarray(sys.argv[1], trust='untrusted').shape)"
+    )
+    assert run_python(code, str(path)) == b"(3, 4, 5, 2)\n"
