@@ -11,13 +11,14 @@ import xarray as xr
 from ilastik_lazy.axes import AXIS_NAMES, parse_axis_names
 from ilastik_lazy.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
+from ilastik_lazy.external import Folders, granted
 from ilastik_lazy.kinds import with_kind
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
-from ilastik_lazy.limits import Limits
+from ilastik_lazy.limits import Limits, Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.object_store import is_url
 from ilastik_lazy.sizes import parse_size
-from ilastik_lazy.sources import list_images, open_source
+from ilastik_lazy.sources import list_images, open_source, open_sources
 from ilastik_lazy.sources.stack import is_pattern, open_stack
 from ilastik_lazy.spec import ArraySource, Kind
 
@@ -39,6 +40,8 @@ def open_dataarray(
     stack_along: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
 ) -> xr.DataArray:
     """Open one ilastik image as a lazy, labelled array; only metadata are read.
 
@@ -73,6 +76,11 @@ def open_dataarray(
         what is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
     limits
         Sizes beyond which a file is refused.
+    trust
+        ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
+        them in a process of its own only (0.1 s more to open).
+    allow_external
+        Folders whose files may be referred to by external links, external storage and virtual datasets of HDF5.
 
     Returns
     -------
@@ -88,6 +96,8 @@ def open_dataarray(
         There is no such dataset, or several and none was named.
     MetadataError
         The axes in the file cannot be right; pass `axes`.
+    ExternalReferenceError
+        The data lie in another file, which `allow_external` does not cover.
 
     Warns
     -----
@@ -105,7 +115,9 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    source = _described(_source_at(path, internal_path, axes, stack_along, storage_options, limits), project, kind)
+    limits = granted(limits, trust, allow_external)
+    source = _source_at(path, internal_path, axes, stack_along, storage_options, limits)
+    source = _described(source, project, kind, limits)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = _variable_name(source.spec.name)
@@ -124,6 +136,8 @@ def open_dataset(
     drop_variables: str | Iterable[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
 
@@ -141,6 +155,7 @@ def open_dataset(
     """
     _check_arguments(axes, order)
     location = Location.parse(path, internal_path, storage_options)
+    limits = granted(limits, trust, allow_external)
     sources = _all_sources(location, axes, project, kind, drop_variables, limits)
     return _finished(sources, chunks, order)
 
@@ -157,7 +172,7 @@ def lazy_dataset(
     """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
     _check_arguments(axes, None)
     location = Location.parse(path, internal_path, storage_options)
-    return to_dataset(_all_sources(location, axes, project, kind, drop_variables, None))
+    return to_dataset(_all_sources(location, axes, project, kind, drop_variables, Limits()))
 
 
 def _check_arguments(axes: str | None, order: str | None) -> None:
@@ -173,7 +188,7 @@ def _source_at(
     axes: str | None,
     stack_along: str | None,
     storage_options: Mapping[str, Any] | None,
-    limits: Limits | None,
+    limits: Limits,
 ) -> ArraySource:
     if isinstance(path, list | tuple):
         members = [Location.parse(each, internal_path, storage_options) for each in path]
@@ -187,14 +202,16 @@ def _source_at(
     return open_source(location, axes=axes, limits=limits)
 
 
-def _described(source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None) -> ArraySource:
+def _described(
+    source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, limits: Limits
+) -> ArraySource:
     if kind is not None:
         source = with_kind(source, kind)
     if project is None:
         return source
     from ilastik_lazy.project import with_classes
 
-    return with_classes(source, project)
+    return with_classes(source, project, limits)
 
 
 def _all_sources(
@@ -203,7 +220,7 @@ def _all_sources(
     project: str | os.PathLike[str] | None,
     kind: Kind | None,
     drop_variables: str | Iterable[str] | None,
-    limits: Limits | None,
+    limits: Limits,
 ) -> dict[str, ArraySource]:
     if location.internal_path is not None:
         inside = [location.internal_path]
@@ -215,10 +232,8 @@ def _all_sources(
         raise ArgumentError(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
         )
-    return {
-        name: _described(open_source(location.at(path), axes=axes, limits=limits), project, kind)
-        for name, path in names.items()
-    }
+    sources = open_sources(location, list(names.values()), axes=axes, limits=limits)
+    return {name: _described(source, project, kind, limits) for name, source in zip(names, sources, strict=True)}
 
 
 def _variable_names(paths: list[str]) -> dict[str, str]:

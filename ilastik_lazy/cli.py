@@ -24,6 +24,7 @@ from ilastik_lazy.command_sources import (
 from ilastik_lazy.convert_commands import convert, verify
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
 from ilastik_lazy.shell import exit_code, run, say
+from ilastik_lazy.text import printable
 
 __all__ = ["main"]
 
@@ -49,12 +50,24 @@ cli.add_command(verify)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
-def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool) -> None:
+@click.option(
+    "--trust",
+    type=click.Choice(["untrusted", "local"]),
+    default="untrusted",
+    show_default=True,
+    help="local: let the HDF5 library open FILE in this process, which a malicious file can crash.",
+)
+def info(
+    files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool, trust: Any
+) -> None:
     """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
 
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
+    from ilastik_lazy.limits import Limits
+
+    limits = Limits(trust=trust)
     found: list[Any] = []
     failed: list[IlastikLazyError] = []
     for file in files:
@@ -63,9 +76,9 @@ def info(files: tuple[str, ...], dataset: str | None, axes: str | None, project:
                 # The table says that axes are guessed; a line above it would say it again.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
                 if is_project(file) and dataset is None and not as_json:
-                    print_project(location_of(file, None).path)
+                    print_project(location_of(file, None).path, limits)
                     continue
-                sources = sources_in(file, dataset, axes, project)
+                sources = sources_in(file, dataset, axes, project, limits)
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise
@@ -164,15 +177,16 @@ def table(file: str, out: str | None, rows: int) -> None:
     if out is not None:
         check_output(out, (".csv",))
     found = open_table(file)
-    click.echo(f"{click.style(found.attrs['source'], bold=True)}")
+    click.echo(click.style(printable(found.attrs["source"]), bold=True))
     click.echo(f"  {found.attrs['kind']}: {len(found):,} rows, {len(found.columns)} columns")
     if out is not None:
         found.to_csv(out, index=False)
         click.echo(f"  written to {out}")
         return
     for name, dtype in found.dtypes.items():
-        click.echo(f"    {name!s:44} {dtype}")
-    click.echo(found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}"))
+        click.echo(f"    {printable(str(name)):44} {dtype}")
+    lines = found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}").split("\n")
+    click.echo("\n".join(map(printable, lines)))
 
 
 @cli.command()

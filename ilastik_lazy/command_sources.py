@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ilastik_lazy.text import printable
+
 if TYPE_CHECKING:
+    from ilastik_lazy.limits import Limits
     from ilastik_lazy.location import Location
     from ilastik_lazy.spec import ArraySource
 
@@ -33,11 +36,11 @@ def print_images(path: str, sources: list[ArraySource]) -> None:
     from ilastik_lazy.terminal import describe
 
     size = f"  ({human_bytes(os.path.getsize(path))} on disk)" if os.path.isfile(path) else ""
-    click.echo(f"{click.style(path, bold=True)}{size}")
+    click.echo(f"{click.style(printable(path), bold=True)}{size}")
     for source in sources:
-        click.echo(f"  {click.style(_inside(source, path) or source.spec.name, bold=True)}")
+        click.echo(f"  {click.style(printable(_inside(source, path) or source.spec.name), bold=True)}")
         for label, text in describe(source.spec):
-            click.echo(f"    {label:8} {text}")
+            click.echo(f"    {label:8} {printable(text)}")
 
 
 def is_project(file: str) -> bool:
@@ -45,7 +48,7 @@ def is_project(file: str) -> bool:
     return file.lower().endswith(".ilp")
 
 
-def print_project(path: str) -> None:
+def print_project(path: str, limits: Limits) -> None:
     """Print lanes, roles and classes of a project, and where its images are."""
     from ilastik_lazy.errors import MissingSourceWarning
     from ilastik_lazy.project_tree import open_project
@@ -54,10 +57,10 @@ def print_project(path: str) -> None:
     with warnings.catch_warnings():
         # What is missing stands in the table, lane by lane.
         warnings.simplefilter("ignore", MissingSourceWarning)
-        tree = open_project(path, chunks=None)
-    click.echo(click.style(path, bold=True))
+        tree = open_project(path, chunks=None, limits=limits)
+    click.echo(click.style(printable(path), bold=True))
     for label, text in describe_project(tree):
-        click.echo(f"  {label:10} {text}")
+        click.echo(f"  {label:10} {printable(text)}")
 
 
 def storage_options() -> dict[str, str] | None:
@@ -78,21 +81,20 @@ def _inside(source: ArraySource, path: str) -> str:
     return source.spec.storage.location.removeprefix(path).lstrip("/")
 
 
-def sources_in(file: str, dataset: str | None, axes: str | None, project: str | None) -> list[ArraySource]:
+def sources_in(
+    file: str, dataset: str | None, axes: str | None, project: str | None, limits: Limits
+) -> list[ArraySource]:
     """Sources of all images of a file, or of the one that was named; no xarray is needed for these."""
-    from ilastik_lazy.sources import list_images, open_source
+    from ilastik_lazy.sources import open_sources
 
     location = location_of(file, dataset)
-    inside = [location.internal_path] if location.internal_path else list_images(location)
-    sources = [open_source(location.at(path), axes=axes) for path in inside]
-    if not sources:
-        # Raises, and says why and what is there instead.
-        sources = [open_source(location, axes=axes)]
+    paths = [location.internal_path] if location.internal_path else None
+    sources = open_sources(location, paths, axes=axes, limits=limits)
     if project is None:
         return sources
     from ilastik_lazy.project import with_classes
 
-    return [with_classes(source, project) for source in sources]
+    return [with_classes(source, project, limits) for source in sources]
 
 
 def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:

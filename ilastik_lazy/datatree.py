@@ -10,10 +10,11 @@ import xarray as xr
 
 from ilastik_lazy.axes import parse_axis_names
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
+from ilastik_lazy.external import Folders, granted
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
-from ilastik_lazy.limits import Limits
+from ilastik_lazy.limits import Limits, Trust
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources import format_of
+from ilastik_lazy.sources import format_of, open_sources
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["open_datatree"]
@@ -31,6 +32,8 @@ def open_datatree(
     source_roots: Sequence[str | os.PathLike[str]] = (),
     storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
 ) -> xr.DataTree:
     """Open every image of a file, and every level of a pyramid, as lazy nodes of one tree.
 
@@ -38,7 +41,7 @@ def open_datatree(
     ----------
     path
         A multiscale OME-Zarr, a project (see `open_project`), or any file that `open_dataset` opens.
-    chunks, axes, order, storage_options, limits
+    chunks, axes, order, storage_options, limits, trust, allow_external
         As of `open_dataarray`; `axes` are those of every image.
     source_roots
         Folders outside its own in which a project's images may be looked for.
@@ -63,24 +66,23 @@ def open_datatree(
         if names is not None:
             parse_axis_names(names)
     location = Location.parse(path, storage_options=storage_options)
+    limits = granted(limits, trust, allow_external)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
         from ilastik_lazy.project_tree import open_project
 
         if axes is not None or order is not None:
             raise ArgumentError("axes= and order= are for images: a project tells the axes of each of its own")
         return open_project(location.path, source_roots=source_roots, chunks=chunks, limits=limits)
-    limits = limits or Limits()
-    module = format_of(location).load()
+    module = format_of(location, limits).load()
     inside = {location.internal_path: location.internal_path} if location.internal_path else None
     # A format whose images belong together says how; of all others each image is a node.
     arrange: Callable[[Location, Limits], dict[str, str]] | None = getattr(module, "tree", None)
     places = inside or (arrange(location, limits) if arrange else {p: p for p in module.images(location, limits)})
     if not places:
         raise DatasetNotFoundError(f"{location.path} holds no image: no numeric dataset with 2 to 5 dimensions")
-    nodes = {}
-    for place, internal_path in _without_nesting(places).items():
-        source = module.open_image(location.at(internal_path), axes, limits)
-        nodes[place] = _dataset(source, chunks, order)
+    places = _without_nesting(places)
+    sources = open_sources(location, list(places.values()), axes=axes, limits=limits)
+    nodes = {place: _dataset(source, chunks, order) for place, source in zip(places, sources, strict=True)}
     return xr.DataTree.from_dict(nodes)
 
 

@@ -41,6 +41,8 @@
 
 from __future__ import annotations
 
+from ilastik_lazy.text import printable
+
 __all__ = [
     "AccessDeniedError",
     "ArgumentError",
@@ -79,12 +81,22 @@ __all__ = [
 ]
 
 
+_MOST_LETTERS = 500
+
+
+def _shortened(text: str) -> str:
+    """At most 500 letters of `text`."""
+    text = printable(text)
+    # What was found stands at the front, what to do at the end.
+    return text if len(text) <= _MOST_LETTERS else f"{text[:300]} ... {text[-195:]}"
+
+
 class IlastikLazyError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
         # KeyError and OSError print their arguments in ways of their own.
-        return str(self.args[0]) if self.args else type(self).__name__
+        return _shortened(str(self.args[0])) if self.args else type(self).__name__
 
 
 class FormatError(IlastikLazyError, ValueError):
@@ -197,6 +209,9 @@ class MissingExtraError(IlastikLazyError, ImportError):
 
 class IlastikLazyWarning(UserWarning):
     """Base of all warnings of this package."""
+
+    def __str__(self) -> str:
+        return _shortened(str(self.args[0])) if self.args else type(self).__name__
 
 
 class MetadataWarning(IlastikLazyWarning):

@@ -1,6 +1,7 @@
 """All system calls on files, so that each of them can be made to fail in a test.
 
-Reading: `pread` in a loop until every byte is there.  Writing: a temporary file beside the
+Reading: `pread` in a loop until every byte is there; what a network file system takes back (EIO, and
+ESTALE after a server came back) is tried again with the file opened anew.  Writing: a temporary file beside the
 target, fsync, rename; a reader sees the old bytes or the new ones, never a part.
 """
 
@@ -10,13 +11,18 @@ import contextlib
 import errno
 import os
 import stat
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from ilastik_lazy.errors import (
     DestinationError,
+    FormatError,
     SourceChangedError,
+    SourceError,
     SourceIOError,
     SourceNotFoundError,
     UnsafePathError,
@@ -33,13 +39,53 @@ __all__ = [
     "require_unchanged",
     "stamp_of",
     "sync_directory",
+    "unchanged",
     "write_atomically",
     "write_new",
     "writing",
 ]
 
-# Without this flag Windows would translate line ends.
+# Without O_BINARY Windows would translate line ends; without O_NONBLOCK a named pipe would hold the program for ever.
 _BINARY = getattr(os, "O_BINARY", 0)
+_READING = os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_TRANSIENT = (errno.EIO, errno.ESTALE, errno.EINTR)
+_ATTEMPTS = 3
+PAUSE_SECONDS = 0.05
+"""Before the second attempt; four times as long before the third."""
+
+_T = TypeVar("_T")
+
+
+def _tried(call: Callable[[], _T], what: str, fd: int | None = None, path: str = "") -> _T:
+    """What `call` gives, tried again where that may help, with `path` opened anew as `fd`.
+
+    Raises
+    ------
+    SourceIOError, FileNotFoundError
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            if attempt and fd is not None:
+                _reopen(fd, path)
+            return call()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            is_transient = error.errno in _TRANSIENT or isinstance(error, InterruptedError)
+            if not is_transient or attempt == _ATTEMPTS - 1:
+                raise SourceIOError(f"{what}: {error.strerror}") from error
+            time.sleep(PAUSE_SECONDS * 4**attempt)
+    raise AssertionError
+
+
+def _reopen(fd: int, path: str) -> None:
+    """Let `fd` stand for the file that is at `path` now; whoever opened it compares the versions at the end."""
+    again = os.open(path, _READING)
+    try:
+        os.dup2(again, fd, inheritable=False)
+    finally:
+        os.close(again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +105,9 @@ class Stamp:
 def stamp_of(path: str) -> Stamp:
     """Stamp of the file at `path`."""
     try:
-        return Stamp.of(os.stat(path))
+        return Stamp.of(_tried(lambda: os.stat(path), f"cannot read {path}"))
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"no such file: {path}") from error
-    except OSError as error:
-        raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -76,18 +120,21 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
         The file was replaced, cut, or written to since `stamp` was taken.
     """
     try:
-        # Without O_NONBLOCK a named pipe would hold the program for ever.
-        fd = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+        fd = _tried(lambda: os.open(path, _READING), f"cannot open {path}")
     except FileNotFoundError as error:
         if stamp is not None:
             raise _changed(path, stamp, None) from error
         raise SourceNotFoundError(f"no such file: {path}") from error
-    except OSError as error:
-        raise SourceIOError(f"cannot open {path}: {error.strerror}") from error
     try:
         if not stat.S_ISREG(_require(path, fd, stamp).st_mode):
             raise SourceIOError(f"{path} is no regular file")
-        yield fd
+        try:
+            yield fd
+        except FormatError:
+            # What seems damaged may be a file that is just being written anew.
+            if stamp is not None:
+                require_unchanged(path, stamp)
+            raise
         _require(path, fd, stamp)
     finally:
         os.close(fd)
@@ -95,14 +142,7 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
 
 def _require(path: str, fd: int, stamp: Stamp | None) -> os.stat_result:
     """Status of the open file, which must be the version that `stamp` tells."""
-    while True:
-        try:
-            now = os.fstat(fd)
-            break
-        except InterruptedError:
-            continue
-        except OSError as error:
-            raise SourceIOError(f"cannot read {path}: {error.strerror}") from error
+    now = _tried(lambda: os.fstat(fd), f"cannot read {path}", fd, path)
     if stamp is not None and Stamp.of(now) != stamp:
         raise _changed(path, stamp, Stamp.of(now))
     return now
@@ -128,6 +168,19 @@ def require_below(path: str, folder: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def unchanged(path: str, stamp: Stamp) -> Iterator[None]:
+    """Before and after the block, the file at `path` is the version that `stamp` tells; else `SourceChangedError`."""
+    require_unchanged(path, stamp)
+    try:
+        yield
+    except (FormatError, SourceError):
+        # What seems damaged may be a file that is just being written anew.
+        require_unchanged(path, stamp)
+        raise
+    require_unchanged(path, stamp)
+
+
 def _changed(path: str, stamp: Stamp, now: Stamp | None) -> SourceChangedError:
     if now is None:
         return SourceChangedError(f"{path} is gone since it was opened")
@@ -142,26 +195,30 @@ def read_into(fd: int, target: memoryview, offset: int, path: str) -> None:
     while done < len(target):
         try:
             count = os.preadv(fd, [target[done:]], offset + done)
-        except InterruptedError:
-            continue
-        except OSError as error:
-            raise SourceIOError(f"cannot read {path} at byte {offset + done}: {error.strerror}") from error
+        except OSError:
+            count = _read_again(partial(os.preadv, fd, [target[done:]], offset + done), fd, path, offset + done)
         if count == 0:
             raise SourceChangedError(f"{path} ends at byte {offset + done}: it was cut since it was opened")
         done += count
+
+
+def _read_again(call: Callable[[], _T], fd: int, path: str, at: int) -> _T:
+    """A read that failed once."""
+    try:
+        return _tried(call, f"cannot read {path} at byte {at}", fd, path)
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"{path} is gone since it was opened") from error
 
 
 def read_exactly(fd: int, size: int, offset: int, path: str) -> bytes:
     """`size` bytes from `offset` on; fewer are an error."""
     try:
         data = os.pread(fd, size, offset)
-    except InterruptedError:
+    except OSError:
         data = b""
-    except OSError as error:
-        raise SourceIOError(f"cannot read {path} at byte {offset}: {error.strerror}") from error
     if len(data) == size:
         return data
-    # Rare: a network file system may return less than was asked for.
+    # Rare: a network file system may return less than was asked for, or nothing at first.
     buffer = bytearray(size)
     read_into(fd, memoryview(buffer), offset, path)
     return bytes(buffer)
@@ -173,10 +230,8 @@ def read_up_to(fd: int, size: int, offset: int, path: str) -> bytes:
     while size > 0:
         try:
             part = os.pread(fd, size, offset)
-        except InterruptedError:
-            continue
-        except OSError as error:
-            raise SourceIOError(f"cannot read {path} at byte {offset}: {error.strerror}") from error
+        except OSError:
+            part = _read_again(partial(os.pread, fd, size, offset), fd, path, offset)
         if not part:
             break
         parts.append(part)

@@ -23,6 +23,7 @@ __all__ = [
     "files_below",
     "free_bytes",
     "hold_lock",
+    "lock_opened",
     "read_whole",
     "release_lock",
     "remove_tree",
@@ -122,6 +123,14 @@ def hold_lock(path: str) -> int | None:
                 raise NotImplementedError from error
             raise
         os.close(fd)
+
+
+def lock_opened(fd: int) -> None:
+    """Hold a lock on a new file until it is closed, where there are locks."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def release_lock(fd: int) -> None:

@@ -1,10 +1,13 @@
-"""Sizes beyond which a file is refused before anything is allocated."""
+"""What a file may ask for: sizes beyond which it is refused, how far it is trusted, where it may lead."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "Trust"]
+
+Trust = Literal["local", "untrusted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +37,9 @@ class Limits:
 
     depth: int = 64
     """Groups inside groups."""
+
+    trust: Trust = "local"
+    """``untrusted``: the HDF5 library sees the file in another process only (see `isolation`)."""
+
+    external_roots: tuple[str, ...] = ()
+    """Folders, without symbolic links, whose files may be referred to."""

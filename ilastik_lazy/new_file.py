@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError
 from ilastik_lazy.files import make_directories, writing
+from ilastik_lazy.folders import hold_lock, lock_opened, release_lock
 
 __all__ = ["NewFile", "new_file"]
 
@@ -22,6 +24,8 @@ _FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 # Ctrl-C while libhdf5 writes: raised through its C code, it becomes a SystemError and leaves the file open.
 _KEPT = (OSError, KeyboardInterrupt, MemoryError)
+
+_TEMPORARY = re.compile(r"\.ilastik_lazy-[0-9a-f]{32}\.part")
 
 _Bytes = bytes | bytearray | memoryview
 
@@ -101,20 +105,36 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
     temporary = os.path.join(folder, f".ilastik_lazy-{uuid.uuid4().hex}.part")
     with writing(path):
         make_directories(folder)
+        _remove_litter(folder)
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
     try:
         try:
+            # Says that somebody is at work here; the name comes before the lock goes.
+            lock_opened(fd)
             yield NewFile(fd, path)
             with writing(path):
                 os.fsync(fd)
+                _publish(temporary, path, overwrite=overwrite)
         finally:
             os.close(fd)
-        with writing(path):
-            _publish(temporary, path, overwrite=overwrite)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
     _sync_folder(folder)
+
+
+def _remove_litter(folder: str) -> None:
+    """Remove what dead processes left; what a living one holds locked is no litter."""
+    for name in os.listdir(folder):
+        if _TEMPORARY.fullmatch(name):
+            place = os.path.join(folder, name)
+            # Of another user, or without locks: it stays.
+            with contextlib.suppress(NotImplementedError, OSError):
+                if (lock := hold_lock(place)) is not None:
+                    try:
+                        os.unlink(place)
+                    finally:
+                        release_lock(lock)
 
 
 def _check_free(path: str, *, overwrite: bool) -> None:

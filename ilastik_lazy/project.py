@@ -17,11 +17,12 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
+from ilastik_lazy.isolation import in_child
 from ilastik_lazy.kinds import with_kind
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import optional_setting
-from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
@@ -39,7 +40,7 @@ class ClassSet:
     colors: tuple[tuple[int, int, int], ...] = ()
 
 
-def class_sets(path: str | os.PathLike[str]) -> tuple[ClassSet, ...]:
+def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[ClassSet, ...]:
     """All class sets of a project, in the order of its applets' names.
 
     Raises
@@ -48,13 +49,17 @@ def class_sets(path: str | os.PathLike[str]) -> tuple[ClassSet, ...]:
         The file is no project.
     """
     location = Location.parse(path)
+    if limits is not None and limits.trust == "untrusted":
+        function, result = "project:class_sets", tuple[ClassSet, ...]
+        found_by_child: tuple[ClassSet, ...] = in_child(location.path, function, result, location.path, None)
+        return found_by_child
     with open_hdf5(location.path) as file:
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
             raise MetadataError(f"{location.path} is no ilastik project: it has no workflowName")
         found = []
-        for applet in sorted(file):
-            group = file.get(applet) if isinstance(file.get(applet, getlink=True), h5py.HardLink) else None
-            if isinstance(group, h5py.Group) and isinstance(group.get("LabelNames", getlink=True), h5py.HardLink):
+        for applet in sorted(names_in(file)):
+            group = file[key_of(applet)] if isinstance(link_of(file, applet), h5py.HardLink) else None
+            if isinstance(group, h5py.Group) and isinstance(link_of(group, "LabelNames"), h5py.HardLink):
                 found.append(ClassSet(applet, _names_in(group, location.path), _colors_in(group)))
         return tuple(classes for classes in found if classes.names)
 
@@ -74,7 +79,7 @@ def _text(value: Any) -> str:
 
 
 def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
-    if not isinstance(group.get("LabelColors", getlink=True), h5py.HardLink):
+    if not isinstance(link_of(group, "LabelColors"), h5py.HardLink):
         return ()
     dataset = dataset_at(group.file, f"{group.name}/LabelColors")
     if dataset.ndim != 2 or dataset.shape[1] != 3:
@@ -111,16 +116,24 @@ def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     return next((classes for classes in ordered if len(classes.names) == channels), None)
 
 
-def _makes_density(project: str | os.PathLike[str], spec: ArraySpec) -> bool:
+def _counts(path: str) -> bool:
+    """Whether a project is of the workflow that counts cells."""
+    with open_hdf5(path) as file:
+        return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
+
+
+def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, limits: Limits) -> bool:
     """Whether the project counts: it exports one image, which is called ``Probabilities`` and is a density."""
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
     if spec.dtype.kind != "f" or channels != 1:
         return False
-    with open_hdf5(Location.parse(project).path) as file:
-        return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
+    path = Location.parse(project).path
+    if limits.trust == "untrusted":
+        return bool(in_child(path, "project:_counts", bool, path))
+    return _counts(path)
 
 
-def with_classes(source: ArraySource, project: str | os.PathLike[str]) -> ArraySource:
+def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: Limits | None = None) -> ArraySource:
     """The same source, its channels (or values) named as in `project`; a density of a counting project is one.
 
     Raises
@@ -128,9 +141,9 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str]) -> ArrayS
     ArgumentError
         The project names no classes at all.
     """
-    if source.spec.kind is None and _makes_density(project, source.spec):
+    if source.spec.kind is None and _makes_density(project, source.spec, limits or Limits()):
         return with_kind(source, "density")
-    sets = class_sets(project)
+    sets = class_sets(project, limits)
     if not sets:
         raise ArgumentError(f"{os.fspath(project)} names no classes: nothing was labelled in it")
     spec = source.spec

@@ -14,7 +14,7 @@ import h5py
 
 from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError, MetadataWarning
 from ilastik_lazy.limits import Limits
-from ilastik_lazy.sources.hdf5_file import dataset_at
+from ilastik_lazy.sources.hdf5_file import dataset_at, key_of, link_of
 
 __all__ = ["dataset_in", "group_in", "number_values", "optional_setting", "text_value", "where_of"]
 
@@ -29,8 +29,7 @@ def where_of(group: h5py.Group, name: str) -> str:
 
 def _has(group: h5py.Group, name: str) -> bool:
     """Whether `group` has the member itself, and no link to elsewhere in its place."""
-    key = name if name.isascii() else name.encode("utf-8", "surrogateescape")
-    link = group.get(key, getlink=True)
+    link = link_of(group, name)
     if link is None or isinstance(link, h5py.HardLink):
         return link is not None
     if isinstance(link, h5py.ExternalLink):
@@ -50,8 +49,7 @@ def group_in(group: h5py.Group, name: str) -> h5py.Group | None:
     """
     if not _has(group, name):
         return None
-    key = name if name.isascii() else name.encode("utf-8", "surrogateescape")
-    found = group[key]
+    found = group[key_of(name)]
     return found if isinstance(found, h5py.Group) else None
 
 

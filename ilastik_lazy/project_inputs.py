@@ -30,6 +30,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, number_values, optional_setting, text_value
 from ilastik_lazy.project_paths import Roots, resolve
 from ilastik_lazy.sources import open_source
+from ilastik_lazy.sources.hdf5_file import names_in
 from ilastik_lazy.sources.window import window_of
 from ilastik_lazy.spec import ArraySource, DescribedSource
 
@@ -95,7 +96,7 @@ def lanes_of(file: h5py.File, limits: Limits) -> tuple[Lane, ...]:
         raise LimitExceededError(f"{file.filename} has {len(infos)} lanes, more than {limits.members}")
     roles = _role_names(inputs, limits)
     lanes = []
-    for name in sorted(infos):
+    for name in sorted(names_in(infos)):
         group = group_in(infos, name)
         if group is not None:
             lanes.append(Lane(name, _inputs_of(group, roles, limits)))
@@ -116,7 +117,8 @@ def _inputs_of(lane: h5py.Group, roles: list[str] | None, limits: Limits) -> tup
     if roles is None:
         # Up to 0.6 a lane is the record of its only image.
         return (_recorded(lane, "Raw Data", limits),) if len(lane) else ()
-    ordered = [*(role for role in roles if role in lane), *(name for name in lane if name not in roles)]
+    names = names_in(lane)
+    ordered = [*(role for role in roles if role in names), *(name for name in names if name not in roles)]
     groups = {role: group_in(lane, role) for role in dict.fromkeys(ordered)}
     return tuple(_recorded(group, role, limits) for role, group in groups.items() if group is not None and len(group))
 

@@ -19,7 +19,8 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.project import ClassSet
 from ilastik_lazy.project_fields import group_in
 from ilastik_lazy.project_inputs import Lane
-from ilastik_lazy.sources.label_blocks import LabelBlocksSource, label_blocks, open_labels
+from ilastik_lazy.sources.hdf5_file import names_in
+from ilastik_lazy.sources.label_blocks import label_blocks, open_labels
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["LabelSet", "label_sets_of", "labelled_image", "open_label_set"]
@@ -57,7 +58,7 @@ def label_sets_of(
     """
     found: list[LabelSet] = []
     # A project keeps groups of workflows that it was before; its own has the plain name.
-    applets = sorted(file, key=lambda name: ((name == "Counting") != ("Counting" in workflow), name))
+    applets = sorted(names_in(file), key=lambda name: ((name == "Counting") != ("Counting" in workflow), name))
     taken: dict[str, str] = {}
     for applet in applets:
         group = group_in(file, applet)
@@ -70,7 +71,7 @@ def label_sets_of(
         name = f"labels_stage{int(stage[1]) + 1}" if stage else "labels"
         if taken.setdefault(name, applet) != applet:
             name = f"{name}_{applet}"
-        for lane in sets:
+        for lane in names_in(sets):
             # "labels000" in pixel classification, "labels0" in counting.
             number = re.search(r"(\d{1,9})$", lane)
             if number is not None and group_in(sets, lane) is not None:
@@ -104,7 +105,7 @@ def labelled_image(lane: Lane, opened: Mapping[str, ArraySource]) -> LabelledIma
 
 def open_label_set(
     labels: LabelSet, stamp: Stamp, image: LabelledImage, limits: Limits
-) -> tuple[LabelBlocksSource | None, dict[str, Any]]:
+) -> tuple[ArraySource | None, dict[str, Any]]:
     """Label image of one lane, and what to say of it; None where nothing was drawn on an unknown image.
 
     Raises

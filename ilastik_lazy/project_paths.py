@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from ilastik_lazy.errors import (
-    ArgumentError,
     LimitExceededError,
     SourceNotFoundError,
     UnknownFormatError,
     UnsafePathError,
 )
+from ilastik_lazy.external import Folders, is_below, named_folders
 from ilastik_lazy.location import Location
 
 __all__ = ["Roots", "is_url", "resolve", "split_paths"]
@@ -45,7 +45,7 @@ class Roots:
     """Folders that the caller trusts, as spelled and without symbolic links."""
 
     @classmethod
-    def of(cls, project: str, source_roots: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Roots:
+    def of(cls, project: str, source_roots: Folders) -> Roots:
         """Check the folders that a caller named.
 
         Raises
@@ -53,12 +53,8 @@ class Roots:
         ArgumentError
             One of them is no folder.
         """
-        given = [source_roots] if isinstance(source_roots, str | os.PathLike) else list(source_roots)
         named: dict[str, None] = {}
-        for root in given:
-            folder = os.path.abspath(os.path.expanduser(os.fsdecode(root)))
-            if not os.path.isdir(folder):
-                raise ArgumentError(f"source_roots names {folder!a}, which is no folder")
+        for folder in named_folders(source_roots, "source_roots"):
             named |= {os.path.realpath(folder): None, folder: None}
         return cls(os.path.dirname(os.path.realpath(project)), tuple(named))
 
@@ -207,11 +203,7 @@ def _places(external: str, roots: Roots) -> list[tuple[str, tuple[str, ...]]]:
 
 def _inside(path: str, within: Sequence[str]) -> str | None:
     """`path` without symbolic links, if it lies below one of the folders before and after; else None."""
-    if not os.path.isabs(path) or not _is_below(os.path.normpath(path), within):
+    if not os.path.isabs(path) or not is_below(os.path.normpath(path), within):
         return None
     real = os.path.realpath(path)
-    return real if _is_below(real, within) else None
-
-
-def _is_below(path: str, folders: Sequence[str]) -> bool:
-    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+    return real if is_below(real, within) else None

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import xarray as xr
 
 from ilastik_lazy.axes import axis_names
@@ -27,24 +25,17 @@ from ilastik_lazy.errors import (
     UnknownFormatError,
     UnsafePathError,
 )
-from ilastik_lazy.files import Stamp, stamp_of
 from ilastik_lazy.lazy import Chunks, chunked, to_dataset
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
-from ilastik_lazy.project import class_sets
-from ilastik_lazy.project_fields import group_in, optional_setting
-from ilastik_lazy.project_inputs import Lane, RecordedInput, lanes_of, open_input
-from ilastik_lazy.project_labels import LabelSet, label_sets_of, labelled_image, open_label_set
+from ilastik_lazy.project_inputs import RecordedInput, open_input
+from ilastik_lazy.project_labels import labelled_image, open_label_set
 from ilastik_lazy.project_paths import Roots, is_url
-from ilastik_lazy.sources.hdf5_file import open_hdf5
+from ilastik_lazy.project_record import read_project
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["open_project"]
 
-_EXPORT_FIELDS = (
-    "OutputFilenameFormat", "OutputFormat", "OutputInternalPath", "OutputAxisOrder", "ExportDtype",
-    "RegionStart", "RegionStop", "InputMin", "InputMax", "ExportMin", "ExportMax",
-)  # fmt: skip
 _NAMED = 3
 _REMEDIES = {
     "outside": "pass source_roots=[folder], with the folder that holds the image",
@@ -55,17 +46,6 @@ _REMEDIES = {
     "unreadable": "close other programs that use the image, check its permissions, and open the project again",
     "refused": "open the image itself with open_dataarray(), if you trust where it came from",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Project:
-    """What is read of a project at once, before any image is opened."""
-
-    path: str
-    stamp: Stamp
-    attributes: dict[str, Any]
-    lanes: tuple[Lane, ...]
-    label_sets: tuple[LabelSet, ...]
 
 
 def open_project(
@@ -113,7 +93,7 @@ def open_project(
     limits = limits or Limits()
     location = Location.parse(path)
     roots = Roots.of(location.path, source_roots)
-    project = _read_project(location, limits)
+    project = read_project(location, limits)
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=project.attributes)}
     problems: list[str] = []
     for number, lane in enumerate(project.lanes):
@@ -158,38 +138,6 @@ def _printable(name: str) -> str:
 
 def _lazy(name: str, source: ArraySource, chunks: Chunks, attributes: dict[str, Any]) -> xr.Dataset:
     return chunked(to_dataset({name: source}), {name: source}, chunks).assign_attrs(attributes)
-
-
-def _read_project(location: Location, limits: Limits) -> _Project:
-    stamp = stamp_of(location.path)
-    with open_hdf5(location.path) as file:
-        lanes = lanes_of(file, limits)
-        attributes: dict[str, Any] = {
-            "workflow": str(optional_setting(file, "workflowName", limits) or ""),
-            "ilastik_version": str(optional_setting(file, "ilastikVersion", limits) or ""),
-        }
-        attributes |= _export_settings(file, limits)
-        classes = {found.applet: found for found in class_sets(location.path)}
-        label_sets = label_sets_of(file, attributes["workflow"], attributes["ilastik_version"], classes, limits)
-    shown = [labels.classes.applet for labels in label_sets] + list(classes)
-    for applet in dict.fromkeys(applet for applet in shown if applet in classes):
-        end = "" if "label_names" not in attributes else f"_{applet}"
-        attributes[f"label_names{end}"] = list(classes[applet].names)
-        if len(classes[applet].colors) == len(classes[applet].names):
-            attributes[f"label_colors{end}"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in classes[applet].colors]
-    return _Project(location.path, stamp, attributes, lanes, label_sets)
-
-
-def _export_settings(file: h5py.File, limits: Limits) -> dict[str, Any]:
-    """What the export applet is set to, as ``export_OutputFormat`` and so on."""
-    groups = [(name, found) for name in sorted(file) if "Export" in name and (found := group_in(file, name))]
-    settings = {}
-    for applet, group in groups:
-        prefix = "export" if len(groups) == 1 else f"export_{applet}"
-        for name in _EXPORT_FIELDS:
-            if (value := optional_setting(group, name, limits)) is not None:
-                settings[f"{prefix}_{name}"] = value
-    return settings
 
 
 def _open_or_explain(

@@ -53,6 +53,8 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("ilastik-lazy: interrupted", err=True)
+        # What was half made when the interrupt came, such as an event loop, complains when it is thrown away.
+        sys.unraisablehook = lambda _: None
         code = INTERRUPTED
     except IlastikLazyError as error:
         say("error", str(error))

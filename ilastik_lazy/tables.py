@@ -15,11 +15,13 @@ from typing import Literal, overload
 import pandas as pd
 
 from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError
+from ilastik_lazy.external import granted
+from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.object_images import ObjectImages, open_object_images
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources.csv_table import read_csv_table
-from ilastik_lazy.sources.hdf5_file import has_signature
+from ilastik_lazy.sources.hdf5_superblock import has_signature
 from ilastik_lazy.sources.hdf5_table import read_hdf5_table
 
 __all__ = ["TableKind", "open_table", "table_kind"]
@@ -32,14 +34,18 @@ _TRACK = re.compile(r"track_id\d+")
 
 @overload
 def open_table(
-    path: str | os.PathLike[str], *, images: Literal[False] = False, memory: str | int = "4GB"
+    path: str | os.PathLike[str],
+    *,
+    images: Literal[False] = False,
+    memory: str | int = "4GB",
+    trust: Trust = "local",
 ) -> pd.DataFrame: ...
 @overload
 def open_table(
-    path: str | os.PathLike[str], *, images: Literal[True], memory: str | int = "4GB"
+    path: str | os.PathLike[str], *, images: Literal[True], memory: str | int = "4GB", trust: Trust = "local"
 ) -> tuple[pd.DataFrame, ObjectImages]: ...
 def open_table(
-    path: str | os.PathLike[str], *, images: bool = False, memory: str | int = "4GB"
+    path: str | os.PathLike[str], *, images: bool = False, memory: str | int = "4GB", trust: Trust = "local"
 ) -> pd.DataFrame | tuple[pd.DataFrame, ObjectImages]:
     """Open a table of ilastik: objects and their features, tracks, divisions.
 
@@ -52,6 +58,8 @@ def open_table(
         Also give the images of the objects that an HDF5 table holds.
     memory
         Size of the largest table to read: of its rows in HDF5, of the file in CSV.
+    trust
+        ``"untrusted"`` lets the HDF5 library see the file in a process of its own only.
 
     Returns
     -------
@@ -99,8 +107,17 @@ def open_table(
     is_hdf5 = location.internal_path is not None or _is_hdf5(location)
     if images and not is_hdf5:
         raise ArgumentError(f"{location} is CSV, which holds no images: export the table as HDF5, or pass images=False")
-    read = read_hdf5_table if is_hdf5 else read_csv_table
-    table = read(location, most_bytes, lambda names: _require_kind(names, location))
+    limits = granted(None, trust)
+    if images and limits.trust == "untrusted":
+        raise ArgumentError("images=True is for trusted files: their images are opened with open_dataarray()")
+
+    def check(names: Iterable[object]) -> TableKind:
+        return _require_kind(names, location)
+
+    if is_hdf5:
+        table = read_hdf5_table(location, most_bytes, check, limits)
+    else:
+        table = read_csv_table(location, most_bytes, check)
     kind = _require_kind(table.columns, location)
     table.attrs = {"source": str(location), "kind": kind}
     return (table, open_object_images(location.path)) if images else table

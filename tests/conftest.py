@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from open_files import open_files_below
+from open_files import open_files, open_files_below
 from servers import S3Server, moto_server
 
 from ilastik_lazy import blockwise
@@ -21,11 +21,15 @@ settings.register_profile("nightly", settings.get_profile("default"), max_exampl
 settings.load_profile(os.environ.get("ILASTIK_LAZY_HYPOTHESIS", "default"))
 
 
+_IMAGES = (".h5", ".ilp", ".npy", ".tif", ".tiff", ".png", ".csv", "zarr.json", ".zarray", "attributes.json")
+
+
 @pytest.fixture(autouse=True)
 def every_file_closed(tmp_path: Path) -> Iterator[None]:
-    """Fail the test that leaves one of its files open; see `open_files_below`."""
+    """Fail the test that leaves a file open: one of its own, or any other that a file of ilastik may be."""
+    before = open_files()
     yield
-    left = open_files_below(tmp_path)
+    left = open_files_below(tmp_path) + [path for path in open_files() if path.endswith(_IMAGES) and path not in before]
     assert not left, f"left open: {left}"
 
 

@@ -293,3 +293,17 @@ class TestKilled:
         assert set(told[:-2]) == {"3" if overwrite else "nothing"}
         found = il.open_dataarray(target)
         np.testing.assert_array_equal(found.values.reshape(-1), np.arange(40 * 41 * 42, dtype="u4"))
+
+
+def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
+    litter = tmp_path / f".ilastik_lazy-{'0' * 32}.part"
+    litter.write_bytes(b"half")
+    others = [tmp_path / f".ilastik_lazy-{'0' * 31}.part", tmp_path / "a.part"]
+    for other in others:
+        other.write_bytes(b"mine")
+    with new_file.new_file(str(tmp_path / "a"), overwrite=False):
+        assert not litter.exists()
+        (busy,) = set(tmp_path.glob(".ilastik_lazy-*")) - set(others)
+        with new_file.new_file(str(tmp_path / "b"), overwrite=False):
+            assert busy.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", "b", *(other.name for other in others)])

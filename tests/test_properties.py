@@ -21,8 +21,8 @@ from ilastik_lazy.errors import IncompleteSourceWarning
 from ilastik_lazy.files import stamp_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.hdf5 import H5pySource
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_library import H5pySource
 
 DTYPES = [
     f"{order}{kind}{size}" for order in "<>" for kind in "iuf" for size in (1, 2, 4, 8) if f"{kind}{size}" != "f1"

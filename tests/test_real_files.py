@@ -23,7 +23,7 @@ from ilastik_lazy.errors import MetadataError, MetadataWarning
 from ilastik_lazy.files import stamp_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.hdf5 import H5pySource
+from ilastik_lazy.sources.hdf5_library import H5pySource
 
 FILES = SHARED / "ilastik-files"
 # vigra does not escape the quotes in a description, so this text is no JSON (ilastik-formats.md 1.5).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -12,7 +13,7 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source"]
+__all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source", "open_sources"]
 
 
 _HINTS = {
@@ -29,7 +30,8 @@ class FormatModule(Protocol):
     def images(self, location: Location, limits: Limits) -> list[str]:
         """Internal paths of the images there, the likeliest first."""
 
-    # A module may also have `tree(location, limits) -> dict[str, str]`: internal paths by their nodes in a DataTree.
+    # A module may also have `tree(location, limits) -> dict[str, str]`: internal paths by their nodes in a DataTree;
+    # and `open_images(location, paths, axes, limits)`, where several cost little more than one.
 
     def open_image(self, location: Location, axes: str | None, limits: Limits) -> ArraySource:
         """Source of one image; reads metadata only."""
@@ -43,13 +45,15 @@ class Format:
     module: str
     is_remote: bool = False
     """Whether it is read over a network, too."""
+    by_library: bool = False
+    """Whether only the HDF5 library can recognise it: files from strangers are never of this format."""
 
     def load(self) -> FormatModule:
         return cast("FormatModule", importlib.import_module(f"ilastik_lazy.sources.{self.module}"))
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("BigDataViewer", "bdv"),
+    Format("BigDataViewer", "bdv", by_library=True),
     Format("HDF5", "hdf5"),
     Format("Zarr", "zarr", is_remote=True),
     Format("N5", "n5"),
@@ -59,7 +63,7 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
-def format_of(location: Location) -> Format:
+def format_of(location: Location, limits: Limits | None = None) -> Format:
     """First row of `FORMATS` that recognises the file.
 
     Raises
@@ -67,8 +71,10 @@ def format_of(location: Location) -> Format:
     UnknownFormatError
         No row does.
     """
+    is_trusted = limits is None or limits.trust == "local"
     for row in FORMATS:
-        if row.is_remote >= location.is_remote and row.load().recognises(location):
+        may_look = row.is_remote >= location.is_remote and (is_trusted or not row.by_library)
+        if may_look and row.load().recognises(location):
             return row
     if location.is_remote:
         raise UnknownFormatError(
@@ -85,9 +91,26 @@ def format_of(location: Location) -> Format:
 
 def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:
     """Internal paths of all images of a file, the likeliest first."""
-    return format_of(location).load().images(location, limits or Limits())
+    return format_of(location, limits).load().images(location, limits or Limits())
 
 
 def open_source(location: Location, *, axes: str | None = None, limits: Limits | None = None) -> ArraySource:
     """Source of one image: its spec is known, none of its voxels is read."""
-    return format_of(location).load().open_image(location, axes, limits or Limits())
+    return format_of(location, limits).load().open_image(location, axes, limits or Limits())
+
+
+def open_sources(
+    location: Location, paths: Sequence[str | None] | None, *, axes: str | None = None, limits: Limits | None = None
+) -> list[ArraySource]:
+    """Sources of several images of one file, in the order of their internal `paths`.
+
+    A path of None is that of the only image, and no paths are those of all images.
+    """
+    module, limits = format_of(location, limits).load(), limits or Limits()
+    together: Callable[..., list[ArraySource]] | None = getattr(module, "open_images", None)
+    if together is not None:
+        return together(location, paths, axes, limits)
+    if paths is None:
+        # Of none: raises, and says why and what is there instead.
+        paths = module.images(location, limits) or [None]
+    return [module.open_image(location.at(path), axes, limits) for path in paths]

@@ -9,57 +9,60 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import h5py
 import numpy as np
 
-from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import (
-    CorruptChunkError,
     DatasetNotFoundError,
-    IlastikLazyError,
+    ExternalReferenceError,
     IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
-    UnsupportedFilterError,
 )
-from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
+from ilastik_lazy.files import Stamp, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.attributes import (
     channel_count,
-    check_chunks,
-    check_shape,
     drange_from,
     pieces,
     settled_axes,
     units_from,
 )
-from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.sources.hdf5_file import (
     H5PY_ERRORS,
     DatasetEntry,
+    LinkedFile,
     dataset_at,
-    has_signature,
     image_entries,
+    object_at,
     open_hdf5,
     text_attribute,
 )
 from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_message
+from ilastik_lazy.sources.hdf5_layout import check_array, layout_of, pipeline_of, why_not_direct
+from ilastik_lazy.sources.hdf5_library import H5pySource
+from ilastik_lazy.sources.hdf5_superblock import has_signature
+from ilastik_lazy.sources.hdf5_untrusted import images_by_child, open_images_by_child
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
-__all__ = ["H5pySource", "images", "open_image", "recognises"]
+__all__ = ["found_images", "images", "open_image", "open_images", "recognises"]
 
 # Cut-outs of single objects beside the tables of ilastik, and BigDataViewer's pyramids, are not what "the image" means.
 _CUT_OUTS = re.compile(r"^images/")
 _NOT_THE_IMAGE = re.compile(r"^images/|^t\d{5}/s\d+/\d+/cells$")
 _NO_IMAGES = re.compile(r"^s\d+/(resolutions|subdivisions)$")
 _EMBEDDED = "Input Data/local_data/"
+# Links from file to file to file.
+_MOST_FILES = 8
 
 
 def recognises(location: Location) -> bool:
@@ -76,6 +79,8 @@ def images(location: Location, limits: Limits) -> list[str]:
 
     Of a project, the images embedded in it.  Cut-outs beside object tables are left out, unless there is nothing else.
     """
+    if limits.trust == "untrusted":
+        return images_by_child(location, limits)
     with open_hdf5(location.path) as file:
         return [entry.path for entry in _main_entries(file, limits)]
 
@@ -109,10 +114,45 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         There is no such dataset, or several and none called ``exported_data``.
     MetadataError, ExternalReferenceError, UnsupportedFilterError, LimitExceededError
     """
-    stamp = stamp_of(location.path)
-    with open_hdf5(location.path) as file:
-        inside = location.internal_path or _only_image(file, location.path, limits)
-        return _source_of(dataset_at(file, inside), Location(location.path, inside), stamp, axes, limits)
+    return open_images(location, [location.internal_path], axes, limits)[0]
+
+
+def open_images(
+    location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
+) -> list[ArraySource]:
+    """Sources of several datasets of one file; a path of None is the only image, no paths are all of them."""
+    if limits.trust == "untrusted":
+        return open_images_by_child(location, paths, axes, limits)
+    return [source_from(found) for found in found_images(location, paths, axes, limits)]
+
+
+def found_images(
+    location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
+) -> tuple[Found, ...]:
+    """What `open_images` opens, and where arrays without chunks begin."""
+    return tuple(_found_in(location.path, paths, axes, limits, _MOST_FILES))
+
+
+def _found_in(
+    path: str, inside: Sequence[str | None] | None, axes: str | None, limits: Limits, hops: int
+) -> Iterator[Found]:
+    """Images of one file; those that are links into other files lead on, `hops` times at most."""
+    stamp, roots = stamp_of(path), limits.external_roots
+    with open_hdf5(path) as file:
+        if inside is None:
+            inside = [entry.path for entry in _main_entries(file, limits)] or [None]
+        for name in inside:
+            here = Location(path, name or _only_image(file, path, limits))
+            linked = object_at(file, here.internal_path or "") if roots else None
+            if not isinstance(linked, LinkedFile):
+                source = _source_of(file, here, stamp, axes, limits)
+                yield found_at(file, here, source, roots)
+                continue
+            if hops == 0:
+                raise ExternalReferenceError(f"{here} runs through links of more than {_MOST_FILES} files")
+            target = allowed_file(str(here), linked.path, path, roots)
+            for found in _found_in(target, [linked.internal_path.strip("/")], axes, limits, hops - 1):
+                yield replace(found, others=((path, stamp), *found.others))
 
 
 def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
@@ -141,12 +181,14 @@ def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
 
 
 def _source_of(
-    dataset: h5py.Dataset, location: Location, stamp: Stamp, axes: str | None, limits: Limits
-) -> ArraySource:
-    _check_array(dataset, location, limits)
-    pipeline = _pipeline_of(dataset, location)
-    layout = _layout_of(dataset)
-    trouble = _why_not_direct(dataset, pipeline, layout)
+    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits
+) -> DirectHdf5Source | H5pySource:
+    assert location.internal_path is not None
+    dataset = dataset_at(file, location.internal_path, refuse_external=not limits.external_roots)
+    check_array(dataset, location, limits)
+    pipeline = pipeline_of(dataset, location)
+    layout = layout_of(dataset)
+    trouble = why_not_direct(dataset, pipeline, layout)
     _warn_of_absent_chunks(dataset, location, trouble is None)
     # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
     dtype = np.dtype(dataset.dtype.str)
@@ -182,56 +224,6 @@ def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct:
         return
     if (absent := count - dataset.id.get_num_chunks()) > 0:
         warnings.warn(incomplete_message(location, absent, count), IncompleteSourceWarning, stacklevel=2)
-
-
-def _check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
-    if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.subdtype is not None:
-        hint = "; tables are opened with open_table()" if dataset.dtype.kind == "V" else ""
-        raise MetadataError(f"{location} is no image: its elements are {str(dataset.dtype)[:60]}{hint}")
-    check_shape(location, dataset.shape, limits)
-    if dataset.chunks is None:
-        _check_allocated(dataset, location, limits)
-    else:
-        check_chunks(location, dataset.shape, dataset.chunks, dataset.dtype.itemsize, limits)
-
-
-def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
-    """An array without chunks is all there, or nothing of it: then it reads as the fill value."""
-    nbytes = math.prod(dataset.shape) * dataset.dtype.itemsize
-    if dataset.is_virtual or nbytes == 0 or dataset.id.get_storage_size():
-        return
-    if nbytes > limits.unallocated_bytes:
-        raise LimitExceededError(f"{location} would be {nbytes} bytes (shape {dataset.shape}), and none were written")
-    warnings.warn(f"{location} was never written: it reads as the fill value", IncompleteSourceWarning, stacklevel=2)
-
-
-def _pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:
-    plist = dataset.id.get_create_plist()
-    filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
-    if unknown := [f for f in filters if f not in FILTER_NAMES]:
-        raise UnsupportedFilterError(
-            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: "
-            "export it again as 'compressed hdf5' or 'hdf5'"
-        )
-    return Pipeline(filters, dataset.dtype.itemsize)
-
-
-def _layout_of(dataset: h5py.Dataset) -> Literal["chunked", "contiguous", "virtual"]:
-    if dataset.is_virtual:
-        return "virtual"
-    return "chunked" if dataset.chunks is not None else "contiguous"
-
-
-def _why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str) -> str | None:
-    """Why the chunks cannot be read past h5py; None where they can."""
-    if layout != "chunked":
-        return f"{layout} layout"
-    if not pipeline.is_supported:
-        return f"{pipeline.name} filter"
-    # Enumerations, bit fields and padded numbers need libhdf5's conversion.
-    if dataset.dtype.kind == "b" or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)):
-        return "converted type"
-    return None
 
 
 def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Any:
@@ -286,33 +278,3 @@ def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
 def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:
     value = dataset.attrs.get("drange")
     return drange_from(value.tolist() if isinstance(value, np.ndarray) else value, location)
-
-
-@dataclass(frozen=True, slots=True)
-class H5pySource:
-    """Any HDF5 dataset, read through h5py; the file is opened for each read."""
-
-    spec: ArraySpec
-    location: Location
-    stamp: Stamp
-    guard: DirectHdf5Source | None = None
-    """Checks the streams before libhdf5 inflates them, where that can be done."""
-
-    def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
-        check_region(region, self.spec.shape)
-        assert self.location.internal_path is not None
-        require_unchanged(self.location.path, self.stamp)
-        if self.guard is not None:
-            self.guard.check(region)
-        with open_hdf5(self.location.path) as file:
-            dataset = dataset_at(file, self.location.internal_path)
-            try:
-                values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
-            except IlastikLazyError:
-                raise
-            except H5PY_ERRORS as error:
-                raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
-        # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
-        require_unchanged(self.location.path, self.stamp)
-        return values

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ilastik_lazy.errors import SourceError
+from ilastik_lazy.errors import CorruptFileError, SourceError
 from ilastik_lazy.files import read_exactly, read_into
 
 __all__ = ["ChunkRows", "chunk_rows"]
@@ -101,7 +101,7 @@ def _leaves(path: str, fd: int, root: int, ndim: int, most: int, end: int) -> It
     level = read_exactly(fd, 6, root, path)[5]
     if level > _DEEPEST:
         raise _OtherLayoutError
-    addresses, total = np.array([root], np.uint64), 0
+    addresses, total, last = np.array([root], np.uint64), 0, None
     for depth in range(level, -1, -1):
         below = []
         for start in range(0, len(addresses), _BATCH):
@@ -113,8 +113,23 @@ def _leaves(path: str, fd: int, root: int, ndim: int, most: int, end: int) -> It
             if depth:
                 below.append(found["child"])
             else:
-                yield ChunkRows(found["origin"][:, :ndim], found["child"], found["size"], found["mask"])
+                # The last axis is that of the bytes of an element, along which nothing is divided: 0.
+                origins = found["origin"]
+                _require_order(path, origins if last is None else np.concatenate([last, origins]))
+                last = origins[-1:]
+                yield ChunkRows(origins[:, :ndim], found["child"], found["size"], found["mask"])
         addresses = np.concatenate(below) if below else addresses[:0]
+
+
+def _require_order(path: str, origins: Array) -> None:
+    """A key out of order is damaged; libhdf5 would miss chunks in its search, and take fill values for them."""
+    before, after = origins[:-1], origins[1:]
+    is_less, is_equal = np.zeros(len(before), bool), np.ones(len(before), bool)
+    for one, other in zip(before.T, after.T, strict=True):
+        is_less |= is_equal & (one < other)
+        is_equal &= one == other
+    if not is_less.all() or origins[:, -1].any():
+        raise CorruptFileError(f"{path}: the index of its chunks is out of order: damaged, or not written to its end")
 
 
 def _records(path: str, fd: int, addresses: Array, level: int, record: np.dtype[Any], end: int) -> Array:

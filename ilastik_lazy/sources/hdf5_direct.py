@@ -16,6 +16,7 @@ import numpy as np
 from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_into
+from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.filters import Pipeline
 from ilastik_lazy.sources.hdf5_index import ABSENT, OUTSIDE, chunk_index
@@ -47,6 +48,9 @@ class DirectHdf5Source:
     stamp: Stamp
     pipeline: Pipeline
     fill_value: Any
+    """What a chunk that was never written reads as; None where that is an error."""
+    trust: Trust = "local"
+    """Whether this process may ask the HDF5 library where the chunks lie."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -68,6 +72,8 @@ class DirectHdf5Source:
             for chunk, overlap in self._chunks(region):
                 target = out[overlap.target]
                 if chunk.offset == ABSENT:
+                    if self.fill_value is None:
+                        raise CorruptChunkError(f"{self._name(overlap)} was never written, or its index is damaged")
                     target[...] = self.fill_value
                 elif self.pipeline.is_plain:
                     self._plain_chunk(chunk, overlap, target)
@@ -88,7 +94,7 @@ class DirectHdf5Source:
     def _chunks(self, region: Region) -> Iterator[tuple[_StoredChunk, Overlap]]:
         """The chunks that `region` touches, and where they lie; the file is open meanwhile, and the same after."""
         spec = self.spec
-        index = chunk_index(self.location, spec.shape, spec.chunks, self.stamp)
+        index = chunk_index(self.location, spec.shape, spec.chunks, self.stamp, self.trust)
         nbytes = math.prod(spec.chunks) * spec.dtype.itemsize
         with opened(self.location.path, self.stamp) as fd:
             for overlap in overlaps(region, spec.chunks):

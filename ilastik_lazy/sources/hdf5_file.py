@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -27,60 +27,29 @@ from ilastik_lazy.errors import (
     LockingWarning,
     MetadataError,
     SourceIOError,
-    UnfinishedWriteError,
     UnsafePathError,
 )
-from ilastik_lazy.files import opened, read_up_to, stamp_of
 from ilastik_lazy.limits import Limits
+from ilastik_lazy.sources.hdf5_superblock import check_superblock
 
 __all__ = [
     "H5PY_ERRORS",
     "DatasetEntry",
+    "LinkedFile",
     "dataset_at",
-    "has_signature",
     "image_entries",
+    "key_of",
+    "link_of",
+    "names_in",
+    "object_at",
     "open_hdf5",
     "text_attribute",
 ]
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_SOFT_LINKS = 16
 
 # What h5py raises when libhdf5 finds a file damaged; there is no common base.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
-
-
-def _superblock_start(path: str) -> int | None:
-    """Where the HDF5 signature lies: at 0, or behind a user block of 512, 1024, 2048, ... bytes."""
-    start = 0
-    with opened(path) as fd:
-        while start <= 2**24:
-            found = read_up_to(fd, 8, start, path)
-            if found == _SIGNATURE:
-                return start
-            if len(found) < 8:
-                return None
-            start = max(512, start * 2)
-    return None
-
-
-def has_signature(path: str) -> bool:
-    """Whether the file starts as an HDF5 file does."""
-    return _superblock_start(path) is not None
-
-
-def _check_superblock(path: str) -> None:
-    start = _superblock_start(path)
-    if start is None:
-        what = "is empty" if stamp_of(path).size == 0 else "is not an HDF5 file (its first bytes say so)"
-        raise CorruptFileError(f"{path} {what}: was it copied or exported completely?")
-    with opened(path) as fd:
-        head = read_up_to(fd, 16, start, path)
-    # Byte 11 of superblocks 2 and 3 holds the consistency flags; ilastik's files have version 0.
-    if len(head) == 16 and head[8] in (2, 3) and head[11] & 1:
-        raise UnfinishedWriteError(
-            f"{path} was not closed by its writer, or is being written: wait for the export to end, or export again"
-        )
 
 
 def _open(path: str, **options: Any) -> h5py.File:
@@ -115,7 +84,7 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
     ------
     CorruptFileError, UnfinishedWriteError, FileBusyError, SourceIOError
     """
-    _check_superblock(path)
+    check_superblock(path)
     try:
         file = _open_with_lock(path)
     except IlastikLazyError:
@@ -142,8 +111,10 @@ def _one_line(error: BaseException) -> str:
     return ascii(str(error))[1:160].rstrip("'\"")
 
 
-def dataset_at(file: h5py.File, internal_path: str) -> h5py.Dataset:
+def dataset_at(file: h5py.File, internal_path: str, *, refuse_external: bool = True) -> h5py.Dataset:
     """The dataset at `internal_path`, walked to link by link.
+
+    Without `refuse_external`, whoever calls looks after data that lie in other files (`hdf5_external`).
 
     Raises
     ------
@@ -151,15 +122,29 @@ def dataset_at(file: h5py.File, internal_path: str) -> h5py.Dataset:
         A link on the way leads to another file, or the data lie in one.  Nothing was followed.
     DatasetNotFoundError, MetadataError, UnsafePathError
     """
-    found = _object_at(file, internal_path)
+    found = object_at(file, internal_path)
+    if isinstance(found, LinkedFile):
+        raise ExternalReferenceError(
+            f"{file.filename}: {internal_path!a} is a link into another file, {found.path!a}, which is not followed: "
+            "open that file, or pass allow_external=[folder] with a folder that you trust"
+        )
     if not isinstance(found, h5py.Dataset):
-        inside = ", ".join(ascii(name) for name in list(found)[:8]) or "nothing"
+        inside = ", ".join(ascii(name) for name in names_in(found)[:8]) or "nothing"
         raise MetadataError(f"{file.filename}: {internal_path!a} is a group, no dataset; it holds {inside}")
-    _refuse_external_data(file, found, internal_path)
+    if refuse_external:
+        _refuse_external_data(file, found, internal_path)
     return found
 
 
-def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group:
+class LinkedFile(NamedTuple):
+    """Where a link into another file leads, as it is written there."""
+
+    path: str
+    internal_path: str
+
+
+def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group | LinkedFile:
+    """What lies at `internal_path`, walked to link by link; links into other files end the walk."""
     where = f"{file.filename}: {internal_path!a}"
     parts, node, hops = deque(internal_path.split("/")), file["/"], 0
     while parts:
@@ -168,15 +153,11 @@ def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group
             continue
         if name == "..":
             raise UnsafePathError(f"{where} holds '..': write the path without it")
-        # h5py gives names that are not UTF-8 with surrogates, and takes them back as bytes only.
-        key = name if name.isascii() else name.encode("utf-8", "surrogateescape")
-        link = node.get(key, getlink=True) if isinstance(node, h5py.Group) else None
+        link = link_of(node, name) if isinstance(node, h5py.Group) else None
         if link is None:
             raise DatasetNotFoundError(f"no dataset {internal_path!a} in {file.filename}{_what_there_is(file)}")
         if isinstance(link, h5py.ExternalLink):
-            raise ExternalReferenceError(
-                f"{where} is a link into another file, {link.filename!a}; such links are not followed: open that file"
-            )
+            return LinkedFile(link.filename, "/".join((link.path, *parts)))
         if isinstance(link, h5py.SoftLink):
             hops += 1
             if hops > _MOST_SOFT_LINKS:
@@ -185,8 +166,36 @@ def _object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group
             if link.path.startswith("/"):
                 node = file["/"]
             continue
-        node = node[key]
+        node = node[key_of(name)]
     return node
+
+
+def names_in(group: h5py.Group) -> list[str]:
+    """Names of the members; h5py gives those that are not UTF-8 as bytes, and they become surrogates here."""
+    return [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in group]
+
+
+def key_of(name: str) -> str | bytes:
+    """What h5py takes for a name that `names_in` gave."""
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape")
+
+
+def link_of(group: h5py.Group, name: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
+    """The link called `name`, which is not followed; None where there is none.
+
+    `Group.get(name, getlink=True)` fails on names that are not UTF-8.
+    """
+    links, key = group.id.links, name.encode("utf-8", "surrogateescape")
+    if not links.exists(key):
+        return None
+    kind = links.get_info(key).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return h5py.HardLink()
+    if kind == h5py.h5l.TYPE_SOFT:
+        return h5py.SoftLink(links.get_val(key).decode("utf-8", "surrogateescape"))
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        return h5py.ExternalLink(*(part.decode("utf-8", "surrogateescape") for part in links.get_val(key)))
+    raise ExternalReferenceError(f"{group.file.filename}: {name!a} is a link of an unknown kind, which is not followed")
 
 
 def _what_there_is(file: h5py.File) -> str:
@@ -198,16 +207,18 @@ def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path:
     where = f"{file.filename}: {internal_path!a}"
     if dataset.external:
         raise ExternalReferenceError(
-            f"{where} keeps its data in another file, {dataset.external[0][0]!a}; such references are not followed"
+            f"{where} keeps its data in another file, {dataset.external[0][0]!a}, which is not followed: "
+            "pass allow_external=[folder] with a folder that you trust"
         )
     if not dataset.is_virtual:
         return
     for part in dataset.virtual_sources():
         if part.file_name != ".":
             raise ExternalReferenceError(
-                f"{where} is made of data in another file, {part.file_name!a}; such references are not followed"
+                f"{where} is made of data in another file, {part.file_name!a}, which is not followed: "
+                "pass allow_external=[folder] with a folder that you trust"
             )
-        source = _object_at(file, part.dset_name)
+        source = object_at(file, part.dset_name)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
             raise ExternalReferenceError(f"{where} is made of {part.dset_name!a}, which is no plain dataset itself")
 

@@ -10,20 +10,31 @@ import functools
 import math
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
 import numpy as np
 
 from ilastik_lazy.chunks import grid_shape
-from ilastik_lazy.errors import IncompleteSourceWarning, IntegrityWarning
+from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
 from ilastik_lazy.files import Stamp, opened, read_up_to, require_unchanged
+from ilastik_lazy.isolation import in_child
+from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_btree import ChunkRows, chunk_rows
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 
-__all__ = ["ABSENT", "COUNTED_AT_OPENING", "CROSSED", "OUTSIDE", "ChunkIndex", "chunk_index", "incomplete_message"]
+__all__ = [
+    "ABSENT",
+    "COUNTED_AT_OPENING",
+    "CROSSED",
+    "OUTSIDE",
+    "ChunkIndex",
+    "chunk_index",
+    "incomplete_message",
+    "read_index",
+]
 
 ABSENT = -1
 """Offset of a chunk that was never written: it reads as the fill value."""
@@ -88,6 +99,32 @@ def _behind_user_block(rows: list[ChunkRows], dataset: h5py.Dataset, fd: int, pa
     return [part._replace(offsets=part.offsets + np.uint64(shift)) for part in rows]
 
 
+def _beyond(
+    rows: list[ChunkRows],
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    maxshape: tuple[int | None, ...],
+    location: Location,
+) -> int:
+    """Number of chunks beyond the shape: a dataset that once was larger may have some, and no other.
+
+    Raises
+    ------
+    CorruptFileError
+        A chunk begins where none can: its place is damaged, and it would be missing elsewhere.
+    """
+    beyond = 0
+    for part in rows:
+        outside = np.zeros(len(part.offsets), bool)
+        for axis, (length, chunk, most) in enumerate(zip(shape, chunks, maxshape, strict=True)):
+            origins, step = part.origins[:, axis], np.uint64(chunk)
+            if (origins // step * step != origins).any() or (most is not None and (origins >= max(1, most)).any()):
+                raise CorruptFileError(f"{location}: a chunk begins where there can be none: its index is damaged")
+            outside |= origins >= length
+        beyond += int(np.count_nonzero(outside))
+    return beyond
+
+
 def _index_from_rows(
     rows: list[ChunkRows], shape: tuple[int, ...], chunks: tuple[int, ...], file_size: int
 ) -> ChunkIndex:
@@ -101,7 +138,7 @@ def _index_from_rows(
         inside = np.ones(len(part.offsets), bool)
         for axis, (length, chunk) in enumerate(zip(grid, chunks, strict=True)):
             along = part.origins[:, axis] // np.uint64(chunk)
-            # Chunks beyond the shape remain in a file that was made smaller.
+            # Chunks beyond the shape may remain of a dataset that was made smaller.
             inside &= along < length
             place = place * np.uint64(length) + along
         start, size = part.offsets, part.sizes.astype(np.uint64)
@@ -133,8 +170,11 @@ def _mark_crossed(offsets: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any]) ->
 class _Once:
     """Makes an index when it is first asked for, once, however many threads ask."""
 
-    def __init__(self, location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> None:
+    def __init__(
+        self, location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp, trust: Trust
+    ) -> None:
         self._arguments = (location, shape, chunks, stamp)
+        self._read = read_index if trust == "local" else _index_from_child
         self._lock = threading.Lock()
         self._index: ChunkIndex | None = None
 
@@ -142,11 +182,12 @@ class _Once:
         if self._index is None:
             with self._lock:
                 if self._index is None:
-                    self._index = _read_index(*self._arguments)
+                    self._index = self._read(*self._arguments)
         return self._index
 
 
-def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
+def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
+    """Index of the dataset at `location`, read anew (see `chunk_index`)."""
     assert location.internal_path is not None
     require_unchanged(location.path, stamp)
     with open_hdf5(location.path) as file:
@@ -160,9 +201,14 @@ def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, .
                 rows = _behind_user_block(_rows_by_library(dataset), dataset, fd, location.path)
         plist = dataset.id.get_create_plist()
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        beyond = _beyond(rows, shape, chunks, dataset.maxshape, location)
     require_unchanged(location.path, stamp)
     index = _index_from_rows(rows, shape, chunks, stamp.size)
-    if index.absent and index.offsets.size > COUNTED_AT_OPENING:
+    stored = sum(len(part.offsets) for part in rows)
+    if stored - beyond != index.offsets.size - index.absent:
+        raise CorruptFileError(f"{location}: chunks are stored twice: its index is damaged")
+    # What was counted at opening does not tell chunks beyond the shape from others.
+    if index.absent and (index.offsets.size > COUNTED_AT_OPENING or stored >= index.offsets.size):
         warnings.warn(
             incomplete_message(location, index.absent, index.offsets.size),
             IncompleteSourceWarning,
@@ -177,13 +223,32 @@ def _read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, .
     return index
 
 
+def _index_from_child(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
+    """The same from a process that may be misled: an index of this grid, whose chunks lie in the file."""
+    grid = grid_shape(shape, chunks)
+    most_bytes = 16 * math.prod(grid)
+    arguments = (location, shape, chunks, stamp)
+    index: ChunkIndex = in_child(
+        location.path, "sources.hdf5_index:read_index", ChunkIndex, *arguments, most_bytes=most_bytes
+    )
+    masks = [] if index.masks is None else [index.masks]
+    parts: list[np.ndarray[Any, Any]] = [index.offsets, index.sizes, *masks]
+    types = [part.dtype for part in parts]
+    if any(part.shape != grid for part in parts) or types != [np.int64, np.uint32, np.uint32][: len(parts)]:
+        raise CorruptFileError(f"{location}: what the HDF5 library says of its chunks makes no sense")
+    is_outside = (index.offsets >= 0) & (index.offsets > stamp.size - index.sizes.astype(np.int64))
+    return replace(index, offsets=np.where(is_outside, OUTSIDE, index.offsets))
+
+
 # Kept out of the sources' own state: dask would pickle it into every task.
 @functools.lru_cache(maxsize=32)
-def _once(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> _Once:
-    return _Once(location, shape, chunks, stamp)
+def _once(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp, trust: Trust) -> _Once:
+    return _Once(location, shape, chunks, stamp, trust)
 
 
-def chunk_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
+def chunk_index(
+    location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp, trust: Trust = "local"
+) -> ChunkIndex:
     """Index of the dataset at `location`, in the version of the file that `stamp` tells.
 
     Raises
@@ -191,4 +256,4 @@ def chunk_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, .
     SourceChangedError
         The file is another version by now.
     """
-    return _once(location, shape, chunks, stamp).get()
+    return _once(location, shape, chunks, stamp, trust).get()

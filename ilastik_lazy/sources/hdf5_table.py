@@ -6,7 +6,6 @@ Chunks with known filters are decoded past libhdf5, as those of images are.
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.lib.recfunctions import repack_fields
 
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.errors import (
@@ -25,21 +25,22 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
 )
 from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
+from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
-from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.spec import ArraySpec, Storage
 
-__all__ = ["read_hdf5_table"]
+__all__ = ["read_hdf5_table", "rows_of"]
 
 _MOST_SHOWN = 8
 
 
 def read_hdf5_table(
-    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]
+    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object], limits: Limits
 ) -> pd.DataFrame:
     """The whole table at `location`: numbers as stored, text decoded.
 
@@ -51,11 +52,32 @@ def read_hdf5_table(
         Refuse a table that is larger.
     check_names
         Called with the names of the columns before the rows are read; raises if they are not wanted.
+    limits
+        Whether the HDF5 library may see the file in this process.
 
     Raises
     ------
     DatasetNotFoundError, MetadataError, LimitExceededError, UnfinishedWriteError, ExternalReferenceError
     """
+    if limits.trust == "untrusted":
+        function, result = "sources.hdf5_table:rows_of", tuple[str, np.ndarray[Any, Any]]
+        inside, rows = in_child(location.path, function, result, location, most_bytes, most_bytes=most_bytes)
+        check_names(rows.dtype.names or ())
+    else:
+        inside, rows = _read_rows(location, most_bytes, check_names)
+    here = Location(location.path, inside)
+    return pd.DataFrame({name: _column(rows, name, here) for name in rows.dtype.names or ()}, copy=False)
+
+
+def rows_of(location: Location, most_bytes: int) -> tuple[str, np.ndarray[Any, Any]]:
+    """Internal path and rows of a table, without gaps between the columns: what a child hands over."""
+    inside, rows = _read_rows(location, most_bytes, lambda _: None)
+    return inside, repack_fields(rows)
+
+
+def _read_rows(
+    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]
+) -> tuple[str, np.ndarray[Any, Any]]:
     stamp = stamp_of(location.path)
     with open_hdf5(location.path) as file:
         inside = location.internal_path or _only_table(file)
@@ -70,13 +92,13 @@ def read_hdf5_table(
     # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
     require_unchanged(location.path, stamp)
     assert rows is not None
-    return pd.DataFrame({name: _column(rows, name, here) for name in rows.dtype.names or ()}, copy=False)
+    return inside, rows
 
 
 def _only_table(file: h5py.File) -> str:
     if file.get("table", getlink=True) is not None:
         return "table"
-    found: list[str] = [name for name in itertools.islice(file, Limits().members) if _is_table(file, name)]
+    found: list[str] = [name for name in names_in(file)[: Limits().members] if _is_table(file, name)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -90,9 +112,9 @@ def _only_table(file: h5py.File) -> str:
 
 
 def _is_table(file: h5py.File, name: str) -> bool:
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+    if not isinstance(link_of(file, name), h5py.HardLink):
         return False
-    node = file[name]
+    node = file[key_of(name)]
     return isinstance(node, h5py.Dataset) and node.ndim == 1 and node.dtype.names is not None
 
 

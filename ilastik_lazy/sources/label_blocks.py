@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +18,22 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names, parse_axistags
 from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError, LimitExceededError, MetadataError
-from ilastik_lazy.files import Stamp, require_unchanged
+from ilastik_lazy.files import Stamp, require_unchanged, unchanged
+from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, where_of
 from ilastik_lazy.sources.hdf5 import open_image
-from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5, text_attribute
-from ilastik_lazy.spec import ArraySpec, Storage
+from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, names_in, open_hdf5, text_attribute
+from ilastik_lazy.sources.hdf5_untrusted import IsolatedSource, trusting
+from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
-__all__ = ["LabelBlocks", "LabelBlocksSource", "label_blocks", "open_labels"]
+__all__ = ["LabelBlocks", "LabelBlocksSource", "check_storage", "label_blocks", "open_labels", "read_region"]
 
 # ilastik's `slicingToString` writes no more than this; 15 digits stay exact and far from overflow.
 _BLOCK_SLICE = re.compile(r"\[\d{1,15}:\d{1,15}(?:, ?\d{1,15}:\d{1,15})*\]")
+_MOST_AXES = 5
+
 # Pieces that an image is read in: there are no chunks, and near 1 MiB suits all.
 _PIECES = {1: (2**20,), 2: (1024, 1024), 3: (64, 128, 128)}
 
@@ -74,6 +79,8 @@ def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
     """
     assert location.internal_path is not None
     require_unchanged(location.path, stamp)
+    if limits.trust == "untrusted":
+        return _blocks_from_child(location, stamp, limits)
     with open_hdf5(location.path) as file:
         group: h5py.Group = file["/"]
         for part in location.internal_path.split("/"):
@@ -83,7 +90,7 @@ def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
             group = found
         if len(group) > limits.members:
             raise LimitExceededError(f"{location} has {len(group)} blocks, more than {limits.members}")
-        names = sorted(group, key=lambda name: (int(re.sub(r"\D", "", name)[:15] or 0), name))
+        names = sorted(names_in(group), key=lambda name: (int(re.sub(r"\D", "", name)[:15] or 0), name))
         blocks = [_slice_of(group, name, limits) for name in names]
     orders = {order for _, order in blocks if order is not None}
     ndims = {len(slices) for slices, _ in blocks}
@@ -92,6 +99,24 @@ def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
     bounds = np.array([slices for slices, _ in blocks], np.int64).reshape(len(blocks), max(ndims, default=0), 2)
     paths = tuple(f"{location.internal_path}/{name}" for name in names)
     return LabelBlocks(paths, bounds[..., 0], bounds[..., 1], next(iter(orders), None))
+
+
+def _blocks_from_child(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
+    """The same from a process that may be misled."""
+    function, arguments = "sources.label_blocks:label_blocks", (location, stamp, trusting(limits))
+    most_bytes = 2 * 8 * _MOST_AXES * limits.members
+    found: LabelBlocks = in_child(location.path, function, LabelBlocks, *arguments, most_bytes=most_bytes)
+    starts, stops = found.starts, found.stops
+    if not (
+        starts.dtype == stops.dtype == np.int64
+        and starts.ndim == 2
+        and starts.shape == stops.shape
+        and len(starts) == len(found.paths)
+        and (starts >= 0).all()
+        and (starts <= stops).all()
+    ):
+        raise MetadataError(f"{location}: what the HDF5 library says of its blocks makes no sense")
+    return found
 
 
 def _slice_of(group: h5py.Group, name: str, limits: Limits) -> tuple[list[tuple[int, int]], tuple[str, ...] | None]:
@@ -110,7 +135,7 @@ def _slice_of(group: h5py.Group, name: str, limits: Limits) -> tuple[list[tuple[
     slices = list(zip(numbers[::2], numbers[1::2], strict=True))
     if data.shape != tuple(stop - start for start, stop in slices):
         raise MetadataError(f"{where}: blockSlice {text[:80]} does not fit the block's shape {data.shape}")
-    if not np.can_cast(data.dtype, np.uint8) or not 2 <= len(slices) <= 5:
+    if not np.can_cast(data.dtype, np.uint8) or not 2 <= len(slices) <= _MOST_AXES:
         raise MetadataError(f"{where} holds {data.dtype} in {len(slices)} dimensions: expected uint8 in 2 to 5")
     if masked is not None and (mask := dataset_in(masked, "mask")) is not None and mask.shape != data.shape:
         raise MetadataError(f"{where}: its mask has shape {mask.shape}, its data {data.shape}")
@@ -132,7 +157,7 @@ def open_labels(
     colors: tuple[tuple[int, int, int], ...] = (),
     axes_guessed: bool = False,
     limits: Limits,
-) -> LabelBlocksSource:
+) -> ArraySource:
     """Source of the label image of one lane; no block is read.
 
     Parameters
@@ -159,7 +184,12 @@ def open_labels(
             raise MetadataError(f"{location.path}: {path!a} reaches to {tuple(stop)}, outside the image {shape}")
     if shape and max(shape) > limits.axis_length:
         raise LimitExceededError(f"{location} has shape {shape}: more than {limits.axis_length} along an axis")
-    _check_storage(location.path, blocks, axes, limits)
+    names_of_axes = "".join(axis_names(axes))
+    if limits.trust == "untrusted":
+        function, arguments = "sources.label_blocks:check_storage", (location.path, list(blocks.paths), names_of_axes)
+        in_child(location.path, function, type(None), *arguments, trusting(limits))
+    else:
+        check_storage(location.path, blocks.paths, names_of_axes, limits)
     spatial = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
     pieces = dict(zip(spatial, _PIECES.get(len(spatial), ()), strict=True))
     spec = ArraySpec(
@@ -174,15 +204,18 @@ def open_labels(
         axes_guessed=axes_guessed,
         kind="labels",
     )
-    return LabelBlocksSource(spec, location, stamp, limits)
+    source = LabelBlocksSource(spec, location, stamp, trusting(limits))
+    if limits.trust == "untrusted":
+        return IsolatedSource(spec, source, location.path, stamp, "sources.label_blocks:read_region")
+    return source
 
 
-def _check_storage(path: str, blocks: LabelBlocks, axes: tuple[Axis, ...], limits: Limits) -> None:
+def check_storage(path: str, blocks: Sequence[str], axes: str, limits: Limits) -> None:
     """Refuse at opening what could not be read later: unknown filters, blocks that were never written."""
     with open_hdf5(path) as file:
-        compressed = [inside for block in blocks.paths for inside in _parts(file, block) if not _is_plain(file, inside)]
+        compressed = [inside for block in blocks for inside in _parts(file, block) if not _is_plain(file, inside)]
     for inside in compressed:
-        open_image(Location(path, inside), "".join(axis_names(axes)), limits)
+        open_image(Location(path, inside), axes, limits)
 
 
 def _parts(file: h5py.File, path: str) -> list[str]:
@@ -211,7 +244,11 @@ class LabelBlocksSource:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`); only blocks that it touches are."""
         check_region(region, self.spec.shape)
-        require_unchanged(self.location.path, self.stamp)
+        # Nothing is known of bytes that were read while the file was written to.
+        with unchanged(self.location.path, self.stamp):
+            return self._read(region)
+
+    def _read(self, region: Region) -> np.ndarray[Any, Any]:
         blocks = label_blocks(self.location, self.stamp, self.limits)
         result = np.zeros(region_shape(region), self.spec.dtype)
         touched = blocks.touching(region)
@@ -220,8 +257,6 @@ class LabelBlocksSource:
                 for number in touched.tolist():
                     start, stop = blocks.starts[number].tolist(), blocks.stops[number].tolist()
                     self._place(file, blocks.paths[number], start, stop, region, result)
-        # Nothing is known of bytes that were read while the file was written to.
-        require_unchanged(self.location.path, self.stamp)
         return result
 
     def _place(
@@ -253,3 +288,8 @@ class LabelBlocksSource:
         except H5PY_ERRORS as error:
             raise CorruptChunkError(f"{self.location.path}: block {path!a} cannot be read ({error})") from error
         return found
+
+
+def read_region(source: LabelBlocksSource, region: Region) -> np.ndarray[Any, Any]:
+    """`region` of `source`: what a child does for an untrusted project."""
+    return source.read(region)

@@ -33,7 +33,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sources.attributes import channel_count, check_shape, pieces, settled_axes
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
-__all__ = ["NpySource", "images", "open_image", "recognises"]
+__all__ = ["NpySource", "contiguous_source", "images", "open_image", "recognises"]
 
 _MAGIC = b"\x93NUMPY"
 
@@ -198,7 +198,7 @@ class NpySource:
         if out.size:
             with opened(self.path, self.stamp) as fd:
                 self._fill(fd, out, region[order], self.spec.shape[order])
-        if not out.dtype.isnative:
+        if out.dtype != self.spec.dtype:
             out = out.byteswap(inplace=True).view(self.spec.dtype)
         if out.dtype.kind == "b":
             # Any byte but 0 is true; as they stand, bytes above 1 would be neither true nor false.
@@ -222,6 +222,11 @@ class NpySource:
                 read_into(fd, run.reshape(-1).view(np.uint8).data, base + first * pitches[axis], self.path)
                 if not is_exact:
                     part[...] = run[inside]
+
+
+def contiguous_source(spec: ArraySpec, path: str, stamp: Stamp, start: int) -> NpySource:
+    """Source of an array that lies as it is, in C order, from byte `start` of any file on."""
+    return NpySource(spec, path, stamp, _Header(spec.dtype, False, spec.shape, start))
 
 
 def _run_axis(region: Region, shape: tuple[int, ...], itemsize: int) -> tuple[int, bool]:

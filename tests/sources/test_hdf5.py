@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import FORMATS, format_of, list_images, open_source
-from ilastik_lazy.sources.hdf5 import H5pySource
+from ilastik_lazy.sources.hdf5_library import H5pySource
 
 WHOLE = tuple(slice(0, n) for n in SHAPE)
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers import some_data, write_hdf5_export
 
+from ilastik_lazy.errors import CorruptFileError
 from ilastik_lazy.sources.hdf5_btree import chunk_rows
 
 
@@ -134,7 +135,7 @@ def rows_of_header(damaged, sound):
 
 
 @given(st.data())
-def test_damaged_bytes_give_rows_or_none_and_nothing_else(two_levels, tmp_path_factory, data):
+def test_damaged_bytes_give_rows_or_none_or_an_error_and_nothing_else(two_levels, tmp_path_factory, data):
     content = bytearray(two_levels.read_bytes())
     with h5py.File(two_levels) as file:
         header = h5py.h5o.get_info(file["exported_data"].id).addr
@@ -146,5 +147,8 @@ def test_damaged_bytes_give_rows_or_none_and_nothing_else(two_levels, tmp_path_f
         del content[data.draw(st.integers(0, len(content))) :]
     damaged = tmp_path_factory.getbasetemp() / f"damaged-{os.getpid()}.h5"
     damaged.write_bytes(content)
-    found = rows_of_header(damaged, two_levels)
+    try:
+        found = rows_of_header(damaged, two_levels)
+    except CorruptFileError:
+        return
     assert found is None or sum(len(part.offsets) for part in found) <= 2 * 100 + 128

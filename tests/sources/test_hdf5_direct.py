@@ -119,8 +119,8 @@ def test_threads_that_read_first_together_make_one_index(tmp_path, monkeypatch):
     path = tmp_path / "export.h5"
     data = write_layout(path, DIRECT_LAYOUTS["gzip"])
     source, made = open_source(Location.parse(path)), []
-    read_index = hdf5_index._read_index
-    monkeypatch.setattr(hdf5_index, "_read_index", lambda *key: made.append(key) or read_index(*key))
+    read_index = hdf5_index.read_index
+    monkeypatch.setattr(hdf5_index, "read_index", lambda *key: made.append(key) or read_index(*key))
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(source.read, [tuple(slice(0, n) for n in SHAPE)] * 16))
     assert len(made) == 1

@@ -26,7 +26,8 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import hdf5_file, list_images, open_source
-from ilastik_lazy.sources.hdf5_file import has_signature, open_hdf5
+from ilastik_lazy.sources.hdf5_file import open_hdf5
+from ilastik_lazy.sources.hdf5_superblock import has_signature
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""HDF5 datasets read through the HDF5 library: whatever it knows, one read at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.chunks import Region, check_region
+from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError
+from ilastik_lazy.files import Stamp, unchanged
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
+from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_index import chunk_index
+from ilastik_lazy.spec import ArraySpec
+
+__all__ = ["H5pySource", "read_region"]
+
+
+@dataclass(frozen=True, slots=True)
+class H5pySource:
+    """Any HDF5 dataset, read through h5py; the file is opened for each read."""
+
+    spec: ArraySpec
+    location: Location
+    stamp: Stamp
+    guard: DirectHdf5Source | None = None
+    """Checks the streams before libhdf5 inflates them, where that can be done."""
+    refers: bool = False
+    """Whether the data lie in other files, each of which was allowed (see `hdf5_external`)."""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
+        with unchanged(self.location.path, self.stamp):
+            return self._read(region)
+
+    def _read(self, region: Region) -> np.ndarray[Any, Any]:
+        assert self.location.internal_path is not None
+        if self.spec.storage.layout == "chunked":
+            # Raises where the index is damaged: libhdf5 would not find all chunks, and say nothing.
+            chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
+        if self.guard is not None:
+            self.guard.check(region)
+        with open_hdf5(self.location.path) as file:
+            dataset = dataset_at(file, self.location.internal_path, refuse_external=not self.refers)
+            try:
+                values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
+            except IlastikLazyError:
+                raise
+            except H5PY_ERRORS as error:
+                raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
+        return values
+
+
+def read_region(source: H5pySource, region: Region) -> np.ndarray[Any, Any]:
+    """`region` of `source`: what a child does for an untrusted file."""
+    return source.read(region)

@@ -1,0 +1,43 @@
+"""A short run of what `soak.py` does for a minute, and of what `fuzz.py` does for ten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from mutations import MUTATIONS, mutated
+
+HERE = Path(__file__).parent
+
+
+def run(program: str, *options: str) -> str:
+    """Output of a program of this folder, in a process without threads: it forks."""
+    command = [sys.executable, str(HERE / program), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_threads_of_forked_and_spawned_processes_read_right_values():
+    said = run("soak.py", "--seconds", "4", "--threads", "8", "--processes", "2")
+    assert said.count("regions read") == 2
+    assert said.endswith("in 4 s, 0 troubles\n")
+    grown = [float(line.split("memory ")[1].split(" MiB")[0]) for line in said.splitlines() if "memory" in line]
+    assert max(grown) < 40
+
+
+def test_damaged_files_are_refused_or_read_right():
+    said = run("fuzz.py", "--count", "400", "--minutes", "0.5", "--untrusted-every", "100", "--seed", "7")
+    assert said.endswith("0 findings\n")
+    assert "as before" in said
+
+
+def test_a_seed_makes_the_same_damage_again():
+    data = bytes(range(256)) * 40 + b'{"axes": [{"key": "x", "resolution": 0.5}]}TREE' + bytes(500)
+    kinds = set()
+    for number in range(300):
+        name, damaged = mutated(data, f"1/{number}")
+        assert (name, damaged) == mutated(data, f"1/{number}")
+        kinds.add(name)
+    assert kinds == set(MUTATIONS)
