@@ -64,13 +64,14 @@ def test_a_sound_image_is_told_so(image: Path) -> None:
 def test_every_damage_to_every_shard_is_found_without_the_source(copy: Path, damage: Any) -> None:
     paths = shards(copy)
     assert len(paths) >= 32
-    for path in paths[:: max(1, len(paths) // 32)]:
-        before = {p: p.read_bytes() for p in paths}
+    before = {p: p.read_bytes() for p in paths}
+    for path in paths[:: -(-len(paths) // 36)]:
         damage(path)
         with pytest.raises(VerificationError, match="scale"):
             verify_image(copy)
         for p, data in before.items():
-            p.write_bytes(data)
+            if not p.exists() or p.read_bytes() != data:
+                p.write_bytes(data)
     verify_image(copy)
 
 
