@@ -16,10 +16,9 @@ from ilastik_lazy.kinds import with_kind
 from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
 from ilastik_lazy.limits import Limits, Trust
 from ilastik_lazy.location import Location
-from ilastik_lazy.object_store import is_url
 from ilastik_lazy.sizes import parse_size
-from ilastik_lazy.sources import list_images, open_source, open_sources
-from ilastik_lazy.sources.stack import is_pattern, open_stack
+from ilastik_lazy.sources import list_images, open_sources
+from ilastik_lazy.sources.stack import open_paths
 from ilastik_lazy.spec import ArraySource, Kind
 
 __all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
@@ -116,7 +115,7 @@ def open_dataarray(
     """
     _check_arguments(axes, order)
     limits = granted(limits, trust, allow_external)
-    source = _source_at(path, internal_path, axes, stack_along, storage_options, limits)
+    source = open_paths(path, internal_path, axes, stack_along, storage_options, limits)
     source = _described(source, project, kind, limits)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
@@ -180,26 +179,6 @@ def _check_arguments(axes: str | None, order: str | None) -> None:
     for names in (axes, order):
         if names is not None:
             parse_axis_names(names)
-
-
-def _source_at(
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    internal_path: str | None,
-    axes: str | None,
-    stack_along: str | None,
-    storage_options: Mapping[str, Any] | None,
-    limits: Limits,
-) -> ArraySource:
-    if isinstance(path, list | tuple):
-        members = [Location.parse(each, internal_path, storage_options) for each in path]
-        return open_stack(members, stack_along, axes, limits)
-    is_text = isinstance(path, str | os.PathLike) and not is_url(path)
-    if is_text and is_pattern(os.fsdecode(path)) and not os.path.exists(path):  # type: ignore[arg-type]
-        return open_stack(path, stack_along, axes, limits)  # type: ignore[arg-type]
-    if stack_along is not None:
-        raise ArgumentError(f"stack_along={stack_along!r} is for several files: pass a pattern, or a list of files")
-    location = Location.parse(path, internal_path, storage_options)  # type: ignore[arg-type]
-    return open_source(location, axes=axes, limits=limits)
 
 
 def _described(

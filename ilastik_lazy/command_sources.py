@@ -99,9 +99,10 @@ def sources_in(
 
 def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
     """Source of the one image that a command works on."""
-    from ilastik_lazy.sources import open_source
+    from ilastik_lazy.object_store import is_url
+    from ilastik_lazy.sources.stack import open_paths
 
-    source = open_source(location_of(file, dataset), axes=axes)
+    source = open_paths(file, dataset, axes, storage_options=storage_options() if is_url(file) else None)
     if project is None:
         return source
     from ilastik_lazy.project import with_classes

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,8 @@ from ilastik_lazy.blocks import source_behind
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
-from ilastik_lazy.location import Location
-from ilastik_lazy.sources import open_source
+from ilastik_lazy.object_store import is_url
+from ilastik_lazy.sources.stack import open_paths
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
 from ilastik_lazy.units import full_unit_name
 
@@ -31,8 +32,13 @@ __all__ = ["AnySource", "ComputedSource", "as_source", "source_of"]
 AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
 
 
-def as_source(source: object) -> ArraySource:
-    """The source behind a path, a DataArray, or itself.
+def as_source(source: object, storage_options: Mapping[str, Any] | None = None) -> ArraySource:
+    """The source behind a path (a URL, a pattern), a DataArray, or itself.
+
+    Parameters
+    ----------
+    storage_options
+        How the server of a URL is reached.
 
     Raises
     ------
@@ -42,7 +48,7 @@ def as_source(source: object) -> ArraySource:
     if isinstance(source, xr.DataArray):
         return source_of(source)
     if isinstance(source, str | os.PathLike):
-        return open_source(Location.parse(source))
+        return open_paths(source, storage_options=storage_options if is_url(source) else None)
     if isinstance(source, ArraySource):
         return source
     hint = ""

@@ -281,3 +281,11 @@ def test_table_says_what_is_in_it(tmp_path):
     assert run("table", tmp_path / "a_table.h5", "--out", tmp_path / "a.csv").returncode == 0
     assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("0,0,1,")
     assert run("table", sample("raw")).returncode == 2
+
+
+def test_a_pattern_in_quotes_is_a_stack(tmp_path):
+    for k in range(3):
+        np.save(tmp_path / f"a{k}.npy", np.full((20, 30), k, np.uint8))
+    result = run("convert", "-q", f"{tmp_path}/a*.npy", tmp_path / "o.zarr", "--verify")
+    assert result.returncode == 0, result.stderr
+    assert zarr.open_array(tmp_path / "o.zarr/scale0/image", mode="r").shape == (3, 20, 30)

@@ -93,7 +93,11 @@ def verify_image(
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
     crew = threads_for(workers)
     units, nbytes = (0, 0) if manifest is None else _compare_units(store, manifest, crew, progress)
-    voxels = 0 if source is None else _compare_voxels(as_source(place), as_source(source), crew, progress)
+    voxels = (
+        0
+        if source is None
+        else _compare_voxels(as_source(place, storage_options), as_source(source, storage_options), crew, progress)
+    )
     return Verification(place, units, nbytes, voxels)
 
 

@@ -100,7 +100,7 @@ def to_ome_zarr(
         written with the file's fill value, and lists them in the report;
         ``raise`` stops at the first, and leaves what can be resumed.
     storage_options
-        For a `target` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
+        For a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
     progress
         Called with the bytes done and all bytes, in the caller's thread; to verify counts them again.
 
@@ -138,7 +138,7 @@ def to_ome_zarr(
     start = time.perf_counter()
     if on_error not in ("raise", "mask"):
         raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
-    array = as_source(source)
+    array = as_source(source, storage_options)
     absent = absent_chunks(array)
     if absent and on_error == "raise":
         raise UnfinishedWriteError(

@@ -8,17 +8,19 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
+from ilastik_lazy.object_store import is_url
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.sources.picture import SUFFIXES
 from ilastik_lazy.sources.stacked import stack_of
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["is_pattern", "open_stack"]
+__all__ = ["is_pattern", "open_paths", "open_stack"]
 
 # "a_*.h5/volume/data": as in `Location`, what stands behind the container is the internal path.
 _INSIDE = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)/(?!.*\.(h5|hdf5|hdf|ilp|n5|zarr)/)", re.IGNORECASE)
@@ -27,6 +29,32 @@ _INSIDE = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)/(?!.*\.(h5|hdf5|hdf|ilp|n5|za
 def is_pattern(text: str) -> bool:
     """Whether a path is a pattern for several files, and not the name of one that has such letters."""
     return glob.has_magic(text) and not os.path.exists(os.path.expanduser(text))
+
+
+def open_paths(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    internal_path: str | None = None,
+    axes: str | None = None,
+    along: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+) -> ArraySource:
+    """Source of what a caller names: a file, a URL, a pattern, or a list of files that are a stack.
+
+    Raises
+    ------
+    ArgumentError
+        `along` is given for one file.
+    """
+    if isinstance(path, list | tuple):
+        return open_stack([Location.parse(each, internal_path, storage_options) for each in path], along, axes, limits)
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
+    if not is_url(path) and is_pattern(os.fsdecode(path)):
+        return open_stack(path, along, axes, limits)
+    if along is not None:
+        raise ArgumentError(f"stack_along={along!r} is for several files: pass a pattern, or a list of files")
+    return open_source(Location.parse(path, internal_path, storage_options), axes=axes, limits=limits)
 
 
 def open_stack(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from targets import HERE, a_source
 from ilastik_lazy.errors import DestinationBusyError, DestinationError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.object_store import ObjectFolder
 from ilastik_lazy.ome_zarr import heartbeat, to_ome_zarr
+from ilastik_lazy.ome_zarr.check import verify_image
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 
 pytest.importorskip("obstore")
@@ -188,3 +190,9 @@ def test_killed_at_any_request_is_no_image_and_goes_on(url: str, s3: S3Server, b
     np.testing.assert_array_equal(voxels(url, s3), a_source().data)
     assert not [key for key in folder(url, s3).list() if key.startswith(".ilz/")]
     assert "<UploadId>" not in uploads(s3, bucket)
+
+
+def test_the_source_may_lie_in_a_bucket_too(url: str, s3: S3Server, tmp_path: Path) -> None:
+    convert(url, s3)
+    assert to_ome_zarr(url, tmp_path / "b.zarr", storage_options=s3.options, verify=True).verified
+    assert verify_image(url, tmp_path / "b.zarr", storage_options=s3.options).voxels == a_source().data.size
