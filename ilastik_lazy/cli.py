@@ -5,25 +5,13 @@ What is said when something goes wrong stands in `shell`.
 
 from __future__ import annotations
 
-import json
-import warnings
-from typing import Any
-
 import click
 
 from ilastik_lazy import __version__
-from ilastik_lazy.command_sources import (
-    image_options,
-    is_project,
-    location_of,
-    print_images,
-    print_project,
-    source_at,
-    sources_in,
-)
+from ilastik_lazy.command_sources import image_options, source_at
 from ilastik_lazy.convert_commands import convert, verify
-from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
-from ilastik_lazy.shell import exit_code, run, say
+from ilastik_lazy.info_command import info
+from ilastik_lazy.shell import run
 from ilastik_lazy.text import printable
 
 __all__ = ["main"]
@@ -42,58 +30,9 @@ def cli() -> None:
     """Look at, reduce and convert what ilastik writes, however large it is."""
 
 
+cli.add_command(info)
 cli.add_command(convert)
 cli.add_command(verify)
-
-
-@cli.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@image_options
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
-@click.option(
-    "--trust",
-    type=click.Choice(["untrusted", "local"]),
-    default="untrusted",
-    show_default=True,
-    help="local: let the HDF5 library open FILE in this process, which a malicious file can crash.",
-)
-def info(
-    files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool, trust: Any
-) -> None:
-    """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
-
-    \b
-    ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
-    """
-    from ilastik_lazy.limits import Limits
-
-    limits = Limits(trust=trust)
-    found: list[Any] = []
-    failed: list[IlastikLazyError] = []
-    for file in files:
-        try:
-            with warnings.catch_warnings():
-                # The table says that axes are guessed; a line above it would say it again.
-                warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
-                if is_project(file) and dataset is None and not as_json:
-                    print_project(location_of(file, None).path, limits)
-                    continue
-                sources = sources_in(file, dataset, axes, project, limits)
-        except IlastikLazyError as error:
-            if len(files) == 1:
-                raise
-            say("error", str(error))
-            failed.append(error)
-            continue
-        found += [(location_of(file, dataset).path, source) for source in sources]
-        if not as_json:
-            print_images(location_of(file, dataset).path, sources)
-    if as_json:
-        from ilastik_lazy.terminal import spec_as_json
-
-        click.echo(json.dumps([spec_as_json(source.spec) for _, source in found], indent=2))
-    if failed:
-        raise SystemExit(max(exit_code(error) for error in failed))
 
 
 @cli.command()

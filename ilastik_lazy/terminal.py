@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.sizes import human_bytes
@@ -44,8 +45,11 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     return rows
 
 
-def describe_project(tree: xr.DataTree) -> list[tuple[str, str]]:
-    """Pairs of label and text that tell a person what a project holds."""
+def describe_project(tree: xr.DataTree, drawn: Callable[[str, str], dict[str, int]]) -> list[tuple[str, str]]:
+    """Pairs of label and text that tell a person what a project holds.
+
+    `drawn` gives the labelled voxels of each class, by the names of a lane and of a role.
+    """
     about = tree.attrs
     rows = [("project", f"{about.get('workflow', 'workflow unknown')}, ilastik {about.get('ilastik_version', '?')}")]
     if names := about.get("label_names"):
@@ -58,7 +62,8 @@ def describe_project(tree: xr.DataTree) -> list[tuple[str, str]]:
             ]
             recorded = f"{role.attrs['file_path']}: " if "file_path" in role.attrs else ""
             state = images[0] if images else str(role.attrs.get("status", "nothing selected"))
-            rows.append((str(lane.name), f"{name}: {recorded}{state}"))
+            counts = ", ".join(f"{count:,} {label}" for label, count in drawn(str(lane.name), str(name)).items())
+            rows.append((str(lane.name), f"{name}: {recorded}{state}{f'; voxels: {counts}' if counts else ''}"))
             if not images and "remedy" in role.attrs:
                 rows.append(("", f"  {role.attrs['remedy']}"))
     return rows

@@ -39,6 +39,7 @@ LAYERS = [
     "project project_inputs",
     "project_labels",
     "project_record",
+    "label_counts",
     "indexing",
     "quick",
     "blocks",
@@ -52,7 +53,7 @@ LAYERS = [
     "__init__",
     "terminal progress results demo backend shell",
     "command_sources",
-    "convert_commands",
+    "convert_commands info_command",
     "cli plugins/ __main__",
 ]
 
