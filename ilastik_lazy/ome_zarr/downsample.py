@@ -7,7 +7,7 @@ and its position is exactly their mean.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,9 @@ __all__ = ["Method", "downsample", "halved"]
 
 Method = Literal["mean", "mode", "nearest"]
 Array = np.ndarray[Any, Any]
+
+# What is summed at a time, with all its copies, fits a processor's cache.
+_SLAB_BYTES = 2**20
 
 
 def halved(length: int, factor: int) -> int:
@@ -47,10 +50,24 @@ def downsample(block: Array, factors: Sequence[int], method: Method) -> Array:
     if all(factor == 1 for factor in factors) or block.size == 0:
         shape = [n // f for n, f in zip(block.shape, factors, strict=True)]
         return block if block.size else np.empty(shape, block.dtype)
-    if method == "mean":
-        return _mean(block, factors)
-    views = _corners(block, factors)
-    return np.asarray(views[0], order="C") if method == "nearest" else _mode(views)
+    if method == "nearest":
+        return np.asarray(_corners(block, factors)[0], order="C")
+    made = np.empty([n // f for n, f in zip(block.shape, factors, strict=True)], block.dtype)
+    for source, target in _slabs(block, made, factors):
+        target[...] = _mean(source, factors) if method == "mean" else _mode(_corners(source, factors))
+    return made
+
+
+def _slabs(block: Array, made: Array, factors: Sequence[int]) -> Iterator[tuple[Array, Array]]:
+    """Parts of a block, and what becomes of each: sums are up to four times as wide as what is summed."""
+    axis = max(range(block.ndim), key=lambda i: made.shape[i])
+    step = max(1, _SLAB_BYTES * made.shape[axis] // max(1, block.nbytes))
+    for start in range(0, made.shape[axis], step):
+        inside: list[slice] = [slice(None)] * block.ndim
+        inside[axis] = slice(start, start + step)
+        outside = list(inside)
+        outside[axis] = slice(start * factors[axis], (start + step) * factors[axis])
+        yield block[tuple(outside)], made[tuple(inside)]
 
 
 def _corners(block: Array, factors: Sequence[int]) -> list[Array]:
@@ -76,7 +93,9 @@ def _mean(block: Array, factors: Sequence[int]) -> Array:
     if dtype.kind == "f":
         # Scaled before they are summed, the largest numbers stay finite; a power of two costs no digit.
         wide = np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
-        return np.asarray(_sum_of_pairs(np.multiply(block, wide.type(1 / count), dtype=wide), factors), dtype)
+        # Of infinities of both signs there is no mean: NaN, and no warning for each.
+        with np.errstate(invalid="ignore"):
+            return np.asarray(_sum_of_pairs(np.multiply(block, wide.type(1 / count), dtype=wide), factors), dtype)
     if dtype.kind == "b":
         return np.asarray(_sum_of_pairs(block.astype(np.uint8), factors) * 2 > count)
     if dtype.itemsize <= 4:

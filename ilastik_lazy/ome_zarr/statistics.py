@@ -14,6 +14,7 @@ from ilastik_lazy.spec import ArraySpec
 __all__ = ["Statistics", "statistics_of"]
 
 _COUNTED = np.dtype(np.uint8)
+_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,10 @@ def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: in
     if spec.is_label_image:
         if block.dtype != _COUNTED:
             return Statistics({}, {})
-        counts = np.bincount(block.reshape(-1), minlength=1)
+        flat, counts = block.reshape(-1), np.zeros(256, np.int64)
+        # numpy counts a copy of 8 bytes a value.
+        for start in range(0, flat.size, _AT_ONCE):
+            counts += np.bincount(flat[start : start + _AT_ONCE], minlength=256)
         return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
     if spec.drange is not None or block.dtype.kind == "b":
         return Statistics({}, {})

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import zarr
 
 from ilastik_lazy.blockwise import in_order
-from ilastik_lazy.chunks import Region
+from ilastik_lazy.chunks import Region, block_shape, region_shape, regions_of_blocks
 from ilastik_lazy.errors import VerificationError
 from ilastik_lazy.ome_zarr.downsample import downsample
 from ilastik_lazy.ome_zarr.intake import read_shard
 from ilastik_lazy.ome_zarr.journal import Unit
+from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Level, Plan
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import Store
@@ -26,6 +27,8 @@ from ilastik_lazy.spec import ArraySource
 __all__ = ["all_tasks", "compare_levels", "require_units", "sound_units"]
 
 Array = np.ndarray[Any, Any]
+
+_AT_ONCE = 4 * 2**20
 
 
 def all_tasks(plan: Plan) -> list[Task]:
@@ -70,26 +73,32 @@ def compare_levels(
     """
     arrays = [_opened(store, level) for level in plan.levels]
 
-    def compare_with_source(shard: tuple[int, ...]) -> int:
-        region = plan.levels[0].region(shard)
-        expected = read_shard(plan, source, shard, mask=mask).block
-        _require_equal(expected, arrays[0], region, plan.levels[0], store, plan.spec.storage.location)
-        return expected.nbytes
+    def compare_with_source(shard: Index) -> int:
+        block = read_shard(plan, source, shard, mask=mask).block
+        level = plan.levels[0]
+        _require_equal(block, arrays[0], level.region(shard), level, store, plan.spec.storage.location)
+        compare_with_coarser((0, shard), block)
+        return block.nbytes
 
-    def compare_with_finer(task: Task) -> None:
+    def compare_with_coarser(task: Task, block: Array | None = None) -> None:
+        # Not coarse shard by coarse shard: each is made of eight fine ones, too many to hold at a time.
         number, shard = task
-        level, finer = plan.levels[number], plan.levels[number - 1]
+        if plan.parent(number, shard) is None:
+            return
+        level, coarser = plan.levels[number], plan.levels[number + 1]
         region = level.region(shard)
-        below = tuple(slice(part.start * f, part.stop * f) for part, f in zip(region, level.factors, strict=True))
-        expected = downsample(np.asarray(arrays[number - 1][below]), level.factors, plan.method)
-        _require_equal(expected, arrays[number], region, level, store, finer.path)
+        values = _read_shard(arrays[number], region, level, store) if block is None else block
+        part = downsample(values, coarser.factors, plan.method)
+        start = [r.start // f for r, f in zip(region, coarser.factors, strict=True)]
+        place = tuple(slice(s, s + n) for s, n in zip(start, part.shape, strict=True))
+        _require_equal(part, arrays[number + 1], place, coarser, store, level.path)
 
     with contextlib.closing(in_order(compare_with_source, shards_of(plan), plan.workers)) as results:
         for _, compared in results:
             if progress is not None:
                 progress(compared)
     upper = (task for task in all_tasks(plan) if task[0] > 0)
-    with contextlib.closing(in_order(compare_with_finer, upper, plan.workers)) as others:
+    with contextlib.closing(in_order(compare_with_coarser, upper, plan.workers)) as others:
         for _ in others:
             pass
 
@@ -101,16 +110,36 @@ def _opened(store: Store, level: Level) -> zarr.Array[Any]:
     return zarr.open_array(os.path.join(store.place, level.path), mode="r")
 
 
+def _pieces(region: Region, level: Level, itemsize: int) -> Iterator[tuple[Region, Region]]:
+    """Parts of a region, and where each is in the level: zarr-python takes three times the memory of what it reads."""
+    shape, names = region_shape(region), [axis.name for axis in level.axes]
+    size = block_shape(shape, level.chunks, itemsize, names, least=_AT_ONCE // 2, most=_AT_ONCE)
+    for piece in regions_of_blocks(shape, size):
+        yield piece, tuple(slice(r.start + p.start, r.start + p.stop) for r, p in zip(region, piece, strict=True))
+
+
+def _read(array: zarr.Array[Any], region: Region, level: Level, store: Store) -> Array:
+    try:
+        return np.asarray(array[region])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise VerificationError(f"{store.place}: {level.path} cannot be read ({error})"[:400]) from error
+
+
+def _read_shard(array: zarr.Array[Any], region: Region, level: Level, store: Store) -> Array:
+    block = np.empty(region_shape(region), array.dtype)
+    for piece, place in _pieces(region, level, array.dtype.itemsize):
+        block[piece] = _read(array, place, level, store)
+    return block
+
+
 def _require_equal(
     expected: Array, array: zarr.Array[Any], region: Region, level: Level, store: Store, other: str
 ) -> None:
-    try:
-        found = np.asarray(array[region])
-    except (OSError, ValueError, RuntimeError) as error:
-        raise VerificationError(f"{store.place}: {level.path} cannot be read ({error})"[:400]) from error
-    # NaN is what it was, too: compare bits.
-    if expected.astype(found.dtype, copy=False).tobytes() == found.tobytes():
-        return
-    wrong = np.argwhere(~((expected == found) | ((expected != expected) & (found != found))))
-    where = [int(i) + part.start for i, part in zip(wrong[0], region, strict=True)] if len(wrong) else "?"
-    raise VerificationError(f"{store.place}: voxel {where} of {level.path} differs from {other}")
+    for piece, place in _pieces(region, level, array.dtype.itemsize):
+        found = _read(array, place, level, store)
+        # NaN is what it was, too: compare bits.
+        bits = f"u{found.dtype.itemsize}"
+        same = np.ascontiguousarray(expected[piece], found.dtype).view(bits) == np.ascontiguousarray(found).view(bits)
+        if not same.all():
+            where = [int(i) + part.start for i, part in zip(np.argwhere(~same)[0], place, strict=True)]
+            raise VerificationError(f"{store.place}: voxel {where} of {level.path} differs from {other}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,11 @@ class TestMean:
         largest = np.abs(cells(block, factors).astype(np.float64)).max(-1)
         tolerance = 4 * np.finfo(block.dtype).eps * largest + float(np.finfo(block.dtype).smallest_subnormal)
         assert (np.abs(found.astype(np.float64) - exact) <= tolerance).all()
+
+    @pytest.mark.parametrize("dtype", FLOATS)
+    def test_of_infinities_of_both_signs_is_nan_without_a_warning(self, dtype: str) -> None:
+        found = downsample(np.array([np.inf, -np.inf, np.inf, 1, -np.inf, -np.inf], dtype), (2,), "mean")
+        np.testing.assert_array_equal(found, np.array([np.nan, np.inf, -np.inf], dtype))
 
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_of_the_largest_floats_is_finite(self, dtype: str) -> None:
@@ -180,3 +186,16 @@ class TestEveryMethod:
 def test_the_new_length_is_the_number_of_whole_pairs_but_never_zero(length: int) -> None:
     assert halved(length, 1) == length
     assert halved(length, 2) == (1 if length == 1 else length // 2)
+
+
+@pytest.mark.parametrize("method", ["mean", "mode"])
+def test_needs_little_memory_beside_the_result(method: Any) -> None:
+    block = np.random.default_rng(0).integers(0, 9, (256, 256, 128), np.uint8)
+    tracemalloc.start()
+    try:
+        downsample(block, (2, 2, 2), method)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Sums of bytes are four times as wide.
+    assert peak < block.nbytes

@@ -29,12 +29,12 @@ def resident(key):
 
 path, target, memory, what = sys.argv[1:]
 array = il.open_dataarray(path)
-source = {"path": path, "threshold": array.isel(c=0) > 0.5}[what]
+source = array.isel(c=0) > 0.5 if what == "threshold" else path
 plan = plan_conversion(as_source(source), memory=memory, workers=2)
 # What is needed once, whatever the size: threads, codecs, lazy imports.
-il.to_ome_zarr(array.isel(z=slice(0, 8), y=slice(0, 8), x=slice(0, 8)), target + ".warm")
+il.to_ome_zarr(array.isel(z=slice(0, 8), y=slice(0, 8), x=slice(0, 8)), target + ".warm", verify=what == "verified")
 before = resident("VmRSS")
-il.to_ome_zarr(source, target, memory=memory, workers=2)
+il.to_ome_zarr(source, target, memory=memory, workers=2, verify=what == "verified")
 print(json.dumps({"plan": plan.memory, "grown": resident("VmHWM") - before, "levels": len(plan.levels)}))
 """
 
@@ -56,6 +56,11 @@ def test_stays_within_the_plan_and_does_not_grow_with_the_image(tmp_path: Path, 
         assert found["grown"] < found["plan"]
     # A slow disk makes a difference of a few shards; the image has 250 MB more.
     assert large["grown"] < small["grown"] + 80 * MB
+
+
+def test_to_verify_takes_no_more_than_the_plan_either(tmp_path: Path) -> None:
+    found = converted(tmp_path, 110, "160MB", "verified")
+    assert found["grown"] < found["plan"]
 
 
 def test_a_small_budget_is_kept_to(tmp_path: Path) -> None:
