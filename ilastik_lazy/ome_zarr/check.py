@@ -13,12 +13,11 @@ import numpy as np
 from ilastik_lazy.blockwise import in_order, threads_for, work_block
 from ilastik_lazy.chunks import Region, regions_of_blocks
 from ilastik_lazy.computed import AnySource, as_source
-from ilastik_lazy.errors import ArgumentError, VerificationError
-from ilastik_lazy.object_store import ObjectFolder, is_url
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError
 from ilastik_lazy.ome_zarr.journal import Unit, checksum
+from ilastik_lazy.ome_zarr.places import open_store
 from ilastik_lazy.ome_zarr.plan import Level
-from ilastik_lazy.ome_zarr.remote_store import RemoteStore
-from ilastik_lazy.ome_zarr.stores import WORK, LocalStore, Store
+from ilastik_lazy.ome_zarr.stores import WORK, Store
 from ilastik_lazy.ome_zarr.target import MANIFEST, read_manifest
 from ilastik_lazy.ome_zarr.tasks import unit_name
 from ilastik_lazy.ome_zarr.units import unit_keys
@@ -80,10 +79,11 @@ def verify_image(
         There is no manifest, and no source to compare with.
     """
     place = os.fspath(target)
-    store: Store = (
-        RemoteStore(ObjectFolder.parse(place, storage_options)) if is_url(place) else LocalStore(os.path.abspath(place))
-    )
-    names = store.names()
+    store = open_store(place, storage_options)
+    try:
+        names = store.names()
+    except DestinationExistsError as error:
+        raise ArgumentError(f"{place} is a file, no OME-Zarr: name the folder first, then its source") from error
     if names is None:
         raise ArgumentError(f"there is nothing at {place}")
     manifest = read_manifest(store)

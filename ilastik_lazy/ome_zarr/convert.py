@@ -145,7 +145,7 @@ def to_ome_zarr(
             f"{array.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
             "export it again, or have them filled with on_error='mask'"
         )
-    store = store_at(os.fspath(target), array.spec.storage.location, storage_options)
+    store = store_at(os.fspath(target), array.spec.storage, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
@@ -158,6 +158,8 @@ def to_ome_zarr(
         counter = _Counter(plan.spec.nbytes * (2 if verify else 1), progress)
         mask = on_error == "mask"
         found = sound_units(plan, place.store, place.done, plan.workers)
+        if len(found) < len(place.done):
+            place.repair()
         if found:
             counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
         units = _write_units(plan, array, place, found, counter, mask=mask)
@@ -201,13 +203,18 @@ def _write_units(
     done = set(found)
     units = {unit.name: unit for unit in found.values()}
     writer = UnitWriter(plan, place.store, place.journal)
+
+    def advance(nbytes: int) -> None:
+        place.require_lock()
+        counter.add(nbytes)
+
     if (client := current_client()) is not None:
-        write_on_cluster(client, writer, source, done, mask=mask, progress=counter.add)
+        write_on_cluster(client, writer, source, done, mask=mask, progress=advance)
         # Not what the tasks return: those whose worker died have written, too.
         units = read_journals(place.store) | units
         done = {task for task in all_tasks(plan) if unit_name(task) in units}
     todo = remaining(plan, done, tops(plan))
-    made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=counter.add)
+    made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=advance)
     return units | {unit.name: unit for unit in made}
 
 

@@ -50,7 +50,8 @@ class HeartbeatLock:
     def __init__(self, store: _Place, key: str, *, patient: bool) -> None:
         self._store, self._key = store, key
         self._id, self._count = uuid.uuid4().hex, 0
-        self._ended = threading.Event()
+        self._ended, self._lost = threading.Event(), threading.Event()
+        self._seen = time.monotonic()
         if not store.create(key, self._record()) and self._owner() != self._id:
             self._wait_until_stale(patient)
             store.delete(key)
@@ -67,6 +68,28 @@ class HeartbeatLock:
         self._thread.join()
         if self._owner() == self._id:
             self._store.delete(self._key)
+
+    def require(self, *, ask: bool = False) -> None:
+        """Raise `DestinationBusyError` if another process has taken over, as of one that was stopped for a while.
+
+        Parameters
+        ----------
+        ask
+            Look at the lock; else it is looked at only after a time that makes it stale to others.
+        """
+        if ask or time.monotonic() - self._seen > _STALE:
+            self._look()
+        if self._lost.is_set():
+            raise DestinationBusyError(
+                f"another conversion has taken over {self._store.place}, since this one was silent for "
+                f"{_STALE:.0f} s: wait for it, or choose another target"
+            )
+
+    def _look(self) -> None:
+        # Where there is no lock at all, its new owner has finished already.
+        if self._owner() != self._id:
+            self._lost.set()
+        self._seen = time.monotonic()
 
     def _record(self) -> bytes:
         self._count += 1
@@ -99,8 +122,9 @@ class HeartbeatLock:
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
             try:
-                if self._owner() not in (self._id, None):
-                    return  # taken over: both write the same bytes, and only the new owner tells its user
+                self._look()
+                if self._lost.is_set():
+                    return
                 self._store.put(self._key, [self._record()])
             except (DestinationError, SourceError):
                 continue  # a line that is down for a moment; the units that are written meanwhile will tell

@@ -11,39 +11,43 @@ from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.object_store import ObjectFolder, is_url
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, WORK, LocalStore, Store
+from ilastik_lazy.spec import Storage
 
-__all__ = ["is_unfinished", "name_of", "store_at"]
+__all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
 
 _OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
 
 
-def store_at(target: str, source: str, storage_options: Mapping[str, Any] | None) -> Store:
+def store_at(target: str, source: Storage, storage_options: Mapping[str, Any] | None) -> Store:
     """The store at a path or URL.
 
     Parameters
     ----------
     source
-        Location of what will be converted: it must not lie in the store.
+        Where what will be converted lies: not in the store, nor the store in it.
 
     Raises
     ------
     ArgumentError
-        The target holds the source, or has the name of another format.
+        The target holds the source, lies in it, or has the name of another format.
     """
     if not is_url(target):
         _check_target(target, source)
-    return _store(target, storage_options)
+    return open_store(target, storage_options)
 
 
-def _store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
+def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
+    """The store at a path or URL, whatever is there."""
     if is_url(target):
         return RemoteStore(ObjectFolder.parse(target, storage_options))
-    return LocalStore(os.path.abspath(target))
+    path = os.path.abspath(target)
+    # A link to a folder stays one, and what it points to is replaced: it may be there for want of space here.
+    return LocalStore(os.path.realpath(path) if os.path.islink(path) else path)
 
 
 def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Whether a conversion to `target` was begun and may be resumed; one that shall replace an image, too."""
-    store = _store(target, storage_options)
+    store = open_store(target, storage_options)
     for place in (store, store.beside()):
         names = (place.names() if place is not None else None) or []
         if WORK in names and not any(name in LAST_ROOTS for name in names):
@@ -51,12 +55,14 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
     return False
 
 
-def _check_target(target: str, source: str) -> None:
+def _check_target(target: str, source: Storage) -> None:
     if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
         raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
-    inside = os.path.realpath(source) + os.sep
-    if inside.startswith(os.path.realpath(target) + os.sep):
-        raise ArgumentError(f"{target} holds the source {source}: choose another folder")
+    here = os.path.realpath(target) + os.sep
+    if (os.path.realpath(source.location) + os.sep).startswith(here):
+        raise ArgumentError(f"{target} holds the source {source.location}: choose another folder")
+    if os.path.isdir(source.path) and here.startswith(os.path.realpath(source.path) + os.sep):
+        raise ArgumentError(f"{target} lies in the source {source.path}: choose another folder")
 
 
 def name_of(target: str) -> str:

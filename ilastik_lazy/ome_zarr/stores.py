@@ -35,6 +35,9 @@ class Lock(Protocol):
 
     def release(self) -> None: ...
 
+    def require(self, *, ask: bool = False) -> None:
+        """Raise `DestinationBusyError` if it was lost; `ask` looks, however long ago it was last looked at."""
+
 
 class Store(Protocol):
     """A place for one image.  Safe to share between threads; a pickled copy writes to the same place."""
@@ -99,6 +102,9 @@ class _LocalLock:
 
     def release(self) -> None:
         folders.release_lock(self.fd)
+
+    def require(self, *, ask: bool = False) -> None:
+        """Do nothing: only its owner can give it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +192,20 @@ class LocalStore:
             )
         return _LocalLock(fd)
 
-    def beside(self) -> LocalStore:
+    def beside(self) -> LocalStore | None:
+        if os.path.ismount(self.path):
+            return None  # its name belongs to the system, and what is beside it lies on another disk
         return LocalStore(os.path.join(os.path.dirname(self.path), f".{os.path.basename(self.path)}.ilz-new"))
 
     def replace_by(self, new: Store) -> None:
         with writing(self.path):
             folders.exchange(new.place, self.path)
-        new.delete("")
+        # The name is free for the next conversion that replaces this one: it must wait until all is removed.
+        held = new.lock()
+        try:
+            for name in new.names() or []:
+                if name != WORK:
+                    new.delete(name)
+            new.delete("")
+        finally:
+            held.release()

@@ -7,6 +7,7 @@ there; a process that dies leaves a place without root metadata, from which `res
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,15 @@ _State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
 Manifest = dict[str, Any]
 """``plan`` (see `Plan.as_json` and the source's version) and ``units`` by name: bytes and checksum."""
+
+
+_MEANINGS = {
+    "levels": "other levels or shards, which levels=, codec=, memory= and workers= decide",
+    "metadata": "other names, colours, positions or properties",
+    "token": "another computation, or an older version of the files that it reads",
+    "version": "another version of the source, which was written to or copied since",
+}
+"""What differs, where the two values themselves would tell nobody."""
 
 
 class Target:
@@ -66,7 +76,7 @@ class Target:
         self._plan = json.loads(json.dumps(plan))
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
-        self._made = self._is_new = False
+        self._made = self._is_new = self._is_repaired = False
         """Whether this run has made the place, and whether all that is in it is of this run."""
 
     def __enter__(self) -> Target:
@@ -83,19 +93,23 @@ class Target:
     ) -> None:
         if kind is not None:
             self._leave()
-        elif self._lock is not None:
-            self._lock.release()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            held, self._lock = self._lock, None
+            held.release()
 
     def _leave(self) -> None:
         """After an error: keep what can be resumed; what holds no unit is removed, so that nobody has to tidy up."""
-        if self._lock is None:
-            return
         try:
-            if self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
-                self._empty()
-                self.store.delete("" if self._made else WORK)
+            if self._lock is not None and self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
+                with contextlib.suppress(DestinationBusyError):
+                    self.require_lock(ask=True)
+                    self._empty()
+                    self.store.delete("" if self._made else WORK)
         finally:
-            self._lock.release()
+            self._release()
 
     def _begin(self) -> None:
         state = _state_of(self.final)
@@ -114,6 +128,18 @@ class Target:
                 )
             self.store, state = beside, _state_of(beside)
         self._take(state)
+        if self.store is self.final and state != "image" and _state_of(self.final) == "image":
+            # Whoever had the lock has finished in between: what is here now is not to be emptied.
+            self.store.delete(WORK)
+            self._release()
+            self._made = False
+            self._begin()
+            return
+        if state == "unfinished" and not (self._overwrite or self._resume):
+            raise DestinationExistsError(
+                f"an unfinished conversion is at {self.store.place}: go on with it with resume=True (--resume), "
+                "or start anew with overwrite=True (--overwrite)"
+            )
         if self._resume and self._is_begun():
             if _state_of(self.store) == "image":
                 # All is written, only the exchange is missing.
@@ -142,11 +168,6 @@ class Target:
         elif state == "empty" and not may_replace:
             raise DestinationExistsError(f"an empty folder is at {place}: remove it, or pass overwrite=True")
         self._lock = self.store.lock(patient=may_replace)
-        if state == "unfinished" and not may_replace:
-            raise DestinationExistsError(
-                f"an unfinished conversion is at {place}: go on with it with resume=True (--resume), "
-                "or start anew with overwrite=True (--overwrite)"
-            )
 
     def _is_begun(self) -> bool:
         """Whether this very plan was begun here."""
@@ -173,6 +194,17 @@ class Target:
                 old.delete("")
             store.delete(WORK)
         return True
+
+    def require_lock(self, *, ask: bool = False) -> None:
+        """Raise `DestinationBusyError` if another process has taken the place over; `ask` looks at the lock itself."""
+        if self._lock is not None:
+            self._lock.require(ask=ask)
+
+    def repair(self) -> None:
+        """Lock a finished image, of which some units are damaged and will be written again."""
+        if self.is_complete:
+            self._lock = self._lock or self.store.lock()
+            self._is_repaired = True
 
     def _empty(self) -> None:
         """Remove all that is in the place but the lock that this process holds."""
@@ -203,13 +235,15 @@ class Target:
 
     def publish(self, documents: Mapping[str, bytes], units: Mapping[str, Unit]) -> None:
         """Write the manifest and the root's metadata: from then on the place is an image."""
-        if self.is_complete:
+        if self.is_complete and not self._is_repaired:
             return
+        self.require_lock(ask=True)
         manifest = {"plan": self._plan, "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()}}
         self.store.put(MANIFEST, [_as_text(manifest)])
         self.store.sync()
         for key in writing_order(documents):
-            if is_root(key):
+            # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
+            if is_root(key) and not self.is_complete:
                 self.store.put(key, [documents[key]])
         self._finish()
 
@@ -259,5 +293,7 @@ def _difference(text: bytes, plan: dict[str, Any]) -> str:
         return "a plan that cannot be read"
     for name in sorted(begun.keys() | plan.keys()):
         if begun.get(name) != plan.get(name):
+            if name in _MEANINGS:
+                return _MEANINGS[name]
             return f"another {name}: {str(begun.get(name))[:100]}, now {str(plan.get(name))[:100]}"
     return "another plan"

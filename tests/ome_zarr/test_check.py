@@ -127,3 +127,9 @@ def test_voxels_that_are_nan_are_equal_to_themselves(tmp_path: Path) -> None:
     source = ArrayBackedSource(np.full((9, 9), np.nan, np.float32), "yx")
     to_ome_zarr(source, tmp_path / "a.zarr")
     assert verify_image(tmp_path / "a.zarr", source).voxels == 81
+
+
+def test_a_file_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(b"x")
+    with pytest.raises(ArgumentError, match="is a file"):
+        verify_image(tmp_path / "a.h5")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from fakes import FailingSource
-from targets import a_source, convert
+from targets import a_source, assert_whole, convert
 
-from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationExistsError
 from ilastik_lazy.ome_zarr.places import is_unfinished
+from ilastik_lazy.ome_zarr.stores import LocalStore
 
 
 def stopped(target: Path, **options: bool) -> None:
@@ -39,3 +40,30 @@ class TestUnfinished:
         stopped(tmp_path / "a.zarr")
         monkeypatch.chdir(tmp_path / "a.zarr")
         assert is_unfinished(".")
+
+
+class TestLink:
+    def test_stays_one_when_what_it_points_to_is_replaced(self, tmp_path: Path) -> None:
+        disk = tmp_path / "large disk"
+        disk.mkdir()
+        convert(disk / "a.zarr", source=a_source(seed=1))
+        link = tmp_path / "link.zarr"
+        link.symlink_to(disk / "a.zarr")
+        with pytest.raises(DestinationExistsError):
+            convert(link)
+        convert(link, overwrite=True)
+        assert link.is_symlink()
+        assert_whole(disk / "a.zarr")
+        assert [path.name for path in disk.iterdir()] == ["a.zarr"]
+
+
+def test_a_disk_of_its_own_is_refused_before_anything_is_converted() -> None:
+    # Its folder cannot be exchanged with one of another disk.
+    assert LocalStore("/proc").beside() is None
+
+
+def test_a_target_in_the_folder_of_the_source_is_refused_at_once(tmp_path: Path) -> None:
+    convert(tmp_path / "a.zarr")
+    with pytest.raises(ArgumentError, match="lies in the source"):
+        convert(tmp_path / "a.zarr" / "b.zarr", source=str(tmp_path / "a.zarr"))
+    assert not (tmp_path / "a.zarr" / "b.zarr").exists()
