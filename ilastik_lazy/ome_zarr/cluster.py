@@ -7,15 +7,17 @@ goes on where that one stopped.
 from __future__ import annotations
 
 import math
+import socket
 import sys
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.errors import CorruptChunkError, DestinationError
 from ilastik_lazy.ome_zarr.journal import Journal, read_journals
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
+from ilastik_lazy.ome_zarr.stores import WORK
 from ilastik_lazy.ome_zarr.tasks import Task, below, remaining, tops, unit_name
 from ilastik_lazy.ome_zarr.units import UnitWriter
 from ilastik_lazy.ome_zarr.writer import shard_bytes, write_shards
@@ -65,8 +67,12 @@ def write_on_cluster(
     ------
     CorruptChunkError
         A chunk cannot be decoded, or workers die over it.
+    DestinationError
+        A worker does not see the target, or the cluster ended.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
 
     plan = writer.plan
     level = _task_level(plan, sum(client.nthreads().values()))
@@ -88,8 +94,13 @@ def write_on_cluster(
                 ) from error
             if progress is not None:
                 progress(decoded)
+    except (CancelledError, CommClosedError, ClosedClientError) as error:
+        raise DestinationError(
+            f"{writer.store.place}: the cluster is gone; what is written stays, go on with resume=True (--resume)"
+        ) from error
     finally:
-        client.cancel(list(futures))
+        if client.status == "running":
+            client.cancel(list(futures))
 
 
 def _task_level(plan: Plan, threads: int) -> int:
@@ -109,6 +120,11 @@ def _write_subtree(writer: UnitWriter, source: ArraySource, root: Task, written:
         shard_bytes(plan, shard) for level, shard in written if not level
     )
     if not isinstance(writer.store, RemoteStore):
+        if WORK not in (writer.store.names() or []):
+            # What it wrote there would be on its own disk.
+            raise DestinationError(
+                f"{writer.store.place} is not there on {socket.gethostname()}: all workers must share the target"
+            )
         # Of a worker that died over this task; in a bucket it would cost a request for each line.
         noted = read_journals(writer.store)
         written |= {task for task in below(plan, root) if unit_name(task) in noted}

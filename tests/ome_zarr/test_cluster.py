@@ -15,7 +15,7 @@ from exports import write_export
 from targets import HERE, assert_no_image, contents
 
 import ilastik_lazy as il
-from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.errors import CorruptChunkError, DestinationError
 from ilastik_lazy.ome_zarr import to_ome_zarr
 
 distributed = pytest.importorskip("distributed")
@@ -146,6 +146,33 @@ def test_a_killed_client_leaves_what_can_be_resumed(export: str, tmp_path: Path)
     run_script(tmp_path, export, target, "nobody")
     expected = il.open_dataarray(export).transpose("c", "z", "y", "x").values
     np.testing.assert_array_equal(voxels(target), expected)
+
+
+def test_a_worker_that_does_not_see_the_target_says_so(client: Any, export: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    hidden = tmp_path / "elsewhere"
+
+    def hide(done: int, total: int) -> None:
+        if not hidden.exists():
+            target.rename(hidden)  # as if the folder were on the client's own disk
+
+    with pytest.raises(DestinationError, match="share the target"):
+        to_ome_zarr(export, target, memory="40MB", progress=hide)
+    assert not list(target.rglob("c/*")), "nothing is written where nobody looks for it"
+
+
+def test_a_cluster_that_ends_leaves_what_can_be_resumed(export: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    with cluster() as client:
+
+        def end(done: int, total: int) -> None:
+            if done:
+                client.cluster.close()
+
+        with pytest.raises(DestinationError, match="cluster is gone"):
+            to_ome_zarr(export, target, memory="40MB", progress=end)
+    assert_no_image(target)
+    assert to_ome_zarr(export, target, memory="40MB", resume=True).resumed > 0
 
 
 def run_script(folder: Path, export: str, target: Path, how: str) -> bytes:
