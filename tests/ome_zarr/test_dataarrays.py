@@ -11,11 +11,13 @@ import pytest
 import xarray as xr
 import zarr
 from answers import in_ome_order
-from fakes import ArrayBackedSource
+from fakes import ArrayBackedSource, small_plans
 from makers import some_data, write_hdf5_export, write_ilp
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import ResumeMismatchError
+from ilastik_lazy.lazy import to_dataset
 from ilastik_lazy.ome_zarr.convert import to_ome_zarr
 
 
@@ -126,3 +128,46 @@ def test_classes_made_of_probabilities_are_not_averaged(tmp_path: Path) -> None:
         assert report.method == "nearest"
         coarse = zarr.open_array(tmp_path / f"{name}.zarr" / "scale2" / "image", mode="r")[...]
         assert set(np.unique(coarse)) <= set(np.unique(labels.values))
+
+
+def test_an_array_that_is_indexed_lazily_is_never_loaded_as_a_whole(tmp_path: Path) -> None:
+    largest = 0
+
+    class Watched(ArrayBackedSource):
+        def read(self, region: Any) -> Any:
+            nonlocal largest
+            values = super().read(region)
+            largest = max(largest, values.size)
+            return values
+
+    source = Watched(some_data((65, 100), "uint8"), "yx", chunks=(7, 9))
+    array = to_dataset({"image": source})["image"]
+    with small_plans(shard=200, smallest=5):
+        to_ome_zarr(array, tmp_path / "a.zarr")
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr/scale0/image")[...], source.data)
+    assert largest < source.data.size / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"levels": 1}, "other levels or shards"),
+        ({"codec": "none"}, "other levels or shards"),
+        ({"threshold": 7}, "another computation"),
+    ],
+)
+def test_what_is_resumed_otherwise_is_told_in_words(tmp_path: Path, change: Any, said: str) -> None:
+    def begin(**options: Any) -> Any:
+        def stop(done: int, total: int) -> None:
+            if done:
+                raise KeyboardInterrupt
+
+        threshold = options.pop("threshold", 5)
+        array = xr.DataArray(da.from_array(some_data((65, 100), "uint8"), chunks=(7, 9)) > threshold, dims=["y", "x"])
+        with small_plans(shard=200, smallest=5):
+            return to_ome_zarr(array, tmp_path / "a.zarr", progress=None if options.get("levels") else stop, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        begin()
+    with pytest.raises(ResumeMismatchError, match=said):
+        begin(resume=True, **change)
