@@ -98,7 +98,8 @@ def convert(
             options |= {"on_error": on_error, "storage_options": storage_options()}
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
-        interrupted("run the same command with --resume to go on" if is_unfinished(target) else "nothing was written")
+        is_begun = is_unfinished(target, storage_options())
+        interrupted("run the same command with --resume to go on" if is_begun else "nothing was written")
     if not quiet:
         click.echo(str(report))
 

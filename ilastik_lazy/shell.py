@@ -34,7 +34,7 @@ _IN_SHELL = (
     (r"internal_path=", "--dataset "),
     (r"pass axes=(\w)", r"pass --axes=\1"),
     (r"\baxes=", "--axes "),
-    (r"\bmemory=", "--memory "),
+    (r"\b(memory|levels|workers|table)=", r"--\1 "),
     (r"\bproject=", "--project"),
     (r"with resume=True \(--resume\)", "with --resume"),
     (r"with overwrite=True \(--overwrite\)", "with --overwrite"),

@@ -289,3 +289,11 @@ def test_a_pattern_in_quotes_is_a_stack(tmp_path):
     result = run("convert", "-q", f"{tmp_path}/a*.npy", tmp_path / "o.zarr", "--verify")
     assert result.returncode == 0, result.stderr
     assert zarr.open_array(tmp_path / "o.zarr/scale0/image", mode="r").shape == (3, 20, 30)
+
+
+@pytest.mark.parametrize("option", [("--levels", "0"), ("--workers", "0"), ("--memory", "1MB")])
+def test_a_message_names_the_option_and_not_the_argument_of_python(tmp_path, option):
+    result = run("convert", sample("probabilities"), tmp_path / "a.zarr", *option)
+    assert result.returncode == 2
+    assert f"error: {option[0]} " in result.stderr
+    assert "=" not in result.stderr

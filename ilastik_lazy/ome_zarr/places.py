@@ -42,7 +42,7 @@ def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
         return RemoteStore(ObjectFolder.parse(target, storage_options))
     path = os.path.abspath(target)
     # A link to a folder stays one, and what it points to is replaced: it may be there for want of space here.
-    return LocalStore(os.path.realpath(path) if os.path.islink(path) else path)
+    return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
 
 
 def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
