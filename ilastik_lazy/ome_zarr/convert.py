@@ -72,7 +72,9 @@ def to_ome_zarr(
     version
         Of OME-Zarr: ``"0.4"`` lies on Zarr v2, without shards, for older programs and for ilastik itself.
     memory
-        Most bytes to use beside the interpreter, such as ``"2GB"``.
+        Most bytes to use beside the interpreter, such as ``"2GB"``.  Of a DataArray that is computed, one dask block
+        for each worker is counted, and not what its computation takes on the way; on a cluster each worker uses as
+        much as one thread does here.
     levels
         Number of resolutions, the full one included; None goes on until the image is 256 voxels long.
         An image of which nothing is left to halve has fewer.

@@ -41,7 +41,8 @@ def downsample(block: Array, factors: Sequence[int], method: Method) -> Array:
         1 or 2 for each axis.
     method
         ``mean`` keeps the dtype; integers are rounded to the nearest, half to even.
-        ``mode`` takes the most frequent value, of equally frequent ones the smallest.
+        ``mode`` takes the most frequent value, of equally frequent ones the smallest;
+        NaN, which equals nothing, only where there is no other value.
         ``nearest`` takes the first voxel.  The last two invent no value.
     """
     block = block[

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import small_plans, spec_of
 from hypothesis import assume, given
@@ -15,6 +17,7 @@ from planning import MiB, a_plan, plans, specs
 
 from ilastik_lazy.errors import MemoryLimitError
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
+from ilastik_lazy.ome_zarr.statistics import statistics_of
 from ilastik_lazy.ome_zarr.tasks import shards_of
 
 
@@ -88,3 +91,16 @@ class TestMemory:
         small = a_plan((1000, 1000, 1000), chunks=(64, 64, 64), levels=4, workers=4)
         large = a_plan((100_000, 10_000, 10_000), chunks=(64, 64, 64), levels=4, workers=4)
         assert large.memory == small.memory
+
+
+def test_classes_are_counted_in_less_memory_than_they_take() -> None:
+    block = np.random.default_rng(0).integers(0, 5, (128, 256, 256), np.uint8)
+    spec = spec_of(block.shape, "uint8", "zyx", kind="segmentation")
+    tracemalloc.start()
+    try:
+        counts = statistics_of(spec, block, None, 0).counts
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert counts == {value: int((block == value).sum()) for value in range(5)}
+    assert peak < block.nbytes
