@@ -17,7 +17,7 @@ from ilastik_lazy.errors import CorruptChunkError, DestinationError
 from ilastik_lazy.ome_zarr.journal import Journal, read_journals
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
-from ilastik_lazy.ome_zarr.stores import WORK
+from ilastik_lazy.ome_zarr.stores import PLAN, WORK
 from ilastik_lazy.ome_zarr.tasks import Task, below, remaining, tops, unit_name
 from ilastik_lazy.ome_zarr.units import UnitWriter
 from ilastik_lazy.ome_zarr.writer import shard_bytes, write_shards
@@ -75,6 +75,8 @@ def write_on_cluster(
     from distributed.comm.core import CommClosedError
 
     plan = writer.plan
+    # Workers outlive a client that is killed: what they still write must not get into another conversion.
+    writer = replace(writer, begun=writer.store.get(PLAN))
     level = _task_level(plan, sum(client.nthreads().values()))
     futures = {}
     for root in tops(plan, level):

@@ -16,12 +16,13 @@ from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.files import make_directories, write_atomically, writing
 from ilastik_lazy.ome_zarr.heartbeat import HeartbeatLock
 
-__all__ = ["LAST_ROOTS", "LOCK", "ROOTS", "WORK", "LocalStore", "Lock", "Store"]
+__all__ = ["LAST_ROOTS", "LOCK", "PLAN", "ROOTS", "WORK", "LocalStore", "Lock", "Store"]
 
 WORK = ".ilz"
 """Folder in an unfinished image: plan, journal, lock, temporary files."""
 
 LOCK = f"{WORK}/lock"
+PLAN = f"{WORK}/plan.json"
 
 ROOTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """Metadata by which a folder is a Zarr."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
-from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, ROOTS, WORK, Lock, Store
+from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, PLAN, ROOTS, WORK, Lock, Store
 
 __all__ = ["MANIFEST", "Manifest", "Target", "read_manifest"]
 
@@ -25,7 +25,6 @@ MANIFEST = ".ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image."""
 
 _AT_ONCE = 8
-_PLAN = f"{WORK}/plan.json"
 _State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
 Manifest = dict[str, Any]
@@ -151,7 +150,7 @@ class Target:
             return
         self._is_new = True
         self._empty()
-        self.store.put(_PLAN, [_as_text(self._plan)])
+        self.store.put(PLAN, [_as_text(self._plan)])
 
     def _take(self, state: _State) -> None:
         """Make the place where there is none, and lock it; refuse what may not be written to."""
@@ -171,7 +170,7 @@ class Target:
 
     def _is_begun(self) -> bool:
         """Whether this very plan was begun here."""
-        text = self.store.get(_PLAN)
+        text = self.store.get(PLAN)
         if text is None:
             return False
         if text != _as_text(self._plan):

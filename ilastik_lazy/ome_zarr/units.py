@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.chunks import grid_shape, region_shape
-from ilastik_lazy.errors import VerificationError
+from ilastik_lazy.errors import DestinationBusyError, VerificationError
 from ilastik_lazy.ome_zarr.chunk_encoding import decode_chunks, encode_chunks
 from ilastik_lazy.ome_zarr.intake import Intake
 from ilastik_lazy.ome_zarr.journal import Journal, Unit, checksum
@@ -17,7 +17,7 @@ from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Level, Plan
 from ilastik_lazy.ome_zarr.shard import decode_shard, encode_shard
 from ilastik_lazy.ome_zarr.statistics import Statistics
-from ilastik_lazy.ome_zarr.stores import Store
+from ilastik_lazy.ome_zarr.stores import PLAN, Store
 from ilastik_lazy.ome_zarr.tasks import Task, unit_name
 
 __all__ = ["Encoded", "UnitWriter", "matches", "unit_keys"]
@@ -67,13 +67,23 @@ class UnitWriter:
     plan: Plan
     store: Store
     journal: Journal
+    begun: bytes | None = None
+    """What the plan at the place must say; None where this process holds the lock."""
 
     def encode(self, task: Task, intake: Intake) -> Encoded:
         """The files of the part of a shard that lies inside the level."""
         return Encoded(task, list(_files(self.plan.levels[task[0]], task[1], intake.block, intake.streams)))
 
     def write(self, encoded: Encoded, statistics: Statistics | None = None, masked: Sequence[str] = ()) -> Unit:
-        """Write the files of a unit, and only then note it."""
+        """Write the files of a unit, and only then note it.
+
+        Raises
+        ------
+        DestinationBusyError
+            Another conversion has begun there since.
+        """
+        if self.begun is not None and self.store.get(PLAN) != self.begun:
+            raise DestinationBusyError(f"{self.store.place}: another conversion has begun there, or it was removed")
         written, crc = 0, 0
         for key, parts in encoded.files:
             written += self.store.put(key, parts)

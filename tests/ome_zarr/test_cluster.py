@@ -12,11 +12,16 @@ import pytest
 import zarr
 from children import run_file, run_python
 from exports import write_export
-from targets import HERE, assert_no_image, contents
+from targets import HERE, a_source, assert_no_image, contents
 
 import ilastik_lazy as il
-from ilastik_lazy.errors import CorruptChunkError, DestinationError
+from ilastik_lazy.errors import CorruptChunkError, DestinationBusyError, DestinationError
 from ilastik_lazy.ome_zarr import to_ome_zarr
+from ilastik_lazy.ome_zarr.intake import read_shard
+from ilastik_lazy.ome_zarr.options import plan_conversion
+from ilastik_lazy.ome_zarr.stores import PLAN, LocalStore
+from ilastik_lazy.ome_zarr.target import Target
+from ilastik_lazy.ome_zarr.units import UnitWriter
 
 distributed = pytest.importorskip("distributed")
 
@@ -180,3 +185,22 @@ def run_script(folder: Path, export: str, target: Path, how: str) -> bytes:
     script = folder / "killing.py"
     script.write_text(_KILLING)
     return run_file(script, str(HERE.parent), str(HERE), export, str(target), how)
+
+
+def test_what_an_orphan_still_writes_does_not_get_into_another_conversion(tmp_path: Path) -> None:
+    """Its client was killed, and somebody began anew at the same place."""
+    source, store = a_source(), LocalStore(str(tmp_path / "a.zarr"))
+    plan = plan_conversion(source)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Target(store, {"source": "one"}, overwrite=False, resume=False) as first,
+    ):
+        orphan = UnitWriter(plan, store, first.journal, begun=store.get(PLAN))
+        encoded = orphan.encode((0, (0, 0)), read_shard(plan, source, (0, 0)))
+        orphan.write(encoded)
+        raise KeyboardInterrupt
+    with (
+        pytest.raises(DestinationBusyError, match="another conversion has begun"),
+        Target(store, {"source": "two"}, overwrite=True, resume=False),
+    ):
+        orphan.write(encoded)

@@ -64,7 +64,7 @@ def convert_until(target: Path, limit: int) -> tuple[bool, set[str]]:
         for name, call in (("open", open_), ("write", write), ("fsync", fsync), ("replace", replace)):
             patch.setattr(files.os, name, call)
         # Nobody tidies up after a power failure.
-        patch.setattr("ilastik_lazy.ome_zarr.target.Target._leave", lambda self: self._lock and self._lock.release())
+        patch.setattr("ilastik_lazy.ome_zarr.target.Target._leave", lambda self: self._release())
         try:
             convert(target)
         except PowerLoss:
