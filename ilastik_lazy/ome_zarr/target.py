@@ -113,7 +113,8 @@ class Target:
     def _begin(self) -> None:
         state = _state_of(self.final)
         if state == "image":
-            if self._resume and self._is_finished(self.final):
+            if self._resume and self._adopt(self.final):
+                self._tidy()
                 return
             if not self._overwrite:
                 raise DestinationExistsError(
@@ -142,7 +143,7 @@ class Target:
         if self._resume and self._is_begun():
             if _state_of(self.store) == "image":
                 # All is written, only the exchange is missing.
-                self._is_finished(self.store)
+                self._adopt(self.store)
                 self._finish()
             else:
                 self.done = read_journals(self.store)
@@ -180,19 +181,22 @@ class Target:
             )
         return True
 
-    def _is_finished(self, store: Store) -> bool:
-        """Whether the image at `store` is what this plan makes; tidies up what its writer had no time to."""
+    def _adopt(self, store: Store) -> bool:
+        """Take the image at `store` for done, if it is what this plan makes."""
         manifest = read_manifest(store)
         if manifest is None or manifest.get("plan") != self._plan:
             return False
         self.is_complete = True
         self.done = {name: Unit(name, *numbers) for name, numbers in manifest["units"].items()}
-        if WORK in (store.names() or []):
-            self._lock = store.lock()
-            if (old := store.beside()) is not None and old.names() is not None:
-                old.delete("")
-            store.delete(WORK)
         return True
+
+    def _tidy(self) -> None:
+        """Remove what the writer of a finished image had no time to."""
+        if WORK in (self.final.names() or []):
+            self._lock = self.final.lock()
+            if (old := self.final.beside()) is not None and old.names() is not None:
+                old.delete("")
+            self.final.delete(WORK)
 
     def require_lock(self, *, ask: bool = False) -> None:
         """Raise `DestinationBusyError` if another process has taken the place over; `ask` looks at the lock itself."""
