@@ -15,10 +15,10 @@ from ilastik_lazy.chunks import Region, regions_of_blocks
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError
 from ilastik_lazy.ome_zarr.journal import Unit, checksum
+from ilastik_lazy.ome_zarr.manifest import MANIFEST, read_manifest
 from ilastik_lazy.ome_zarr.places import open_store
 from ilastik_lazy.ome_zarr.plan import Level
 from ilastik_lazy.ome_zarr.stores import WORK, Store
-from ilastik_lazy.ome_zarr.target import MANIFEST, read_manifest
 from ilastik_lazy.ome_zarr.tasks import unit_name
 from ilastik_lazy.ome_zarr.units import unit_keys
 from ilastik_lazy.sizes import human_bytes

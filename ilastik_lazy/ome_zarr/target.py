@@ -17,27 +17,13 @@ from typing import Any, Literal
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
+from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, read_manifest
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, PLAN, ROOTS, WORK, Lock, Store
 
-__all__ = ["MANIFEST", "Manifest", "Target", "read_manifest"]
-
-MANIFEST = ".ilz-manifest.json"
-"""What was written, from what, and the checksum of each unit; stays in the finished image."""
+__all__ = ["Target"]
 
 _AT_ONCE = 8
 _State = Literal["nothing", "empty", "unfinished", "image", "other"]
-
-Manifest = dict[str, Any]
-"""``plan`` (see `Plan.as_json` and the source's version) and ``units`` by name: bytes and checksum."""
-
-
-_MEANINGS = {
-    "levels": "other levels or shards, which levels=, codec=, memory= and workers= decide",
-    "metadata": "other names, colours, positions or properties",
-    "token": "another computation, or an older version of the files that it reads",
-    "version": "another version of the source, which was written to or copied since",
-}
-"""What differs, where the two values themselves would tell nobody."""
 
 
 class Target:
@@ -151,7 +137,7 @@ class Target:
             return
         self._is_new = True
         self._empty()
-        self.store.put(PLAN, [_as_text(self._plan)])
+        self.store.put(PLAN, [as_text(self._plan)])
 
     def _take(self, state: _State) -> None:
         """Make the place where there is none, and lock it; refuse what may not be written to."""
@@ -174,9 +160,9 @@ class Target:
         text = self.store.get(PLAN)
         if text is None:
             return False
-        if text != _as_text(self._plan):
+        if text != as_text(self._plan):
             raise ResumeMismatchError(
-                f"{self.store.place} was begun with {_difference(text, self._plan)}: ask for the same again, "
+                f"{self.store.place} was begun with {difference(text, self._plan)}: ask for the same again, "
                 "or start anew with overwrite=True (--overwrite)"
             )
         return True
@@ -242,7 +228,7 @@ class Target:
             return
         self.require_lock(ask=True)
         manifest = {"plan": self._plan, "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()}}
-        self.store.put(MANIFEST, [_as_text(manifest)])
+        self.store.put(MANIFEST, [as_text(manifest)])
         self.store.sync()
         for key in writing_order(documents):
             # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
@@ -270,33 +256,3 @@ def _state_of(store: Store) -> _State:
     if any(name in (LAST_ROOTS if WORK in names else ROOTS) for name in names):
         return "image"
     return "unfinished" if WORK in names else "other"
-
-
-def read_manifest(store: Store) -> Manifest | None:
-    """The manifest of a finished image; None if it has none that can be read."""
-    text = store.get(MANIFEST)
-    try:
-        manifest = json.loads(text) if text is not None else None
-    except ValueError:
-        return None
-    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
-
-
-def _as_text(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()
-
-
-def _difference(text: bytes, plan: dict[str, Any]) -> str:
-    """The first setting that differs, for people."""
-    try:
-        begun = json.loads(text)
-    except ValueError:
-        return "a plan that cannot be read"
-    if not isinstance(begun, dict):
-        return "a plan that cannot be read"
-    for name in sorted(begun.keys() | plan.keys()):
-        if begun.get(name) != plan.get(name):
-            if name in _MEANINGS:
-                return _MEANINGS[name]
-            return f"another {name}: {str(begun.get(name))[:100]}, now {str(plan.get(name))[:100]}"
-    return "another plan"
