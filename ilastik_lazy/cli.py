@@ -35,7 +35,7 @@ cli.add_command(convert)
 cli.add_command(verify)
 
 
-@cli.command()
+@cli.command(short_help="Reduce an image: mean, max, histogram, ...")
 @click.argument("file")
 @click.argument("operation", type=click.Choice(_OPERATIONS))
 @image_options
@@ -100,7 +100,7 @@ def reduce(
     click.echo(f"{out}: {operation} of {source.spec.storage.location}, {shape}, {result.dtype}")
 
 
-@cli.command()
+@cli.command(short_help="Print a table of objects or tracks.")
 @click.argument("file")
 @click.option("--out", metavar="FILE.csv", help="Write all rows as proper CSV.")
 @click.option("--rows", type=int, default=10, show_default=True, help="Rows to print.")
@@ -128,7 +128,7 @@ def table(file: str, out: str | None, rows: int) -> None:
     click.echo("\n".join(map(printable, lines)))
 
 
-@cli.command()
+@cli.command(short_help="Write an image as ilastik's HDF5 or N5.")
 @click.argument("file")
 @click.argument("target")
 @image_options
@@ -166,7 +166,7 @@ def export(
         click.echo(str(report))
 
 
-@cli.command()
+@cli.command(short_help="Try everything on a small sample.")
 @click.option("--folder", default="ilastik-lazy-demo", show_default=True, help="Where the results go.")
 def demo(folder: str) -> None:
     """Open, reduce, convert and draw a small sample, and check the result voxel by voxel."""

@@ -197,6 +197,8 @@ def _kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
         return None
     if original is not None:
         return kind
+    if array.dtype.kind == "b":
+        return None  # `prob > 0.5` holds no probabilities
     # `prob.argmax("c")` holds classes, `segmentation.mean("z")` no more.
     return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
 

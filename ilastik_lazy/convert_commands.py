@@ -12,7 +12,7 @@ from ilastik_lazy.shell import interrupted
 __all__ = ["convert", "verify"]
 
 
-@click.command()
+@click.command(short_help="Write an image as OME-Zarr.")
 @click.argument("file")
 @click.argument("target")
 @image_options
@@ -104,7 +104,7 @@ def convert(
         click.echo(str(report))
 
 
-@click.command()
+@click.command(short_help="Compare an OME-Zarr with its source.")
 @click.argument("target")
 @click.argument("file", required=False)
 @image_options

@@ -198,7 +198,7 @@ def _is_table(location: Location) -> bool:
     return re.search(r"table|division", os.path.basename(str(location)), re.IGNORECASE) is not None
 
 
-@click.command()
+@click.command(short_help="Say what is in a file.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")

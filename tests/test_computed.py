@@ -20,6 +20,7 @@ from makers import some_data, write_hdf5_export, write_ilp
 import ilastik_lazy as il
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.computed import ComputedSource, source_of
+from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy import to_dataset
 from ilastik_lazy.spec import ArraySource, DescribedSource
@@ -307,3 +308,9 @@ class TestRefusals:
     def test_of_what_is_no_number(self, dtype: Any) -> None:
         with pytest.raises(ArgumentError, match="no image"):
             source_of(xr.DataArray(np.zeros((2, 3)).astype(dtype), dims=("y", "x")))
+
+
+def test_a_threshold_of_probabilities_is_none() -> None:
+    prob = il.open_dataarray(sample("probabilities"))
+    assert source_of(prob > 0.5).spec.kind is None
+    assert source_of(prob * 1.0).spec.kind == "probabilities"

@@ -102,6 +102,12 @@ class Target:
             if self._resume and self._adopt(self.final):
                 self._tidy()
                 return
+            if self._resume and not self._overwrite and (manifest := read_manifest(self.final)) is not None:
+                found = difference(as_text(manifest.get("plan")), self._plan)
+                raise ResumeMismatchError(
+                    f"{self.final.place} is an image that was made with {found}: choose another name, or replace it "
+                    "with overwrite=True (--overwrite)"
+                )
             if not self._overwrite:
                 raise DestinationExistsError(
                     f"an image is at {self.final.place}: choose another name, or pass overwrite=True"

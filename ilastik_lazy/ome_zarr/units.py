@@ -20,7 +20,7 @@ from ilastik_lazy.ome_zarr.statistics import Statistics
 from ilastik_lazy.ome_zarr.stores import PLAN, Store
 from ilastik_lazy.ome_zarr.tasks import Task, unit_name
 
-__all__ = ["Encoded", "UnitWriter", "matches", "unit_keys"]
+__all__ = ["Encoded", "UnitWriter", "matches", "read_unit", "unit_keys"]
 
 
 def unit_keys(level: Level, shard: Index) -> list[str]:
@@ -93,23 +93,28 @@ class UnitWriter:
         return unit
 
     def read(self, task: Task) -> np.ndarray[Any, Any]:
-        """Decode a unit that is written.
+        """Decode a unit that is written (see `read_unit`)."""
+        return read_unit(self.plan, self.store, task)
 
-        Raises
-        ------
-        VerificationError
-            It is not as it was written.
-        """
-        level = self.plan.levels[task[0]]
-        files = []
-        for key in unit_keys(level, task[1]):
-            if (data := self.store.get(key)) is None:
-                raise VerificationError(f"{self.store.place}: {key} is gone")
-            files.append(data)
-        shape = region_shape(level.region(task[1]))
-        if level.sharded:
-            return decode_shard(files[0], shape, self.plan.dtype, level.chunks, level.shards, level.codec)
-        return decode_chunks(
-            zip(np.ndindex(grid_shape(shape, level.chunks)), files, strict=True),
-            shape, self.plan.dtype, level.chunks, level.codec,
-        )  # fmt: skip
+
+def read_unit(plan: Plan, store: Store, task: Task) -> np.ndarray[Any, Any]:
+    """Decode a unit that is written.
+
+    Raises
+    ------
+    VerificationError
+        A file of it is gone.
+    CorruptChunkError
+        It is not as it was written.
+    """
+    level = plan.levels[task[0]]
+    files = []
+    for key in unit_keys(level, task[1]):
+        if (data := store.get(key)) is None:
+            raise VerificationError(f"{store.place}: {key} is gone")
+        files.append(data)
+    shape = region_shape(level.region(task[1]))
+    if level.sharded:
+        return decode_shard(files[0], shape, plan.dtype, level.chunks, level.shards, level.codec)
+    places = np.ndindex(grid_shape(shape, level.chunks))
+    return decode_chunks(zip(places, files, strict=True), shape, plan.dtype, level.chunks, level.codec)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from ilastik_lazy.errors import UnknownFormatError
+from ilastik_lazy.errors import CorruptFileError, UnknownFormatError
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.spec import ArraySource
@@ -46,7 +46,7 @@ class Format:
     is_remote: bool = False
     """Whether it is read over a network, too."""
     by_library: bool = False
-    """Whether only the HDF5 library can recognise it: files from strangers are never of this format."""
+    """Whether only the HDF5 library can recognise it: of files from strangers, a process of its own does."""
 
     def load(self) -> FormatModule:
         return cast("FormatModule", importlib.import_module(f"ilastik_lazy.sources.{self.module}"))
@@ -73,8 +73,12 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
     """
     is_trusted = limits is None or limits.trust == "local"
     for row in FORMATS:
-        may_look = row.is_remote >= location.is_remote and (is_trusted or not row.by_library)
-        if may_look and row.load().recognises(location):
+        if row.is_remote < location.is_remote:
+            continue
+        if row.by_library and not is_trusted:
+            if _recognised_by_child(row, location):
+                return row
+        elif row.load().recognises(location):
             return row
     if location.is_remote:
         raise UnknownFormatError(
@@ -87,6 +91,18 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
         hint = "is a folder: name a file in it"
     what = hint or "is in no format that ilastik writes images in"
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
+
+
+def _recognised_by_child(row: Format, location: Location) -> bool:
+    """Whether a file from a stranger is of a format that only the HDF5 library tells."""
+    from ilastik_lazy.isolation import in_child
+
+    if not row.load().may_be(location):  # type: ignore[attr-defined]
+        return False
+    try:
+        return bool(in_child(location.path, f"sources.{row.module}:recognises", bool, location))
+    except CorruptFileError:
+        return False  # `hdf5` says what is wrong
 
 
 def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:

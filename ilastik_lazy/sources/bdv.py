@@ -26,31 +26,49 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
 )
-from ilastik_lazy.files import opened, read_exactly, stamp_of
+from ilastik_lazy.files import opened, read_exactly, read_up_to, stamp_of
+from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources.hdf5 import open_image as open_dataset
+from ilastik_lazy.sources.hdf5 import open_images as open_datasets
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_untrusted import trusting
 from ilastik_lazy.sources.stacked import stack_of
 from ilastik_lazy.sources.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.spec import ArraySource, ArraySpec
 from ilastik_lazy.units import full_unit_name
 
-__all__ = ["UnsignedSource", "images", "open_image", "recognises"]
+__all__ = ["UnsignedSource", "images", "may_be", "open_image", "recognises"]
 
 _SETUP = re.compile(r"s\d{2,}")
 _TIME = re.compile(r"t\d{5,}")
 _OURS = re.compile(r"(s\d{2,})(?:/scale(\d{1,2}))?")
 _MOST_LEVELS = 32
+_START_BYTES = 2**20
 # Words for a voxel size that nobody has measured.
 _NO_UNITS = ("", "pixel", "pixels", "px", "voxel")
 
 
-def recognises(location: Location) -> bool:
-    """Whether the file is a BigDataViewer's, and no single time point is asked for."""
+def _is_asked_for(location: Location) -> bool:
+    """Whether the name is one of HDF5, and no single time point is named in it."""
     if location.suffix not in (".h5", ".hdf5", ".hdf") or not os.path.isfile(location.path):
         return False
-    if location.internal_path is not None and not _OURS.fullmatch(location.internal_path):
+    return location.internal_path is None or _OURS.fullmatch(location.internal_path) is not None
+
+
+def may_be(location: Location) -> bool:
+    """Whether the file may be a BigDataViewer's, as far as can be seen without the HDF5 library."""
+    if not _is_asked_for(location):
+        return False
+    # Names of the root's members stand near the start of most files: a process is only started for these.
+    with opened(location.path) as fd:
+        start = read_up_to(fd, _START_BYTES, 0, location.path)
+    return re.search(rb"t\d{5}\W", start) is not None and re.search(rb"s\d{2}\W", start) is not None
+
+
+def recognises(location: Location) -> bool:
+    """Whether the file is a BigDataViewer's, and no single time point is asked for."""
+    if not _is_asked_for(location):
         return False
     try:
         with open_hdf5(location.path) as file:
@@ -83,6 +101,10 @@ def _levels(setups: list[_Setup]) -> list[str]:
 
 
 def _setups(location: Location, limits: Limits) -> list[_Setup]:
+    if limits.trust == "untrusted":
+        function, result = "sources.bdv:_setups", list[_Setup]
+        told: list[_Setup] = in_child(location.path, function, result, location, trusting(limits))
+        return told
     with open_hdf5(location.path) as file:
         names = list(file)
         if len(names) > limits.members:
@@ -134,13 +156,15 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
             stacklevel=2,
         )
     placed = _placed_axes(location.path, setup, level)
-    members = [_member(open_dataset(location.at(path), "zyx", limits), placed) for path in paths]
+    members = [_member(source, placed) for source in open_datasets(location, paths, "zyx", limits)]
     stacked = stack_of(members, "t")
     names = tuple(axes) if axes is not None else stacked.spec.dims
     if axes is not None and len(axes) != stacked.spec.ndim:
         raise MetadataError(f"{location} has the axes tzyx: axes={axes!r} names {len(axes)}")
     found = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
-    spec = replace(stacked.spec, name=setup.name, axes=tuple(found))
+    inside = Location(location.path, f"{setup.name}/scale{level}")
+    storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
+    spec = replace(stacked.spec, name=setup.name, axes=tuple(found), storage=storage)
     return replace(stacked, spec=spec)
 
 

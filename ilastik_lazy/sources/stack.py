@@ -8,10 +8,11 @@ from __future__ import annotations
 import glob
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.object_store import is_url
@@ -100,6 +101,11 @@ def open_stack(
     return stack_of([open_source(one, axes=axes, limits=limits) for one in locations], along)
 
 
+def _number_key(path: str) -> list[tuple[int, str]]:
+    """Key by which ``a_2`` comes before ``a_10``."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
+
+
 def _expanded(pattern: str) -> list[Location]:
     pattern = os.path.expanduser(pattern)
     inside, found = None, list(_INSIDE.finditer(pattern))
@@ -108,4 +114,14 @@ def _expanded(pattern: str) -> list[Location]:
     paths = sorted(glob.glob(pattern))
     if not paths:
         raise SourceNotFoundError(f"no file fits {pattern}")
+    by_number = sorted(paths, key=_number_key)
+    if by_number != paths:
+        first = next(k for k, (one, other) in enumerate(zip(paths, by_number, strict=True)) if one != other)
+        names = [os.path.basename(path) for path in (paths[first], by_number[first])]
+        warnings.warn(
+            f"{pattern}: files are in the order of their names as text, as in ilastik: {names[0]} comes before "
+            f"{names[1]}; for another order pass a list of files",
+            MetadataWarning,
+            stacklevel=4,
+        )
     return [Location.parse(path, inside or None) for path in paths]

@@ -151,3 +151,18 @@ def test_factors_that_are_none_are_an_error(tmp_path, table):
         file["s00/resolutions"] = table
     with pytest.raises(MetadataError, match="s00/resolutions"):
         opened(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("trust", ["local", "untrusted"])
+def test_is_the_same_from_a_stranger(tmp_path, trust):
+    data = write(tmp_path / "a.h5")
+    (tmp_path / "a.xml").write_text(XML)
+    array = il.open_dataarray(tmp_path / "a.h5", trust=trust)
+    np.testing.assert_array_equal(array.values, data, strict=True)
+    assert float(array.coords["z"][1]) == 2.0
+    assert sorted(node.path for node in il.open_datatree(tmp_path / "a.h5", trust=trust).leaves) == [
+        "/s00/scale0", "/s00/scale1",
+    ]  # fmt: skip
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["t00000"] = file["s00x"] = np.zeros((4, 5))
+    assert il.open_dataset(tmp_path / "b.h5", axes="yx", trust=trust).sizes["x"] == 5
