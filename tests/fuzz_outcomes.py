@@ -38,6 +38,8 @@ class Outcome:
         self.values: Values = {}
         self.unchecked: set[str] = set()
         """Names of values that no checksum protects."""
+        self.szip: set[str] = set()
+        """Names of values that libhdf5 decodes from szip: of a damaged chunk it may return what was in memory."""
         self.errors: dict[str, str] = {}
         self.faults: list[str] = []
 
@@ -105,6 +107,8 @@ def _read_images(path: str, limits: Limits, outcome: Outcome) -> None:
                 outcome.values[inside] = values
                 if source.spec.storage.compression in ("none", "shuffle"):
                     outcome.unchecked.add(inside)
+                elif "szip" in source.spec.storage.compression:
+                    outcome.szip.add(inside)
 
 
 def _read_project(path: str, limits: Limits, outcome: Outcome) -> None:
