@@ -128,7 +128,8 @@ def judge(job: Job, number: int, stage: Any) -> dict[str, Any]:
             isolated = fuzz_outcomes.ours(str(path), Limits(trust="untrusted"))
             outcome.faults += [f"untrusted: {fault}" for fault in isolated.faults]
             for name, values in isolated.values.items():
-                if name in outcome.values and name not in outcome.szip and not fuzz_outcomes.same(values, outcome.values[name]):
+                both = name in outcome.values and name not in outcome.szip
+                if both and not fuzz_outcomes.same(values, outcome.values[name]):
                     outcome.faults.append(f"untrusted: {name}: other values")
             counts["also as untrusted"] += 1
     return {"number": number, "how": how, "source": source.name, "counts": counts, "faults": outcome.faults}

@@ -20,7 +20,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.shall_break():
-            self._break()
+            if self.server.slow_down:
+                self._say_slow_down()
+            else:
+                self._break()
             return
         behind = http.client.HTTPConnection(self.server.host, timeout=30)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
@@ -43,6 +46,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on
 
+    def _say_slow_down(self) -> None:
+        """As S3 does where it is asked too often."""
+        self.server.broken += 1
+        text = b"<Error><Code>SlowDown</Code></Error>"
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
     def _break(self) -> None:
         self.server.broken += 1
         self.close_connection = True
@@ -56,17 +69,22 @@ class Proxy(http.server.ThreadingHTTPServer):
     ----------
     break_every
         Of so many requests one is dropped without an answer, before it was passed on.
+    slow_down
+        These are answered with 503 instead.
     lose_answers_to
         The answer to the first PUT of an object with this in its name is lost, after it was passed on.
     """
 
     daemon_threads = True
 
-    def __init__(self, endpoint: str, *, break_every: int = 0, lose_answers_to: str = "") -> None:
+    def __init__(
+        self, endpoint: str, *, break_every: int = 0, slow_down: bool = False, lose_answers_to: str = ""
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host = urllib.parse.urlsplit(endpoint).netloc
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.broken = 0
+        self.slow_down = slow_down
         self._break_every, self._lose = break_every, lose_answers_to
         self._count, self._counting = 0, threading.Lock()
 

@@ -139,8 +139,9 @@ class TestBucket:
             ended.set()
             thread.join()
 
-    def test_behind_a_line_that_breaks_gets_all(self, url: str, s3: S3Server) -> None:
-        with Proxy(s3.endpoint, break_every=10) as proxy:
+    @pytest.mark.parametrize("slow_down", [False, True])
+    def test_behind_a_line_that_breaks_gets_all(self, url: str, s3: S3Server, slow_down: bool) -> None:
+        with Proxy(s3.endpoint, break_every=10, slow_down=slow_down) as proxy:
             report = convert(url, S3Server(proxy.url))
             assert proxy.broken > 5
         assert not report.verified

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,7 +138,12 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_worker_costs_its_tasks_only(export: str, tmp_path: Path) -> None:
+# Twenty of each with ILASTIK_LAZY_LONG=1.
+_RUNS = range(20 if os.environ.get("ILASTIK_LAZY_LONG") else 1)
+
+
+@pytest.mark.parametrize("run", _RUNS)
+def test_a_killed_worker_costs_its_tasks_only(export: str, tmp_path: Path, run: int) -> None:
     target = tmp_path / "a.zarr"
     killed = int(run_script(tmp_path, export, target, "worker"))
     assert killed >= 2
@@ -142,7 +152,8 @@ def test_a_killed_worker_costs_its_tasks_only(export: str, tmp_path: Path) -> No
     assert not (target / ".ilz").exists()
 
 
-def test_a_killed_client_leaves_what_can_be_resumed(export: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", _RUNS)
+def test_a_killed_client_leaves_what_can_be_resumed(export: str, tmp_path: Path, run: int) -> None:
     target = tmp_path / "a.zarr"
     with pytest.raises(AssertionError, match="exit -9"):
         run_script(tmp_path, export, target, "client")
@@ -178,6 +189,58 @@ def test_a_cluster_that_ends_leaves_what_can_be_resumed(export: str, tmp_path: P
             to_ome_zarr(export, target, memory="40MB", progress=end)
     assert_no_image(target)
     assert to_ome_zarr(export, target, memory="40MB", resume=True).resumed > 0
+
+
+_WITH_SCHEDULER = """
+import os, signal, sys
+sys.path[:0] = sys.argv[1:3]
+import distributed
+from ilastik_lazy.errors import DestinationError
+from ilastik_lazy.ome_zarr import to_ome_zarr
+
+if __name__ == "__main__":
+    pids = [int(pid) for pid in sys.argv[6:]]
+    with distributed.Client(sys.argv[5], timeout=20) as client:
+        client.wait_for_workers(2)
+        def told(done, total):
+            if done > total // 4 and pids:
+                os.kill(pids.pop(), signal.SIGKILL)
+        try:
+            to_ome_zarr(sys.argv[3], sys.argv[4], memory="30MB", levels=4, progress=told)
+        except DestinationError as error:
+            print(error, flush=True)
+        # The client of a dead scheduler takes its time to end.
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("run", _RUNS)
+def test_a_killed_scheduler_leaves_what_can_be_resumed(export: str, tmp_path: Path, run: int) -> None:
+    target, file = tmp_path / "a.zarr", tmp_path / "address"
+    environment = os.environ | {
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s",
+        "DASK_LOGGING__DISTRIBUTED": "critical",
+    }
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    options = ["--no-dashboard", "--scheduler-file", str(file)]
+    with contextlib.ExitStack() as stack:
+        scheduler = stack.enter_context(subprocess.Popen([*command, *options], **quiet))
+        stack.callback(scheduler.kill)
+        while not file.exists() or not file.read_text():
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        for _ in range(2):
+            worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+            stack.callback(stack.enter_context(subprocess.Popen([*worker, "--no-nanny"], **quiet)).kill)
+        script = tmp_path / "with_scheduler.py"
+        script.write_text(_WITH_SCHEDULER)
+        said = run_file(script, str(HERE.parent), str(HERE), export, str(target), address, str(scheduler.pid))
+    assert b"the cluster is gone; what is written stays" in said
+    assert_no_image(target)
+    to_ome_zarr(export, target, memory="30MB", levels=4, resume=True)
+    expected = il.open_dataarray(export).transpose("c", "z", "y", "x").values
+    np.testing.assert_array_equal(voxels(target), expected)
 
 
 def run_script(folder: Path, export: str, target: Path, how: str) -> bytes:
