@@ -16,7 +16,8 @@ from ilastik_lazy.lazy import to_dataset
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5, text_attribute
+from ilastik_lazy.sources.hdf5_attributes import text_attribute
+from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 

@@ -25,7 +25,7 @@ LAYERS = [
     "folders isolation external",
     "kinds cache label_axes project_paths sources.window sources.stacked sources.xml_text new_file new_folder",
     "sources.filters sources.scratch sources.attributes sources.zarr_files sources.hdf5_superblock",
-    "sources.hdf5_file sources.hdf5_btree",
+    "sources.hdf5_file sources.hdf5_attributes sources.hdf5_btree",
     "sources.tiff_metadata sources.tiff_ifds sources.zarr_store sources.streams",
     "sources.hdf5_index sources.n5_axes sources.n5_blocks sources.zarr_codecs sources.tiff_file project_fields",
     "sources.hdf5_layout sources.hdf5_direct sources.zarr_layout sources.tiff sources.picture",

@@ -35,6 +35,7 @@ from ilastik_lazy.sources.attributes import (
     settled_axes,
     units_from,
 )
+from ilastik_lazy.sources.hdf5_attributes import text_attribute
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.sources.hdf5_file import (
@@ -45,7 +46,6 @@ from ilastik_lazy.sources.hdf5_file import (
     image_entries,
     object_at,
     open_hdf5,
-    text_attribute,
 )
 from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.sources.hdf5_layout import check_array, layout_of, pipeline_of, why_not_direct

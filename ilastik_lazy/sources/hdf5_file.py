@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import h5py
-import numpy as np
 
 from ilastik_lazy.errors import (
     CorruptFileError,
@@ -43,7 +42,6 @@ __all__ = [
     "names_in",
     "object_at",
     "open_hdf5",
-    "text_attribute",
 ]
 
 _MOST_SOFT_LINKS = 16
@@ -221,41 +219,6 @@ def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path:
         source = object_at(file, part.dset_name)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
             raise ExternalReferenceError(f"{where} is made of {part.dset_name!a}, which is no plain dataset itself")
-
-
-def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
-    """Text of an attribute in any of the spellings that writers use; None where it is not there.
-
-    Scalar or one-element, variable or fixed length, ASCII or UTF-8, `str` or `bytes`.
-
-    Raises
-    ------
-    MetadataError
-        The attribute is no text, or not in UTF-8.
-    LimitExceededError
-        It is longer than `limits` allow.
-    """
-    if name not in dataset.attrs:
-        return None
-    where = f"{dataset.file.filename}: attribute {name!r} of {dataset.name!a}"
-    attribute = h5py.h5a.open(dataset.id, name.encode())
-    if attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-        raise MetadataError(f"{where} is empty")
-    if attribute.get_storage_size() > limits.attribute_bytes:
-        raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
-    value = dataset.attrs[name]
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    if isinstance(value, bytes):
-        try:
-            value = value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise MetadataError(f"{where} is not UTF-8") from error
-    if not isinstance(value, str):
-        raise MetadataError(f"{where} is no text but {type(value).__name__}")
-    if len(value) > limits.attribute_bytes:
-        raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, where_of
 from ilastik_lazy.sources.hdf5 import open_image
-from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, names_in, open_hdf5, text_attribute
+from ilastik_lazy.sources.hdf5_attributes import text_attribute
+from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, names_in, open_hdf5
 from ilastik_lazy.sources.hdf5_untrusted import IsolatedSource, trusting
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
