@@ -35,11 +35,10 @@ from ilastik_lazy.sources.attributes import (
     settled_axes,
     units_from,
 )
-from ilastik_lazy.sources.hdf5_attributes import text_attribute
+from ilastik_lazy.sources.hdf5_attributes import text_attribute, texts_attribute
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.sources.hdf5_file import (
-    H5PY_ERRORS,
     DatasetEntry,
     LinkedFile,
     dataset_at,
@@ -239,20 +238,22 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
         dataset.shape,
         axes,
         axistags=axistags,
-        dimension_labels=_dimension_labels(dataset),
+        dimension_labels=_dimension_labels(dataset, limits),
         axes_attribute=_axes_attribute(dataset),
         units=units_from(units, location),
     )
 
 
-def _dimension_labels(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """Labels of HDF5's dimension API, empty texts included; () where there are none."""
-    if "DIMENSION_LABELS" not in dataset.attrs:
-        return ()
+def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
+    """Labels of HDF5's dimension API, empty texts included; () where there are none.
+
+    The attribute is read as what it is: `H5DSget_label`, which `dataset.dims` calls, takes texts of fixed length
+    for addresses, and crashes.
+    """
     try:
-        return tuple(dimension.label for dimension in dataset.dims)
-    except H5PY_ERRORS:
-        warnings.warn(f"{dataset.file.filename}: DIMENSION_LABELS cannot be read", MetadataWarning, stacklevel=2)
+        return texts_attribute(dataset, "DIMENSION_LABELS", limits)
+    except (MetadataError, LimitExceededError) as error:
+        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
         return ()
 
 
