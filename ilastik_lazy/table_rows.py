@@ -138,6 +138,7 @@ def rows_of(
     if background is None:
         background = {"f": np.nan, "b": False}.get(values.dtype.kind, 0)
     dtype = _dtype_for(values.dtype, background)
+    _check_exact(values, dtype, background)
     return Rows(frames, ids, values.astype(dtype, copy=False), dtype.type(background))
 
 
@@ -173,6 +174,17 @@ def _dtype_for(dtype: np.dtype[Any], background: float) -> np.dtype[Any]:
     if dtype.kind in "iu" and float(background).is_integer() and _fits(int(background), np.iinfo(dtype)):
         return dtype
     return np.result_type(dtype, np.min_scalar_type(background))
+
+
+def _check_exact(values: np.ndarray[Any, Any], dtype: np.dtype[Any], background: float) -> None:
+    """Refuse to round ids: float64 holds whole numbers up to 2**53."""
+    if values.dtype.kind in "iu" and dtype.kind == "f" and len(values):
+        most = max(abs(int(values.min())), abs(int(values.max())))
+        if most > 2 ** (np.finfo(dtype).nmant + 1):
+            raise ArgumentError(
+                f"the column holds whole numbers up to {most}, and background={background} would make them {dtype}, "
+                "which rounds them: leave background= out, or choose one that fits the column's type"
+            )
 
 
 def _fits(value: int, limits: np.iinfo[Any]) -> bool:

@@ -321,3 +321,22 @@ def test_a_dimension_of_another_name_is_an_error():
     labels, table = small()
     with pytest.raises(AxesError, match=r"'y2' is none of"):
         paint(labels.rename(y="y2"), table, "size")
+
+
+@pytest.mark.parametrize(
+    ("values", "background", "is_exact"),
+    [
+        (np.array([2**64 - 1, 1], "u8"), -1, False),
+        (np.array([2**53 + 1, 1]), np.nan, False),
+        (np.array([2**53, -(2**53)]), np.nan, True),
+        (np.array([2**64 - 1, 1], "u8"), 0, True),
+    ],
+)
+def test_whole_numbers_are_never_rounded_for_a_background(values, background, is_exact):
+    labels = xr.DataArray(np.array([[1, 2]], "u4"), dims=("y", "x"))
+    table = pd.DataFrame({"timestep": 0, "labelimage_oid": [1, 2], "trackId": values})
+    if not is_exact:
+        with pytest.raises(ArgumentError, match="rounds"):
+            paint(labels, table, "trackId", background=background)
+        return
+    assert [int(value) for value in paint(labels, table, "trackId", background=background).values[0]] == values.tolist()
