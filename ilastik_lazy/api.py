@@ -167,11 +167,12 @@ def lazy_dataset(
     drop_variables: str | Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
     kind: Kind | None,
+    limits: Limits,
 ) -> xr.Dataset:
     """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
     _check_arguments(axes, None)
     location = Location.parse(path, internal_path, storage_options)
-    return to_dataset(_all_sources(location, axes, project, kind, drop_variables, Limits()))
+    return to_dataset(_all_sources(location, axes, project, kind, drop_variables, limits))
 
 
 def _check_arguments(axes: str | None, order: str | None) -> None:

@@ -28,8 +28,17 @@ _INSIDE = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)/(?!.*\.(h5|hdf5|hdf|ilp|n5|za
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a path is a pattern for several files, and not the name of one that has such letters."""
-    return glob.has_magic(text) and not os.path.exists(os.path.expanduser(text))
+    """Whether a path is a pattern for several files, and not the name of one (or of a dataset in it) with such letters.
+
+    Folders called ``[2024]`` are common, and to `glob` a choice of four digits.
+    """
+    if not glob.has_magic(text):
+        return False
+    try:
+        named = Location.parse(text)
+    except SourceNotFoundError:
+        return True
+    return glob.has_magic(named.internal_path or "")
 
 
 def open_paths(

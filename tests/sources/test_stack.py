@@ -15,6 +15,7 @@ from in_memory import ArrayInMemory
 from makers import some_data, write_hdf5_export
 from shared_files import shared_path
 
+import ilastik_lazy as il
 from ilastik_lazy import sources
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataError, MetadataWarning, SourceNotFoundError
 from ilastik_lazy.location import Location
@@ -149,6 +150,14 @@ def test_what_is_a_pattern(tmp_path):
     assert is_pattern("a_?.h5/volume/data")
     assert not is_pattern("a.tif")
     assert not is_pattern(str(tmp_path / "a[1].tif"))
+
+
+def test_a_folder_with_letters_of_a_pattern_may_hold_the_file(tmp_path):
+    (tmp_path / "[2024]").mkdir()
+    path = tmp_path / "[2024]" / "a?.h5"
+    data = write_hdf5_export(path, some_data((5, 6), "u2"), axes="yx", internal_path="volume/data")
+    assert not is_pattern(f"{path}/volume/data")
+    np.testing.assert_array_equal(il.open_dataarray(f"{path}/volume/data").values, data)
 
 
 @pytest.mark.parametrize(
