@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from xarray.backends import BackendEntrypoint
 
 from ilastik_lazy.errors import ArgumentError, IlastikLazyError
+from ilastik_lazy.external import Folders, granted
 from ilastik_lazy.files import opened, read_up_to
 from ilastik_lazy.location import Location
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ilastik_lazy.limits import Limits, Trust
     from ilastik_lazy.spec import Kind
 
 __all__ = ["IlastikBackendEntrypoint"]
@@ -39,6 +41,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     supports_groups = True
     open_dataset_parameters = (
         "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "kind", "storage_options",
+        "limits", "trust", "allow_external",
         "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
     )  # fmt: skip
 
@@ -52,6 +55,9 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         project: str | os.PathLike[str] | None = None,
         kind: Kind | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        trust: Trust = "local",
+        allow_external: Folders = (),
         mask_and_scale: Any = None,
         decode_times: Any = None,
         concat_characters: Any = None,
@@ -65,9 +71,9 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         """
         from ilastik_lazy.api import lazy_dataset
 
-        if not isinstance(filename_or_obj, str | os.PathLike):
-            raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
-        return lazy_dataset(filename_or_obj, internal_path, axes, project, drop_variables, storage_options, kind)
+        path = _path(filename_or_obj)
+        limits = granted(limits, trust, allow_external)
+        return lazy_dataset(path, internal_path, axes, project, drop_variables, storage_options, kind, limits)
 
     def open_datatree(  # the keywords that a tree takes
         self,
@@ -77,17 +83,24 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         axes: str | None = None,
         source_roots: Any = (),
         storage_options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        trust: Trust = "local",
+        allow_external: Folders = (),
     ) -> xr.DataTree:
         """Open every image of a file, or every level of a pyramid, as a tree (`ilastik_lazy.open_datatree`)."""
         from ilastik_lazy.datatree import open_datatree
 
-        if not isinstance(filename_or_obj, str | os.PathLike):
-            raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
         tree = open_datatree(
-            filename_or_obj, chunks=None, axes=axes, source_roots=source_roots, storage_options=storage_options
-        )
+            _path(filename_or_obj), chunks=None, axes=axes, source_roots=source_roots,
+            storage_options=storage_options, limits=limits, trust=trust, allow_external=allow_external,
+        )  # fmt: skip
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return tree if not dropped else tree.map_over_datasets(lambda node: node.drop_vars(dropped, errors="ignore"))
+
+    def open_groups_as_dict(self, filename_or_obj: Any, **options: Any) -> dict[str, xr.Dataset]:
+        """The nodes of `open_datatree` by their paths, for ``xr.open_groups``."""
+        tree = self.open_datatree(filename_or_obj, **options)
+        return {node.path: node.to_dataset() for node in tree.subtree}
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether the file is one that ilastik wrote: HDF5 by its first bytes, with ``axistags`` inside."""
@@ -95,6 +108,12 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
             return False
         text = os.fspath(filename_or_obj)
         return "://" not in text and _looks_like_ilastik(text)
+
+
+def _path(filename_or_obj: Any) -> str | os.PathLike[str]:
+    if not isinstance(filename_or_obj, str | os.PathLike):
+        raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
+    return filename_or_obj
 
 
 def _looks_like_ilastik(path: str) -> bool:

@@ -7,7 +7,7 @@ HDF5, and its links lead anywhere; here they lead below `Limits.external_roots`,
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ilastik_lazy.errors import ArgumentError
@@ -28,13 +28,17 @@ def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folde
     """
     if trust not in ("local", "untrusted"):
         raise ArgumentError(f"trust={trust!r}: expected 'local' or 'untrusted'")
+    if limits is not None and not isinstance(limits, Limits):
+        raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.limits.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
     return replace(limits or Limits(), trust=trust, external_roots=roots)
 
 
 def named_folders(given: Folders, argument: str) -> list[str]:
     """Absolute paths of the folders that a caller named in `argument`; each must be one."""
-    parts = [given] if isinstance(given, str | os.PathLike) else list(given)
+    parts = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(parts, Iterable) or not all(isinstance(part, str | os.PathLike) for part in parts):
+        raise ArgumentError(f"{argument}={given!r}: expected a folder, or a list of folders")
     folders = [os.path.abspath(os.path.expanduser(os.fsdecode(part))) for part in parts]
     for folder in folders:
         if not os.path.isdir(folder):

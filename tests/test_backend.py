@@ -14,7 +14,7 @@ from makers import CHUNKS, SHAPE, axistags, some_data, write_hdf5_export, write_
 
 import ilastik_lazy as il
 from ilastik_lazy.backend import IlastikBackendEntrypoint
-from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+from ilastik_lazy.errors import ArgumentError, ExternalReferenceError, SourceNotFoundError
 
 ENGINE = IlastikBackendEntrypoint()
 
@@ -52,6 +52,7 @@ def test_the_engine_takes_the_options_of_the_function(export, tmp_path):
         {"internal_path": "raw", "axes": "zyx"},
         {"drop_variables": "raw"},
         {"drop_variables": ["exported_data"]},
+        {"trust": "untrusted"},
     ):
         xr.testing.assert_identical(opened(export, **options), il.open_dataset(export, **options))
 
@@ -176,3 +177,21 @@ def test_a_pyramid_opens_as_a_tree_through_xarray(tmp_path):
     xr.testing.assert_identical(tree.load(), il.open_datatree(tmp_path / "a.zarr").load())
     with pytest.raises(ArgumentError):
         xr.open_datatree(io.BytesIO(b"x"), engine="ilastik")
+
+
+def test_what_lies_in_other_files_is_opened_where_the_caller_allows_it(export, tmp_path):
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["exported_data"] = h5py.ExternalLink(export.name, "exported_data")
+    linked = f"{tmp_path}/link.h5/exported_data"
+    for open_it in (xr.open_dataset, xr.open_datatree):
+        with pytest.raises(ExternalReferenceError):
+            open_it(linked, engine="ilastik")
+        open_it(linked, engine="ilastik", allow_external=tmp_path)
+
+
+def test_the_nodes_of_a_tree_open_as_a_dict(export):
+    found = xr.open_groups(export, engine="ilastik")
+    assert set(found) == {"/", "/exported_data", "/raw"}
+    tree = il.open_datatree(export)
+    for path, dataset in found.items():
+        xr.testing.assert_identical(dataset.load(), tree[path].to_dataset().load())

@@ -232,3 +232,10 @@ def test_where_the_library_could_find_another_file_it_is_refused(tmp_path, monke
 def test_a_root_must_be_a_folder(pair):
     with pytest.raises(ArgumentError, match="allow_external names"):
         il.open_dataarray(pair[0], allow_external=[pair[1].parent / "nothing"])
+
+
+@pytest.mark.parametrize("options", [{"allow_external": 3}, {"allow_external": [3]}, {"limits": 3}])
+def test_what_is_no_folder_or_no_limits_is_an_error_of_the_call(tmp_path, options):
+    write_hdf5_export(tmp_path / "a.h5", DATA)
+    with pytest.raises(ArgumentError, match="expected"):
+        il.open_dataarray(tmp_path / "a.h5", **options)
