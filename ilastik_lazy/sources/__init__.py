@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from ilastik_lazy.errors import CorruptFileError, UnknownFormatError
+from ilastik_lazy.errors import CorruptFileError, SourceIOError, UnknownFormatError
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.spec import ArraySource
@@ -70,6 +70,8 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
     ------
     UnknownFormatError
         No row does.
+    SourceIOError
+        It is a folder that may not be looked into, which could be anything.
     """
     is_trusted = limits is None or limits.trust == "local"
     for row in FORMATS:
@@ -85,6 +87,8 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
             f"{location.path}: over a network this release opens Zarr and OME-Zarr, chunk by chunk; download the file "
             "and open the copy, or convert it where it lies: ilastik-lazy convert FILE FILE.zarr"
         )
+    if os.path.isdir(location.path) and not os.access(location.path, os.R_OK | os.X_OK):
+        raise SourceIOError(f"cannot open {location.path}: its permissions do not let you look into this folder")
     names = ", ".join(row.name for row in FORMATS)
     hint = _HINTS.get(location.suffix, "")
     if os.path.isdir(location.path) and not hint:

@@ -169,7 +169,12 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
             raise DatasetNotFoundError(f"{location.path} should hold an array {inside!r}, as its multiscales say")
         return inside, array
     if node is None:
-        known = ", ".join(repr(path) for path in images(location.at(None), limits)[:8]) or "no image"
+        listed = images(location.at(None), limits)
+        if inside in listed:
+            raise DatasetNotFoundError(
+                f"{location.path} has no array {inside!r}, which its multiscales list: was it copied completely?"
+            )
+        known = ", ".join(map(repr, listed[:8])) or "no image"
         raise DatasetNotFoundError(f"no array {inside!r} in {location.path}; it holds {known}")
     return inside, node
 

@@ -196,9 +196,11 @@ def _parse_v3(document: Mapping[str, Any], where: str) -> ArrayLayout:
     files = _chunk_lengths(grid_options.get("chunk_shape"), shape, where)
     codecs = _v3_codecs(document["codecs"], where)
     chunks, index = files, None
-    if codecs and codecs[0][0] == "sharding_indexed":
+    if "sharding_indexed" in (names := [name for name, _ in codecs]):
         if len(codecs) > 1:
-            raise UnsupportedFilterError(f"{where}: its shards are encoded once more, which is not supported")
+            raise UnsupportedFilterError(
+                f"{where}: its shards are transposed or encoded once more, which is not supported: {ascii(names)[:80]}"
+            )
         options = codecs[0][1]
         chunks = _chunk_lengths(options.get("chunk_shape"), shape, where)
         if any(shard % chunk for shard, chunk in zip(files, chunks, strict=True)):

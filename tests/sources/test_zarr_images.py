@@ -210,6 +210,16 @@ def test_one_of_several_images_must_be_named(tmp_path):
         il.open_dataarray(tmp_path / "a.zarr", "5")
 
 
+def test_a_level_that_is_listed_and_not_there_is_said_to_be_missing(tmp_path):
+    root = zarr.create_group(tmp_path / "a.zarr")
+    add_image(root)
+    listed = root.attrs["multiscales"]
+    listed[0]["datasets"].append({**listed[0]["datasets"][0], "path": "lost"})
+    root.attrs["multiscales"] = listed
+    with pytest.raises(DatasetNotFoundError, match=r"has no array 'lost', which its multiscales list"):
+        il.open_datatree(tmp_path / "a.zarr")
+
+
 def test_a_store_without_images_says_so(tmp_path):
     zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(DatasetNotFoundError, match="holds no image"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 
@@ -14,12 +15,15 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
     MetadataWarning,
+    SourceIOError,
     UnfinishedWriteError,
+    UnknownFormatError,
     UnsafeFileError,
     UnsafePathError,
     UnsupportedFilterError,
 )
 from ilastik_lazy.location import Location
+from ilastik_lazy.sources import open_source
 from ilastik_lazy.sources import zarr as zarr_format
 from ilastik_lazy.sources.zarr_direct import ZarrSource
 
@@ -39,6 +43,29 @@ def test_links_out_of_the_store_are_refused_and_others_followed(tmp_path, part):
     (tmp_path / "a.zarr" / part).unlink()
     (tmp_path / "a.zarr" / part).symlink_to(tmp_path / "a.zarr/inside")
     np.testing.assert_array_equal(source.read(WHOLE), data)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_unknown_format(tmp_path, monkeypatch):
+    # Root may look into all folders, so the permission itself cannot be tested everywhere.
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises(UnknownFormatError):
+        open_source(Location.parse(tmp_path / "a.zarr"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SourceIOError, match="permissions"):
+        open_source(Location.parse(tmp_path / "a.zarr"))
+
+
+def test_shards_that_are_transposed_as_a_whole_are_named(tmp_path):
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    shards = {"chunk_shape": [2, 2], "codecs": index, "index_codecs": index}
+    codecs = [
+        {"name": "transpose", "configuration": {"order": [1, 0]}},
+        {"name": "sharding_indexed", "configuration": shards},
+    ]
+    zarr.create_array(tmp_path / "a.zarr", shape=(4, 4), chunks=(4, 4), dtype="u1")
+    edit(tmp_path / "a.zarr/zarr.json", codecs=codecs)
+    with pytest.raises(UnsupportedFilterError, match="transposed"):
+        opened(tmp_path / "a.zarr")
 
 
 def test_a_link_to_the_store_itself_is_followed(tmp_path):
