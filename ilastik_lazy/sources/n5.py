@@ -74,19 +74,11 @@ def images(location: Location, limits: Limits) -> list[str]:
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
     """Source of one dataset; only its ``attributes.json`` is read.
 
-    Parameters
-    ----------
-    location
-        The folder; without an internal path it is the dataset itself, or ``exported_data`` or the only
-        image in it is taken.
-    axes
-        Names of the axes where the caller knows better than the file.
+    As `hdf5.open_image`; the folder of `location` may also be the dataset itself.
 
     Raises
     ------
-    DatasetNotFoundError
-        There is no such dataset, or several and none called ``exported_data``.
-    MetadataError, UnsupportedFilterError, UnsafePathError, LimitExceededError
+    DatasetNotFoundError, MetadataError, UnsupportedFilterError, UnsafePathError, LimitExceededError
     """
     container = _container(location)
     folder = _dataset_folder(container, location.internal_path, limits)

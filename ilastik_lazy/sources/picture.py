@@ -23,9 +23,9 @@ from ilastik_lazy.errors import (
     DatasetNotFoundError,
     LimitExceededError,
     MetadataError,
-    MissingExtraError,
     UnsupportedFilterError,
 )
+from ilastik_lazy.extras import require_package
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_up_to, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
@@ -134,7 +134,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 
 
 def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
-    _import_pillow(path)
+    require_package("PIL.Image", "images", f"{path} is a picture, which is opened with Pillow")
     with opened(path, stamp) as fd, os.fdopen(os.dup(fd), "rb") as file:
         file.seek(0)
         try:
@@ -143,15 +143,6 @@ def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
             if isinstance(error, UnsupportedFilterError | MetadataError | LimitExceededError):
                 raise
             raise CorruptFileError(f"{path} cannot be read as a picture ({ascii(str(error))[:200]})") from error
-
-
-def _import_pillow(path: str) -> None:
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError as missing:
-        raise MissingExtraError(
-            f"{path} is a picture, which is opened with Pillow: pip install 'ilastik_lazy[images]'"
-        ) from missing
 
 
 def _opened_picture(file: Any) -> Image:
@@ -171,7 +162,7 @@ def _layout_of(picture: Image, path: str) -> _Layout:
     tiles: Any = getattr(picture, "tile", ())
     raw, offset = (tiles[0].args, tiles[0].offset) if tiles else (None, 0)
     if picture.format == "PNG" and raw in _PNG_SAMPLES:
-        _import_imagecodecs(path)
+        require_package("imagecodecs", "images,fast", f"{path} has 16 bits a colour, which needs imagecodecs")
         return _Layout((height, width, _PNG_SAMPLES[raw]), np.dtype("u2"), decoder="png")
     if picture.format == "PPM" and isinstance(raw, tuple):
         if raw == ("RGB", 65535):
@@ -184,15 +175,6 @@ def _layout_of(picture: Image, path: str) -> _Layout:
     if picture.mode == "P" and "transparency" in picture.info:
         samples, mode = 4, "RGBA"
     return _Layout((height, width, samples) if samples else (height, width), np.dtype(dtype), mode)
-
-
-def _import_imagecodecs(path: str) -> None:
-    try:
-        import imagecodecs  # noqa: F401
-    except ImportError as missing:
-        raise MissingExtraError(
-            f"{path} has 16 bits a colour, which needs imagecodecs: pip install 'ilastik_lazy[images,fast]'"
-        ) from missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from ilastik_lazy.errors import (
     MissingExtraError,
     UnsupportedFilterError,
 )
+from ilastik_lazy.extras import require_package
 from ilastik_lazy.files import Stamp, opened, require_unchanged
 from ilastik_lazy.sources.tiff_ifds import page_layouts
 from ilastik_lazy.sources.tiff_metadata import Notes, check_ome, imagej_notes, ome_notes, parse_ome
@@ -81,16 +82,6 @@ class TiffImage:
 
     decode: Callable[[bytes, int], Any]
     """From the bytes of one strip or tile, and its number, to the array of it; safe in threads."""
-
-
-def _import_imagecodecs(path: str) -> None:
-    try:
-        import imagecodecs  # noqa: F401
-    except ImportError as missing:
-        # tifffile's own substitutes inflate without bounds, and there is none for LZW.
-        raise MissingExtraError(
-            f"{path} is compressed, which needs imagecodecs: pip install 'ilastik_lazy[tiff]'"
-        ) from missing
 
 
 @contextlib.contextmanager
@@ -240,7 +231,8 @@ def _checked_compression(page: Any, path: str) -> str:
             "save it again, uncompressed or with LZW or deflate"
         )
     if known != "none" or predictor or int(page.fillorder) != 1:
-        _import_imagecodecs(path)
+        # tifffile's own substitutes inflate without bounds, and there is none for LZW.
+        require_package("imagecodecs", "tiff", f"{path} is compressed, which needs imagecodecs")
     return predictor + known
 
 
