@@ -74,6 +74,8 @@ class Location:
             raise ArgumentError(
                 f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'"
             )
+        if storage_options is not None and not isinstance(storage_options, Mapping):
+            raise ArgumentError(f"storage_options={type(storage_options).__name__}: expected a dict of options")
         given = internal_path.replace("\\", "/").strip("/") if internal_path is not None else None
         if given == "":
             raise ArgumentError("internal_path is empty: leave it out, or name a dataset")

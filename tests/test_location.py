@@ -93,3 +93,8 @@ def test_a_folder_that_is_not_there_is_named_too(tmp_path):
 def test_a_path_with_a_null_byte_is_one_of_our_errors(tmp_path):
     with pytest.raises((SourceNotFoundError, ArgumentError)):
         Location.parse(f"{tmp_path}/a\0.h5")
+
+
+def test_storage_options_are_a_dict():
+    with pytest.raises(ArgumentError, match="expected a dict"):
+        Location.parse("s3://bucket/a.zarr", storage_options=3)  # type: ignore[arg-type]
