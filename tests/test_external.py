@@ -239,3 +239,14 @@ def test_what_is_no_folder_or_no_limits_is_an_error_of_the_call(tmp_path, option
     write_hdf5_export(tmp_path / "a.h5", DATA)
     with pytest.raises(ArgumentError, match="expected"):
         il.open_dataarray(tmp_path / "a.h5", **options)
+
+
+@pytest.mark.parametrize("trust", ["local", "untrusted"])
+def test_an_export_that_is_a_link_is_among_the_images_where_that_is_allowed(tmp_path, trust):
+    link(tmp_path / "link.h5", tmp_path / "target.h5")
+    found = il.open_dataset(tmp_path / "link.h5", allow_external=tmp_path, trust=trust)
+    np.testing.assert_array_equal(found["exported_data"].values, DATA)
+    tree = il.open_datatree(tmp_path / "link.h5", allow_external=tmp_path, trust=trust)
+    np.testing.assert_array_equal(tree["exported_data/image"].values, DATA)
+    with pytest.raises(DatasetNotFoundError):
+        il.open_dataset(tmp_path / "link.h5", trust=trust)

@@ -43,6 +43,7 @@ from ilastik_lazy.sources.hdf5_file import (
     LinkedFile,
     dataset_at,
     image_entries,
+    link_of,
     object_at,
     open_hdf5,
 )
@@ -81,7 +82,14 @@ def images(location: Location, limits: Limits) -> list[str]:
     if limits.trust == "untrusted":
         return images_by_child(location, limits)
     with open_hdf5(location.path) as file:
-        return [entry.path for entry in _main_entries(file, limits)]
+        return _listed(file, limits)
+
+
+def _listed(file: h5py.File, limits: Limits) -> list[str]:
+    """Paths of the images; where other files may be referred to, an export that is a link into one is the first."""
+    paths = [entry.path for entry in _main_entries(file, limits)]
+    is_linked = isinstance(link_of(file["/"], "exported_data"), h5py.ExternalLink)
+    return ["exported_data", *paths] if is_linked and limits.external_roots else paths
 
 
 def _main_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
@@ -139,7 +147,7 @@ def _found_in(
     stamp, roots = stamp_of(path), limits.external_roots
     with open_hdf5(path) as file:
         if inside is None:
-            inside = [entry.path for entry in _main_entries(file, limits)] or [None]
+            inside = _listed(file, limits) or [None]
         for name in inside:
             here = Location(path, name or _only_image(file, path, limits))
             linked = object_at(file, here.internal_path or "") if roots else None
