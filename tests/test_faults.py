@@ -24,6 +24,8 @@ from ilastik_lazy.sources.label_blocks import label_blocks
 from ilastik_lazy.sources.stack import open_stack
 
 SHAPE = (6, 7, 8, 2)
+# Of stores with a file a chunk: each call is another run.
+FEW_CHUNKS = (4, 5, 6, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -41,19 +43,19 @@ def hdf5(folder, **options):
 
 
 def n5(folder):
-    data = some_data(SHAPE)
+    data = some_data(FEW_CHUNKS)
     write_n5(folder / "a.n5", data)
     return data, lambda: _read(open_source(Location.parse(folder / "a.n5"), axes="zyxc"))
 
 
 def zarr_array(folder):
-    data = some_data((7, 9, 10, 2))
+    data = some_data(FEW_CHUNKS)
     write_array(folder / "a.zarr", "v2 blosc", data)
     return data, lambda: _read(open_source(Location.parse(folder / "a.zarr"), axes="zyxc"))
 
 
 def sharded(folder):
-    data = some_data((7, 9, 10, 2))
+    data = some_data(FEW_CHUNKS)
     write_array(folder / "a.zarr", "v3 shards", data)
     return data, lambda: _read(open_source(Location.parse(folder / "a.zarr"), axes="zyxc"))
 

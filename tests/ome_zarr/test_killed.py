@@ -132,7 +132,7 @@ def kill_at_many_moments(folder: Path, *, step: int, **options: Any) -> dict[str
 
 
 # Every call with ILASTIK_LAZY_LONG=1, about 600 for each; else some 250 of them all together.
-_STEP = 1 if os.environ.get("ILASTIK_LAZY_LONG") else 6
+_STEP = 1 if os.environ.get("ILASTIK_LAZY_LONG") else 9
 
 
 class TestKilled:
