@@ -56,8 +56,8 @@ def plan_conversion(
         return replace(plan, reason=f"codec={codec!r} was asked for")
     if version != "0.5":
         return replace(plan, reason="OME-Zarr 0.4 is for programs that may not know gzip")
-    first, *others = plan.levels
+    first = plan.levels[0]
     if why := why_recompress(source, plan.permutation, first.chunks):
         return replace(plan, reason=why)
-    moved = (replace(first, codec="gzip"), *others)
+    moved = tuple(replace(level, codec="gzip") for level in plan.levels)
     return replace(plan, levels=moved, codec="gzip", verbatim=True, reason="gzip chunks are moved as they are")
