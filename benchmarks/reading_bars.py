@@ -163,7 +163,7 @@ def opening(folder: Path, rounds: int) -> list[Row]:
 
     found = interleaved(
         {
-            "ours: index": lambda: hdf5_index._read_index(*arguments),
+            "ours: index": lambda: hdf5_index.read_index(*arguments),
             "chunk_iter": by_library,
             "open_dataarray": lambda: il.open_dataarray(path),
         },
