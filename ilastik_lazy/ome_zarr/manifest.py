@@ -7,7 +7,7 @@ from typing import Any
 
 from ilastik_lazy.ome_zarr.stores import Store
 
-__all__ = ["MANIFEST", "Manifest", "as_text", "difference", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
 
 MANIFEST = ".ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image."""
@@ -38,6 +38,15 @@ def read_manifest(store: Store) -> Manifest | None:
 def as_text(value: Any) -> bytes:
     """Plain values as JSON, the same for equal values."""
     return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def is_text(data: bytes) -> bool:
+    """Whether `data` are JSON."""
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def difference(text: bytes, plan: dict[str, Any]) -> str:

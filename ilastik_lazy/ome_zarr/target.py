@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
-from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, read_manifest
+from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, is_text, read_manifest
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, PLAN, ROOTS, WORK, Lock, Store
 
 __all__ = ["Target"]
@@ -164,7 +164,8 @@ class Target:
     def _is_begun(self) -> bool:
         """Whether this very plan was begun here."""
         text = self.store.get(PLAN)
-        if text is None:
+        if text is None or (not is_text(text) and not self.store.keys(JOURNALS)):
+            # Whoever began lost its power before anything was written.
             return False
         if text != as_text(self._plan):
             raise ResumeMismatchError(

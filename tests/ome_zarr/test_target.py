@@ -184,3 +184,10 @@ class TestOrder:
             assert metadata.index(f"scale{number}/image/zarr.json") < metadata.index(f"scale{number}/zarr.json")
         assert len(set(written)) == len(written), "a file was written twice"
         assert {*written, ".ilz-manifest.json"} == set(contents(tmp_path / "a.zarr"))
+
+
+def test_a_plan_that_was_garbled_before_anything_was_written_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr" / ".ilz").mkdir(parents=True)
+    (tmp_path / "a.zarr" / ".ilz" / "plan.json").write_bytes(bytes(100))
+    convert(tmp_path / "a.zarr", resume=True)
+    assert_whole(tmp_path / "a.zarr")
