@@ -22,8 +22,9 @@ import xarray as xr
 
 from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
 from benchmarks.exports import field
+from ilastik_lazy.deflating import deflater_name
 from ilastik_lazy.export import to_ilastik
-from ilastik_lazy.ilastik_hdf5 import encoder_name, ilastik_chunks
+from ilastik_lazy.ilastik_hdf5 import ilastik_chunks
 
 SHAPE = (2000, 250, 250)
 
@@ -43,7 +44,7 @@ def with_h5py(path: Path, data: np.ndarray[Any, Any]) -> None:
 def writing(folder: Path, rounds: int) -> list[Row]:
     rows: list[Row] = []
     # libdeflate is no faster than zlib where almost nothing is left of the data.
-    labels = (2.0, 1.8) if encoder_name() == "isal" else (0.7, 0.7)
+    labels = (2.0, 1.8) if deflater_name() == "isal" else (0.7, 0.7)
     for kind, (least_wall, least_cpu) in (("probabilities", (3.0, 1.8)), ("segmentation", labels)):
         data = volume(kind)
         array = xr.DataArray(data, dims=tuple("zyx"))
@@ -57,7 +58,7 @@ def writing(folder: Path, rounds: int) -> list[Row]:
         )
         with h5py.File(ours) as a, h5py.File(theirs) as b:
             assert np.array_equal(a["exported_data"][-50:], b["exported_data"][-50:])
-        print(f"  writing {data.nbytes / 1e6:.0f} MB {data.dtype}, {encoder_name()}")
+        print(f"  writing {data.nbytes / 1e6:.0f} MB {data.dtype}, {deflater_name()}")
         show(found)
         print(f"    {ours.stat().st_size / 1e6:.0f} MB, h5py's {theirs.stat().st_size / 1e6:.0f} MB")
         rows += [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,6 +19,7 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.blockwise import in_order, work_block
 from ilastik_lazy.chunks import BLOCK_BYTES_MOST, Region, overlaps, region_shape, regions_of_blocks
+from ilastik_lazy.deflating import Deflate, zlib_deflater
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.new_file import NewFile
 from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS
@@ -32,7 +32,6 @@ __all__ = [
     "axistags_text",
     "block_of",
     "checked_read",
-    "encoder_name",
     "ilastik_chunks",
     "write_image",
 ]
@@ -168,38 +167,6 @@ def _drange_array(drange: tuple[float, float], dtype: np.dtype[Any]) -> np.ndarr
 
 
 _Bytes = bytes | bytearray | np.ndarray[Any, Any]
-_Encode = Callable[[np.ndarray[Any, Any]], bytes | bytearray]
-
-
-def _with_isal() -> _Encode | None:
-    """ISA-L: 0.55 GB/s of probabilities on one core, where libdeflate makes 0.35, zlib 0.15, of the same size."""
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return None
-    return lambda chunk: isal_zlib.compress(chunk, 1)
-
-
-def _with_deflate() -> _Encode | None:
-    try:
-        from deflate import zlib_compress
-    except ImportError:
-        return None
-    return lambda chunk: zlib_compress(chunk, 1)
-
-
-@functools.cache
-def _encoder() -> tuple[str, _Encode]:
-    """The fastest encoder at hand, chosen once; all of them make what any gzip filter inflates."""
-    for name, make in (("isal", _with_isal), ("deflate", _with_deflate)):
-        if (found := make()) is not None:
-            return name, found
-    return "zlib", lambda chunk: zlib.compress(chunk, 1)
-
-
-def encoder_name() -> str:
-    """Package that compresses chunks here."""
-    return _encoder()[0]
 
 
 def block_of(spec: ArraySpec, layout: ImageLayout) -> tuple[int, ...]:
@@ -240,7 +207,7 @@ def checked_read(source: ArraySource, region: Region) -> np.ndarray[Any, Any]:
 
 
 def _encoded_block(
-    source: ArraySource, layout: ImageLayout, encode: _Encode | None, region: Region
+    source: ArraySource, layout: ImageLayout, encode: Deflate | None, region: Region
 ) -> list[tuple[tuple[int, ...], _Bytes]]:
     """Origin and stored bytes of each chunk in `region`."""
     values = checked_read(source, region)
@@ -253,7 +220,7 @@ def _encoded_block(
             padded = np.zeros(layout.chunks, layout.dtype)
             padded[overlap.inside] = chunk
             chunk = padded
-        found.append((origin, chunk if encode is None else encode(chunk.reshape(-1).view(np.uint8))))
+        found.append((origin, chunk if encode is None else encode(chunk)))
     return found
 
 
@@ -291,7 +258,7 @@ def _write_chunks(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     spec, done = source.spec, 0
-    encode = functools.partial(_encoded_block, source, layout, _encoder()[1] if layout.compression else None)
+    encode = functools.partial(_encoded_block, source, layout, zlib_deflater() if layout.compression else None)
     regions = regions_of_blocks(layout.shape, block_of(spec, layout))
     if progress is not None:
         progress(0, spec.nbytes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
 import json
 import os
 import struct
@@ -20,6 +19,7 @@ import numpy as np
 from ilastik_lazy.axes import axis_names
 from ilastik_lazy.blockwise import in_order
 from ilastik_lazy.chunks import Region, overlaps, region_shape, regions_of_blocks
+from ilastik_lazy.deflating import Deflate, gzip_deflater
 from ilastik_lazy.files import make_directories, write_new, writing
 from ilastik_lazy.ilastik_hdf5 import ImageLayout, block_of, checked_read
 from ilastik_lazy.spec import ArraySource
@@ -27,23 +27,6 @@ from ilastik_lazy.spec import ArraySource
 __all__ = ["n5_attributes", "write_n5"]
 
 _FILE = "attributes.json"
-_Encode = Callable[[np.ndarray[Any, Any]], bytes | bytearray]
-
-
-@functools.cache
-def _gzip() -> _Encode:
-    """The fastest encoder at hand (see `ilastik_hdf5`), of streams with gzip's header."""
-    try:
-        from isal import igzip
-    except ImportError:
-        pass
-    else:
-        return lambda block: igzip.compress(block.data, 1, mtime=0)
-    try:
-        from deflate import gzip_compress
-    except ImportError:
-        return lambda block: gzip.compress(block.data, 1, mtime=0)
-    return lambda block: gzip_compress(block, 1)
 
 
 def n5_attributes(layout: ImageLayout) -> dict[str, Any]:
@@ -79,7 +62,7 @@ def write_n5(
         written = write_new(os.path.join(folder, _FILE), json.dumps({"n5": "2.0.0"}, indent=4).encode())
         text = json.dumps(n5_attributes(layout), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         written += write_new(os.path.join(dataset, _FILE), text.encode())
-    make = functools.partial(_write_blocks, dataset, source, layout, _gzip() if layout.compression else None)
+    make = functools.partial(_write_blocks, dataset, source, layout, gzip_deflater() if layout.compression else None)
     spec, done = source.spec, 0
     if progress is not None:
         progress(0, spec.nbytes)
@@ -96,7 +79,7 @@ def write_n5(
 
 
 def _write_blocks(
-    dataset: str, source: ArraySource, layout: ImageLayout, encode: _Encode | None, region: Region
+    dataset: str, source: ArraySource, layout: ImageLayout, encode: Deflate | None, region: Region
 ) -> int:
     """Write each block in `region`, zeros too: one that lacks is then one that was lost."""
     values, written = checked_read(source, region), 0
@@ -105,9 +88,9 @@ def _write_blocks(
         block = np.ascontiguousarray(values[overlap.target], stored)
         # Mode 0: every element is there, and nothing else.
         head = struct.pack(f">HH{block.ndim}I", 0, block.ndim, *block.shape[::-1])
-        data = block.reshape(-1).view(np.uint8)
+        data = block.reshape(-1).view(np.uint8).data if encode is None else encode(block)
         path = os.path.join(dataset, *map(str, overlap.chunk[::-1]))
         with writing(path):
             make_directories(os.path.dirname(path))
-            written += write_new(path, head, data.data if encode is None else encode(data))
+            written += write_new(path, head, data)
     return written

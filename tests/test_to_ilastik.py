@@ -123,25 +123,6 @@ class TestRoundTrip:
             assert file["exported_data"].id.get_num_chunks() == 3 * 4 * 5 * 3
             np.testing.assert_array_equal(file["exported_data"][...], source.data, strict=True)
 
-    @pytest.mark.parametrize("encoder", ["_with_isal", "_with_deflate", "zlib"])
-    def test_any_encoder_makes_what_libhdf5_inflates(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str
-    ) -> None:
-        if encoder == "_with_isal":
-            pytest.importorskip("isal", reason="isal is an optional encoder")
-        for name in {"_with_isal", "_with_deflate"} - {encoder}:
-            monkeypatch.setattr(ilastik_hdf5, name, lambda: None)
-        ilastik_hdf5._encoder.cache_clear()
-        try:
-            assert ilastik_hdf5.encoder_name() == encoder.removeprefix("_with_")
-            data = some_data((40, 90, 91), "i2")
-            to_ilastik(xr.DataArray(data, dims=tuple("zyx")), tmp_path / "a.h5")
-        finally:
-            ilastik_hdf5._encoder.cache_clear()
-        with h5py.File(tmp_path / "a.h5") as file:
-            np.testing.assert_array_equal(file["exported_data"][...], data)
-        assert (tmp_path / "a.h5").stat().st_size < 0.9 * data.nbytes
-
 
 class TestComputed:
     @pytest.mark.parametrize("chunks", ["auto", {}, None])

@@ -68,21 +68,6 @@ def test_all_dtypes_come_back(dtype, compression, tmp_path):
     assert report.bytes_written == sum(f.stat().st_size for f in (tmp_path / "a.n5").rglob("*") if f.is_file())
 
 
-@pytest.mark.parametrize("encoder", ["isal", "deflate", None])
-def test_any_encoder_makes_what_gzip_inflates(encoder, tmp_path, monkeypatch):
-    hidden = {"isal": [], "deflate": ["isal"], None: ["isal", "deflate"]}[encoder]
-    for name in hidden:
-        monkeypatch.setitem(__import__("sys").modules, name, None)
-    ilastik_n5._gzip.cache_clear()
-    data = some_data((9, 10), "u2")
-    try:
-        to_ilastik(xr.DataArray(data, dims=tuple("yx")), tmp_path / "a.n5")
-    finally:
-        ilastik_n5._gzip.cache_clear()
-    (block,) = blocks_of(tmp_path / "a.n5/exported_data").values()
-    assert block[12:] == data.astype(">u2").tobytes()
-
-
 def test_positions_and_units_come_back(tmp_path):
     prob = il.open_dataarray(sample("probabilities"))
     to_ilastik(prob, tmp_path / "a.n5", "volume/data", workers=2)

@@ -25,9 +25,9 @@ from ilastik_lazy.ome_zarr.plan import Plan, Version
 from ilastik_lazy.ome_zarr.report import ConversionReport
 from ilastik_lazy.ome_zarr.statistics import Statistics
 from ilastik_lazy.ome_zarr.target import Target
-from ilastik_lazy.ome_zarr.tasks import Task, remaining, tops, unit_name
+from ilastik_lazy.ome_zarr.tasks import Task, all_tasks, remaining, tops, unit_name
 from ilastik_lazy.ome_zarr.units import UnitWriter
-from ilastik_lazy.ome_zarr.verify import all_tasks, compare_levels, require_units, sound_units
+from ilastik_lazy.ome_zarr.verify import compare_levels, require_units, sound_units
 from ilastik_lazy.ome_zarr.writer import Progress, shard_bytes, write_shards
 from ilastik_lazy.spec import ArraySource, ArraySpec
 

@@ -17,7 +17,8 @@ import zarr
 import zarr.storage
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from ilastik_lazy.ome_zarr.chunk_encoding import BLOSC_LEVEL, GZIP_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
+from ilastik_lazy import deflating
+from ilastik_lazy.ome_zarr.chunk_encoding import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
 from ilastik_lazy.ome_zarr.plan import Level, Plan
 
 __all__ = ["is_root", "metadata_documents", "writing_order"]
@@ -92,7 +93,7 @@ def _codec_of_v3(codec: Codec, dtype: np.dtype[Any]) -> Any:
     if codec == "zstd":
         return ZstdCodec(level=ZSTD_LEVEL)
     if codec == "gzip":
-        return GzipCodec(level=GZIP_LEVEL)
+        return GzipCodec(level=deflating.LEVEL)
     if codec == "blosc":
         shuffle: Literal["bitshuffle", "noshuffle"] = "bitshuffle" if blosc_shuffles(dtype) else "noshuffle"
         return BloscCodec(cname="zstd", clevel=BLOSC_LEVEL, shuffle=shuffle, typesize=dtype.itemsize)
@@ -103,7 +104,7 @@ def _codec_of_v2(codec: Codec, dtype: np.dtype[Any]) -> Any:
     if codec == "zstd":
         return numcodecs.Zstd(level=ZSTD_LEVEL)
     if codec == "gzip":
-        return numcodecs.GZip(level=GZIP_LEVEL)
+        return numcodecs.GZip(level=deflating.LEVEL)
     if codec == "blosc":
         shuffle = numcodecs.Blosc.BITSHUFFLE if blosc_shuffles(dtype) else numcodecs.Blosc.NOSHUFFLE
         return numcodecs.Blosc(cname="zstd", clevel=BLOSC_LEVEL, shuffle=shuffle)

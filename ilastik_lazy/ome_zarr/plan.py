@@ -131,13 +131,13 @@ class Plan:
             return None
         return tuple(s // size for s, size in zip(start, upper.shards, strict=True))
 
-    def children(self, level: int, shard: Index) -> int:
-        """Number of shards of the level before that `shard` is made of."""
+    def children(self, level: int, shard: Index) -> tuple[range, ...]:
+        """Shards of the level before that `shard` is made of, along each axis."""
         upper, lower = self.levels[level], self.levels[level - 1]
-        count = 1
-        for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True):
-            count *= -(-part.stop * f // size) - part.start * f // size
-        return count
+        return tuple(
+            range(part.start * f // size, -(-part.stop * f // size))
+            for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True)
+        )
 
 
 def plan_pyramid(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
 
-__all__ = ["Task", "below", "children_of", "remaining", "shards_of", "tops", "unit_name"]
+__all__ = ["Task", "all_tasks", "below", "children_of", "remaining", "shards_of", "tops", "unit_name"]
 
 Task = tuple[int, Index]
 """Number of a level, and a shard in it: converted, or read back where it is written already."""
@@ -24,16 +25,16 @@ def unit_name(task: Task) -> str:
     return f"{task[0]}/{'.'.join(map(str, task[1]))}"
 
 
+def all_tasks(plan: Plan) -> list[Task]:
+    """Every shard of every level."""
+    return [(level.number, shard) for level in plan.levels for shard in np.ndindex(level.grid)]
+
+
 def children_of(plan: Plan, task: Task) -> Iterator[Task]:
     """Shards of the level before that a shard is made of."""
     number, shard = task
-    upper, lower = plan.levels[number], plan.levels[number - 1]
-    ranges = [
-        range(part.start * f // size, -(-part.stop * f // size))
-        for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True)
-    ]
-    for child in np.ndindex(*(len(r) for r in ranges)):
-        yield number - 1, tuple(r[i] for r, i in zip(ranges, child, strict=True))
+    for child in itertools.product(*plan.children(number, shard)):
+        yield number - 1, child
 
 
 def below(plan: Plan, task: Task) -> Iterator[Task]:

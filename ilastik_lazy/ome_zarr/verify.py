@@ -20,20 +20,15 @@ from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Level, Plan
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import Store
-from ilastik_lazy.ome_zarr.tasks import Task, shards_of, unit_name
+from ilastik_lazy.ome_zarr.tasks import Task, all_tasks, shards_of, unit_name
 from ilastik_lazy.ome_zarr.units import matches, read_unit
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["all_tasks", "compare_levels", "require_units", "sound_units"]
+__all__ = ["compare_levels", "require_units", "sound_units"]
 
 Array = np.ndarray[Any, Any]
 
 _AT_ONCE = 4 * 2**20
-
-
-def all_tasks(plan: Plan) -> list[Task]:
-    """Every shard of every level."""
-    return [(level.number, shard) for level in plan.levels for shard in np.ndindex(level.grid)]
 
 
 def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:

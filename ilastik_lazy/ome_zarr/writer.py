@@ -60,7 +60,10 @@ class _UpperShards:
         place = tuple(slice(s - r.start, s - r.start + n) for s, r, n in zip(start, region, part.shape, strict=True))
         with self._lock:
             if key not in self._parts:
-                self._parts[key] = np.empty(region_shape(region), self._plan.dtype), self._plan.children(*key)
+                self._parts[key] = (
+                    np.empty(region_shape(region), self._plan.dtype),
+                    math.prod(map(len, self._plan.children(*key))),
+                )
             whole, missing = self._parts[key]
             whole[place] = part
             if missing > 1:
