@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from fakes import ArrayBackedSource, small_plans
+from fakes import small_plans
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from makers import some_data
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from makers import some_data, write_hdf5_export
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError, VerificationError
 from ilastik_lazy.ome_zarr import to_ome_zarr
@@ -30,8 +30,7 @@ class Died(BaseException):
     """Stands for a death that no code has time to notice."""
 
 
-def source(seed: int) -> ArrayBackedSource:
-    return ArrayBackedSource(some_data((23, 31), "uint8", seed), "yx", chunks=(5, 7))
+VALUES = [some_data((23, 31), "uint8", seed) for seed in (0, 1)]
 
 
 class Conversions(RuleBasedStateMachine):
@@ -41,6 +40,13 @@ class Conversions(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.target = self.folder / "a.zarr"
+        self.sources = [self.folder / f"{seed}.h5" for seed in (0, 1)]
+        for path, data in zip(self.sources, VALUES, strict=True):
+            write_hdf5_export(path, data, axes="yx", chunks=(5, 7))
+        self.was_touched = False
+        """Whether a source changed since somebody may have begun with it."""
+        self.seen: dict[Path, tuple[int, int, int]] = {}
+        """All files, as they were when they were last found right."""
 
     @initialize(puts=WRITES, seed=st.integers(0, 1))
     def begins(self, puts: int | None, seed: int) -> None:
@@ -49,25 +55,27 @@ class Conversions(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    def convert(self, seed: int, puts: int | None, **options: Any) -> None:
-        """Convert, and die before the `puts`-th write."""
-        left = puts
+    def convert(self, seed: int, puts: int | None, *, rival: int | None = None, **options: Any) -> None:
+        """Convert, and die before the `puts`-th write; before the `rival`-th, somebody else tries."""
+        count = 0
 
         def counted(original: Any) -> Any:
-            def call(*arguments: Any) -> Any:
-                nonlocal left
-                if left is not None:
-                    left -= 1
-                    if left < 0:
-                        raise Died
-                return original(*arguments)
+            def call(store: LocalStore, *arguments: Any) -> Any:
+                nonlocal count
+                count += 1
+                if puts is not None and count > puts:
+                    raise Died
+                if count == rival:
+                    with pytest.raises(DestinationBusyError):
+                        to_ome_zarr(self.sources[seed], self.target, workers=1, **options)
+                return original(store, *arguments)
 
             return call
 
         with pytest.MonkeyPatch.context() as patch, small_plans(shard=100, smallest=6):
             for name in ("put", "add_line", "delete"):
                 patch.setattr(LocalStore, name, counted(getattr(LocalStore, name)))
-            to_ome_zarr(source(seed), self.target, workers=2, **options)
+            to_ome_zarr(self.sources[seed], self.target, workers=2, **options)
 
     @rule(
         seed=st.integers(0, 1),
@@ -75,11 +83,14 @@ class Conversions(RuleBasedStateMachine):
         resume=st.booleans(),
         overwrite=st.booleans(),
         levels=st.sampled_from([None, None, 2]),
+        rival=st.none() | WRITES,
     )
-    def converts(self, seed: int, puts: int | None, resume: bool, overwrite: bool, levels: int | None) -> None:
+    def converts(
+        self, seed: int, puts: int | None, resume: bool, overwrite: bool, levels: int | None, rival: int | None = None
+    ) -> None:
         was_there = self.target.exists()
         try:
-            self.convert(seed, puts, resume=resume, overwrite=overwrite, levels=levels)
+            self.convert(seed, puts, rival=rival, resume=resume, overwrite=overwrite, levels=levels)
         except Died:
             return
         except (DestinationExistsError, ResumeMismatchError):
@@ -87,6 +98,8 @@ class Conversions(RuleBasedStateMachine):
             assert not overwrite or resume
         except DestinationBusyError as error:
             raise AssertionError("nobody else is there") from error
+        else:
+            self.was_touched = False
 
     @rule(which=st.integers(0, 1000), how=st.sampled_from(["cut", "flip", "delete", "empty"]))
     def a_shard_is_damaged(self, which: int, how: str) -> None:
@@ -110,6 +123,12 @@ class Conversions(RuleBasedStateMachine):
             data = path.read_bytes()
             path.write_bytes(data[: -len(tail) - 1] + tail)
 
+    @rule(seed=st.integers(0, 1))
+    def a_source_is_touched(self, seed: int) -> None:
+        now = self.sources[seed].stat()
+        os.utime(self.sources[seed], ns=(now.st_atime_ns, now.st_mtime_ns + 10**6))
+        self.was_touched = self.target.exists()
+
     @rule()
     def resuming_without_a_death_completes_it(self) -> None:
         if not self.target.exists() or self.is_image():
@@ -122,7 +141,7 @@ class Conversions(RuleBasedStateMachine):
                     continue
                 assert self.is_image()
                 return
-        raise AssertionError("nobody can go on with what somebody began")
+        assert self.was_touched, "nobody can go on with what somebody began"
 
     def is_image(self) -> bool:
         return (self.target / "zarr.json").exists()
@@ -133,18 +152,27 @@ class Conversions(RuleBasedStateMachine):
             with pytest.raises((FileNotFoundError, ValueError)):
                 zarr.open_group(self.target, mode="r")
             return
+        now = {path: path.stat() for path in self.target.rglob("*")}
+        files = {path: (status.st_ino, status.st_size, status.st_mtime_ns) for path, status in now.items()}
+        if files == self.seen:
+            return
         found = np.asarray(zarr.open_array(self.target / "scale0" / "image", mode="r")[...])
-        candidates = [source(seed).data for seed in (0, 1)]
-        assert any(np.array_equal(found, data) for data in candidates)
+        equal = [path for path, data in zip(self.sources, VALUES, strict=True) if np.array_equal(found, data)]
+        assert equal
         try:
-            verify_image(self.target, source(0 if np.array_equal(found, candidates[0]) else 1))
+            verify_image(self.target, equal[0])
         except VerificationError as error:
             raise AssertionError("an image that does not verify") from error
+        self.seen = files
 
 
-TestConversions = Conversions.TestCase
-TestConversions.settings = settings(
-    settings.get_profile(os.environ.get("ILASTIK_LAZY_HYPOTHESIS", "default")),
-    max_examples=5000 if "ILASTIK_LAZY_LONG" in os.environ else 40,
-    stateful_step_count=12,
-)
+# 5000 runs with ILASTIK_LAZY_LONG=1; in parts, which run side by side.
+_RUNS, _PARTS = 5000 if "ILASTIK_LAZY_LONG" in os.environ else 200, 4
+
+
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_whatever_happens_there_is_no_image_or_the_right_one(part: int) -> None:
+    profile = settings.get_profile(os.environ.get("ILASTIK_LAZY_HYPOTHESIS", "default"))
+    run_state_machine_as_test(
+        Conversions, settings=settings(profile, max_examples=_RUNS // _PARTS, stateful_step_count=12)
+    )
