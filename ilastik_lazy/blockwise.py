@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ilastik_lazy.chunks import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
+import numpy as np
+
+from ilastik_lazy.chunks import (
+    BLOCK_BYTES_LEAST,
+    BLOCK_BYTES_MOST,
+    Region,
+    block_shape,
+    grid_shape,
+    region_shape,
+    regions_of_blocks,
+)
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.spec import ArraySpec
+from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["AHEAD", "MEMORY", "Progress", "in_order", "threads_for", "work_block"]
+__all__ = ["AHEAD", "MEMORY", "Progress", "in_order", "over_blocks", "threads_for", "work_block"]
 
 Progress = Callable[[int, int, int], None]
 """Called with blocks done, blocks in all, and decoded bytes so far; in the caller's thread only."""
@@ -66,3 +78,23 @@ def in_order(
             yield first, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def over_blocks(
+    source: ArraySource,
+    work: Callable[[np.ndarray[Any, Any]], _Result],
+    workers: int,
+    progress: Progress | None,
+    number: int,
+    passes: int,
+) -> Iterator[tuple[Region, _Result]]:
+    """What `work` makes of each block, in order; this is pass `number` of `passes`, which is for `progress` alone."""
+    spec, block = source.spec, work_block(source.spec)
+    blocks, nbytes = math.prod(grid_shape(spec.shape, block)), number * spec.nbytes
+    regions = regions_of_blocks(spec.shape, block)
+    with contextlib.closing(in_order(lambda region: work(source.read(region)), regions, workers)) as results:
+        for done, (region, result) in enumerate(results, number * blocks + 1):
+            nbytes += math.prod(region_shape(region)) * spec.dtype.itemsize
+            if progress is not None:
+                progress(done, passes * blocks, nbytes)
+            yield region, result

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, in_order, threads_for, work_block
-from ilastik_lazy.chunks import Region, grid_shape, region_shape, regions_of_blocks
+from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, over_blocks, threads_for, work_block
+from ilastik_lazy.chunks import region_shape
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.lazy import to_dataset
@@ -21,8 +19,6 @@ from ilastik_lazy.spec import ArraySource, ArraySpec
 __all__ = ["HistogramResult", "histogram"]
 
 Array = np.ndarray[Any, Any]
-
-_Result = TypeVar("_Result")
 
 _MOST_BINS = 2**20
 
@@ -129,7 +125,7 @@ def histogram(
         parts = [block] if axis is None else np.moveaxis(block, axis, 0)
         return np.stack([binning.counts(part.reshape(-1)) for part in parts])
 
-    for region, found in _over_blocks(stored, work, workers, progress, passes - 1, passes):
+    for region, found in over_blocks(stored, work, workers, progress, passes - 1, passes):
         target = slice(None) if axis is None else region[axis]
         counts[target] += found
         sizes[target] += math.prod(region_shape(region)) // len(found)
@@ -184,7 +180,7 @@ def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tup
     """Least and greatest value, in a pass of its own."""
     where = source.spec.storage.location
     extents = [
-        extent for _, extent in _over_blocks(source, lambda block: (block.min(), block.max()), workers, progress, 0, 2)
+        extent for _, extent in over_blocks(source, lambda block: (block.min(), block.max()), workers, progress, 0, 2)
     ]
     if not extents:
         raise ArgumentError(f"{where} has no values to find a range of: pass range=(lower, upper)")
@@ -192,26 +188,6 @@ def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tup
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ArgumentError(f"{where} holds values from {low} to {high}: pass range=(lower, upper)")
     return low, high
-
-
-def _over_blocks(
-    source: ArraySource,
-    work: Callable[[Array], _Result],
-    workers: int,
-    progress: Progress | None,
-    number: int,
-    passes: int,
-) -> Iterator[tuple[Region, _Result]]:
-    """What `work` makes of each block, in order; this is pass `number` of `passes`, which is for `progress` alone."""
-    spec, block = source.spec, work_block(source.spec)
-    blocks, nbytes = math.prod(grid_shape(spec.shape, block)), number * spec.nbytes
-    regions = regions_of_blocks(spec.shape, block)
-    with contextlib.closing(in_order(lambda region: work(source.read(region)), regions, workers)) as results:
-        for done, (region, result) in enumerate(results, number * blocks + 1):
-            nbytes += math.prod(region_shape(region)) * spec.dtype.itemsize
-            if progress is not None:
-                progress(done, passes * blocks, nbytes)
-            yield region, result
 
 
 @dataclass(frozen=True, slots=True)
