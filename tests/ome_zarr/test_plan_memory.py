@@ -34,7 +34,7 @@ def open_bytes_at_most(plan: Plan) -> int:
         level, shard = 0, first
         while (parent := plan.parent(level, shard)) is not None:
             key = (level + 1, parent)
-            missing[key] = missing.get(key, plan.children(*key)) - 1
+            missing[key] = missing.get(key, math.prod(map(len, plan.children(*key)))) - 1
             worst = max(worst, sum(size(*waiting) for waiting in missing))
             if missing[key]:
                 break
