@@ -12,17 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from children import run_python
+from children import read_elsewhere
 from open_files import open_files_below
 
 from ilastik_lazy.errors import ArgumentError, SourceChangedError
 from ilastik_lazy.spec import ArraySource
-
-_READ_A_PICKLE = """
-import pickle, sys
-source, region = pickle.load(sys.stdin.buffer)
-sys.stdout.buffer.write(source.read(region).tobytes())
-"""
 
 
 @dataclass(frozen=True)
@@ -142,8 +136,7 @@ class SourceContract:
 
     def test_a_pickled_copy_reads_the_same_in_another_process(self, stored: Stored) -> None:
         region = tuple(slice(n // 3, n) for n in stored.data.shape)
-        found = run_python(_READ_A_PICKLE, stdin=pickle.dumps((stored.source, region)))
-        assert found == stored.data[region].tobytes()
+        assert read_elsewhere(stored.source, region) == stored.data[region].tobytes()
 
     def test_eight_threads_read_the_same(self, stored: Stored) -> None:
         regions = list(regions_of(stored.data.shape, stored.source.spec.chunks).values()) * 4

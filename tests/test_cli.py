@@ -14,16 +14,10 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from children import run_command as run
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
-
-
-def run(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "ilastik_lazy.cli", *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd, timeout=120,
-    )  # fmt: skip
 
 
 def exported(name):
@@ -218,8 +212,10 @@ def test_an_interrupted_conversion_exits_with_130_and_says_how_to_go_on(tmp_path
     data = np.random.default_rng(0).random((200, 300, 300), "f4")
     with h5py.File(path, "w") as file:
         file.create_dataset("exported_data", data=data, chunks=(50, 50, 50))
+    # A shell lets what it runs in the background ignore Ctrl-C, and its children inherit that.
+    code = "import signal; signal.signal(2, signal.default_int_handler); from ilastik_lazy.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-m", "ilastik_lazy.cli", "convert", str(path), str(target), "--workers", "1"],
+        [sys.executable, "-c", code, "convert", str(path), str(target), "--workers", "1"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while process.poll() is None and not list(target.glob(".ilz/journal*/*")):

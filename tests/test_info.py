@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from children import run_command as run
 from table_makers import LINES, csv_file, write_table, written
-from test_cli import run
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
