@@ -82,7 +82,7 @@ def in_order(
 
 def over_blocks(
     source: ArraySource,
-    work: Callable[[np.ndarray[Any, Any]], _Result],
+    work: Callable[[Region, np.ndarray[Any, Any]], _Result],
     workers: int,
     progress: Progress | None,
     number: int,
@@ -92,7 +92,7 @@ def over_blocks(
     spec, block = source.spec, work_block(source.spec)
     blocks, nbytes = math.prod(grid_shape(spec.shape, block)), number * spec.nbytes
     regions = regions_of_blocks(spec.shape, block)
-    with contextlib.closing(in_order(lambda region: work(source.read(region)), regions, workers)) as results:
+    with contextlib.closing(in_order(lambda region: work(region, source.read(region)), regions, workers)) as results:
         for done, (region, result) in enumerate(results, number * blocks + 1):
             nbytes += math.prod(region_shape(region)) * spec.dtype.itemsize
             if progress is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, over_blocks, threads_for, work_block
-from ilastik_lazy.chunks import region_shape
+from ilastik_lazy.chunks import Region, region_shape
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.lazy import to_dataset
@@ -121,7 +121,7 @@ def histogram(
     rows = 1 if axis is None else spec.shape[axis]
     counts, sizes = np.zeros((rows, bins), np.int64), np.zeros(rows, np.int64)
 
-    def work(block: Array) -> Array:
+    def work(_: Region, block: Array) -> Array:
         parts = [block] if axis is None else np.moveaxis(block, axis, 0)
         return np.stack([binning.counts(part.reshape(-1)) for part in parts])
 
@@ -179,12 +179,14 @@ def _known_range(spec: ArraySpec) -> tuple[float, float] | None:
 def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tuple[float, float]:
     """Least and greatest value, in a pass of its own."""
     where = source.spec.storage.location
-    extents = [
-        extent for _, extent in over_blocks(source, lambda block: (block.min(), block.max()), workers, progress, 0, 2)
-    ]
+
+    def extent(_: Region, block: Array) -> tuple[Any, Any]:
+        return block.min(), block.max()
+
+    extents = [found for _, found in over_blocks(source, extent, workers, progress, 0, 2)]
     if not extents:
         raise ArgumentError(f"{where} has no values to find a range of: pass range=(lower, upper)")
-    low, high = (float(choose([extent[i] for extent in extents])) for i, choose in enumerate((np.min, np.max)))
+    low, high = (float(choose([each[i] for each in extents])) for i, choose in enumerate((np.min, np.max)))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ArgumentError(f"{where} holds values from {low} to {high}: pass range=(lower, upper)")
     return low, high

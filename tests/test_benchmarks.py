@@ -39,7 +39,7 @@ def test_benchmark_runs_once_on_tiny_data(module, name, method, tmp_path, monkey
 
 BARS = {
     "converting_bars.py": (["--size", "0.2", "--rounds", "1", "--slow-once"], 6),
-    "memory_bars.py": (["--sizes", "0.002", "--rounds", "1"], 2),
+    "memory_bars.py": (["--sizes", "0.002", "--rounds", "1"], 5),
 }
 
 
