@@ -65,7 +65,7 @@ _MODES = {
 _PNG_SAMPLES = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a picture, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False

@@ -36,7 +36,7 @@ __all__ = ["TiffSource", "images", "open_image", "recognises"]
 _PIECE_BYTES = 2**20
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a TIFF, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
