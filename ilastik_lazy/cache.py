@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region, overlaps, region_shape
-from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation
 
 __all__ = ["CachedSource"]
 
@@ -67,6 +67,11 @@ class CachedSource:
     def spec(self) -> ArraySpec:
         """What is known of the source."""
         return self.source.spec
+
+    @property
+    def derivation(self) -> Derivation:
+        """See `DerivedSource`."""
+        return Derivation((self.source,))
 
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`)."""

@@ -64,6 +64,10 @@ class ComputedSource:
     spec: ArraySpec
     variable: xr.Variable
 
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        # Not of the variable: to make its token, xarray loads one that is indexed lazily as a whole.
+        return type(self).__name__, self.variable.dims, self.variable.chunk().data.name
+
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Compute `region` in this thread (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)

@@ -5,8 +5,8 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +15,20 @@ from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import MetadataError
 
-__all__ = ["ArraySource", "ArraySpec", "DescribedSource", "EncodedChunks", "Keep", "Kind", "Region", "Storage"]
+__all__ = [
+    "ArraySource",
+    "ArraySpec",
+    "CountedChunks",
+    "Derivation",
+    "DerivedSource",
+    "DescribedSource",
+    "EncodedChunks",
+    "Keep",
+    "Kind",
+    "Region",
+    "Storage",
+    "VersionedSource",
+]
 
 Kind = Literal[
     "probabilities",
@@ -169,6 +182,43 @@ class EncodedChunks(Protocol):
         ...
 
 
+@runtime_checkable
+class CountedChunks(Protocol):
+    """A source of a format whose writers write all chunks: those that are missing were never written."""
+
+    def count_absent(self) -> int:
+        """Number of chunks that were never written; may have to read an index."""
+        ...
+
+
+@runtime_checkable
+class VersionedSource(Protocol):
+    """A source that knows which version of its data it reads where no file tells, such as an ETag."""
+
+    @property
+    def version(self) -> object:
+        """Its text is another for another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How the voxels of a source follow from those of others."""
+
+    origins: tuple[ArraySource, ...]
+    """What it reads from."""
+
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """What decides its voxels beside `origins` and the spec, as plain JSON values."""
+
+
+@runtime_checkable
+class DerivedSource(Protocol):
+    """A source that reads other sources: one that is described anew, a part of one, several as one."""
+
+    @property
+    def derivation(self) -> Derivation: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DescribedSource:
     """A source whose spec says more than its file: class names from a project, for instance."""
@@ -179,6 +229,11 @@ class DescribedSource:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
         return self.source.read(region)
+
+    @property
+    def derivation(self) -> Derivation:
+        """See `DerivedSource`."""
+        return Derivation((self.source,))
 
     @property
     def chunk_codec(self) -> str:

@@ -104,7 +104,7 @@ def write_n5(path: Path, data: np.ndarray[Any, Any], internal_path: str = "expor
 
 def opened(path: Path, inside: str | None = None, axes: str | None = None, limits: Limits | None = None) -> Any:
     location = Location.parse(path, inside)
-    assert n5.recognises(location)
+    assert n5.recognises(location, Limits())
     return n5.open_image(location, axes, limits or Limits())
 
 

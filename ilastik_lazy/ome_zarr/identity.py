@@ -7,15 +7,9 @@ from typing import Any
 
 from dask.base import tokenize
 
-from ilastik_lazy.cache import CachedSource
-from ilastik_lazy.computed import ComputedSource
 from ilastik_lazy.folders import version_of
 from ilastik_lazy.object_store import is_url
-from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
-from ilastik_lazy.sources.hdf5_index import chunk_index
-from ilastik_lazy.sources.stacked import StackSource
-from ilastik_lazy.sources.window import WindowSource
-from ilastik_lazy.spec import ArraySource, DescribedSource
+from ilastik_lazy.spec import ArraySource, CountedChunks, DerivedSource, VersionedSource
 
 __all__ = ["absent_chunks", "source_identity"]
 
@@ -26,24 +20,23 @@ def source_identity(source: ArraySource) -> dict[str, Any]:
     Of files their path, size and time, so that it also holds after a restart of the machine; of what was
     computed, dask's token of the computation.  ``version`` changes with the files, also while they are read.
     """
-    if isinstance(source, DescribedSource | CachedSource):
-        return source_identity(source.source)
-    if isinstance(source, WindowSource):
-        return source_identity(source.source) | {"window": [list(source.start), list(source.spec.shape)]}
-    if isinstance(source, StackSource):
-        members = [source_identity(member) for member in source.members]
-        return {"source": source.spec.storage.location, "version": tokenize(members)}
-    if isinstance(source, ComputedSource):
-        # Not of the variable: to make its token, xarray loads one that is indexed lazily as a whole.
-        return {"source": "a computation", "token": tokenize(source.variable.dims, source.variable.chunk().data.name)}
     storage = source.spec.storage
+    if isinstance(source, DerivedSource):
+        how = dict(source.derivation.how)
+        first, *others = origins = [source_identity(origin) for origin in source.derivation.origins]
+        # Of a part of a part, what was done first is hidden behind a token.
+        if others or first.keys() & how.keys():
+            first = {"source": storage.location, "version": tokenize(origins)}
+        return first | how
     if is_url(storage.path):
         # Of Zarr the ETag of its metadata, as far as the server gives one.
-        return {"source": storage.location, "version": str(getattr(source, "version", ""))}
+        version = source.version if isinstance(source, VersionedSource) else ""
+        return {"source": storage.location, "version": str(version)}
     if storage.path and (version := version_of(storage.path)):
         inside = storage.location.removeprefix(storage.path)
         return {"source": os.path.realpath(storage.path) + inside, "version": version}
-    return {"source": storage.location, "token": tokenize(source)}
+    # The name of a computation may be a token itself, and is no help to people.
+    return {"source": storage.location if storage.path else "a computation", "token": tokenize(source)}
 
 
 def absent_chunks(source: ArraySource) -> int:
@@ -51,10 +44,6 @@ def absent_chunks(source: ArraySource) -> int:
 
     Of other formats, where they commonly stand for the fill value, none is counted.
     """
-    if isinstance(source, DescribedSource | CachedSource | WindowSource):
-        return absent_chunks(source.source)
-    if isinstance(source, StackSource):
-        return sum(map(absent_chunks, source.members))
-    if isinstance(source, DirectHdf5Source):
-        return chunk_index(source.location, source.spec.shape, source.spec.chunks, source.stamp).absent
-    return 0
+    if isinstance(source, DerivedSource):
+        return sum(map(absent_chunks, source.derivation.origins))
+    return source.count_absent() if isinstance(source, CountedChunks) else 0

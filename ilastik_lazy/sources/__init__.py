@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from ilastik_lazy.errors import CorruptFileError, SourceIOError, UnknownFormatError
+from ilastik_lazy.errors import SourceIOError, UnknownFormatError
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.spec import ArraySource
@@ -24,7 +24,7 @@ _HINTS = {
 class FormatModule(Protocol):
     """What a module of this folder offers to be a row of `FORMATS`."""
 
-    def recognises(self, location: Location) -> bool:
+    def recognises(self, location: Location, limits: Limits) -> bool:
         """Whether `location` is of this format; cheap, and raises nothing for other files."""
 
     def images(self, location: Location, limits: Limits) -> list[str]:
@@ -45,15 +45,13 @@ class Format:
     module: str
     is_remote: bool = False
     """Whether it is read over a network, too."""
-    by_library: bool = False
-    """Whether only the HDF5 library can recognise it: of files from strangers, a process of its own does."""
 
     def load(self) -> FormatModule:
         return cast("FormatModule", importlib.import_module(f"ilastik_lazy.sources.{self.module}"))
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("BigDataViewer", "bdv", by_library=True),
+    Format("BigDataViewer", "bdv"),
     Format("HDF5", "hdf5"),
     Format("Zarr", "zarr", is_remote=True),
     Format("N5", "n5"),
@@ -73,14 +71,9 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
     SourceIOError
         It is a folder that may not be looked into, which could be anything.
     """
-    is_trusted = limits is None or limits.trust == "local"
+    limits = limits or Limits()
     for row in FORMATS:
-        if row.is_remote < location.is_remote:
-            continue
-        if row.by_library and not is_trusted:
-            if _recognised_by_child(row, location):
-                return row
-        elif row.load().recognises(location):
+        if row.is_remote >= location.is_remote and row.load().recognises(location, limits):
             return row
     if location.is_remote:
         raise UnknownFormatError(
@@ -95,18 +88,6 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
         hint = "is a folder: name a file in it"
     what = hint or "is in no format that ilastik writes images in"
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
-
-
-def _recognised_by_child(row: Format, location: Location) -> bool:
-    """Whether a file from a stranger is of a format that only the HDF5 library tells."""
-    from ilastik_lazy.isolation import in_child
-
-    if not row.load().may_be(location):  # type: ignore[attr-defined]
-        return False
-    try:
-        return bool(in_child(location.path, f"sources.{row.module}:recognises", bool, location))
-    except CorruptFileError:
-        return False  # `hdf5` says what is wrong
 
 
 def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:

@@ -38,7 +38,7 @@ from ilastik_lazy.sources.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.spec import ArraySource, ArraySpec
 from ilastik_lazy.units import full_unit_name
 
-__all__ = ["UnsignedSource", "images", "may_be", "open_image", "recognises"]
+__all__ = ["UnsignedSource", "images", "open_image", "recognises"]
 
 _SETUP = re.compile(r"s\d{2,}")
 _TIME = re.compile(r"t\d{5,}")
@@ -56,21 +56,22 @@ def _is_asked_for(location: Location) -> bool:
     return location.internal_path is None or _OURS.fullmatch(location.internal_path) is not None
 
 
-def may_be(location: Location) -> bool:
+def _may_be(location: Location) -> bool:
     """Whether the file may be a BigDataViewer's, as far as can be seen without the HDF5 library."""
-    if not _is_asked_for(location):
-        return False
     # Names of the root's members stand near the start of most files: a process is only started for these.
     with opened(location.path) as fd:
         start = read_up_to(fd, _START_BYTES, 0, location.path)
     return re.search(rb"t\d{5}\W", start) is not None and re.search(rb"s\d{2}\W", start) is not None
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a BigDataViewer's, and no single time point is asked for."""
     if not _is_asked_for(location):
         return False
     try:
+        if limits.trust == "untrusted":
+            function = "sources.bdv:recognises"
+            return _may_be(location) and bool(in_child(location.path, function, bool, location, trusting(limits)))
         with open_hdf5(location.path) as file:
             # `getlink` follows nothing.
             return all(isinstance(file.get(name, getlink=True), h5py.HardLink) for name in ("s00", "t00000")) or (

@@ -65,7 +65,7 @@ _EMBEDDED = "Input Data/local_data/"
 _MOST_FILES = 8
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is HDF5, by its name or its first bytes."""
     import os
 

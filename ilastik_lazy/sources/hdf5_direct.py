@@ -19,7 +19,7 @@ from ilastik_lazy.files import Stamp, opened, read_exactly, read_into
 from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.filters import Pipeline
-from ilastik_lazy.sources.hdf5_index import ABSENT, OUTSIDE, chunk_index
+from ilastik_lazy.sources.hdf5_index import ABSENT, OUTSIDE, ChunkIndex, chunk_index
 from ilastik_lazy.sources.scratch import scratch_bytes
 from ilastik_lazy.spec import ArraySpec, Keep
 
@@ -81,6 +81,14 @@ class DirectHdf5Source:
                     self._filtered_chunk(chunk, overlap, target, keep)
         return out
 
+    def count_absent(self) -> int:
+        """Number of chunks that were never written (see `CountedChunks`): ilastik writes all of them."""
+        return self._index.absent
+
+    @property
+    def _index(self) -> ChunkIndex:
+        return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, self.trust)
+
     def check(self, region: Region) -> None:
         """Decode all chunks that `region` touches, and raise what is wrong with them.
 
@@ -94,7 +102,7 @@ class DirectHdf5Source:
     def _chunks(self, region: Region) -> Iterator[tuple[_StoredChunk, Overlap]]:
         """The chunks that `region` touches, and where they lie; the file is open meanwhile, and the same after."""
         spec = self.spec
-        index = chunk_index(self.location, spec.shape, spec.chunks, self.stamp, self.trust)
+        index = self._index
         nbytes = math.prod(spec.chunks) * spec.dtype.itemsize
         with opened(self.location.path, self.stamp) as fd:
             for overlap in overlaps(region, spec.chunks):

@@ -23,13 +23,14 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.external import is_below
 from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
+from ilastik_lazy.folders import version_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_file import dataset_at, object_at, open_hdf5
 from ilastik_lazy.sources.hdf5_layout import is_converted, start_of
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.npy import contiguous_source
-from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation
 
 __all__ = [
     "Found",
@@ -60,6 +61,11 @@ class ReferringSource:
         values = self.source.read(region)
         self._require_unchanged()
         return values
+
+    @property
+    def derivation(self) -> Derivation:
+        """See `DerivedSource`."""
+        return Derivation((self.source,), {"files": [[path, version_of(path)] for path, _ in self.files]})
 
     def _require_unchanged(self) -> None:
         for path, stamp in self.files:
@@ -93,7 +99,7 @@ def found_at(
     own = ((location.path, source.stamp),)
     if dataset.external:
         path, start = _external_storage(dataset, location.path, roots)
-        return Found(source, path, start, own)
+        return Found(source, path, start, (*own, (path, stamp_of(path))))
     if roots and dataset.is_virtual and isinstance(source, H5pySource):
         others = _virtual_sources(dataset, location.path, roots)
         return Found(replace(source, refers=True), location.path, None, others)

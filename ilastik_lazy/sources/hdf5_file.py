@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import h5py
 
 from ilastik_lazy.errors import (
+    CorruptChunkError,
     CorruptFileError,
     DatasetNotFoundError,
     ExternalReferenceError,
@@ -28,6 +29,7 @@ from ilastik_lazy.errors import (
     SourceIOError,
     UnsafePathError,
 )
+from ilastik_lazy.foreign_errors import translated
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.sources.hdf5_superblock import check_superblock
 
@@ -42,6 +44,7 @@ __all__ = [
     "names_in",
     "object_at",
     "open_hdf5",
+    "reading_chunks",
 ]
 
 _MOST_SOFT_LINKS = 16
@@ -83,22 +86,20 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
     CorruptFileError, UnfinishedWriteError, FileBusyError, SourceIOError
     """
     check_superblock(path)
-    try:
+    with translated(
+        H5PY_ERRORS, lambda error: _whose_fault(error, path, "cannot be opened, it seems cut off or damaged")
+    ):
         file = _open_with_lock(path)
-    except IlastikLazyError:
-        raise
-    except H5PY_ERRORS as error:
-        raise _translated(error, path, "cannot be opened, it seems cut off or damaged") from error
-    with file:
-        try:
-            yield file
-        except IlastikLazyError:
-            raise
-        except H5PY_ERRORS as error:
-            raise _translated(error, path, "is damaged") from error
+    with file, translated(H5PY_ERRORS, lambda error: _whose_fault(error, path, "is damaged")):
+        yield file
 
 
-def _translated(error: BaseException, path: str, what: str) -> IlastikLazyError:
+def reading_chunks(what: str) -> contextlib.AbstractContextManager[None]:
+    """Around one read of `what`: errors of libhdf5 become `CorruptChunkError`."""
+    return translated(H5PY_ERRORS, lambda error: CorruptChunkError(f"{what} cannot be read ({error})"))
+
+
+def _whose_fault(error: BaseException, path: str, what: str) -> IlastikLazyError:
     """The system's fault, or the file's?  libhdf5 raises OSError for both."""
     if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES, errno.ESTALE, errno.EPERM):
         return SourceIOError(f"cannot read {path}: {error}")

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region
-from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError
 from ilastik_lazy.files import Stamp, unchanged
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
-from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5, reading_chunks
 from ilastik_lazy.sources.hdf5_index import chunk_index
 from ilastik_lazy.spec import ArraySpec
 
@@ -47,12 +46,8 @@ class H5pySource:
             self.guard.check(region)
         with open_hdf5(self.location.path) as file:
             dataset = dataset_at(file, self.location.internal_path, refuse_external=not self.refers)
-            try:
+            with reading_chunks(f"{self.location}: {region}"):
                 values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
-            except IlastikLazyError:
-                raise
-            except H5PY_ERRORS as error:
-                raise CorruptChunkError(f"{self.location}: {region} cannot be read ({error})") from error
         return values
 
 

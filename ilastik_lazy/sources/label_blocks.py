@@ -17,7 +17,7 @@ import numpy as np
 
 from ilastik_lazy.axes import Axis, axis_names, parse_axistags
 from ilastik_lazy.chunks import Region, check_region, region_shape
-from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError, LimitExceededError, MetadataError
+from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.files import Stamp, require_unchanged, unchanged
 from ilastik_lazy.isolation import in_child
 from ilastik_lazy.limits import Limits
@@ -25,7 +25,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, where_of
 from ilastik_lazy.sources.hdf5 import open_image
 from ilastik_lazy.sources.hdf5_attributes import text_attribute
-from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS, dataset_at, names_in, open_hdf5
+from ilastik_lazy.sources.hdf5_file import dataset_at, names_in, open_hdf5, reading_chunks
 from ilastik_lazy.sources.hdf5_untrusted import IsolatedSource, trusting
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
@@ -282,12 +282,8 @@ class LabelBlocksSource:
         if not _is_plain(file, path):
             names = "".join(self.spec.dims)
             return open_image(Location(self.location.path, path), names, self.limits).read(inside)
-        try:
+        with reading_chunks(f"{self.location.path}: block {path!a}"):
             found: np.ndarray[Any, Any] = dataset_at(file, path)[inside]
-        except IlastikLazyError:
-            raise
-        except H5PY_ERRORS as error:
-            raise CorruptChunkError(f"{self.location.path}: block {path!a} cannot be read ({error})") from error
         return found
 
 

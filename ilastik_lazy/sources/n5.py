@@ -49,7 +49,7 @@ _TYPES = {f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64
 _NO_IMAGES = ("string", "object")
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether `location` is an N5 folder, a group or dataset in one, or the ``attributes.json`` of one."""
     if os.path.basename(location.path) != _FILE and not os.path.isdir(location.path):
         return False
@@ -57,7 +57,7 @@ def recognises(location: Location) -> bool:
     if any(part.lower().endswith(".n5") for part in Path(folder).parts):
         return True
     try:
-        attributes = _attributes_of(folder, Limits())
+        attributes = _attributes_of(folder, limits)
     except IlastikLazyError:
         return False
     return "n5" in attributes or _is_dataset(attributes)

@@ -48,7 +48,7 @@ _ROW_BYTES = 16 * 2**10
 _SCRATCH_BYTES = 2**20
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a numpy array, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False

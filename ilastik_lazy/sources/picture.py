@@ -27,6 +27,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.extras import require_package
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_up_to, stamp_of
+from ilastik_lazy.foreign_errors import translated
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -65,7 +66,7 @@ _MODES = {
 _PNG_SAMPLES = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a picture, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
@@ -137,12 +138,11 @@ def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
     require_package("PIL.Image", "images", f"{path} is a picture, which is opened with Pillow")
     with opened(path, stamp) as fd, os.fdopen(os.dup(fd), "rb") as file:
         file.seek(0)
-        try:
+        with translated(
+            _PILLOW_ERRORS,
+            lambda error: CorruptFileError(f"{path} cannot be read as a picture ({ascii(str(error))[:200]})"),
+        ):
             return _layout_of(_opened_picture(file), path)
-        except _PILLOW_ERRORS as error:
-            if isinstance(error, UnsupportedFilterError | MetadataError | LimitExceededError):
-                raise
-            raise CorruptFileError(f"{path} cannot be read as a picture ({ascii(str(error))[:200]})") from error
 
 
 def _opened_picture(file: Any) -> Image:
@@ -193,12 +193,10 @@ class PictureSource:
         path = self.location.path
         with opened(path, self.stamp) as fd:
             data = read_exactly(fd, self.stamp.size, 0, path)
-        try:
+        with translated(
+            _PILLOW_ERRORS, lambda error: CorruptChunkError(f"{path} cannot be decoded ({ascii(str(error))[:200]})")
+        ):
             whole = _decoded(data, path)
-        except _PILLOW_ERRORS as error:
-            if isinstance(error, UnsupportedFilterError | LimitExceededError):
-                raise
-            raise CorruptChunkError(f"{path} cannot be decoded ({ascii(str(error))[:200]})") from error
         if whole.shape != self.spec.shape:
             raise CorruptChunkError(f"{path} decodes to shape {whole.shape} instead of {self.spec.shape}: damaged")
         return np.array(whole[region], self.spec.dtype, order="C")

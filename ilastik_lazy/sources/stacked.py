@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, check_region, overlaps, region_shape
 from ilastik_lazy.errors import AxesError, MetadataError
-from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
+from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation, Storage
 
 __all__ = ["StackSource", "stack_of"]
 
@@ -43,6 +43,11 @@ class StackSource:
             part = self.members[overlap.chunk[0]].read((*before, *inside, *behind))
             out[place] = np.expand_dims(part, self.axis) if self.is_new else part
         return out
+
+    @property
+    def derivation(self) -> Derivation:
+        """See `DerivedSource`."""
+        return Derivation(self.members)
 
 
 def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackSource:
@@ -125,14 +130,15 @@ def _require_same(first: ArraySpec, other: ArraySpec) -> None:
 
 
 def _lightened(member: ArraySource, first: ArraySpec) -> ArraySource:
-    """`member` with the spec of the first one, where they differ in names only.
+    """`member` with a spec that shares what it can with the first one: pickled, that counts once.
 
-    Pickled, a spec takes 600 bytes and a path 100; of one that is shared only the first counts.
+    Of 40 exports one takes 210 bytes, and 270 with a spec of its own.
     """
-    same = replace(member.spec, name=first.name, storage=first.storage, kind=first.kind) == first
+    spec = member.spec
+    storage = replace(first.storage, location=spec.storage.location, path=spec.storage.path)
+    shared = replace(first, name=spec.name, storage=storage, kind=spec.kind)
     plain: Any = member
-    # Only of a source that knows its file without the spec.
-    if same and "location" in getattr(plain, "__dataclass_fields__", ()):
-        lighter: ArraySource = replace(plain, spec=first)
+    if shared == spec and "spec" in getattr(plain, "__dataclass_fields__", ()):
+        lighter: ArraySource = replace(plain, spec=shared)
         return lighter
     return member

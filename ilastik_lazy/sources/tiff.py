@@ -18,8 +18,9 @@ import numpy as np
 
 from ilastik_lazy.axes import Axis, axis_names, default_axes, parse_axis_names
 from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_shape
-from ilastik_lazy.errors import CorruptChunkError, IlastikLazyError, LimitExceededError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import CorruptChunkError, LimitExceededError, MetadataError, MetadataWarning
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, stamp_of
+from ilastik_lazy.foreign_errors import translated
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -36,7 +37,7 @@ __all__ = ["TiffSource", "images", "open_image", "recognises"]
 _PIECE_BYTES = 2**20
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a TIFF, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
@@ -263,12 +264,10 @@ class TiffSource:
         if size > 2 * nbytes + 2**16:
             raise CorruptChunkError(f"{name} would hold {size} bytes for {nbytes}: damaged")
         data = read_exactly(fd, size, offset, self.location.path)
-        try:
+        with translated(
+            TIFFFILE_ERRORS, lambda error: CorruptChunkError(f"{name} cannot be decoded ({ascii(str(error))[:200]})")
+        ):
             decoded: np.ndarray[Any, Any] | None = image.decode(data, number)
-        except IlastikLazyError:
-            raise
-        except TIFFFILE_ERRORS as error:
-            raise CorruptChunkError(f"{name} cannot be decoded ({ascii(str(error))[:200]})") from error
         part = None if decoded is None else decoded[overlap.inside[1:]]
         if part is None or part.shape != region_shape(overlap.inside[1:]):
             raise CorruptChunkError(f"{name} is smaller than its place: damaged or cut off")

@@ -27,6 +27,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.extras import require_package
 from ilastik_lazy.files import Stamp, opened, require_unchanged
+from ilastik_lazy.foreign_errors import translated
 from ilastik_lazy.sources.tiff_ifds import page_layouts
 from ilastik_lazy.sources.tiff_metadata import Notes, check_ome, imagej_notes, ome_notes, parse_ome
 
@@ -88,15 +89,17 @@ class TiffImage:
 def _opened_tiff(path: str) -> Iterator[tuple[Any, dict[int, bytes]]]:
     """The file in tifffile, and the layouts of its pages; what goes wrong inside is said in our words."""
     layouts = page_layouts(path)
-    try:
-        # Micro-Manager's and NDTiff's indices point into further files; their stacks are OME or ImageJ, too.
-        with tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file:
-            yield file, layouts
-    except IlastikLazyError:
-        raise
-    except TIFFFILE_ERRORS as error:
-        reason = f"{type(error).__name__}: {error}"[:200]
-        raise CorruptFileError(f"{path} cannot be read as a TIFF ({reason!a})") from error
+    # Micro-Manager's and NDTiff's indices point into further files; their stacks are OME or ImageJ, too.
+    with (
+        translated(TIFFFILE_ERRORS, lambda error: CorruptFileError(_no_tiff(path, error))),
+        tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file,
+    ):
+        yield file, layouts
+
+
+def _no_tiff(path: str, error: BaseException) -> str:
+    reason = f"{type(error).__name__}: {error}"[:200]
+    return f"{path} cannot be read as a TIFF ({reason!a})"
 
 
 def _all_series(file: Any, path: str) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import MetadataError
-from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation
 
 __all__ = ["WindowSource", "window_of"]
 
@@ -29,6 +29,11 @@ class WindowSource:
             slice(part.start + first, part.stop + first) for part, first in zip(region, self.start, strict=True)
         )
         return self.source.read(moved)
+
+    @property
+    def derivation(self) -> Derivation:
+        """See `DerivedSource`."""
+        return Derivation((self.source,), {"window": [list(self.start), list(self.spec.shape)]})
 
 
 def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]) -> WindowSource:

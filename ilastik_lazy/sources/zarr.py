@@ -43,7 +43,7 @@ _OTHER_SUFFIXES = frozenset(
 )
 
 
-def recognises(location: Location) -> bool:
+def recognises(location: Location, limits: Limits) -> bool:
     """Whether the path is a folder with metadata of Zarr in it; behind a network, whether its name allows that."""
     if location.is_remote:
         return location.suffix not in _OTHER_SUFFIXES

@@ -108,7 +108,7 @@ def test_an_ordinary_file_is_none(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["s00"] = np.zeros((4, 5))
     assert format_of(Location.parse(tmp_path / "a.h5")).module == "hdf5"
-    assert not bdv.recognises(Location.parse(shared_path("ilastik-files", "sample", "nuclei.h5")))
+    assert not bdv.recognises(Location.parse(shared_path("ilastik-files", "sample", "nuclei.h5")), Limits())
 
 
 def test_data_in_other_files_are_not_followed(tmp_path):

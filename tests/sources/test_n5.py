@@ -74,9 +74,9 @@ def test_what_is_no_n5_is_not_recognised(tmp_path):
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / "attributes.json")
     for path in tmp_path.iterdir():
-        assert not n5.recognises(Location(str(path)))
+        assert not n5.recognises(Location(str(path)), Limits())
     (tmp_path / "folder" / "attributes.json").write_text('{"n5": "2.0.0"}')
-    assert n5.recognises(Location(str(tmp_path / "folder")))
+    assert n5.recognises(Location(str(tmp_path / "folder")), Limits())
 
 
 def test_the_export_comes_first_and_one_of_several_others_must_be_named(tmp_path):

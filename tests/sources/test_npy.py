@@ -36,7 +36,7 @@ SHAPE = (7, 9, 10, 2)
 
 def opened(path: Path, inside: str | None = None, axes: str | None = "zyxc", limits: Limits | None = None) -> Any:
     location = Location.parse(path, inside)
-    assert npy.recognises(location)
+    assert npy.recognises(location, Limits())
     return npy.open_image(location, axes, limits or Limits())
 
 
@@ -245,9 +245,9 @@ def test_only_numpy_files_are_recognised(tmp_path):
     os.rename(tmp_path / "a.npy", tmp_path / "without_suffix")
     (tmp_path / "a.txt").write_text("text")
     os.mkfifo(tmp_path / "pipe")
-    assert npy.recognises(Location(str(tmp_path / "without_suffix")))
+    assert npy.recognises(Location(str(tmp_path / "without_suffix")), Limits())
     for other in ("a.txt", "pipe", "", "nothing.npy"):
-        assert not npy.recognises(Location(str(tmp_path / other)))
+        assert not npy.recognises(Location(str(tmp_path / other)), Limits())
 
 
 def test_the_only_image_is_called_like_the_file(tmp_path, monkeypatch):

@@ -140,7 +140,7 @@ def test_recognises_by_name_and_by_signature_without_pillow(tmp_path, monkeypatc
     (tmp_path / "a").write_bytes(LOSSLESS["rgb.png"][1])
     (tmp_path / "b").write_bytes(b"no picture")
     (tmp_path / "c.JPG").write_bytes(b"")
-    found = {name: picture.recognises(Location.parse(tmp_path / name)) for name in ("a", "b", "c.JPG", ".")}
+    found = {name: picture.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a", "b", "c.JPG", ".")}
     assert found == {"a": True, "b": False, "c.JPG": True, ".": False}
     with pytest.raises(MissingExtraError, match=r"pip install 'ilastik_lazy\[images\]'"):
         opened(tmp_path / "a")

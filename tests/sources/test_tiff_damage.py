@@ -41,7 +41,9 @@ def test_recognises_by_name_and_by_signature_without_tifffile(tmp_path):
     write(tmp_path / "a.dat", (20, 21))
     (tmp_path / "b.dat").write_bytes(b"no image")
     (tmp_path / "c.tif").write_bytes(b"")
-    found = {name: tiff.recognises(Location.parse(tmp_path / name)) for name in ("a.dat", "b.dat", "c.tif", ".")}
+    found = {
+        name: tiff.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a.dat", "b.dat", "c.tif", ".")
+    }
     assert found == {"a.dat": True, "b.dat": False, "c.tif": True, ".": False}
 
 
@@ -49,7 +51,7 @@ def test_without_tifffile_the_extra_is_named(tmp_path, monkeypatch):
     write(tmp_path / "a.tif", (20, 21), metadata={"axes": "YX"})
     monkeypatch.setitem(sys.modules, "tifffile", None)
     monkeypatch.delitem(sys.modules, "ilastik_lazy.sources.tiff_file", raising=False)
-    assert tiff.recognises(Location.parse(tmp_path / "a.tif"))
+    assert tiff.recognises(Location.parse(tmp_path / "a.tif"), Limits())
     with pytest.raises(MissingExtraError, match=r"pip install 'ilastik_lazy\[tiff\]'"):
         opened(tmp_path / "a.tif")
 

@@ -22,6 +22,7 @@ from ilastik_lazy.errors import (
     UnsafePathError,
     UnsupportedFilterError,
 )
+from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.sources import zarr as zarr_format
@@ -169,7 +170,7 @@ def test_consolidated_metadata_that_lie_are_an_error(tmp_path, version):
 
 def test_a_stopped_conversion_says_so(tmp_path):
     (tmp_path / "a.zarr/.ilz").mkdir(parents=True)
-    assert zarr_format.recognises(Location.parse(tmp_path / "a.zarr"))
+    assert zarr_format.recognises(Location.parse(tmp_path / "a.zarr"), Limits())
     with pytest.raises(UnfinishedWriteError, match="stopped"):
         opened(tmp_path / "a.zarr")
 
@@ -177,4 +178,6 @@ def test_a_stopped_conversion_says_so(tmp_path):
 def test_other_folders_and_files_are_not_recognised(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "b.zarr").write_text("{}")
-    assert not any(zarr_format.recognises(Location.parse(tmp_path / name)) for name in ("a.zarr", "b.zarr", "."))
+    assert not any(
+        zarr_format.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a.zarr", "b.zarr", ".")
+    )
