@@ -222,7 +222,8 @@ def _planned_lengths(array: SourceArray) -> Lengths:
     itemsize, least = float(spec.dtype.itemsize), BLOCK_BYTES_LEAST
     if wanted < _SPARSE * math.prod(touched):
         if spec.storage.compression == "none":
-            itemsize /= _PLAIN_COST
+            # Of a plain chunk only the slab along its first axis is read.
+            itemsize *= (spans[0].stop - spans[0].start) / touched[0] / _PLAIN_COST
         # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
         least = int(min(max(math.prod(touched) * itemsize / (os.cpu_count() or 1), least), _SPARSE_BYTES_MOST))
     block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))

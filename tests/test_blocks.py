@@ -39,6 +39,18 @@ def test_a_plane_takes_few_tasks(tmp_path):
     assert isinstance(array.isel(z=1, c=0).data, BlockArray)
 
 
+def test_a_plane_of_which_only_slabs_are_read_is_one_task(tmp_path, monkeypatch):
+    for name in ("BLOCK_BYTES_LEAST", "BLOCK_BYTES_MOST"):
+        monkeypatch.setattr(blocks, name, 2**12)
+    for name, filters in (("plain", "none"), ("packed", "gzip")):
+        data = some_data((40, 100, 100), "uint8")
+        write_hdf5_export(tmp_path / f"{name}.h5", data, axes="zyx", chunks=(20, 10, 10), filters=filters)
+        array = il.open_dataarray(tmp_path / f"{name}.h5").data
+        assert (array[7].npartitions == 1) == (name == "plain")
+        assert array[:, :, 7].npartitions > 1
+        np.testing.assert_array_equal(array[7].compute(), data[7])
+
+
 @pytest.mark.parametrize(
     "index",
     [
