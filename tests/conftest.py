@@ -17,7 +17,7 @@ from ilastik_lazy import blockwise
 
 # Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("nightly", settings.get_profile("default"), max_examples=5000)
+settings.register_profile("nightly", settings.get_profile("default"), max_examples=10_000)
 settings.load_profile(os.environ.get("ILASTIK_LAZY_HYPOTHESIS", "default"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import chunk_slices, some_data, write_hdf5_export
 
@@ -23,6 +23,9 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_library import H5pySource
+
+# The formats stand and fall with these: more examples than other properties have.
+most = settings(max_examples=max(300, settings().max_examples))
 
 DTYPES = [
     f"{order}{kind}{size}" for order in "<>" for kind in "iuf" for size in (1, 2, 4, 8) if f"{kind}{size}" != "f1"
@@ -78,6 +81,7 @@ def written(case: Case, path: Path) -> np.ndarray[Any, Any]:
     )  # fmt: skip
 
 
+@most
 @given(cases())
 def test_any_region_of_any_layout_reads_as_numpy_and_h5py_have_it(case):
     # A folder of its own for each example: fixtures are made once for all of them.
@@ -97,6 +101,7 @@ def test_any_region_of_any_layout_reads_as_numpy_and_h5py_have_it(case):
                 assert found.tobytes() == through_h5py.read(region).tobytes()
 
 
+@most
 @given(cases(), st.sampled_from(["auto", {}, None, 3, -1]), st.data())
 def test_an_opened_array_indexes_as_numpy_does(case, chunks, data):
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -116,7 +121,5 @@ def test_an_opened_array_indexes_as_numpy_does(case, chunks, data):
 
 
 def test_the_profile_is_the_one_asked_for():
-    from hypothesis import settings
-
     nightly = os.environ.get("ILASTIK_LAZY_HYPOTHESIS") == "nightly"
-    assert settings().max_examples == (5000 if nightly else 60)
+    assert settings().max_examples == (10_000 if nightly else 60)
