@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from open_files import open_files, open_files_below
 from servers import S3Server, moto_server
+from shared_files import SHARED
 
 from ilastik_lazy import blockwise
+from ilastik_lazy.demo import sample
 
 # Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -31,6 +33,24 @@ def every_file_closed(tmp_path: Path) -> Iterator[None]:
     yield
     left = open_files_below(tmp_path) + [path for path in open_files() if path.endswith(_IMAGES) and path not in before]
     assert not left, f"left open: {left}"
+
+
+def _fingerprints() -> dict[Path, tuple[int, int, str]]:
+    folders = [Path(sample("raw")).parent, SHARED / "ilastik-files"]
+    files = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
+    return {
+        path: (status.st_size, status.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path, status in ((path, path.stat()) for path in files)
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_source_is_changed() -> Iterator[None]:
+    """Whatever is tested: the files that ilastik wrote are the same, to the byte and the nanosecond."""
+    before = _fingerprints()
+    assert before
+    yield
+    assert _fingerprints() == before
 
 
 @pytest.fixture

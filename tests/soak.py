@@ -136,6 +136,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=32)
     parser.add_argument("--processes", type=int, default=4)
     options = parser.parse_args()
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        # glibc gives 16 arenas to 32 threads, which fill for half a minute: 134 MB instead of 84, and the same speed.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_ARENA_MAX": "2"})
     with tempfile.TemporaryDirectory() as folder:
         found = soak(Path(folder), options.seconds, options.threads, options.processes)
     for number, (reads, growth, left, troubles) in enumerate(found):

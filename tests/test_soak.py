@@ -24,7 +24,7 @@ def test_threads_of_forked_and_spawned_processes_read_right_values():
     assert said.count("regions read") == 2
     assert said.endswith("in 4 s, 0 troubles\n")
     grown = [float(line.split("memory ")[1].split(" MiB")[0]) for line in said.splitlines() if "memory" in line]
-    assert max(grown) < 40
+    assert max(grown) < 12
 
 
 def test_damaged_files_are_refused_or_read_right():
