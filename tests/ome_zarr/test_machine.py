@@ -172,7 +172,4 @@ _RUNS, _PARTS = 5000 if "ILASTIK_LAZY_LONG" in os.environ else 200, 4
 
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_whatever_happens_there_is_no_image_or_the_right_one(part: int) -> None:
-    profile = settings.get_profile(os.environ.get("ILASTIK_LAZY_HYPOTHESIS", "default"))
-    run_state_machine_as_test(
-        Conversions, settings=settings(profile, max_examples=_RUNS // _PARTS, stateful_step_count=12)
-    )
+    run_state_machine_as_test(Conversions, settings=settings(max_examples=_RUNS // _PARTS, stateful_step_count=12))
