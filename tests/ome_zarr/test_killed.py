@@ -131,7 +131,7 @@ def kill_at_many_moments(folder: Path, *, step: int, **options: Any) -> dict[str
     return found
 
 
-# Every call with ILASTIK_LAZY_LONG=1, about 600 for each; else some 250 of them all together.
+# Every call with ILASTIK_LAZY_LONG=1, 938 of version 0.5; else 250 of them all together, and 240 at least.
 _STEP = 1 if os.environ.get("ILASTIK_LAZY_LONG") else 9
 
 
@@ -140,7 +140,7 @@ class TestKilled:
     def test_at_any_moment_leaves_no_image_and_is_resumed(self, tmp_path: Path, version: str) -> None:
         found = kill_at_many_moments(tmp_path, step=_STEP if version == "0.5" else 4 * _STEP, version=version)
         assert found["bad"] == []
-        assert found["killed"] > 20
+        assert found["killed"] >= {"0.5": 112, "0.4": 60}[version]
         assert found["most written twice"] <= 2, "no more than there are workers"
         for target in found["unfinished"]:
             assert_no_image(Path(target))
@@ -151,7 +151,7 @@ class TestKilled:
         convert(tmp_path / "old.zarr", source=a_source(seed=1))
         found = kill_at_many_moments(tmp_path, step=2 * _STEP)
         assert found["bad"] == []
-        assert found["images"] >= found["killed"]
+        assert found["images"] >= found["killed"] >= 68
 
     def test_is_told_by_the_second_run_which_can_go_on_or_replace_it(self, tmp_path: Path) -> None:
         target = tmp_path / "a.zarr"
