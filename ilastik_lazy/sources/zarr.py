@@ -47,7 +47,7 @@ def recognises(location: Location, limits: Limits) -> bool:
     """Whether the path is a folder with metadata of Zarr in it; behind a network, whether its name allows that."""
     if location.is_remote:
         return location.suffix not in _OTHER_SUFFIXES
-    return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles())
+    return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles(location.path))
 
 
 def images(location: Location, limits: Limits) -> list[str]:
@@ -84,7 +84,7 @@ def tree(location: Location, limits: Limits) -> dict[str, str]:
 
 
 def _files_of(location: Location) -> ZarrFiles:
-    return RemoteFiles(location.folder) if location.is_remote else LocalFiles()
+    return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path)
 
 
 def _root(location: Location) -> Node:
@@ -149,9 +149,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
     spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes)
     is_complete = _complete(node, layout, where)
-    return ZarrSource(
-        spec, node.files, location.path, node.path, node.metadata_path, node.metadata_version, layout, is_complete
-    )
+    return ZarrSource(spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete)
 
 
 def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
@@ -206,7 +204,7 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
     parts: list[str] = []
     for _ in range(_MOST_PARENTS):
         parts.insert(0, os.path.basename(folder))
-        if not (folder := node.files.parent(folder, root)):
+        if not (folder := node.files.parent(folder)):
             break
         try:
             group = node_at(folder, node.files)

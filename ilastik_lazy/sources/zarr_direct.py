@@ -66,8 +66,6 @@ class ZarrSource:
 
     spec: ArraySpec
     files: ZarrFiles
-    root: str
-    """Folder that no symbolic link may leave."""
     folder: str
     """Folder of the array."""
     metadata_path: str
@@ -92,7 +90,7 @@ class ZarrSource:
         """Fill `target` with the part of one file that is wanted."""
         path = os.path.join(self.folder, self.layout.key(part.chunk))
         try:
-            with self.files.opened(self.root, path) as file:
+            with self.files.opened(path) as file:
                 if self.layout.index is None:
                     self._read_chunk(self._whole(file, path, part), path, part, target)
                 else:

@@ -62,13 +62,13 @@ class ZarrFiles(Protocol):
 
     def has_folder(self, path: str) -> bool: ...
 
-    def parent(self, path: str, root: str) -> str:
-        """Folder that holds `path`; empty where there is none, or it is of no concern to who named `root`."""
+    def parent(self, path: str) -> str:
+        """Folder that holds `path`; empty where there is none, or it is of no concern to who named the store."""
 
-    def check_links(self, root: str, path: str) -> None:
-        """Raise `UnsafePathError` where symbolic links lead from `path`, below `root`, out of it."""
+    def check_links(self, path: str) -> None:
+        """Raise `UnsafePathError` where symbolic links on the way to `path` lead out of the store."""
 
-    def opened(self, root: str, path: str) -> contextlib.AbstractContextManager[StoredFile]: ...
+    def opened(self, path: str) -> contextlib.AbstractContextManager[StoredFile]: ...
 
     def unchanged(self, path: str, version: Version) -> contextlib.AbstractContextManager[None]:
         """Raise `SourceChangedError` unless the file has that version when the block ends."""
@@ -81,6 +81,8 @@ class ZarrFiles(Protocol):
 class LocalFiles:
     """Files on a disk (see `ZarrFiles`)."""
 
+    top: str
+    """The store that was named."""
     can_list: bool = field(default=True, init=False)
 
     def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
@@ -109,26 +111,28 @@ class LocalFiles:
         """Whether there is such a folder."""
         return os.path.exists(path)
 
-    def parent(self, path: str, root: str) -> str:
+    def parent(self, path: str) -> str:
         """Folder that holds `path`, also above the one that was named."""
         above = os.path.dirname(path)
         return above if above != path else ""
 
-    def check_links(self, root: str, path: str) -> None:
+    def check_links(self, path: str) -> None:
         """Refuse links that leave the store."""
         part = path
-        while len(part) > len(root):
+        while len(part) > len(self.top):
             if os.path.islink(part):
-                home = os.path.realpath(root)
+                home = os.path.realpath(self.top)
                 if os.path.commonpath([home, os.path.realpath(path)]) != home:
-                    raise UnsafePathError(f"{path} is a symbolic link that leads out of {root}: name its target itself")
+                    raise UnsafePathError(
+                        f"{path} is a symbolic link that leads out of {self.top}: name its target itself"
+                    )
                 return
             part = os.path.dirname(part)
 
     @contextlib.contextmanager
-    def opened(self, root: str, path: str) -> Iterator[StoredFile]:
-        """Open a file of the store at `root`."""
-        self.check_links(root, path)
+    def opened(self, path: str) -> Iterator[StoredFile]:
+        """Open a file of the store."""
+        self.check_links(path)
         stamp = stamp_of(path)
         with opened(path, stamp) as fd:
             yield _LocalFile(fd, stamp.size, path)
@@ -212,17 +216,17 @@ class RemoteFiles:
         except AccessDeniedError:
             return False
 
-    def parent(self, path: str, root: str) -> str:
+    def parent(self, path: str) -> str:
         """Folder that holds `path`; not above what is called a Zarr store by its name."""
-        above = path.rpartition("/")[0]
+        above, root = path.rpartition("/")[0], self.top.url
         is_outside = len(path) <= len(root) and root.lower().endswith(".zarr")
         return "" if is_outside or above.endswith((":", "/")) else above
 
-    def check_links(self, root: str, path: str) -> None:
+    def check_links(self, path: str) -> None:
         """Objects have no links."""
 
     @contextlib.contextmanager
-    def opened(self, root: str, path: str) -> Iterator[StoredFile]:
+    def opened(self, path: str) -> Iterator[StoredFile]:
         """Nothing is asked for yet."""
         yield _RemoteFile(*self._at(path))
 

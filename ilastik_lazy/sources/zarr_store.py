@@ -130,7 +130,7 @@ def node_inside(root: str, inside: str, files: ZarrFiles) -> Node | None:
         The path, or a symbolic link on it, leads out of the store.
     """
     path = os.path.join(root, check_inside(inside, root)) if inside else root
-    files.check_links(root, path)
+    files.check_links(path)
     return node_at(path, files)
 
 
