@@ -79,7 +79,8 @@ def open_dataarray(
         ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
         them in a process of its own only (0.1 s more to open).
     allow_external
-        Folders whose files may be referred to by external links, external storage and virtual datasets of HDF5.
+        Folders whose files may be referred to by external links, external storage and virtual datasets of HDF5,
+        and by symbolic links that lead out of a folder of N5 or Zarr.
 
     Returns
     -------
@@ -97,6 +98,8 @@ def open_dataarray(
         The axes in the file cannot be right; pass `axes`.
     ExternalReferenceError
         The data lie in another file, which `allow_external` does not cover.
+    UnsafePathError
+        A symbolic link leads out of a folder of N5 or Zarr, to what `allow_external` does not cover.
 
     Warns
     -----

@@ -25,7 +25,6 @@ from ilastik_lazy.errors import (
     SourceError,
     SourceIOError,
     SourceNotFoundError,
-    UnsafePathError,
 )
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "read_exactly",
     "read_into",
     "read_up_to",
-    "require_below",
     "require_unchanged",
     "stamp_of",
     "sync_directory",
@@ -156,16 +154,6 @@ def require_unchanged(path: str, stamp: Stamp) -> None:
         now = None
     if now != stamp:
         raise _changed(path, stamp, now)
-
-
-def require_below(path: str, folder: str) -> None:
-    """Raise `UnsafePathError` where `path` leads out of `folder`, through links of any kind."""
-    real, root = os.path.realpath(path), os.path.realpath(folder)
-    if real != root and not real.startswith(os.path.join(root, "")):
-        raise UnsafePathError(
-            f"{path} is a link out of {folder}, to {ascii(real)[:120]}; such links are not followed: "
-            "copy the data, or open them there"
-        )
 
 
 @contextlib.contextmanager

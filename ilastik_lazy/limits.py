@@ -42,4 +42,4 @@ class Limits:
     """``untrusted``: the HDF5 library sees the file in another process only (see `isolation`)."""
 
     external_roots: tuple[str, ...] = ()
-    """Folders, without symbolic links, whose files may be referred to."""
+    """Folders, without symbolic links, whose files may be referred to; `granted` makes them of `allow_external`."""

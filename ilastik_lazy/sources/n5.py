@@ -26,7 +26,8 @@ from ilastik_lazy.errors import (
     UnsafePathError,
     UnsupportedFilterError,
 )
-from ilastik_lazy.files import Stamp, opened, read_up_to, require_below, stamp_of
+from ilastik_lazy.external import check_links
+from ilastik_lazy.files import Stamp, opened, read_up_to, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -57,7 +58,9 @@ def recognises(location: Location, limits: Limits) -> bool:
     if any(part.lower().endswith(".n5") for part in Path(folder).parts):
         return True
     try:
-        attributes = _attributes_of(folder, limits)
+        attributes = _attributes_of(folder, folder, limits)
+    except UnsafePathError:
+        return True  # a folder whose metadata lie elsewhere: `open_image` says why it is refused
     except IlastikLazyError:
         return False
     return "n5" in attributes or _is_dataset(attributes)
@@ -66,7 +69,7 @@ def recognises(location: Location, limits: Limits) -> bool:
 def images(location: Location, limits: Limits) -> list[str]:
     """Internal paths of the images in a folder, the likeliest first; of a dataset its own name."""
     container = _container(location)
-    if _is_dataset(_attributes_of(container, limits)):
+    if _is_dataset(_attributes_of(container, container, limits)):
         return [_own_name(container)]
     return _datasets_below(container, limits)
 
@@ -83,9 +86,8 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     container = _container(location)
     folder = _dataset_folder(container, location.internal_path, limits)
     path = os.path.join(folder, _FILE)
-    require_below(path, container)
     stamp = stamp_of(path) if os.path.exists(path) else None
-    attributes = _attributes_of(folder, limits, stamp)
+    attributes = _attributes_of(folder, container, limits, stamp)
     if stamp is None or not _is_dataset(attributes):
         raise MetadataError(f"{folder} is a group, no dataset: its {_FILE} has no dimensions, blockSize, dataType")
     spec = _spec_of(attributes, folder, axes, limits)
@@ -93,7 +95,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         warnings.warn(
             f"{folder} holds no block: it was never written, or all of it is 0", IncompleteSourceWarning, stacklevel=2
         )
-    return N5Source(spec, folder, stamp)
+    return N5Source(spec, folder, stamp, limits.external_roots)
 
 
 def _container(location: Location) -> str:
@@ -105,9 +107,12 @@ def _own_name(folder: str) -> str:
     return Path(folder).stem if folder.lower().endswith(".n5") else os.path.basename(folder)
 
 
-def _attributes_of(folder: str, limits: Limits, stamp: Stamp | None = None) -> dict[str, Any]:
-    """What the ``attributes.json`` of a folder says; a group needs none."""
+def _attributes_of(folder: str, container: str, limits: Limits, stamp: Stamp | None = None) -> dict[str, Any]:
+    """What the ``attributes.json`` of a folder in `container` says; a group needs none."""
     path = os.path.join(folder, _FILE)
+    # The folders on the way were looked at, or listed as none that are links.
+    if os.path.islink(path):
+        check_links(path, container, limits.external_roots)
     try:
         with opened(path, stamp) as fd:
             data = read_up_to(fd, limits.attribute_bytes + 1, 0, path)
@@ -138,17 +143,17 @@ def _may_be_image(attributes: dict[str, Any]) -> bool:
 def _dataset_folder(container: str, internal_path: str | None, limits: Limits) -> str:
     """Folder of the dataset that is meant; it lies in `container`, whatever links there are."""
     if internal_path is None:
-        if _is_dataset(_attributes_of(container, limits)):
+        if _is_dataset(_attributes_of(container, container, limits)):
             return container
         internal_path = _only_image(container, limits)
     parts = [part for part in internal_path.split("/") if part not in ("", ".")]
     if ".." in parts or not internal_path.isprintable():
         raise UnsafePathError(f"{container}: {internal_path!a} holds '..' or control characters")
     folder = os.path.join(container, *parts)
+    check_links(folder, container, limits.external_roots)
     if os.path.isdir(folder):
-        require_below(folder, container)
         return folder
-    if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, limits)):
+    if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, container, limits)):
         return container
     names = [ascii(name) for name in _datasets_below(container, limits)]
     held = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "no image"
@@ -192,7 +197,7 @@ def _datasets_below(container: str, limits: Limits) -> list[str]:
                 continue
             path = f"{group}/{name}" if group else name
             try:
-                attributes = _attributes_of(os.path.join(container, path), limits)
+                attributes = _attributes_of(os.path.join(container, path), container, limits)
             except IlastikLazyError as error:
                 broken.append(error)
                 continue

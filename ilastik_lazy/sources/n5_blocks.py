@@ -18,7 +18,8 @@ import numpy as np
 
 from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError
-from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_below, require_unchanged, stamp_of
+from ilastik_lazy.external import check_links
+from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_unchanged, stamp_of
 from ilastik_lazy.sources.scratch import scratch_bytes
 from ilastik_lazy.sources.streams import (
     CODEC_ERRORS,
@@ -108,6 +109,8 @@ class N5Source:
     """Where its ``attributes.json`` and its blocks lie."""
     stamp: Stamp
     """Of ``attributes.json``, which every writer makes anew with the dataset; the blocks have none."""
+    roots: tuple[str, ...] = ()
+    """Folders that symbolic links may lead to beside `folder`."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -128,13 +131,7 @@ class N5Source:
         path = self.folder
         for index in reversed(overlap.chunk):
             path = f"{path}{os.sep}{index}"
-            # A look at each part is 2 us a block; `realpath` for all of them were 30.
-            if path not in known:
-                if os.path.islink(path):
-                    require_below(path, self.folder)
-                    if not os.path.exists(path):
-                        raise CorruptChunkError(f"{path} is a link to nothing: its block cannot be read")
-                known.add(path)
+        check_links(path, self.folder, self.roots, known)
         return path
 
     def _read_block(self, path: str, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:

@@ -55,7 +55,7 @@ def images(location: Location, limits: Limits) -> list[str]:
 
     A folder that is an array itself goes by its own name without extension.
     """
-    root = _root(location)
+    root = _root(location, limits)
     if root.kind == "array":
         return [_stem(root.path)]
     found = _pyramids(root, limits)
@@ -70,7 +70,7 @@ def images(location: Location, limits: Limits) -> list[str]:
 
 def tree(location: Location, limits: Limits) -> dict[str, str]:
     """Where each image goes in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
-    root = _root(location)
+    root = _root(location, limits)
     if root.kind == "array":
         return {_stem(root.path): _stem(root.path)}
     nodes: dict[str, str] = {}
@@ -83,12 +83,12 @@ def tree(location: Location, limits: Limits) -> dict[str, str]:
     return nodes
 
 
-def _files_of(location: Location) -> ZarrFiles:
-    return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path)
+def _files_of(location: Location, limits: Limits) -> ZarrFiles:
+    return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path, limits.external_roots)
 
 
-def _root(location: Location) -> Node:
-    root = node_at(location.path, _files_of(location))
+def _root(location: Location, limits: Limits) -> Node:
+    root = node_at(location.path, _files_of(location, limits))
     if root is not None:
         return root
     if location.is_remote:
@@ -155,7 +155,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
     """Internal path and node of the array that is meant."""
     inside = location.internal_path or ""
-    root = _root(location)
+    root = _root(location, limits)
     if root.kind == "array" and inside in ("", _stem(root.path)):
         return "", root
     node = node_inside(location.path, inside, root.files)
@@ -233,7 +233,7 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
 
 def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
     """Whether all files of the array are there; None where these are too many to look."""
-    counted = count_absent(node.path, layout) if isinstance(node.files, LocalFiles) else None
+    counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles) else None
     if counted is None:
         return None
     absent, count = counted

@@ -28,7 +28,7 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
 )
 from ilastik_lazy.sources.scratch import scratch_bytes
-from ilastik_lazy.sources.zarr_files import StoredFile, Version, ZarrFiles
+from ilastik_lazy.sources.zarr_files import LocalFiles, StoredFile, Version, ZarrFiles
 from ilastik_lazy.sources.zarr_layout import ArrayLayout, ShardIndex
 from ilastik_lazy.spec import ArraySpec
 
@@ -39,7 +39,7 @@ COUNTED_AT_OPENING = 20_000
 _MISSING = 2**64 - 1
 
 
-def count_absent(folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
+def count_absent(files: LocalFiles, folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
     """Number of files that an array lacks, and should have; None where there are too many to look for."""
     grid = grid_shape(layout.shape, layout.files)
     if (count := math.prod(grid)) > COUNTED_AT_OPENING:
@@ -48,8 +48,9 @@ def count_absent(folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
     for position in itertools.product(*map(range, grid)):
         above, _, name = layout.key(position).rpartition("/")
         wanted[above].add(name)
-    absent = 0
+    absent, known = 0, set[str]()
     for above, names in wanted.items():
+        files.check_links(os.path.join(folder, above), known)
         try:
             present = os.listdir(os.path.join(folder, above))
         except (FileNotFoundError, NotADirectoryError):

@@ -19,8 +19,8 @@ from ilastik_lazy.errors import (
     SourceChangedError,
     SourceIOError,
     SourceNotFoundError,
-    UnsafePathError,
 )
+from ilastik_lazy.external import check_links
 from ilastik_lazy.files import Stamp, opened, read_exactly, require_unchanged, stamp_of
 from ilastik_lazy.object_store import ObjectFolder, ObjectState
 
@@ -66,7 +66,7 @@ class ZarrFiles(Protocol):
         """Folder that holds `path`; empty where there is none, or it is of no concern to who named the store."""
 
     def check_links(self, path: str) -> None:
-        """Raise `UnsafePathError` where symbolic links on the way to `path` lead out of the store."""
+        """Raise where symbolic links on the way to `path` lead out of the store, or to nothing."""
 
     def opened(self, path: str) -> contextlib.AbstractContextManager[StoredFile]: ...
 
@@ -83,6 +83,8 @@ class LocalFiles:
 
     top: str
     """The store that was named."""
+    roots: tuple[str, ...] = ()
+    """Folders that symbolic links may lead to beside it."""
     can_list: bool = field(default=True, init=False)
 
     def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
@@ -90,6 +92,9 @@ class LocalFiles:
         return [self._load(path, limit) for path in paths]
 
     def _load(self, path: str, limit: int) -> tuple[bytes, Version] | None:
+        # The folders on the way were looked at, or listed as none that are links.
+        if os.path.islink(path):
+            self.check_links(path)
         try:
             stamp = stamp_of(path)
         except SourceNotFoundError:
@@ -116,18 +121,9 @@ class LocalFiles:
         above = os.path.dirname(path)
         return above if above != path else ""
 
-    def check_links(self, path: str) -> None:
-        """Refuse links that leave the store."""
-        part = path
-        while len(part) > len(self.top):
-            if os.path.islink(part):
-                home = os.path.realpath(self.top)
-                if os.path.commonpath([home, os.path.realpath(path)]) != home:
-                    raise UnsafePathError(
-                        f"{path} is a symbolic link that leads out of {self.top}: name its target itself"
-                    )
-                return
-            part = os.path.dirname(part)
+    def check_links(self, path: str, known: set[str] | None = None) -> None:
+        """See `external.check_links`."""
+        check_links(path, self.top, self.roots, known)
 
     @contextlib.contextmanager
     def opened(self, path: str) -> Iterator[StoredFile]:

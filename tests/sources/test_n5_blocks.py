@@ -15,7 +15,13 @@ from contract import SourceContract, Stored
 from makers import some_data
 from n5_makers import CHUNKS, COMPRESSIONS, SHAPE, opened, values_of, write_n5
 
-from ilastik_lazy.errors import CorruptChunkError, IncompleteSourceWarning, SourceChangedError, UnsafePathError
+from ilastik_lazy.errors import (
+    CorruptChunkError,
+    IncompleteSourceWarning,
+    SourceChangedError,
+    SourceIOError,
+    UnsafePathError,
+)
 from ilastik_lazy.sources import n5_blocks
 
 LAYOUTS: dict[str, dict[str, Any]] = {name: {"compression": name} for name in COMPRESSIONS} | {
@@ -154,7 +160,7 @@ def test_a_block_that_leads_out_of_the_dataset_is_refused(tmp_path):
         os.rename(folder / part, tmp_path / "kept")
         for target in (tmp_path / "secret", Path("/etc/passwd"), tmp_path / "nothing", tmp_path / "kept"):
             (folder / part).symlink_to(target)
-            with pytest.raises(UnsafePathError, match=r"link out of"):
+            with pytest.raises(UnsafePathError, match=r"link out of .*allow_external="):
                 values_of(opened(tmp_path / "a.n5"))
             (folder / part).unlink()
         os.rename(tmp_path / "kept", folder / part)
@@ -170,5 +176,5 @@ def test_a_link_within_the_dataset_is_followed_but_never_to_nothing(tmp_path):
     np.testing.assert_array_equal(values_of(opened(tmp_path / "a.n5")), data)
     second.unlink()
     second.symlink_to("../../0/0/nothing")
-    with pytest.raises(CorruptChunkError, match=r"link to nothing"):
+    with pytest.raises(SourceIOError, match=r"link to nothing"):
         values_of(opened(tmp_path / "a.n5"))

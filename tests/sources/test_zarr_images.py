@@ -237,7 +237,7 @@ def test_a_level_that_is_a_link_out_of_the_store_is_refused(tmp_path):
     add_image(zarr.create_group(tmp_path / "a.zarr"))
     (tmp_path / "a.zarr/0").rename(tmp_path / "elsewhere")
     (tmp_path / "a.zarr/0").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UnsafePathError, match="symbolic link"):
+    with pytest.raises(UnsafePathError, match="symbolic link out of"):
         il.open_dataarray(tmp_path / "a.zarr")
 
 

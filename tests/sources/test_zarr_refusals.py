@@ -38,7 +38,7 @@ def test_links_out_of_the_store_are_refused_and_others_followed(tmp_path, part):
     outside = tmp_path / "outside"
     shutil.move(tmp_path / "a.zarr" / part, outside)
     (tmp_path / "a.zarr" / part).symlink_to(outside)
-    with pytest.raises(UnsafePathError, match="symbolic link"):
+    with pytest.raises(UnsafePathError, match="symbolic link out of"):
         source.read(WHOLE)
     shutil.move(outside, tmp_path / "a.zarr/inside")
     (tmp_path / "a.zarr" / part).unlink()
