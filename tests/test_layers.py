@@ -25,7 +25,7 @@ LAYERS = [
     "spec location files ome_metadata plain",
     "folders isolation external",
     "deflating kinds cache label_axes project_paths new_file new_folder",
-    "sources.window sources.stacked sources.xml_text",
+    "sources.window sources.stacked sources.xml_text sources.json_text",
     "sources.filters sources.scratch sources.attributes sources.zarr_files sources.hdf5_superblock",
     "sources.hdf5_file sources.hdf5_attributes sources.hdf5_btree",
     "sources.tiff_metadata sources.tiff_ifds sources.zarr_store sources.streams",

@@ -6,7 +6,6 @@ An N5 is a tree of folders, each with an ``attributes.json``; those with ``dimen
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from pathlib import Path
@@ -38,6 +37,7 @@ from ilastik_lazy.sources.attributes import (
     drange_from,
     text_from,
 )
+from ilastik_lazy.sources.json_text import parse_json_object
 from ilastik_lazy.sources.n5_axes import axes_of_dataset
 from ilastik_lazy.sources.n5_blocks import COMPRESSIONS, N5Source
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
@@ -120,13 +120,7 @@ def _attributes_of(folder: str, container: str, limits: Limits, stamp: Stamp | N
         return {}
     if len(data) > limits.attribute_bytes:
         raise LimitExceededError(f"{path} is larger than {limits.attribute_bytes} bytes")
-    try:
-        loaded = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MetadataError(f"{path} is not JSON, or was cut off: was it copied or exported completely?") from error
-    if not isinstance(loaded, dict):
-        raise MetadataError(f"{path} is no JSON object")
-    return loaded
+    return parse_json_object(data, path)
 
 
 def _is_dataset(attributes: dict[str, Any]) -> bool:

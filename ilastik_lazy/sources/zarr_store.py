@@ -5,7 +5,6 @@ Both versions: ``.zgroup``, ``.zarray``, ``.zattrs`` of version 2, ``zarr.json``
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
@@ -22,6 +21,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.ome_metadata import check_inside, parse_multiscales
+from ilastik_lazy.sources.json_text import parse_json_object
 from ilastik_lazy.sources.zarr_files import Version, ZarrFiles
 
 __all__ = ["Node", "children", "is_zarr", "node_at", "node_inside", "require_consolidated_agrees"]
@@ -55,23 +55,6 @@ def is_zarr(path: str, files: ZarrFiles) -> bool:
     return any(files.has_folder(os.path.join(path, name)) for name in (*_FILES, _UNFINISHED))
 
 
-def _parsed(path: str, text: bytes) -> Mapping[str, Any]:
-    """The JSON object in a file.
-
-    Raises
-    ------
-    MetadataError
-        It is something else, such as the first half of one.
-    """
-    try:
-        loaded = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MetadataError(f"{path} is not JSON: {text[:40]!a}") from error
-    if not isinstance(loaded, dict):
-        raise MetadataError(f"{path} holds no JSON object: {text[:40]!a}")
-    return loaded
-
-
 def node_at(path: str, files: ZarrFiles) -> Node | None:
     """The group or array in a folder; None where there is none.
 
@@ -86,7 +69,7 @@ def node_at(path: str, files: ZarrFiles) -> Node | None:
 
     def document(name: str) -> tuple[Mapping[str, Any], Version] | None:
         entry = loaded[name]
-        return (_parsed(os.path.join(path, name), entry[0]), entry[1]) if isinstance(entry, tuple) else None
+        return (parse_json_object(entry[0], os.path.join(path, name)), entry[1]) if isinstance(entry, tuple) else None
 
     third, second = document("zarr.json"), document(".zarray")
     if third is not None:
@@ -207,7 +190,7 @@ def _consolidated(group: Node) -> Mapping[str, Any]:
     if group.version == 2:
         path = os.path.join(group.path, ".zmetadata")
         (loaded,) = group.files.load([path], _JSON_BYTES)
-        collected = _parsed(path, loaded[0]).get("metadata") if isinstance(loaded, tuple) else None
+        collected = parse_json_object(loaded[0], path).get("metadata") if isinstance(loaded, tuple) else None
     else:
         inline = group.document.get("consolidated_metadata")
         collected = inline.get("metadata") if isinstance(inline, dict) else None

@@ -1,0 +1,34 @@
+"""JSON out of files of strangers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ilastik_lazy.errors import MetadataError
+
+__all__ = ["parse_json_object"]
+
+
+def parse_json_object(data: bytes, path: str) -> dict[str, Any]:
+    """The JSON object that a file holds; `path` names it in messages.
+
+    Raises
+    ------
+    MetadataError
+        It holds something else, such as the first half of one.
+
+    Examples
+    --------
+    >>> parse_json_object(b'{"n5": "2.0.0"}', "a.n5/attributes.json")
+    {'n5': '2.0.0'}
+    """
+    try:
+        loaded = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(
+            f"{path} is not JSON, or was cut off: {data[:40]!a}; was it copied or exported completely?"
+        ) from error
+    if not isinstance(loaded, dict):
+        raise MetadataError(f"{path} holds no JSON object: {data[:40]!a}")
+    return loaded
