@@ -71,7 +71,8 @@ def image_label(
 def _count_of_classes(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None) -> int:
     if spec.kind not in _CLASSES:
         return 0
-    largest = max((high for _, high in measured or ()), default=0)
+    # NaN where nothing was measured: only the classes of 8 bits are counted on the way.
+    largest = max((high for _, high in measured or () if not math.isnan(high)), default=0)
     if largest > _MOST_CLASSES:
         return 0
     return max(len(spec.channel_names), int(largest))

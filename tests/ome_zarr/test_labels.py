@@ -69,9 +69,15 @@ class TestClasses:
         assert [entry["label-value"] for entry in found["colors"]] == [1, 2]
         assert found["properties"] == [{"label-value": 1, "class": "a"}, {"label-value": 2}]
 
-    @pytest.mark.parametrize("measured", [None, [(1, 256)], [(0, 0)]])
+    @pytest.mark.parametrize("measured", [None, [(1, 256)], [(0, 0)], [(np.nan, np.nan)]])
     def test_of_unknown_number_are_left_to_the_viewer(self, measured: Any) -> None:
         assert label_of(kind="segmentation", dtype="uint32", measured=measured) == {}
+
+    def test_in_wider_integers_are_converted_and_not_counted(self, tmp_path: Path) -> None:
+        classes = np.arange(40 * 50, dtype="u2").reshape(40, 50) % 3
+        to_ome_zarr(ArrayBackedSource(classes, "yx", kind="segmentation"), tmp_path / "a")
+        assert "colors" not in zarr.open_group(tmp_path / "a", mode="r").attrs["ome"]["image-label"]
+        np.testing.assert_array_equal(zarr.open_array(tmp_path / "a/scale0/image", mode="r")[...], classes)
 
     def test_have_colours_that_differ(self) -> None:
         colors = [color_of(number) for number in range(255)]
