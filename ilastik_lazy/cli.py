@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from ilastik_lazy import __version__
-from ilastik_lazy.command_sources import image_options, source_at
+from ilastik_lazy.command_sources import image_options, kind_option, limits_given, source_at, trust_option
 from ilastik_lazy.convert_commands import convert, verify
 from ilastik_lazy.info_command import info
 from ilastik_lazy.shell import run
@@ -38,7 +38,8 @@ cli.add_command(verify)
 @cli.command(short_help="Reduce an image: mean, max, histogram, ...")
 @click.argument("file")
 @click.argument("operation", type=click.Choice(_OPERATIONS))
-@image_options
+@image_options("local")
+@kind_option
 @click.option("--over", metavar="AXES", default="", help="Axes to reduce, such as z or zyx [default: all].")
 @click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
 @click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one a value for uint8].")
@@ -104,6 +105,7 @@ def reduce(
 @click.argument("file")
 @click.option("--out", metavar="FILE.csv", help="Write all rows as proper CSV.")
 @click.option("--rows", type=int, default=10, show_default=True, help="Rows to print.")
+@trust_option("local")
 def table(file: str, out: str | None, rows: int) -> None:
     """Print the table of objects or tracks in FILE: how many rows, which columns, the first rows.
 
@@ -115,7 +117,7 @@ def table(file: str, out: str | None, rows: int) -> None:
 
     if out is not None:
         check_output(out, (".csv",))
-    found = open_table(file)
+    found = open_table(file, trust=limits_given().trust)
     click.echo(click.style(printable(found.attrs["source"]), bold=True))
     click.echo(f"  {found.attrs['kind']}: {len(found):,} rows, {len(found.columns)} columns")
     if out is not None:
@@ -131,7 +133,8 @@ def table(file: str, out: str | None, rows: int) -> None:
 @cli.command(short_help="Write an image as ilastik's HDF5 or N5.")
 @click.argument("file")
 @click.argument("target")
-@image_options
+@image_options("local")
+@kind_option
 @click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As ilastik's two formats.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is whole.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from ilastik_lazy.limits import Limits, Trust
     from ilastik_lazy.location import Location
     from ilastik_lazy.spec import ArraySource
 
 __all__ = [
     "image_options",
+    "kind_option",
+    "limits_given",
     "location_of",
     "source_at",
     "storage_options",
+    "trust_option",
 ]
 
-_ENDPOINT = "ilastik_lazy.endpoint"
+_Command = Callable[..., None]
 
 
 def storage_options() -> dict[str, str] | None:
     """How objects are reached, as the command line says."""
-    endpoint = click.get_current_context().meta.get(_ENDPOINT)
+    endpoint = _told("endpoint_url")
     return {"endpoint_url": endpoint} if endpoint else None
+
+
+def limits_given() -> Limits:
+    """What files may ask for, as the command line says."""
+    from ilastik_lazy.external import granted
+
+    return granted(None, _told("trust"), _told("allow_external") or ())
 
 
 def location_of(file: str, dataset: str | None) -> Location:
@@ -40,31 +51,77 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
     from ilastik_lazy.object_store import is_url
     from ilastik_lazy.sources.stack import open_paths
 
-    source = open_paths(file, dataset, axes, storage_options=storage_options() if is_url(file) else None)
+    limits = limits_given()
+    options = storage_options() if is_url(file) else None
+    source = open_paths(file, dataset, axes, storage_options=options, limits=limits)
+    if kind := _told("kind"):
+        from ilastik_lazy.kinds import with_kind
+
+        source = with_kind(source, kind)
     if project is None:
         return source
     from ilastik_lazy.project import with_classes
 
-    return with_classes(source, project)
+    return with_classes(source, project, limits)
 
 
-def _remember_endpoint(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    context.meta[_ENDPOINT] = value
+def _told(option: str) -> Any:
+    """Value of an option that commands do not pass on themselves; None where the command has no such option."""
+    return click.get_current_context().meta.get(f"ilastik_lazy.{option}")
 
 
-def image_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every command that opens an image takes."""
-    for option in (
-        click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
-        click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
-        click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
-        click.option(
-            "--endpoint-url",
-            metavar="URL",
-            expose_value=False,
-            callback=_remember_endpoint,
-            help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
-        ),
-    ):
-        command = option(command)
-    return command
+def _remember(context: click.Context, option: click.Parameter, value: object) -> None:
+    context.meta[f"ilastik_lazy.{option.name}"] = value
+
+
+def trust_option(default: Trust) -> Callable[[_Command], _Command]:
+    """The option of `limits_given` that says how far FILE is trusted."""
+    return click.option(
+        "--trust",
+        type=click.Choice(["untrusted", "local"]),
+        default=default,
+        show_default=True,
+        expose_value=False,
+        callback=_remember,
+        help="untrusted: the HDF5 library, which malicious files crash, sees FILE in another process only.",
+    )
+
+
+kind_option = click.option(
+    "--kind",
+    metavar="KIND",
+    expose_value=False,
+    callback=_remember,
+    help="What the numbers mean, such as segmentation, if neither FILE nor its name tells.",
+)
+
+
+def image_options(trust: Trust) -> Callable[[_Command], _Command]:
+    """What every command that opens an image takes; `trust` is how far it trusts files that nobody said more of."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            click.option(
+                "--allow-external",
+                metavar="FOLDER",
+                multiple=True,
+                expose_value=False,
+                callback=_remember,
+                help="Folder that links and references out of FILE may lead to; may be given several times.",
+            ),
+            trust_option(trust),
+            click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
+            click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
+            click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
+            click.option(
+                "--endpoint-url",
+                metavar="URL",
+                expose_value=False,
+                callback=_remember,
+                help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.command_sources import image_options, source_at, storage_options
+from ilastik_lazy.command_sources import image_options, kind_option, limits_given, source_at, storage_options
 from ilastik_lazy.shell import interrupted
 
 __all__ = ["convert", "verify"]
@@ -15,7 +15,8 @@ __all__ = ["convert", "verify"]
 @click.command(short_help="Write an image as OME-Zarr.")
 @click.argument("file")
 @click.argument("target")
-@image_options
+@image_options("local")
+@kind_option
 @click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
 @click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
 @click.option(
@@ -79,6 +80,7 @@ def convert(
     from ilastik_lazy.ome_zarr.options import plan_conversion
     from ilastik_lazy.ome_zarr.places import is_unfinished
     from ilastik_lazy.progress import progress_bar
+    from ilastik_lazy.tables import open_table
 
     options: dict[str, Any] = {
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
@@ -94,7 +96,8 @@ def convert(
         return
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
-            options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "table": table}
+            options |= {"overwrite": overwrite, "resume": resume, "verify": verify}
+            options["table"] = None if table is None else open_table(table, trust=limits_given().trust)
             options |= {"on_error": on_error, "storage_options": storage_options()}
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
@@ -107,7 +110,7 @@ def convert(
 @click.command(short_help="Compare an OME-Zarr with its source.")
 @click.argument("target")
 @click.argument("file", required=False)
-@image_options
+@image_options("local")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def verify(

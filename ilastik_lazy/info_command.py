@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ilastik_lazy.command_sources import image_options, location_of
+from ilastik_lazy.command_sources import image_options, limits_given, location_of
 from ilastik_lazy.errors import FormatError, IlastikLazyError, MetadataWarning
 from ilastik_lazy.shell import exit_code, say
 from ilastik_lazy.text import printable
@@ -147,7 +147,7 @@ def _inside(source: ArraySource, path: str) -> str:
     return source.spec.storage.location.removeprefix(path)
 
 
-def _project_at(path: str, limits: Limits) -> _Project:
+def _project_at(path: str, source_roots: tuple[str, ...], limits: Limits) -> _Project:
     from ilastik_lazy.errors import MissingSourceWarning
     from ilastik_lazy.label_counts import label_counts
     from ilastik_lazy.location import Location
@@ -156,7 +156,7 @@ def _project_at(path: str, limits: Limits) -> _Project:
     with warnings.catch_warnings():
         # What is missing stands in the table, lane by lane.
         warnings.simplefilter("ignore", MissingSourceWarning)
-        tree = open_project(path, chunks=None, limits=limits)
+        tree = open_project(path, source_roots=source_roots, chunks=None, limits=limits)
     return _Project(path, tree, label_counts(Location(path), limits))
 
 
@@ -167,11 +167,13 @@ def _table_at(location: Location, cut_outs: int, limits: Limits) -> _Table:
     return _Table(str(table.attrs["source"]), table, cut_outs)
 
 
-def _look(file: str, dataset: str | None, axes: str | None, project: str | None, limits: Limits) -> _Found:
+def _look(
+    file: str, dataset: str | None, axes: str | None, project: str | None, source_roots: tuple[str, ...], limits: Limits
+) -> _Found:
     """What is in `file`."""
     location = location_of(file, dataset)
     if location.suffix == ".ilp" and location.internal_path is None:
-        return _project_at(location.path, limits)
+        return _project_at(location.path, source_roots, limits)
     if location.suffix in _TABLES:
         return _table_at(location, 0, limits)
     from ilastik_lazy.sources import open_sources
@@ -200,17 +202,22 @@ def _is_table(location: Location) -> bool:
 
 @click.command(short_help="Say what is in a file.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@image_options
+@image_options("untrusted")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
 @click.option(
-    "--trust",
-    type=click.Choice(["untrusted", "local"]),
-    default="untrusted",
-    show_default=True,
-    help="local: let the HDF5 library open FILE in this process, which a malicious file can crash.",
+    "--source-root",
+    "source_roots",
+    metavar="FOLDER",
+    multiple=True,
+    help="Of a project: folder that its images may lie in, beside its own; may be given several times.",
 )
 def info(
-    files: tuple[str, ...], dataset: str | None, axes: str | None, project: str | None, as_json: bool, trust: Any
+    files: tuple[str, ...],
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    as_json: bool,
+    source_roots: tuple[str, ...],
 ) -> None:
     """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
 
@@ -219,9 +226,7 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    from ilastik_lazy.limits import Limits
-
-    limits = Limits(trust=trust)
+    limits = limits_given()
     values: list[Any] = []
     failed: list[IlastikLazyError] = []
     for file in files:
@@ -229,7 +234,7 @@ def info(
             with warnings.catch_warnings():
                 # The table says that axes are guessed; a line above it would say it again.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
-                found = _look(file, dataset, axes, project, limits)
+                found = _look(file, dataset, axes, project, source_roots, limits)
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise
