@@ -46,7 +46,13 @@ class Verification:
     def __str__(self) -> str:
         parts = []
         if self.units:
-            parts.append(f"{self.units} shards ({human_bytes(self.nbytes)}) are as they were written")
+            size = human_bytes(self.nbytes)
+            is_one = self.units == 1
+            parts.append(
+                f"1 shard ({size}) is as it was written"
+                if is_one
+                else f"{self.units} shards ({size}) are as they were written"
+            )
         if self.voxels:
             parts.append(f"{self.voxels:,} voxels are equal to the source")
         return f"{self.target}\n  {'; '.join(parts)}"

@@ -60,6 +60,11 @@ def test_a_sound_image_is_told_so(image: Path) -> None:
     assert verify_image(image).voxels == 0
 
 
+def test_one_shard_is_one(tmp_path: Path) -> None:
+    to_ome_zarr(ArrayBackedSource(np.ones((8, 9), "u1"), "yx"), tmp_path / "a.zarr", levels=1)
+    assert "is as it was written" in str(verify_image(tmp_path / "a.zarr"))
+
+
 @pytest.mark.parametrize("damage", [flip, cut, swap, Path.unlink])
 def test_every_damage_to_every_shard_is_found_without_the_source(copy: Path, damage: Any) -> None:
     paths = shards(copy)
