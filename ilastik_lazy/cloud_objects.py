@@ -141,6 +141,9 @@ def _reading(url: str) -> Iterator[None]:
         raise SourceChangedError(f"{url} changed since it was opened: open it again") from None
     except (obstore.exceptions.BaseError, OSError, ValueError) as error:
         reason = _reason(error)
+        if "404" in reason:
+            # An object that is missing was told above: only the listing of a bucket is left.
+            raise SourceNotFoundError(f"no such bucket: {'/'.join(url.split('/')[:3])} ({reason})") from None
         kind = AccessDeniedError if "credentials" in reason else SourceIOError
         raise kind(f"cannot read {url}: {reason}") from None
 

@@ -267,6 +267,8 @@ def _split(url: str) -> tuple[str, str, str]:
         )
     if scheme in ("http", "https"):
         path = urllib.parse.unquote(path)  # it is quoted when it is asked for
+    elif {".", ".."}.intersection(path.split("/")):
+        raise ArgumentError(f"{shown_url(url)}: the name of an object has no '.' or '..' to go up by: write it without")
     return scheme, host, path.strip("/")
 
 

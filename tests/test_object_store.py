@@ -8,10 +8,13 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import xarray as xr
 from children import run_python
 from servers import serving
 
+import ilastik_lazy as il
 from ilastik_lazy import cloud_objects, web_objects
 from ilastik_lazy.errors import (
     ArgumentError,
@@ -177,6 +180,17 @@ class TestErrors:
             folder.get("a")
         with pytest.raises(DestinationError, match="s3://no-such-bucket/x/a"):
             folder.put("a", b"x")
+        for ask in (folder.children, lambda: list(folder.list("inner"))):
+            with pytest.raises(SourceNotFoundError, match=r"no such bucket: s3://no-such-bucket \("):
+                ask()
+        with pytest.raises(SourceNotFoundError, match=r"no such bucket: s3://no-such-bucket \("):
+            il.open_dataarray("s3://no-such-bucket/x.zarr", storage_options=s3.options)
+        with pytest.raises(SourceNotFoundError, match=r"no such bucket: s3://no-such-bucket \("):
+            il.to_ome_zarr(
+                xr.DataArray(np.ones((8, 9), "u1"), dims=("y", "x")),
+                "s3://no-such-bucket/x.zarr",
+                storage_options=s3.options,
+            )
 
     def test_bytes_that_are_not_there(self, folder):
         folder.put("a", b"0123")
@@ -255,6 +269,9 @@ class TestErrors:
             ("s3://bucket/a", {"nonsense": "x"}),
             ("s3://bucket/a", {"region": ["us-east-1"]}),
             ("http://127.0.0.1/a", {"key": "x"}),
+            ("s3://bucket/../a", {}),
+            ("s3://bucket/a/..", {}),
+            ("gs://bucket/./a", {}),
         ],
     )
     def test_what_makes_no_sense_is_said(self, url, options):
