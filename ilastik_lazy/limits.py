@@ -12,9 +12,23 @@ Trust = Literal["local", "untrusted"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a file may ask for; ilastik's own files stay three orders of magnitude below.
+    """What a file may ask for, the argument ``limits=`` of all ``open_*`` functions.
 
-    A 1 TB export has 2 million chunks of 0.5 MB, and attributes of a few kB.
+    ilastik's own files stay three orders of magnitude below what is set here: a 1 TB export has 2 million
+    chunks of 0.5 MB, and attributes of a few kB.  Beyond a limit, `LimitExceededError` is raised before memory
+    is taken.  `trust` and `external_roots` are set from the arguments ``trust=`` and ``allow_external=``.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> from ilastik_lazy.limits import Limits
+    >>> il.open_dataarray(sample("probabilities"), limits=Limits(chunk_bytes=2**30)).shape    # chunks of up to 1 GiB
+    (40, 128, 160, 2)
+    >>> il.open_dataarray(sample("probabilities"), limits=Limits(chunk_bytes=100_000))
+    Traceback (most recent call last):
+    ...
+    ilastik_lazy.errors.LimitExceededError: ...
     """
 
     chunk_bytes: int = 512 * 2**20

@@ -17,6 +17,7 @@ from table_makers import write_table, written
 from zarr_makers import write_array
 
 import ilastik_lazy as il
+from ilastik_lazy.demo import sample
 from ilastik_lazy.object_store import ObjectFolder
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,12 @@ def test_python_of_readme_runs(code, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "nucleus" in result.stdout
+
+
+def test_python_of_the_document_on_safety_runs(tmp_path):
+    shutil.copy(sample("probabilities"), tmp_path / "brain_Probabilities.h5")
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "safety.md").read_text(), re.DOTALL)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=120)
 
 
 def test_console_commands_of_readme_exist():
