@@ -121,7 +121,11 @@ def default_axes(shape: Sequence[int]) -> tuple[Axis, ...]:
     return tuple(map(Axis, order[len(shape)]))
 
 
-def _checked_scale(key: str, value: object) -> float | None:
+def _warn_of(where: object, problem: str) -> None:
+    warnings.warn(f"{where}: {problem}" if str(where) else problem, MetadataWarning, stacklevel=3)
+
+
+def _checked_scale(key: str, value: object, where: object) -> float | None:
     """Vigra's ``resolution``: 0 is "not set", and what is no positive number is ignored loudly."""
     if value is None or isinstance(value, bool):
         return None
@@ -136,11 +140,7 @@ def _checked_scale(key: str, value: object) -> float | None:
         if 1e-30 < number < 1e30:
             return number
     shown = ascii(value)[:40]
-    warnings.warn(
-        f"axis {key!r} has resolution {shown}: not a positive number, its step is taken as unknown",
-        MetadataWarning,
-        stacklevel=2,
-    )
+    _warn_of(where, f"axis {key!r} has resolution {shown}: not a positive number, its step is taken as unknown")
     return None
 
 
@@ -167,7 +167,7 @@ def _recovered_entries(text: str) -> list[dict[str, Any]]:
     return entries
 
 
-def parse_axistags(text: str, ndim: int) -> tuple[Axis, ...] | None:
+def parse_axistags(text: str, ndim: int, where: object = "") -> tuple[Axis, ...] | None:
     """Axes of an ``axistags`` attribute; None where vigra itself did not know an axis (``?``).
 
     Parameters
@@ -188,7 +188,7 @@ def parse_axistags(text: str, ndim: int) -> tuple[Axis, ...] | None:
         entries: Any = _recovered_entries(text)
         if not entries:
             raise MetadataError(f"axistags is not JSON: {text[:60]!a}") from error
-        warnings.warn("axistags is not valid JSON, only keys and resolutions were read", MetadataWarning, 2)
+        _warn_of(where, "axistags is not valid JSON, only keys and resolutions were read")
     else:
         entries = loaded.get("axes") if isinstance(loaded, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -198,7 +198,7 @@ def parse_axistags(text: str, ndim: int) -> tuple[Axis, ...] | None:
         return None
     if any(key not in AXIS_NAMES for key in keys) or len(set(keys)) != len(keys) or len(keys) != ndim:
         raise MetadataError(f"axistags names the axes {ascii(keys)[:80]}, which do not fit {ndim} dimensions")
-    return tuple(Axis(entry["key"], _checked_scale(entry["key"], entry.get("resolution"))) for entry in entries)
+    return tuple(Axis(entry["key"], _checked_scale(entry["key"], entry.get("resolution"), where)) for entry in entries)
 
 
 def parse_axes_attribute(names: Sequence[object], ndim: int) -> tuple[Axis, ...] | None:
@@ -229,12 +229,13 @@ def axes_of(
     dimension_labels: Sequence[str] = (),
     axes_attribute: Sequence[object] | None = None,
     units: Mapping[str, object] | None = None,
+    where: object = "",
 ) -> tuple[tuple[Axis, ...], bool]:
     """Settle the axes of one stored array, and say whether they are a guess.
 
     The order of trust: what the caller says (`names`), `axistags`, `dimension_labels`,
     `axes_attribute`, the shape.  Where the caller contradicts the file, an axis keeps the step
-    that the file states only if it has the same name at the same place.
+    that the file states only if it has the same name at the same place.  `where` names the array in warnings.
 
     Returns
     -------
@@ -255,7 +256,7 @@ def axes_of(
     stored: tuple[Axis, ...] | None = None
     if axistags is not None:
         try:
-            stored = parse_axistags(axistags, ndim)
+            stored = parse_axistags(axistags, ndim, where)
         except MetadataError as error:
             if chosen is None:
                 raise MetadataError(
@@ -264,11 +265,8 @@ def axes_of(
     labels = tuple(label.lower() for label in dimension_labels)
     usable = len(labels) == ndim and len(set(labels)) == ndim and set(labels) <= set(AXIS_NAMES)
     if stored is not None and usable and labels != axis_names(stored):
-        warnings.warn(
-            f"axistags say {''.join(axis_names(stored))}, DIMENSION_LABELS say {''.join(labels)}: axistags are used",
-            MetadataWarning,
-            stacklevel=2,
-        )
+        said = f"axistags say {''.join(axis_names(stored))}, DIMENSION_LABELS say {''.join(labels)}"
+        _warn_of(where, f"{said}: axistags are used")
     if stored is None and usable:
         stored = tuple(map(Axis, labels))
     if stored is None and axes_attribute is not None:

@@ -231,7 +231,10 @@ def _checked_display_mode(display_mode: str | None, spec: ArraySpec) -> str:
         raise ArgumentError(f"display_mode={display_mode!r}: ilastik knows {', '.join(_DISPLAY_MODES)}")
     mode = spec.display_mode if display_mode is None else display_mode
     if mode and mode not in _DISPLAY_MODES:
-        warnings.warn(f"ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning, stacklevel=3)
+        where = spec.storage.location or spec.name
+        warnings.warn(
+            f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning, stacklevel=3
+        )
         return ""
     return mode
 

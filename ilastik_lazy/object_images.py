@@ -101,7 +101,7 @@ def _source_of(location: Location) -> ArraySource:
         else:
             tags = text_attribute(dataset, "axistags", limits)
         if tags is not None:
-            if (axes := parse_axistags(tags, dataset.ndim)) is None:
+            if (axes := parse_axistags(tags, dataset.ndim, location)) is None:
                 raise MetadataError(f"{location} has an axis without a name")
             spec = ArraySpec(
                 name=location.internal_path.rsplit("/", 1)[-1],

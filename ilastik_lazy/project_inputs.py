@@ -27,7 +27,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
-from ilastik_lazy.project_fields import dataset_in, group_in, number_values, optional_setting, text_value
+from ilastik_lazy.project_fields import dataset_in, group_in, number_values, optional_setting, text_value, where_of
 from ilastik_lazy.project_paths import Roots, resolve
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.sources.hdf5_file import names_in
@@ -177,7 +177,7 @@ def _axes_of(group: h5py.Group, limits: Limits) -> tuple[Axis, ...] | None:
         order = text_value(group, "axisorder", limits)
         return tuple(map(Axis, parse_axis_names(order))) if order else None
     # The length is whatever the text says: it is compared with the image when that is opened.
-    axes = parse_axistags(tags, len(re.findall(r'"key"\s*:', tags)))
+    axes = parse_axistags(tags, len(re.findall(r'"key"\s*:', tags)), where_of(group, "axistags"))
     units = optional_setting(group, "axis_units", limits)
     try:
         loaded = json.loads(units) if isinstance(units, str) else None

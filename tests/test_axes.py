@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +24,8 @@ from ilastik_lazy.axes import (
     with_units,
 )
 from ilastik_lazy.errors import AxesError, IlastikLazyError, MetadataError, MetadataWarning
+from ilastik_lazy.location import Location
+from ilastik_lazy.sources import open_source
 
 orders = st.permutations("tzyxc").flatmap(lambda order: st.integers(2, 5).map(lambda n: "".join(order[:n])))
 
@@ -199,3 +203,19 @@ class TestOrderOfTrust:
     def test_axistags_of_another_length_are_an_error_that_says_what_to_do(self):
         with pytest.raises(MetadataError, match=r"\(5, 6, 7\): pass axes="):
             axes_of((5, 6, 7), axistags=axistags("yx"))
+
+
+BROKEN = """{"axes": [{"key": "y", "description": "a "quoted" word"}, {"key": "x"}]}"""
+NEGATIVE = """{"axes": [{"key": "y", "resolution": -1}, {"key": "x"}]}"""
+PLAIN = """{"axes": [{"key": "y"}, {"key": "x"}]}"""
+
+
+@pytest.mark.parametrize(("text", "labels"), [(BROKEN, ()), (NEGATIVE, ()), (PLAIN, ("x", "y"))])
+def test_a_warning_names_the_file(tmp_path, text, labels):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = np.zeros((4, 5), "u1")
+        file["data"].attrs["axistags"] = text
+        if labels:
+            file["data"].attrs["DIMENSION_LABELS"] = labels
+    with pytest.warns(MetadataWarning, match=re.escape(f"{tmp_path}/a.h5/data: axis")):
+        open_source(Location.parse(tmp_path / "a.h5"))

@@ -93,7 +93,7 @@ DIFFERENCES = {
 
 class TestAgainstIlastik:
     @ignore_dims
-    @pytest.mark.filterwarnings("ignore:axistags is not valid JSON")
+    @pytest.mark.filterwarnings("ignore:.*axistags is not valid JSON")
     @pytest.mark.parametrize("given_as", ["path", "array"])
     @pytest.mark.parametrize("entry", entries())
     def test_writes_what_ilastik_wrote(self, tmp_path: Path, entry: dict[str, Any], given_as: str) -> None:

@@ -105,7 +105,8 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
     most = max(1, _MOST_VALUES // max(1, len(columns)))
     if len(table) > most:
         warnings.warn(
-            f"the table has {len(table):,} objects: the metadata of the image hold the properties of the first "
+            f"{spec.storage.location}: its table has {len(table):,} objects: "
+            "the metadata of the image hold the properties of the first "
             f"{most:,} ids, and the table those of all",
             MetadataWarning,
             stacklevel=2,

@@ -68,7 +68,7 @@ def settled_axes(
 ) -> tuple[tuple[Axis, ...], bool]:
     """`axes_of`, with the dataset named in its errors, and a warning where it had to guess."""
     try:
-        axes, guessed = axes_of(shape, names=names, **stored)
+        axes, guessed = axes_of(shape, names=names, where=where, **stored)
     except MetadataError as error:
         raise MetadataError(f"{where}: {error}") from error
     if guessed:

@@ -142,7 +142,7 @@ def _slice_of(group: h5py.Group, name: str, limits: Limits) -> tuple[list[tuple[
         raise MetadataError(f"{where}: its mask has shape {mask.shape}, its data {data.shape}")
     tags = text_attribute(node, "axistags", limits)
     try:
-        axes = parse_axistags(tags, len(slices)) if tags is not None else None
+        axes = parse_axistags(tags, len(slices), where) if tags is not None else None
     except MetadataError as error:
         raise MetadataError(f"{where}: {error}") from error
     return slices, axis_names(axes) if axes is not None else None

@@ -117,7 +117,7 @@ def _tagged_axes(node: Node, ndim: int) -> tuple[Axis, ...]:
         return ()
     try:
         json.loads(text)  # vigra's broken texts are worth a warning only where axes depend on them
-        return parse_axistags(text, ndim) or ()
+        return parse_axistags(text, ndim, node.path) or ()
     except (ValueError, RecursionError):
         return ()
 
