@@ -22,6 +22,7 @@ from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
 from ilastik_lazy.object_store import is_url
+from ilastik_lazy.positions import step_and_origin
 from ilastik_lazy.sources.stack import open_paths
 from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
 from ilastik_lazy.units import full_unit_name
@@ -145,23 +146,13 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
         # Also of a single plane, whose step its position does not tell.
         return stored
     unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
-    rounding = float(np.finfo(positions.dtype).eps) if positions.dtype.kind == "f" else 0.0
-    positions = positions.astype(np.float64)
-    if not np.isfinite(positions).all():
+    if positions.dtype.kind == "f" and not np.isfinite(positions).all():
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
-    if len(positions) < 2:
-        return Axis(dim, None, float(positions[0]) if len(positions) else 0.0, unit)
-    # The first difference gives most positions back bit for bit; the mean of all is nearer where they were rounded.
-    first, count = float(positions[1] - positions[0]), np.arange(len(positions))
-    if 0 < first < np.inf and np.array_equal(positions[0] + first * count, positions):
-        return Axis(dim, first, float(positions[0]), unit)
-    step = float((positions[-1] - positions[0]) / (len(positions) - 1))
-    off = float(np.abs(positions - (positions[0] + step * count)).max())
-    if not step > 0 or off > max(1e-4 * step, 2 * rounding * float(np.abs(positions).max())):
+    if (found := step_and_origin(positions)) is None:
         raise ArgumentError(
             f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"
         )
-    return Axis(dim, step, float(positions[0]), unit)
+    return Axis(dim, *found, unit)
 
 
 def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
