@@ -155,6 +155,7 @@ def test_reduce_to_zarr_keeps_coordinates(tmp_path):
         (array,) = found.data_vars.values()
         np.testing.assert_array_equal(array.values, exported("probabilities").max(0))
         assert array.coords["y"].attrs["units"] == "micrometer"
+    assert "y 0.25 micrometer  x 0.25 micrometer" in run("info", tmp_path / "m.zarr").stdout
 
 
 def test_histogram_counts_every_voxel():

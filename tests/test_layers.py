@@ -35,6 +35,7 @@ LAYERS = [
     "sources.hdf5_external",
     "sources.hdf5_untrusted",
     "sources.hdf5 sources.n5 sources.zarr_direct sources.zarr_spec sources.hdf5_table sources.csv_table",
+    "sources.zarr_coordinates",
     "sources.zarr sources.bdv",
     "sources sources.label_blocks",
     "sources.stack",

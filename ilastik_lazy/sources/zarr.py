@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 
 from ilastik_lazy.errors import (
     AccessDeniedError,
@@ -19,6 +20,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.ome_metadata import Multiscale, parse_multiscales
+from ilastik_lazy.sources.zarr_coordinates import placed_axes
 from ilastik_lazy.sources.zarr_direct import ZarrSource, count_absent
 from ilastik_lazy.sources.zarr_files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.sources.zarr_layout import ArrayLayout, parse_layout
@@ -148,6 +150,8 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     store = home.group if home is not None else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
     spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes)
+    if home is None:
+        spec = replace(spec, axes=placed_axes(node, layout, spec.axes, limits))
     is_complete = _complete(node, layout, where)
     return ZarrSource(spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete)
 

@@ -84,7 +84,9 @@ class ArrayLayout:
         return self.prefix + self.separator.join(map(str, position))
 
 
-def parse_layout(document: Mapping[str, Any], version: int, where: str, limits: Limits) -> ArrayLayout:
+def parse_layout(
+    document: Mapping[str, Any], version: int, where: str, limits: Limits, ranks: Sequence[int] = (2, 3, 4, 5)
+) -> ArrayLayout:
     """Layout of an array from its ``.zarray`` (`version` 2) or ``zarr.json`` (3).
 
     Raises
@@ -95,13 +97,13 @@ def parse_layout(document: Mapping[str, Any], version: int, where: str, limits: 
         layout = (_parse_v2 if version == 2 else _parse_v3)(document, where)
     except KeyError as error:
         raise MetadataError(f"{where}: the array's metadata have no {error}") from error
+    if len(layout.shape) not in ranks:
+        raise MetadataError(f"{where} is no image: it has {len(layout.shape)} dimensions, expected 2 to 5")
     _check_sizes(layout, where, limits)
     return layout
 
 
 def _check_sizes(layout: ArrayLayout, where: str, limits: Limits) -> None:
-    if not 2 <= len(layout.shape) <= 5:
-        raise MetadataError(f"{where} is no image: it has {len(layout.shape)} dimensions, expected 2 to 5")
     if max(layout.shape) > limits.axis_length:
         raise LimitExceededError(f"{where} has shape {layout.shape}: more than {limits.axis_length} along an axis")
     if layout.chunk_nbytes > limits.chunk_bytes:
