@@ -270,7 +270,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--files", nargs="*", type=Path, help="instead of ilastik's own and made ones")
     parser.add_argument("--only", type=int, help="one number: write the file, show its outcome")
-    parser.add_argument("--untrusted-every", type=int, default=100, help="of so many files, one is opened untrusted too")
+    parser.add_argument(
+        "--untrusted-every", type=int, default=100, help="of so many files, one is opened untrusted too"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fuzz"))
