@@ -128,7 +128,12 @@ class ArraySpec:
     @property
     def is_label_image(self) -> bool:
         """Whether the values are ids or classes, so that no mean of them makes sense."""
-        return self.kind in ("segmentation", "labels", "object identities", "object predictions", "tracking")
+        return self.holds_classes or self.kind in ("object identities", "tracking")
+
+    @property
+    def holds_classes(self) -> bool:
+        """Whether each value is the number of a class, from 1 on."""
+        return self.kind in ("segmentation", "labels", "object predictions")
 
 
 @runtime_checkable

@@ -264,5 +264,7 @@ def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, byte
 
 def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
     """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
-    names = dict(enumerate(spec.channel_names, 1))
+    known = spec.channel_names
+    # Two classes may have one name, and each has its own voxels.
+    names = {k: name if known.count(name) == 1 else f"{name} ({k})" for k, name in enumerate(known, 1)}
     return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}

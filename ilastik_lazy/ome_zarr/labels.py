@@ -28,7 +28,6 @@ __all__ = ["Table", "holds_labels", "image_label", "object_properties"]
 Table = str | os.PathLike[str] | pd.DataFrame
 """A table of objects, or the file to open it from."""
 
-_CLASSES = ("segmentation", "labels", "object predictions")
 # Beyond this, a value that was measured is no number of a class.
 _MOST_CLASSES = 255
 # Of all objects together, about 1 MB of JSON: every reader loads it when it opens the image.
@@ -69,9 +68,9 @@ def image_label(
 
 
 def _count_of_classes(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None) -> int:
-    if spec.kind not in _CLASSES:
+    if not spec.holds_classes:
         return 0
-    # NaN where nothing was measured: only the classes of 8 bits are counted on the way.
+    # NaN where nothing was measured.
     largest = max((high for _, high in measured or () if not math.isnan(high)), default=0)
     if largest > _MOST_CLASSES:
         return 0

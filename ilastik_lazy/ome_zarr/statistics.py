@@ -13,7 +13,7 @@ from ilastik_lazy.spec import ArraySpec
 
 __all__ = ["Statistics", "statistics_of"]
 
-_COUNTED = np.dtype(np.uint8)
+_MOST_COUNTED = 255
 _AT_ONCE = 2**18
 
 
@@ -25,7 +25,7 @@ class Statistics:
     """Least and greatest finite value of each channel; without a channel axis, of channel 0."""
 
     counts: Mapping[int, int]
-    """Voxels of each value of a label image."""
+    """Voxels of each value of a label image; none of one with values that were not counted, which has a range."""
 
     def merged(self, other: Statistics) -> Statistics:
         """Statistics of two parts together."""
@@ -36,6 +36,9 @@ class Statistics:
         counts = dict(self.counts)
         for value, count in other.counts.items():
             counts[value] = counts.get(value, 0) + count
+        if ranges and counts:
+            low, high = ranges.get(0, (math.inf, -math.inf))
+            ranges, counts = {0: (min(low, *counts), max(high, *counts))}, {}
         return Statistics(ranges, counts)
 
     def measured(self, spec: ArraySpec) -> list[tuple[float, float]]:
@@ -66,16 +69,20 @@ def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: in
     Parameters
     ----------
     spec
-        Of the source: classes are counted in label images of 8 bits, a range is looked for
-        where the file notes none.
+        Of the source: classes are counted in label images, as far as they are no larger than 255; a range is
+        looked for where the file notes none.
     block
         Voxels in the target's order of axes.
     channel_axis, first
         Number of the axis ``c``, None if there is none; channel of its first voxel.
     """
     if spec.is_label_image:
-        if block.dtype != _COUNTED:
-            return Statistics({}, {})
+        if block.dtype != np.uint8:
+            if not spec.holds_classes or block.dtype.kind not in "iu":
+                return Statistics({}, {})
+            least, most = int(block.min()), int(block.max())
+            if least < 0 or most > _MOST_COUNTED:
+                return Statistics({0: (least, most)}, {})
         flat, counts = block.reshape(-1), np.zeros(256, np.int64)
         # numpy counts a copy of 8 bytes a value.
         for start in range(0, flat.size, _AT_ONCE):

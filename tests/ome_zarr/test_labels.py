@@ -73,11 +73,29 @@ class TestClasses:
     def test_of_unknown_number_are_left_to_the_viewer(self, measured: Any) -> None:
         assert label_of(kind="segmentation", dtype="uint32", measured=measured) == {}
 
-    def test_in_wider_integers_are_converted_and_not_counted(self, tmp_path: Path) -> None:
-        classes = np.arange(40 * 50, dtype="u2").reshape(40, 50) % 3
-        to_ome_zarr(ArrayBackedSource(classes, "yx", kind="segmentation"), tmp_path / "a")
-        assert "colors" not in zarr.open_group(tmp_path / "a", mode="r").attrs["ome"]["image-label"]
+    @pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "u8"])
+    def test_of_any_integers_are_counted(self, tmp_path: Path, dtype: str) -> None:
+        classes = (np.arange(40 * 50).reshape(40, 50) % 3).astype(dtype)
+        report = to_ome_zarr(ArrayBackedSource(classes, "yx", kind="segmentation"), tmp_path / "a")
+        assert report.voxels_per_class == {"0": 667, "1": 667, "2": 666}
+        colors = zarr.open_group(tmp_path / "a", mode="r").attrs["ome"]["image-label"]["colors"]
+        assert [entry["label-value"] for entry in colors] == [1, 2]
         np.testing.assert_array_equal(zarr.open_array(tmp_path / "a/scale0/image", mode="r")[...], classes)
+
+    @pytest.mark.parametrize("odd", [256, -1])
+    def test_beyond_the_numbers_of_classes_are_not_counted_at_all(self, tmp_path: Path, odd: int) -> None:
+        classes = np.ones((40, 50), "i4")
+        classes[35, 45] = odd
+        with small_plans(shard=400, smallest=6):
+            source = ArrayBackedSource(classes, "yx", kind="segmentation", chunks=(5, 5))
+            report = to_ome_zarr(source, tmp_path / "a", workers=2)
+        assert report.voxels_per_class == {}
+
+    def test_of_one_name_are_counted_apart(self, tmp_path: Path) -> None:
+        classes = np.array([[1, 2, 2, 3]], "u1")
+        source = ArrayBackedSource(classes, "yx", kind="segmentation", channel_names=("a", "b", "a"))
+        report = to_ome_zarr(source, tmp_path / "a")
+        assert report.voxels_per_class == {"a (1)": 1, "b": 2, "a (3)": 1}
 
     def test_have_colours_that_differ(self) -> None:
         colors = [color_of(number) for number in range(255)]
