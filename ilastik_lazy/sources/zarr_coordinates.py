@@ -6,6 +6,7 @@ their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html)
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import replace
@@ -24,6 +25,8 @@ __all__ = ["placed_axes"]
 
 # Values that CF packs into others: https://cfconventions.org/cf-conventions/cf-conventions.html#packed-data
 _PACKED = ("scale_factor", "add_offset")
+# xarray writes one; each takes a request, or 20 us, while nothing but metadata is to be read.
+_MOST_CHUNKS = 64
 
 
 def placed_axes(node: Node, layout: ArrayLayout, axes: tuple[Axis, ...], limits: Limits) -> tuple[Axis, ...]:
@@ -56,7 +59,10 @@ def _placed(image: Node, axis: Axis, path: str, length: int, limits: Limits) -> 
             return axis
         if any(name in node.attributes for name in _PACKED):
             raise MetadataError(f"{path} holds positions packed with a scale_factor")
-        found = step_and_origin(_source(node, axis, limits).read((slice(0, length),)))
+        source = _source(node, axis, limits)
+        if (chunks := math.prod(source.spec.grid)) > _MOST_CHUNKS:
+            raise MetadataError(f"{path} holds positions in {chunks:,} chunks")
+        found = step_and_origin(source.read((slice(0, length),)))
     except AccessDeniedError:
         return axis  # S3 may hide what there is and what there is not
     except (FormatError, UnsafeFileError) as error:
