@@ -135,7 +135,10 @@ def test_what_reduce_writes_keeps_its_voxel_size(tmp_path):
 def test_positions_in_thousands_of_files_are_not_read_to_open_an_image(tmp_path):
     path = tmp_path / "a.zarr"
     zarr.create_group(path)
-    zarr.create_array(path / "image", shape=(100, 3000), dtype="u1", chunks=(100, 100), dimension_names=["y", "x"])
+    image = zarr.create_array(
+        path / "image", shape=(100, 3000), dtype="u1", chunks=(100, 3000), dimension_names=["y", "x"]
+    )
+    image[...] = 1
     zarr.create_array(path / "y", shape=(100,), dtype="f8", chunks=(100,), dimension_names=["y"])[...] = np.arange(100)
     zarr.create_array(path / "x", shape=(3000,), dtype="f8", chunks=(1,), dimension_names=["x"])
     with pytest.warns(MetadataWarning, match="3,000 chunks"):
