@@ -127,6 +127,8 @@ def _compare_units(
             raise VerificationError(f"{store.place}: {keys[0]} is not as it was written: its checksum differs")
         return found
 
+    if progress is not None:
+        progress(0, total)  # from here on, a rate can be told
     for _, size in in_order(check, expected, workers):
         done += size
         if progress is not None:
@@ -178,6 +180,8 @@ def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, pro
             )
         return values.nbytes
 
+    if progress is not None:
+        progress(0, total)
     regions = regions_of_blocks(there.shape, work_block(there))
     for _, size in in_order(compare, regions, workers):
         done += size
