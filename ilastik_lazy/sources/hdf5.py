@@ -217,8 +217,8 @@ def _source_of(
     direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
     if trouble is None:
         return direct
-    is_decodable = layout == "chunked" and pipeline.is_supported and dataset.id.get_type().get_size() == dtype.itemsize
-    return H5pySource(spec, location, stamp, direct if is_decodable else None)
+    is_checkable = layout == "chunked" and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
+    return H5pySource(spec, location, stamp, direct if is_checkable else None)
 
 
 def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:

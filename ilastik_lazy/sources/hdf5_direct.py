@@ -7,7 +7,7 @@ chunk lies; a read is then a `pread` and a decompression for each chunk, and nee
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -90,14 +90,14 @@ class DirectHdf5Source:
         return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, self.trust)
 
     def check(self, region: Region) -> None:
-        """Decode all chunks that `region` touches, and raise what is wrong with them.
+        """Raise what is wrong with the chunks that `region` touches, as far as can be told.
 
         For those who have libhdf5 read: it takes leftover memory for the pixels of a stream that ends early.
         """
         for chunk, overlap in self._chunks(region):
             if chunk.offset != ABSENT:
                 data = read_exactly(chunk.fd, chunk.size, chunk.offset, self.location.path)
-                self._decode(data, chunk, scratch_bytes(chunk.nbytes), overlap)
+                self._undo(self.pipeline.check, data, chunk, scratch_bytes(chunk.nbytes), overlap)
 
     def _chunks(self, region: Region) -> Iterator[tuple[_StoredChunk, Overlap]]:
         """The chunks that `region` touches, and where they lie; the file is open meanwhile, and the same after."""
@@ -123,7 +123,7 @@ class DirectHdf5Source:
         data = read_exactly(chunk.fd, chunk.size, chunk.offset, self.location.path)
         in_place = overlap.whole and target.flags.c_contiguous
         decoded = target.reshape(-1).view(np.uint8) if in_place else scratch_bytes(chunk.nbytes)
-        self._decode(data, chunk, decoded, overlap)
+        self._undo(self.pipeline.decode_into, data, chunk, decoded, overlap)
         if not in_place:
             target[...] = decoded.view(self.spec.dtype).reshape(self.spec.chunks)[overlap.inside]
         if keep is not None and not chunk.mask:
@@ -142,9 +142,16 @@ class DirectHdf5Source:
         slab = buffer.view(self.spec.dtype).reshape(-1, *self.spec.chunks[1:])
         target[...] = slab[(slice(None), *overlap.inside[1:])]
 
-    def _decode(self, data: bytes, chunk: _StoredChunk, out: np.ndarray[Any, Any], overlap: Overlap) -> None:
+    def _undo(
+        self,
+        filters: Callable[[bytes, int, np.ndarray[Any, Any]], None],
+        data: bytes,
+        chunk: _StoredChunk,
+        out: np.ndarray[Any, Any],
+        overlap: Overlap,
+    ) -> None:
         try:
-            self.pipeline.decode_into(data, chunk.mask, out)
+            filters(data, chunk.mask, out)
         except CorruptChunkError as error:
             raise CorruptChunkError(f"{self._name(overlap)} cannot be decoded: {error}") from error
 

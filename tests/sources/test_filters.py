@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from makers import some_data
+from makers import some_data, write_hdf5_export
 
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.location import Location
@@ -176,6 +176,24 @@ def test_says_which_filters_it_can_undo():
     assert Pipeline((SHUFFLE, GZIP, FLETCHER32), 4).is_supported
     assert Pipeline((), 1).is_plain
     assert not any(Pipeline(codes, 4).is_supported for codes in [(4,), (GZIP, 32000), (GZIP, GZIP), (6,), (40000,)])
+
+
+@pytest.mark.parametrize("size", [1, 3, 18, 80, 81, 82])
+def test_a_scaleoffset_stream_that_ends_early_is_an_error_and_not_what_lies_behind_it(tmp_path, size):
+    data = some_data((3, 4, 4, 1), "<i4") % 1000
+    write_hdf5_export(tmp_path / "a.h5", data, chunks=data.shape, scaleoffset=0)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        mask, stored = file["exported_data"].id.read_direct_chunk((0, 0, 0, 0))
+        # 48 elements of 10 bits behind 21 bytes.
+        assert len(stored) == 82
+        file["exported_data"].id.write_direct_chunk((0, 0, 0, 0), stored[:size], mask)
+    source = open_source(Location.parse(tmp_path / "a.h5"))
+    region = tuple(slice(0, n) for n in data.shape)
+    if size >= 81:
+        np.testing.assert_array_equal(source.read(region), data)
+    else:
+        with pytest.raises(CorruptChunkError):
+            source.read(region)
 
 
 def test_the_inflater_has_a_name():
