@@ -254,6 +254,8 @@ def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, byte
     return identity | {
         "library": __version__,
         "ome_zarr": plan.version,
+        # Of a cube read by other axes, all else is the same.
+        "axes": "".join(plan.spec.dims),
         "levels": levels,
         "method": plan.method,
         "moved chunks": plan.verbatim,
