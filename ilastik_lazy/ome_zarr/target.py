@@ -241,6 +241,8 @@ class Target:
             # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
             if is_root(key) and not self.is_complete:
                 self.store.put(key, [documents[key]])
+        # What follows removes the journal, and must not look like a place where nothing was written.
+        self._is_new = False
         self._finish()
 
     def _finish(self) -> None:
