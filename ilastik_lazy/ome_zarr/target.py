@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Literal
@@ -261,7 +261,34 @@ def _state_of(store: Store) -> _State:
         return "nothing"
     if not names:
         return "empty"
-    # While it is published, some of the root's metadata may be there: the last one makes the image.
-    if any(name in (LAST_ROOTS if WORK in names else ROOTS) for name in names):
+    if WORK in names:
+        # While it is published, some of the root's metadata may be there: the last one makes the image.
+        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
+    if MANIFEST in names and any(name in ROOTS for name in names):
         return "image"
-    return "unfinished" if WORK in names else "other"
+    return "image" if _is_image(store, names) else "other"
+
+
+def _is_image(store: Store, names: Collection[str]) -> bool:
+    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
+
+    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
+    """
+    if ".zarray" in names:
+        return True
+    root = _object(store, "zarr.json") if "zarr.json" in names else {}
+    if root.get("node_type") == "array":
+        return True
+    attributes = root.get("attributes") if root else _object(store, ".zattrs") if ".zattrs" in names else {}
+    if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
+        attributes = attributes["ome"]
+    return isinstance(attributes, dict) and "multiscales" in attributes
+
+
+def _object(store: Store, key: str) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(store.get(key) or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
