@@ -18,7 +18,7 @@ import xarray as xr
 
 from ilastik_lazy.axes import AXIS_NAMES, Axis
 from ilastik_lazy.blocks import source_behind
-from ilastik_lazy.chunks import Region, check_region
+from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
 from ilastik_lazy.object_store import is_url
@@ -70,13 +70,37 @@ class ComputedSource:
         return type(self).__name__, self.variable.dims, self.variable.chunk().data.name
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Compute `region` in this thread (see `ArraySource.read`)."""
+        """Compute `region` in this thread (see `ArraySource.read`).
+
+        Raises
+        ------
+        ArgumentError
+            What is computed has another shape than the array says, or numbers that its dtype cannot hold.
+        """
         check_region(region, self.spec.shape)
         part = self.variable[region]
-        if part.chunks is not None:
-            # The caller's threads are the parallelism: a scheduler in each of them would be one too many.
-            return np.array(part.data.compute(scheduler="synchronous"))
-        return np.array(part.values)
+        if part.chunks is None:
+            return np.array(part.values)
+        # The caller's threads are the parallelism: a scheduler in each of them would be one too many.
+        return self._as_declared(np.asarray(part.data.compute(scheduler="synchronous")), region_shape(region))
+
+    def _as_declared(self, values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        # dask believes what `map_blocks` is told of the shape and dtype of blocks, and writes what comes.
+        where, dtype = self.spec.storage.location, self.spec.dtype
+        if values.shape != shape:
+            raise ArgumentError(
+                f"{where} gives a block of shape {values.shape} for one of {shape}: "
+                "tell map_blocks what comes of it with chunks=, drop_axis= and new_axis="
+            )
+        with np.errstate(invalid="ignore", over="ignore"):
+            made = np.array(values, dtype)
+        # Numbers of another precision are rounded, as by any assignment; whole numbers must stay what they are.
+        if values.dtype != dtype and not (dtype.kind == values.dtype.kind == "f") and not (made == values).all():
+            raise ArgumentError(
+                f"{where} gives {values.dtype} that does not fit for {dtype}: "
+                "tell map_blocks what comes of it with dtype="
+            )
+        return made
 
 
 def source_of(array: xr.DataArray) -> ArraySource:
