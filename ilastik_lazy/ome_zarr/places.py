@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.object_store import ObjectFolder, is_url
+from ilastik_lazy.ome_zarr.manifest import MANIFEST
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
-from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, WORK, LocalStore, Store
+from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
 from ilastik_lazy.spec import Storage
 
-__all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
+__all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
+
+State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
 _OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
 
@@ -73,3 +77,43 @@ def name_of(target: str) -> str:
     """
     name = Path(target).name
     return name.removesuffix(".zarr").removesuffix(".ome") or name
+
+
+def state_of(store: Store) -> State:
+    """What is at a place: an image of any program, one that was begun, or something that is neither."""
+    names = store.names()
+    if names is None:
+        return "nothing"
+    if not names:
+        return "empty"
+    if WORK in names:
+        # While it is published, some of the root's metadata may be there: the last one makes the image.
+        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
+    if MANIFEST in names and any(name in ROOTS for name in names):
+        return "image"
+    return "image" if _is_image(store, names) else "other"
+
+
+def _is_image(store: Store, names: Collection[str]) -> bool:
+    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
+
+    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
+    """
+    if ".zarray" in names:
+        return True
+    root = _object(store, "zarr.json") if "zarr.json" in names else {}
+    if root.get("node_type") == "array":
+        return True
+    attributes = root.get("attributes") if root else _object(store, ".zattrs") if ".zattrs" in names else {}
+    if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
+        attributes = attributes["ome"]
+    return isinstance(attributes, dict) and "multiscales" in attributes
+
+
+def _object(store: Store, key: str) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(store.get(key) or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
 from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, is_text, read_manifest
-from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, PLAN, ROOTS, WORK, Lock, Store
+from ilastik_lazy.ome_zarr.places import State, state_of
+from ilastik_lazy.ome_zarr.stores import LOCK, PLAN, WORK, Lock, Store
 
 __all__ = ["Target"]
 
 _AT_ONCE = 8
-_State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
 
 class Target:
@@ -97,7 +97,7 @@ class Target:
             self._release()
 
     def _begin(self) -> None:
-        state = _state_of(self.final)
+        state = state_of(self.final)
         if state == "image":
             if self._resume and self._adopt(self.final):
                 self._tidy()
@@ -118,9 +118,9 @@ class Target:
                     f"an image is at {self.final.place}, where images cannot be exchanged: "
                     "delete it yourself, or choose another name"
                 )
-            self.store, state = beside, _state_of(beside)
+            self.store, state = beside, state_of(beside)
         self._take(state)
-        if self.store is self.final and state != "image" and _state_of(self.final) == "image":
+        if self.store is self.final and state != "image" and state_of(self.final) == "image":
             # Whoever had the lock has finished in between: what is here now is not to be emptied.
             self.store.delete(WORK)
             self._release()
@@ -133,7 +133,7 @@ class Target:
                 "or start anew with overwrite=True (--overwrite)"
             )
         if self._resume and self._is_begun():
-            if _state_of(self.store) == "image":
+            if state_of(self.store) == "image":
                 # All is written, only the exchange is missing.
                 self._adopt(self.store)
                 self._finish()
@@ -145,7 +145,7 @@ class Target:
         self._empty()
         self.store.put(PLAN, [as_text(self._plan)])
 
-    def _take(self, state: _State) -> None:
+    def _take(self, state: State) -> None:
         """Make the place where there is none, and lock it; refuse what may not be written to."""
         place, may_replace = self.store.place, self._overwrite or self._resume
         if state == "other":
@@ -253,42 +253,3 @@ class Target:
             self.final.replace_by(self.store)
             self.final.delete(WORK)
             self.store = self.final
-
-
-def _state_of(store: Store) -> _State:
-    names = store.names()
-    if names is None:
-        return "nothing"
-    if not names:
-        return "empty"
-    if WORK in names:
-        # While it is published, some of the root's metadata may be there: the last one makes the image.
-        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
-    if MANIFEST in names and any(name in ROOTS for name in names):
-        return "image"
-    return "image" if _is_image(store, names) else "other"
-
-
-def _is_image(store: Store, names: Collection[str]) -> bool:
-    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
-
-    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
-    """
-    if ".zarray" in names:
-        return True
-    root = _object(store, "zarr.json") if "zarr.json" in names else {}
-    if root.get("node_type") == "array":
-        return True
-    attributes = root.get("attributes") if root else _object(store, ".zattrs") if ".zattrs" in names else {}
-    if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
-        attributes = attributes["ome"]
-    return isinstance(attributes, dict) and "multiscales" in attributes
-
-
-def _object(store: Store, key: str) -> dict[str, Any]:
-    """A JSON object; an empty one where there is none that can be read."""
-    try:
-        found = json.loads(store.get(key) or b"")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
