@@ -35,7 +35,10 @@ class Verification:
 
     target: str
     units: int
-    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest."""
+    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest.
+
+    Metadata and coordinates were compared, too.
+    """
 
     nbytes: int
     """Of these shards."""
@@ -68,6 +71,8 @@ def verify_image(
 ) -> Verification:
     """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
+    Metadata that were edited since are told as a difference, after all shards were compared.
+
     Parameters
     ----------
     target
@@ -80,7 +85,7 @@ def verify_image(
     Raises
     ------
     VerificationError
-        With the shard, or the voxel, that is the first to differ.
+        With the shard, the metadata or the voxel that is the first to differ.
     ArgumentError
         There is no manifest, and no source to compare with.
     """
@@ -99,6 +104,8 @@ def verify_image(
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
     crew = threads_for(workers)
     units, nbytes = (0, 0) if manifest is None else _compare_units(store, manifest, crew, progress)
+    if manifest is not None:
+        _compare_documents(store, manifest)
     voxels = (
         0
         if source is None
@@ -134,6 +141,20 @@ def _compare_units(
         if progress is not None:
             progress(done, total)
     return len(expected), total
+
+
+def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
+    """Metadata and coordinates; images of older releases have noted none of them."""
+    noted = manifest.get("documents", {})
+    if not isinstance(noted, dict):
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
+    for key, crc in noted.items():
+        if (data := store.get(key)) is None:
+            raise VerificationError(f"{store.place}: {key} is missing")
+        if checksum([data]) != crc:
+            raise VerificationError(
+                f"{store.place}: {key} is not as it was written: it was edited, or is damaged; all shards are sound"
+            )
 
 
 def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:

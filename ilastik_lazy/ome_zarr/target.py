@@ -16,7 +16,7 @@ from typing import Any
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
-from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
+from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, checksum, read_journals
 from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, is_text, read_manifest
 from ilastik_lazy.ome_zarr.places import State, state_of
 from ilastik_lazy.ome_zarr.stores import LOCK, PLAN, WORK, Lock, Store
@@ -212,10 +212,16 @@ class Target:
                 self.store.delete(key)
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet."""
-        if self.is_complete:
-            return
+        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
+
+        Of a finished image, those that are not as they were written.
+        """
         inner = [key for key in documents if not is_root(key)]
+        if self.is_complete:
+            inner = [key for key in inner if self.store.get(key) != documents[key]]
+            if not inner:
+                return
+            self.repair()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             # Those of arrays before those of the groups that hold them; of one depth, the disk takes many at a time.
             for depth in sorted({key.count("/") for key in inner}, reverse=True):
@@ -234,7 +240,11 @@ class Target:
         if self.is_complete and not self._is_repaired:
             return
         self.require_lock(ask=True)
-        manifest = {"plan": self._plan, "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()}}
+        manifest = {
+            "plan": self._plan,
+            "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()},
+            "documents": self._checksums(documents),
+        }
         self.store.put(MANIFEST, [as_text(manifest)])
         self.store.sync()
         for key in writing_order(documents):
@@ -244,6 +254,14 @@ class Target:
         # What follows removes the journal, and must not look like a place where nothing was written.
         self._is_new = False
         self._finish()
+
+    def _checksums(self, documents: Mapping[str, bytes]) -> dict[str, int]:
+        """Of all metadata; of an image that was repaired, its root's are those that were noted, if any."""
+        if self.is_complete:
+            noted = (read_manifest(self.store) or {}).get("documents", {})
+            roots = {key: crc for key, crc in noted.items() if is_root(key)}
+            return roots | {key: checksum([data]) for key, data in documents.items() if not is_root(key)}
+        return {key: checksum([data]) for key, data in documents.items()}
 
     def _finish(self) -> None:
         """Put the image in its place, and remove what only its making needed."""
