@@ -147,7 +147,7 @@ def to_ome_zarr(
             f"{array.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
             "export it again, or have them filled with on_error='mask'"
         )
-    store = store_at(os.fspath(target), array.spec.storage, storage_options)
+    store = store_at(os.fsdecode(target), array, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
