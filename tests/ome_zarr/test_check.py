@@ -16,6 +16,7 @@ from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, VerificationError
 from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.check import verify_image
+from ilastik_lazy.ome_zarr.journal import checksum
 
 
 def placed_source() -> ArrayBackedSource:
@@ -194,3 +195,29 @@ def test_names_that_were_edited_stay_when_there_is_nothing_to_resume(copy: Path)
     assert path.read_text() == edited
     with pytest.raises(VerificationError, match="all shards are sound"):
         verify_image(copy)
+
+
+@pytest.mark.parametrize("key", ["../outside", "scale0/../../outside", "/outside", ""])
+def test_a_manifest_never_leads_out_of_the_image(copy: Path, key: str) -> None:
+    (copy.parent / "outside").write_bytes(b"secret")
+    path = copy / ".ilz-manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"documents": {key: checksum([b"secret"])}}))
+    with pytest.raises(VerificationError, match=r"manifest\.json is damaged"):
+        verify_image(copy)
+
+
+@pytest.mark.parametrize(("stored", "named"), [("int64", "float64"), ("float64", "uint64"), ("int64", "float32")])
+def test_integers_are_not_equal_to_floats_that_they_are_rounded_to(tmp_path: Path, stored: str, named: str) -> None:
+    value = {"int64": 2**53 + 1, "float64": 2.0**53, "uint64": 2**53 + 1, "float32": 2.0**53}
+    to_ome_zarr(ArrayBackedSource(np.array([[5, value[stored]]], stored), "yx"), tmp_path / "a.zarr")
+    with pytest.raises(VerificationError, match="y=0, x=1"):
+        verify_image(tmp_path / "a.zarr", ArrayBackedSource(np.array([[5, value[named]]], named), "yx"))
+    assert verify_image(tmp_path / "a.zarr", ArrayBackedSource(np.array([[5, value[stored]]], stored), "yx")).voxels
+
+
+def test_progress_counts_shards_and_voxels_together(image: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = verify_image(image, placed_source(), progress=lambda done, total: seen.append((done, total)))
+    assert {total for _, total in seen} == {found.nbytes + a_source().data.nbytes}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
