@@ -58,6 +58,8 @@ class Target:
         """Units that earlier runs have written."""
         self.is_complete = False
         """Whether an earlier run has written all of it."""
+        self.learned: dict[str, Any] = {}
+        """What an earlier run that was complete has noted of the voxels."""
         self._plan = json.loads(json.dumps(plan))
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
@@ -179,8 +181,13 @@ class Target:
         manifest = read_manifest(store)
         if manifest is None or manifest.get("plan") != self._plan:
             return False
+        try:
+            self.done = {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
+        except (TypeError, ValueError):
+            return False
+        learned = manifest.get("learned")
+        self.learned = learned if isinstance(learned, dict) else {}
         self.is_complete = True
-        self.done = {name: Unit(name, *numbers) for name, numbers in manifest["units"].items()}
         return True
 
     def _tidy(self) -> None:
@@ -235,8 +242,10 @@ class Target:
             if not self.is_complete and not is_root(key):
                 self.store.delete(key)
 
-    def publish(self, documents: Mapping[str, bytes], units: Mapping[str, Unit]) -> None:
-        """Write the manifest and the root's metadata: from then on the place is an image."""
+    def publish(
+        self, documents: Mapping[str, bytes], units: Mapping[str, Unit], learned: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the manifest, with what was `learned` of the voxels, and the root's metadata: now it is an image."""
         if self.is_complete and not self._is_repaired:
             return
         self.require_lock(ask=True)
@@ -244,6 +253,7 @@ class Target:
             "plan": self._plan,
             "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()},
             "documents": self._checksums(documents),
+            "learned": learned or {},
         }
         self.store.put(MANIFEST, [as_text(manifest)])
         self.store.sync()

@@ -13,7 +13,7 @@ from fakes import ArrayBackedSource
 from targets import a_source, convert
 
 from ilastik_lazy.demo import sample
-from ilastik_lazy.errors import ArgumentError, VerificationError
+from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, VerificationError
 from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.check import verify_image
 from ilastik_lazy.ome_zarr.journal import checksum
@@ -195,6 +195,15 @@ def test_names_that_were_edited_stay_when_there_is_nothing_to_resume(copy: Path)
     assert path.read_text() == edited
     with pytest.raises(VerificationError, match="all shards are sound"):
         verify_image(copy)
+
+
+def test_a_manifest_without_units_is_none_of_an_image_that_is_done(copy: Path) -> None:
+    path = copy / ".ilz-manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"units": dict.fromkeys(manifest["units"], 5)}))
+    version = "0.5" if (copy / "zarr.json").exists() else "0.4"
+    with pytest.raises(ResumeMismatchError):
+        convert(copy, source=placed_source(), version=version, resume=True)
 
 
 @pytest.mark.parametrize("key", ["../outside", "scale0/../../outside", "/outside", ""])
