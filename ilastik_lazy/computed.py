@@ -18,7 +18,7 @@ import xarray as xr
 
 from ilastik_lazy.axes import AXIS_NAMES, Axis
 from ilastik_lazy.blocks import source_behind
-from ilastik_lazy.chunks import Region, check_region
+from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
 from ilastik_lazy.object_store import is_url
@@ -70,13 +70,37 @@ class ComputedSource:
         return type(self).__name__, self.variable.dims, self.variable.chunk().data.name
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Compute `region` in this thread (see `ArraySource.read`)."""
+        """Compute `region` in this thread (see `ArraySource.read`).
+
+        Raises
+        ------
+        ArgumentError
+            What is computed has another shape than the array says, or numbers that its dtype cannot hold.
+        """
         check_region(region, self.spec.shape)
         part = self.variable[region]
-        if part.chunks is not None:
-            # The caller's threads are the parallelism: a scheduler in each of them would be one too many.
-            return np.array(part.data.compute(scheduler="synchronous"))
-        return np.array(part.values)
+        if part.chunks is None:
+            return np.array(part.values)
+        # The caller's threads are the parallelism: a scheduler in each of them would be one too many.
+        return self._as_declared(np.asarray(part.data.compute(scheduler="synchronous")), region_shape(region))
+
+    def _as_declared(self, values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        # dask believes what `map_blocks` is told of the shape and dtype of blocks, and writes what comes.
+        where, dtype = self.spec.storage.location, self.spec.dtype
+        if values.shape != shape:
+            raise ArgumentError(
+                f"{where} gives a block of shape {values.shape} for one of {shape}: "
+                "tell map_blocks what comes of it with chunks=, drop_axis= and new_axis="
+            )
+        with np.errstate(invalid="ignore", over="ignore"):
+            made = np.array(values, dtype)
+        # Numbers of another precision are rounded, as by any assignment; whole numbers must stay what they are.
+        if values.dtype != dtype and not (dtype.kind == values.dtype.kind == "f") and not (made == values).all():
+            raise ArgumentError(
+                f"{where} gives {values.dtype} that does not fit for {dtype}: "
+                "tell map_blocks what comes of it with dtype="
+            )
+        return made
 
 
 def source_of(array: xr.DataArray) -> ArraySource:
@@ -102,7 +126,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
     original = source_behind(array.variable)
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
     kind = _kind_of(array, original)
-    names = _channel_names(array, kind)
+    names = _channel_names(array, kind, original.spec.channel_names if original is not None else ())
     units = _unplaced_units(array)
     spec = ArraySpec(
         name=str(array.name or "image"),
@@ -155,20 +179,33 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     return Axis(dim, *found, unit)
 
 
+def _has_steps(array: xr.DataArray) -> bool:
+    """Whether dask does more than to read: `da.from_array` makes one layer, or one and what it reads from."""
+    if array.chunks is None:
+        return False
+    name = array.data.name
+    return any(layer not in (name, f"original-{name}") for layer in array.data.dask.layers)
+
+
 def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
     preferred = array.encoding.get("preferred_chunks", {})
-    if set(array.dims) <= set(preferred) and all(isinstance(c, int) and c > 0 for c in preferred.values()):
+    known = set(array.dims) <= set(preferred) and all(isinstance(c, int) and c > 0 for c in preferred.values())
+    # Of an array as it was opened dask reads parts of blocks; whatever came after needs whole ones.  `chunk` keeps
+    # the encoding: blocks of 144 MB over chunks of 16 kB were computed 18 times, past the memory agreed on.
+    if known and not _has_steps(array):
         return tuple(preferred[dim] for dim in array.dims)
     if array.chunks is not None:
         return tuple(max(1, max(lengths)) for lengths in array.chunks)
     return tuple(max(1, length) for length in array.shape)
 
 
-def _channel_names(array: xr.DataArray, kind: Kind | None) -> tuple[str, ...]:
+def _channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the channels; of label images, of the values 1, 2, ... as CF's flags tell."""
     if kind in WHOLE_NUMBERS:
         meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
         names = tuple(meanings.split()) if isinstance(meanings, str) else ()
+        # CF's meanings have no blanks; as long as they are those of the file, so are the names.
+        names = stored if names == tuple("_".join(name.split()) for name in stored) else names
         return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
     if "c" in array.dims and "c" in array.coords and array.coords["c"].dtype.kind in "UTO":
         return tuple(str(name) for name in array.coords["c"].values)

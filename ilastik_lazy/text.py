@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["printable"]
+__all__ = ["encodable", "printable"]
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HALVES = re.compile(r"[\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -18,3 +19,12 @@ def printable(text: str) -> str:
     'a\\x1b[2J'
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def encodable(text: str) -> str:
+    r"""`text` with a mark for what UTF-8 cannot hold: halves of pairs out of JSON, bytes of names in other encodings.
+
+    >>> encodable("a\ud800") == "a\ufffd"
+    True
+    """
+    return _HALVES.sub("\ufffd", text)

@@ -22,7 +22,7 @@ from ilastik_lazy.axes import Axis
 from ilastik_lazy.computed import ComputedSource, source_of
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import chunked, to_dataset
 from ilastik_lazy.spec import ArraySource, DescribedSource
 
 SHAPE, CHUNKS = (9, 14, 15, 2), (4, 5, 7, 1)
@@ -159,6 +159,15 @@ class TestWayBack:
         array = changed(il.open_dataarray(export)).drop_vars("z")
         np.testing.assert_array_equal(whole(source_of(array)), array.compute(), strict=True)
 
+    def test_class_names_with_blanks_are_those_of_the_file(self) -> None:
+        source: Any = ArrayInMemory(
+            np.ones((4, 5), "u1"), "yx", (2, 2), kind="labels", channel_names=("cell body", "b")
+        )
+        array = chunked(to_dataset({"a": source}), {"a": source}, "auto")["a"]
+        assert source_of(array).spec.channel_names == ("cell body", "b")
+        array.attrs["flag_meanings"] = "cell_body c"
+        assert source_of(array).spec.channel_names == ("cell_body", "c")
+
     def test_values_that_were_assigned_to_are_read(self, export: Path) -> None:
         array = il.open_dataarray(export)
         array[0] = 5
@@ -189,6 +198,15 @@ class TestWayBack:
         """A plan that takes the whole image for one chunk asks for all the memory there is."""
         spec = source_of(il.open_dataarray(export, chunks=chunks).isel(c=0)).spec
         assert spec.chunks == CHUNKS[:3] if chunks is None or chunks == {} else max(spec.chunks) <= 15
+
+    def test_chunks_of_blocks_that_were_merged_are_those_of_dask(self, tmp_path: Path) -> None:
+        """Of each block all is computed, however little of it is read."""
+        values = xr.DataArray(np.zeros((8, 30, 40), "u1"), dims=("z", "y", "x"), name="v")
+        values.to_zarr(tmp_path / "a.zarr", encoding={"v": {"chunks": (2, 5, 8)}}, consolidated=False)
+        for chunks in ({}, {"z": -1, "y": -1, "x": -1}):
+            opened = xr.open_zarr(tmp_path / "a.zarr", consolidated=False, chunks=chunks)["v"]
+            assert source_of(opened).spec.chunks == (2, 5, 8)
+            assert source_of(opened.chunk(z=8, y=15, x=40)).spec.chunks == (8, 15, 40)
 
 
 class TestSpec:

@@ -26,6 +26,7 @@ from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["Verification", "verify_image"]
 
+Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
 
 
@@ -35,7 +36,10 @@ class Verification:
 
     target: str
     units: int
-    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest."""
+    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest.
+
+    Metadata and coordinates were compared, too.
+    """
 
     nbytes: int
     """Of these shards."""
@@ -68,6 +72,8 @@ def verify_image(
 ) -> Verification:
     """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
+    Metadata that were edited since are told as a difference, after all shards were compared.
+
     Parameters
     ----------
     target
@@ -80,7 +86,7 @@ def verify_image(
     Raises
     ------
     VerificationError
-        With the shard, or the voxel, that is the first to differ.
+        With the shard, the metadata or the voxel that is the first to differ.
     ArgumentError
         There is no manifest, and no source to compare with.
     """
@@ -98,21 +104,29 @@ def verify_image(
     if manifest is None and source is None:
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
     crew = threads_for(workers)
-    units, nbytes = (0, 0) if manifest is None else _compare_units(store, manifest, crew, progress)
-    voxels = (
-        0
-        if source is None
-        else _compare_voxels(as_source(place, storage_options), as_source(source, storage_options), crew, progress)
-    )
-    return Verification(place, units, nbytes, voxels)
+    expected = None if source is None else as_source(source, storage_options)
+    rows = [] if manifest is None else _expected_units(store, manifest)
+    nbytes = sum(unit.nbytes for _, unit in rows)
+    total, done = nbytes + (0 if expected is None else expected.spec.nbytes), 0
+
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
+
+    advance(0)  # from here on, a rate can be told
+    _compare_units(store, rows, crew, advance)
+    if manifest is not None:
+        _compare_documents(store, manifest)
+    voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, advance)
+    return Verification(place, len(rows), nbytes, voxels)
 
 
 def _compare_units(
-    store: Store, manifest: Mapping[str, Any], workers: int, progress: Progress | None
-) -> tuple[int, int]:
-    """Number and bytes of the units of a manifest, all of which are sound."""
-    expected = _expected_units(store, manifest)
-    total, done = sum(unit.nbytes for _, unit in expected), 0
+    store: Store, expected: list[tuple[list[str], Unit]], workers: int, advance: Callable[[int], None]
+) -> None:
+    """Raise unless all units are sound."""
 
     def check(row: tuple[list[str], Unit]) -> int:
         keys, unit = row
@@ -127,13 +141,23 @@ def _compare_units(
             raise VerificationError(f"{store.place}: {keys[0]} is not as it was written: its checksum differs")
         return found
 
-    if progress is not None:
-        progress(0, total)  # from here on, a rate can be told
     for _, size in in_order(check, expected, workers):
-        done += size
-        if progress is not None:
-            progress(done, total)
-    return len(expected), total
+        advance(size)
+
+
+def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
+    """Metadata and coordinates; images of older releases have noted none of them."""
+    noted = manifest.get("documents", {})
+    # Names out of a file: none may lead out of the image.
+    if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
+    for key, crc in noted.items():
+        if (data := store.get(key)) is None:
+            raise VerificationError(f"{store.place}: {key} is missing")
+        if checksum([data]) != crc:
+            raise VerificationError(
+                f"{store.place}: {key} is not as it was written: it was edited, or is damaged; all shards are sound"
+            )
 
 
 def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:
@@ -151,7 +175,7 @@ def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[lis
     return made
 
 
-def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, progress: Progress | None) -> int:
+def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, advance: Callable[[int], None]) -> int:
     """Number of voxels, all of which are equal."""
     here, there = found.spec, expected.spec
     sizes = dict(zip(there.dims, there.shape, strict=True))
@@ -163,12 +187,11 @@ def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, pro
         )
     order = [there.dims.index(dim) for dim in here.dims]
     back = [here.dims.index(dim) for dim in there.dims]
-    total, done = there.nbytes, 0
 
     def compare(region: Region) -> int:
         values = expected.read(region)
         other = found.read(tuple(region[i] for i in order)).transpose(back)
-        same = (values == other) | ((values != values) & (other != other))
+        same = _equal(values, other) | ((values != values) & (other != other))
         if not same.all():
             first = np.argwhere(~same)[0]
             where = ", ".join(
@@ -180,14 +203,22 @@ def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, pro
             )
         return values.nbytes
 
-    if progress is not None:
-        progress(0, total)
     regions = regions_of_blocks(there.shape, work_block(there))
     for _, size in in_order(compare, regions, workers):
-        done += size
-        if progress is not None:
-            progress(done, total)
+        advance(size)
     return math.prod(there.shape)
+
+
+def _equal(values: Array, other: Array) -> Array:
+    """Where numbers are equal; 64-bit integers beside floats too, which numpy compares rounded to floats."""
+    same: Array = values == other
+    if {values.dtype.kind, other.dtype.kind} & {"f"} and values.dtype != other.dtype:
+        whole, real = (values, other) if values.dtype.kind in "iu" else (other, values)
+        if whole.dtype.kind in "iu":
+            # 2**53 + 1 rounds to 2**53, which is another integer.
+            with np.errstate(invalid="ignore"):
+                same &= real.astype(whole.dtype) == whole
+    return same
 
 
 def _shown(spec: ArraySpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -147,7 +148,7 @@ def to_ome_zarr(
             f"{array.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
             "export it again, or have them filled with on_error='mask'"
         )
-    store = store_at(os.fspath(target), array.spec.storage, storage_options)
+    store = store_at(os.fsdecode(target), array, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
@@ -166,9 +167,7 @@ def to_ome_zarr(
             counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
         units = _write_units(plan, array, place, found, counter, mask=mask)
         require_units(plan, place.store, units)
-        statistics = functools.reduce(
-            Statistics.merged, (unit.statistics for unit in units.values() if unit.statistics), Statistics({}, {})
-        )
+        statistics, masked = _learned(units, place.learned)
         documents = _documents(plan, store.place, properties, statistics)
         place.write_arrays(documents)
         if verify:
@@ -179,7 +178,7 @@ def to_ome_zarr(
                 raise
         if source_identity(array).get("version") != identity.get("version"):
             raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
-        place.publish(documents, units)
+        place.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
     return ConversionReport(
         target=store.place,
         levels=tuple(level.shape for level in plan.levels),
@@ -193,8 +192,7 @@ def to_ome_zarr(
         reason=plan.reason,
         resumed=len(found),
         voxels_per_class=_named_counts(plan.spec, statistics),
-        masked=tuple(text for unit in units.values() for text in unit.masked)
-        + ((f"{absent} chunks that were never written",) if absent else ()),
+        masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
     )
 
 
@@ -218,6 +216,16 @@ def _write_units(
     todo = remaining(plan, done, tops(plan))
     made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=advance)
     return units | {unit.name: unit for unit in made}
+
+
+def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Statistics, list[str]]:
+    """Statistics of all voxels, and what could not be decoded; of an image that is done, what was noted of it."""
+    if noted:
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            return Statistics.from_json(noted["statistics"]), [str(text) for text in noted["masked"]]
+    parts = (unit.statistics for unit in units.values() if unit.statistics)
+    masked = [text for unit in units.values() for text in unit.masked]
+    return functools.reduce(Statistics.merged, parts, Statistics({}, {})), masked
 
 
 class _Counter:
@@ -254,6 +262,8 @@ def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, byte
     return identity | {
         "library": __version__,
         "ome_zarr": plan.version,
+        # Of a cube read by other axes, all else is the same.
+        "axes": "".join(plan.spec.dims),
         "levels": levels,
         "method": plan.method,
         "moved chunks": plan.verbatim,

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.object_store import ObjectFolder, is_url
+from ilastik_lazy.ome_zarr.manifest import MANIFEST
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
-from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, WORK, LocalStore, Store
-from ilastik_lazy.spec import Storage
+from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
+from ilastik_lazy.spec import ArraySource, DerivedSource, Storage
+from ilastik_lazy.text import encodable
 
-__all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
+__all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
+
+State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
 _OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
 
 
-def store_at(target: str, source: Storage, storage_options: Mapping[str, Any] | None) -> Store:
+def store_at(target: str, source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
     """The store at a path or URL.
 
     Parameters
     ----------
     source
-        Where what will be converted lies: not in the store, nor the store in it.
+        What will be converted: no file of it lies in the store, nor the store in one.
 
     Raises
     ------
     ArgumentError
-        The target holds the source, lies in it, or has the name of another format.
+        The target holds the source, lies in it, has the name of another format, or none.
     """
+    if not target:
+        raise ArgumentError("the target is empty: expected the name of a folder to make, such as brain.zarr")
     if not is_url(target):
-        _check_target(target, source)
+        _check_target(os.path.expanduser(target), source)
     return open_store(target, storage_options)
 
 
@@ -40,7 +47,7 @@ def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
     """The store at a path or URL, whatever is there."""
     if is_url(target):
         return RemoteStore(ObjectFolder.parse(target, storage_options))
-    path = os.path.abspath(target)
+    path = os.path.abspath(os.path.expanduser(target))
     # A link to a folder stays one, and what it points to is replaced: it may be there for want of space here.
     return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
 
@@ -55,14 +62,24 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
     return False
 
 
-def _check_target(target: str, source: Storage) -> None:
+def _stores_of(source: ArraySource) -> Iterator[Storage]:
+    """Where all that a source reads lies, as far as it lies in files."""
+    if isinstance(source, DerivedSource):
+        for origin in source.derivation.origins:
+            yield from _stores_of(origin)
+    elif source.spec.storage.path:
+        yield source.spec.storage
+
+
+def _check_target(target: str, source: ArraySource) -> None:
     if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
         raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
     here = os.path.realpath(target) + os.sep
-    if (os.path.realpath(source.location) + os.sep).startswith(here):
-        raise ArgumentError(f"{target} holds the source {source.location}: choose another folder")
-    if os.path.isdir(source.path) and here.startswith(os.path.realpath(source.path) + os.sep):
-        raise ArgumentError(f"{target} lies in the source {source.path}: choose another folder")
+    for stored in _stores_of(source):
+        if (os.path.realpath(stored.location) + os.sep).startswith(here):
+            raise ArgumentError(f"{target} holds the source {stored.location}: choose another folder")
+        if os.path.isdir(stored.path) and here.startswith(os.path.realpath(stored.path) + os.sep):
+            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another folder")
 
 
 def name_of(target: str) -> str:
@@ -72,4 +89,44 @@ def name_of(target: str) -> str:
     'brain'
     """
     name = Path(target).name
-    return name.removesuffix(".zarr").removesuffix(".ome") or name
+    return encodable(name.removesuffix(".zarr").removesuffix(".ome") or name)
+
+
+def state_of(store: Store) -> State:
+    """What is at a place: an image of any program, one that was begun, or something that is neither."""
+    names = store.names()
+    if names is None:
+        return "nothing"
+    if not names:
+        return "empty"
+    if WORK in names:
+        # While it is published, some of the root's metadata may be there: the last one makes the image.
+        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
+    if MANIFEST in names and any(name in ROOTS for name in names):
+        return "image"
+    return "image" if _is_image(store, names) else "other"
+
+
+def _is_image(store: Store, names: Collection[str]) -> bool:
+    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
+
+    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
+    """
+    if ".zarray" in names:
+        return True
+    root = _object(store, "zarr.json") if "zarr.json" in names else {}
+    if root.get("node_type") == "array":
+        return True
+    attributes = root.get("attributes") if root else _object(store, ".zattrs") if ".zattrs" in names else {}
+    if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
+        attributes = attributes["ome"]
+    return isinstance(attributes, dict) and "multiscales" in attributes
+
+
+def _object(store: Store, key: str) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(store.get(key) or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

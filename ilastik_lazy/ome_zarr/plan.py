@@ -18,6 +18,7 @@ from ilastik_lazy.ome_zarr.chunk_encoding import CODECS, Codec
 from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.layout import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.spec import ArraySpec
+from ilastik_lazy.text import encodable
 
 __all__ = ["OME_ORDER", "Level", "Plan", "Version", "plan_pyramid"]
 
@@ -199,6 +200,7 @@ def plan_pyramid(
             made = tuple(
                 replace(level, codec=codec, sharded=version == "0.5") for level in _levels(shapes, axes, chunks, shards)
             )
+            spec = replace(spec, channel_names=tuple(map(encodable, spec.channel_names)))
             return Plan(spec, permutation, made, method, codec, crew, need, version)
     raise MemoryLimitError(
         f"memory={memory} bytes are too few to convert {spec.storage.location}: {-(-need // 10**6)} MB would do"

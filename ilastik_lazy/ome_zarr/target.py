@@ -12,18 +12,18 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
-from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, read_journals
+from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, checksum, read_journals
 from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, is_text, read_manifest
-from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, LOCK, PLAN, ROOTS, WORK, Lock, Store
+from ilastik_lazy.ome_zarr.places import State, state_of
+from ilastik_lazy.ome_zarr.stores import LOCK, PLAN, WORK, Lock, Store
 
 __all__ = ["Target"]
 
 _AT_ONCE = 8
-_State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
 
 class Target:
@@ -58,6 +58,8 @@ class Target:
         """Units that earlier runs have written."""
         self.is_complete = False
         """Whether an earlier run has written all of it."""
+        self.learned: dict[str, Any] = {}
+        """What an earlier run that was complete has noted of the voxels."""
         self._plan = json.loads(json.dumps(plan))
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
@@ -97,7 +99,7 @@ class Target:
             self._release()
 
     def _begin(self) -> None:
-        state = _state_of(self.final)
+        state = state_of(self.final)
         if state == "image":
             if self._resume and self._adopt(self.final):
                 self._tidy()
@@ -118,9 +120,9 @@ class Target:
                     f"an image is at {self.final.place}, where images cannot be exchanged: "
                     "delete it yourself, or choose another name"
                 )
-            self.store, state = beside, _state_of(beside)
+            self.store, state = beside, state_of(beside)
         self._take(state)
-        if self.store is self.final and state != "image" and _state_of(self.final) == "image":
+        if self.store is self.final and state != "image" and state_of(self.final) == "image":
             # Whoever had the lock has finished in between: what is here now is not to be emptied.
             self.store.delete(WORK)
             self._release()
@@ -133,7 +135,7 @@ class Target:
                 "or start anew with overwrite=True (--overwrite)"
             )
         if self._resume and self._is_begun():
-            if _state_of(self.store) == "image":
+            if state_of(self.store) == "image":
                 # All is written, only the exchange is missing.
                 self._adopt(self.store)
                 self._finish()
@@ -145,7 +147,7 @@ class Target:
         self._empty()
         self.store.put(PLAN, [as_text(self._plan)])
 
-    def _take(self, state: _State) -> None:
+    def _take(self, state: State) -> None:
         """Make the place where there is none, and lock it; refuse what may not be written to."""
         place, may_replace = self.store.place, self._overwrite or self._resume
         if state == "other":
@@ -179,8 +181,13 @@ class Target:
         manifest = read_manifest(store)
         if manifest is None or manifest.get("plan") != self._plan:
             return False
+        try:
+            self.done = {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
+        except (TypeError, ValueError):
+            return False
+        learned = manifest.get("learned")
+        self.learned = learned if isinstance(learned, dict) else {}
         self.is_complete = True
-        self.done = {name: Unit(name, *numbers) for name, numbers in manifest["units"].items()}
         return True
 
     def _tidy(self) -> None:
@@ -212,10 +219,16 @@ class Target:
                 self.store.delete(key)
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet."""
-        if self.is_complete:
-            return
+        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
+
+        Of a finished image, those that are not as they were written.
+        """
         inner = [key for key in documents if not is_root(key)]
+        if self.is_complete:
+            inner = [key for key in inner if self.store.get(key) != documents[key]]
+            if not inner:
+                return
+            self.repair()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             # Those of arrays before those of the groups that hold them; of one depth, the disk takes many at a time.
             for depth in sorted({key.count("/") for key in inner}, reverse=True):
@@ -229,19 +242,36 @@ class Target:
             if not self.is_complete and not is_root(key):
                 self.store.delete(key)
 
-    def publish(self, documents: Mapping[str, bytes], units: Mapping[str, Unit]) -> None:
-        """Write the manifest and the root's metadata: from then on the place is an image."""
+    def publish(
+        self, documents: Mapping[str, bytes], units: Mapping[str, Unit], learned: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the manifest, with what was `learned` of the voxels, and the root's metadata: now it is an image."""
         if self.is_complete and not self._is_repaired:
             return
         self.require_lock(ask=True)
-        manifest = {"plan": self._plan, "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()}}
+        manifest = {
+            "plan": self._plan,
+            "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()},
+            "documents": self._checksums(documents),
+            "learned": learned or {},
+        }
         self.store.put(MANIFEST, [as_text(manifest)])
         self.store.sync()
         for key in writing_order(documents):
             # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
             if is_root(key) and not self.is_complete:
                 self.store.put(key, [documents[key]])
+        # What follows removes the journal, and must not look like a place where nothing was written.
+        self._is_new = False
         self._finish()
+
+    def _checksums(self, documents: Mapping[str, bytes]) -> dict[str, int]:
+        """Of all metadata; of an image that was repaired, its root's are those that were noted, if any."""
+        if self.is_complete:
+            noted = (read_manifest(self.store) or {}).get("documents", {})
+            roots = {key: crc for key, crc in noted.items() if is_root(key)}
+            return roots | {key: checksum([data]) for key, data in documents.items() if not is_root(key)}
+        return {key: checksum([data]) for key, data in documents.items()}
 
     def _finish(self) -> None:
         """Put the image in its place, and remove what only its making needed."""
@@ -251,15 +281,3 @@ class Target:
             self.final.replace_by(self.store)
             self.final.delete(WORK)
             self.store = self.final
-
-
-def _state_of(store: Store) -> _State:
-    names = store.names()
-    if names is None:
-        return "nothing"
-    if not names:
-        return "empty"
-    # While it is published, some of the root's metadata may be there: the last one makes the image.
-    if any(name in (LAST_ROOTS if WORK in names else ROOTS) for name in names):
-        return "image"
-    return "unfinished" if WORK in names else "other"

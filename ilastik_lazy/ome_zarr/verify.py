@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+import zarr.storage
 
 from ilastik_lazy.blockwise import in_order
 from ilastik_lazy.chunks import Region, block_shape, region_shape, regions_of_blocks
@@ -116,7 +117,8 @@ def _opened(store: Store, level: Level) -> zarr.Array[Any]:
     if isinstance(store, RemoteStore):
         bucket, path = store.folder.child(level.path).zarr_store()
         return zarr.open_array(bucket, path=path, mode="r")
-    return zarr.open_array(os.path.join(store.place, level.path), mode="r")
+    # To zarr-python a text with "::" in it is a chain of URLs.
+    return zarr.open_array(zarr.storage.LocalStore(os.path.join(store.place, level.path), read_only=True), mode="r")
 
 
 def _pieces(region: Region, level: Level, itemsize: int) -> Iterator[tuple[Region, Region]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,21 @@ from fakes import ArrayBackedSource
 from targets import a_source, convert
 
 from ilastik_lazy.demo import sample
-from ilastik_lazy.errors import ArgumentError, VerificationError
+from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, VerificationError
 from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.check import verify_image
+from ilastik_lazy.ome_zarr.journal import checksum
+
+
+def placed_source() -> ArrayBackedSource:
+    """With positions, which are written beside the voxels."""
+    return ArrayBackedSource(a_source().data, "yx", chunks=(7, 9), scales={"y": 0.5, "x": 0.25})
 
 
 @pytest.fixture(scope="module", params=["0.5", "0.4"])
 def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("image") / "a.zarr"
-    convert(target, version=request.param)
+    convert(target, source=placed_source(), version=request.param)
     return target
 
 
@@ -138,3 +145,88 @@ def test_a_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"x")
     with pytest.raises(ArgumentError, match="is a file"):
         verify_image(tmp_path / "a.h5")
+
+
+def documents(target: Path) -> list[Path]:
+    """All files of an image that hold no voxels."""
+    files = {path for path in target.rglob("*") if path.is_file()} - set(shards(target))
+    return sorted(path for path in files if path.name != ".ilz-manifest.json")
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_every_damage_to_metadata_and_coordinates_is_found_without_the_source(copy: Path, damage: Any) -> None:
+    found = documents(copy)
+    assert len(found) >= 30
+    for path in found:
+        before = path.read_bytes()
+        damage(path)
+        with pytest.raises(VerificationError, match=path.name):
+            verify_image(copy)
+        path.write_bytes(before)
+    assert verify_image(copy).units > 30
+
+
+def test_an_image_of_an_older_release_has_no_checksums_of_metadata(copy: Path) -> None:
+    path = copy / ".ilz-manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["documents"]
+    path.write_text(json.dumps(manifest))
+    assert verify_image(copy).units > 30
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_metadata_of_levels_are_repaired_by_resume(copy: Path, image: Path, damage: Any) -> None:
+    version = "0.5" if (copy / "zarr.json").exists() else "0.4"
+    for path in documents(copy):
+        if path.parent != copy:
+            damage(path)
+            convert(copy, source=placed_source(), version=version, resume=True)
+            assert path.read_bytes() == (image / path.relative_to(copy)).read_bytes()
+    verify_image(copy, a_source())
+    assert not (copy / ".ilz").exists()
+
+
+def test_names_that_were_edited_stay_when_there_is_nothing_to_resume(copy: Path) -> None:
+    path = copy / ("zarr.json" if (copy / "zarr.json").exists() else ".zattrs")
+    path.write_text(edited := path.read_text().replace('"name": "a"', '"name": "mine"'))
+    assert "mine" in edited
+    version = "0.5" if path.name == "zarr.json" else "0.4"
+    assert convert(copy, source=placed_source(), version=version, resume=True, verify=True).resumed > 30
+    assert path.read_text() == edited
+    with pytest.raises(VerificationError, match="all shards are sound"):
+        verify_image(copy)
+
+
+def test_a_manifest_without_units_is_none_of_an_image_that_is_done(copy: Path) -> None:
+    path = copy / ".ilz-manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"units": dict.fromkeys(manifest["units"], 5)}))
+    version = "0.5" if (copy / "zarr.json").exists() else "0.4"
+    with pytest.raises(ResumeMismatchError):
+        convert(copy, source=placed_source(), version=version, resume=True)
+
+
+@pytest.mark.parametrize("key", ["../outside", "scale0/../../outside", "/outside", ""])
+def test_a_manifest_never_leads_out_of_the_image(copy: Path, key: str) -> None:
+    (copy.parent / "outside").write_bytes(b"secret")
+    path = copy / ".ilz-manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"documents": {key: checksum([b"secret"])}}))
+    with pytest.raises(VerificationError, match=r"manifest\.json is damaged"):
+        verify_image(copy)
+
+
+@pytest.mark.parametrize(("stored", "named"), [("int64", "float64"), ("float64", "uint64"), ("int64", "float32")])
+def test_integers_are_not_equal_to_floats_that_they_are_rounded_to(tmp_path: Path, stored: str, named: str) -> None:
+    value = {"int64": 2**53 + 1, "float64": 2.0**53, "uint64": 2**53 + 1, "float32": 2.0**53}
+    to_ome_zarr(ArrayBackedSource(np.array([[5, value[stored]]], stored), "yx"), tmp_path / "a.zarr")
+    with pytest.raises(VerificationError, match="y=0, x=1"):
+        verify_image(tmp_path / "a.zarr", ArrayBackedSource(np.array([[5, value[named]]], named), "yx"))
+    assert verify_image(tmp_path / "a.zarr", ArrayBackedSource(np.array([[5, value[stored]]], stored), "yx")).voxels
+
+
+def test_progress_counts_shards_and_voxels_together(image: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = verify_image(image, placed_source(), progress=lambda done, total: seen.append((done, total)))
+    assert {total for _, total in seen} == {found.nbytes + a_source().data.nbytes}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]

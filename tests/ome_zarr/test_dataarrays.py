@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -171,3 +173,23 @@ def test_what_is_resumed_otherwise_is_told_in_words(tmp_path: Path, change: Any,
         begin()
     with pytest.raises(ResumeMismatchError, match=said):
         begin(resume=True, **change)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.filterwarnings("ignore::ilastik_lazy.errors.MetadataWarning")
+def test_a_cube_is_not_gone_on_with_by_other_axes(tmp_path: Path, is_done: bool) -> None:
+    with h5py.File(tmp_path / "cube.h5", "w") as file:
+        file.create_dataset("exported_data", data=some_data((32, 32, 32), "uint8"), chunks=(8, 8, 8))
+
+    def stop(done: int, total: int) -> None:
+        if done and not is_done:
+            raise KeyboardInterrupt
+
+    def convert(axes: str, **options: Any) -> Any:
+        with small_plans(shard=2000):
+            return to_ome_zarr(il.open_dataarray(tmp_path / "cube.h5", axes=axes), tmp_path / "a.zarr", **options)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        convert("zyx", progress=stop)
+    with pytest.raises(ResumeMismatchError, match="another axes: zyx, now xyz"):
+        convert("xyz", resume=True)

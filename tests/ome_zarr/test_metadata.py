@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaozarrs
-from fakes import spec_of
+from fakes import ArrayBackedSource, spec_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ilastik_lazy as il
 from ilastik_lazy.axes import Axis
+from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
 from ilastik_lazy.ome_zarr.plan import plan_pyramid
 from ilastik_lazy.units import OME_SPACE_UNITS, OME_TIME_UNITS
@@ -144,3 +146,11 @@ def test_say_how_levels_were_made(method: Any) -> None:
     assert found["type"] == method
     assert found["name"] == "brain"
     assert found["metadata"]["method"] == "ilastik_lazy.to_ome_zarr"
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_class_names_that_utf_8_cannot_hold_have_a_mark(tmp_path: Path, version: Any) -> None:
+    # As of "\\ud800" in the JSON of another program.
+    source = ArrayBackedSource(np.zeros((2, 5, 5), np.uint8), "cyx", channel_names=("a\ud800", "b"))
+    to_ome_zarr(source, tmp_path / "a.zarr", version=version)
+    assert il.open_dataarray(tmp_path / "a.zarr").c.values.tolist() == ["a\ufffd", "b"]

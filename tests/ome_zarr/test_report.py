@@ -7,9 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from fakes import ArrayBackedSource
+import pytest
+from fakes import ArrayBackedSource, FailingSource
+from makers import some_data
+from targets import convert
 
 from ilastik_lazy.ome_zarr import ConversionReport, to_ome_zarr
+from ilastik_lazy.ome_zarr.check import verify_image
 
 REPORT = ConversionReport(
     "/data/brain.zarr", ((2, 40, 900), (2, 40, 450)), ("c", "y", "x"), "mean", "gzip", 9_000_000, 3_000_000, 75.0, True
@@ -64,3 +68,32 @@ def test_is_plain_json_for_programs(tmp_path: Path) -> None:
     assert found["voxels_per_class"] == {"0": 1, "a": 2, "b": 3}
     assert found["bytes_decoded"] == 6
     assert found["ratio"] == 6 / found["bytes_written"]
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_of_what_was_done_already_tells_all_voxels(tmp_path: Path, damaged: int) -> None:
+    data = np.random.default_rng(0).integers(0, 4, (65, 100), "uint8")
+
+    def source() -> ArrayBackedSource:
+        return ArrayBackedSource(data, "yx", kind="segmentation", chunks=(7, 9))
+
+    first = convert(tmp_path / "a.zarr", source=source())
+    for shard in sorted((tmp_path / "a.zarr/scale0/image/c").rglob("*/*"))[:damaged]:
+        shard.unlink()
+    again = convert(tmp_path / "a.zarr", source=source(), resume=True)
+    assert again.voxels_per_class == first.voxels_per_class
+    assert first.voxels_per_class == {str(value): int((data == value).sum()) for value in range(4)}
+    verify_image(tmp_path / "a.zarr", source())
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_of_what_was_done_already_tells_what_was_filled(tmp_path: Path, damaged: int) -> None:
+    def source() -> FailingSource:
+        return FailingSource(some_data((65, 100), "uint8"), "yx", (64, 99), chunks=(7, 9))
+
+    first = convert(tmp_path / "a.zarr", source=source(), on_error="mask")
+    for shard in sorted((tmp_path / "a.zarr/scale0/image/c").rglob("*/*"))[:damaged]:
+        shard.unlink()
+    again = convert(tmp_path / "a.zarr", source=source(), on_error="mask", resume=True)
+    assert len(first.masked) == 1
+    assert again.masked == first.masked

@@ -8,7 +8,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import zarr
 from fakes import FailingSource, small_plans
 from targets import a_source, assert_whole, contents, convert
 
@@ -99,6 +101,30 @@ class TestExistingTarget:
         with pytest.raises(ValueError, match="memory"):
             convert(taken, overwrite=True, memory=1)
         assert contents(taken.parent) == before
+
+
+class TestZarrOfOthers:
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    @pytest.mark.parametrize("attributes", [{}, {"ome": {"version": "0.5", "plate": {}}}, {"plate": {}}])
+    def test_that_is_no_image_is_not_replaced(self, tmp_path: Path, zarr_format: Any, attributes: Any) -> None:
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format, attributes=attributes)
+        group.create_array("precious", data=np.arange(5))
+        before = contents(tmp_path)
+        for options in ({}, {"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
+            with pytest.raises(DestinationExistsError, match=r"is no Zarr image, so it is not replaced"):
+                convert(tmp_path / "a.zarr", **options)
+        assert contents(tmp_path) == before
+
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    @pytest.mark.parametrize("attributes", [{"multiscales": []}, {"ome": {"multiscales": []}}, None])
+    def test_that_is_an_image_is_replaced(self, tmp_path: Path, zarr_format: Any, attributes: Any) -> None:
+        path = tmp_path / "a.zarr"
+        if attributes is None:
+            zarr.create_array(path, data=np.arange(5), zarr_format=zarr_format)
+        else:
+            zarr.open_group(path, mode="w", zarr_format=zarr_format, attributes=attributes)
+        convert(path, overwrite=True)
+        assert_whole(path)
 
 
 class TestNewTarget:
