@@ -40,8 +40,8 @@ _Result = TypeVar("_Result")
 
 def threads_for(workers: int | None) -> int:
     """The number that the caller wants; without one, the processors that this process may use."""
-    if workers is not None and workers < 1:
-        raise ArgumentError(f"workers={workers}: expected 1 or more")
+    if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
+        raise ArgumentError(f"workers={workers!r}: expected a whole number from 1 on")
     return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -275,6 +275,9 @@ def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, byte
 def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
     """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
     known = spec.channel_names
-    # Two classes may have one name, and each has its own voxels.
-    names = {k: name if known.count(name) == 1 else f"{name} ({k})" for k, name in enumerate(known, 1)}
+    # Two classes may have one name, or the number of another, and each has its own voxels.
+    names = {
+        k: name if known.count(name) == 1 and not name.isdecimal() else f"{name} ({k})"
+        for k, name in enumerate(known, 1)
+    }
     return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}

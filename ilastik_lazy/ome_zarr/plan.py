@@ -177,8 +177,8 @@ def plan_pyramid(
         `memory` is too small; the message says what would do.
     """
     _check_convertible(spec)
-    if levels is not None and not 1 <= levels <= MOST_LEVELS:
-        raise ArgumentError(f"levels={levels}: expected 1 to {MOST_LEVELS}")
+    if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
+        raise ArgumentError(f"levels={levels!r}: expected a whole number from 1 to {MOST_LEVELS}")
     if version not in get_args(Version):
         raise ArgumentError(f"version={version!r}: expected '0.5' or '0.4'")
     codec = codec or ("zstd" if version == "0.5" else "blosc")

@@ -93,9 +93,9 @@ class TestClasses:
 
     def test_of_one_name_are_counted_apart(self, tmp_path: Path) -> None:
         classes = np.array([[1, 2, 2, 3]], "u1")
-        source = ArrayBackedSource(classes, "yx", kind="segmentation", channel_names=("a", "b", "a"))
+        source = ArrayBackedSource(classes, "yx", kind="segmentation", channel_names=("a", "1", "a"))
         report = to_ome_zarr(source, tmp_path / "a")
-        assert report.voxels_per_class == {"a (1)": 1, "b": 2, "a (3)": 1}
+        assert report.voxels_per_class == {"a (1)": 1, "1 (2)": 2, "a (3)": 1}
 
     def test_have_colours_that_differ(self) -> None:
         colors = [color_of(number) for number in range(255)]

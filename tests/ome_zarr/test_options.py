@@ -49,6 +49,8 @@ class TestArguments:
             {"memory": "much"},
             {"workers": 0},
             {"levels": 0},
+            {"levels": 2.5},
+            {"workers": 2.0},
             {"downsample": "median"},
             {"memory": 1000},
         ],
