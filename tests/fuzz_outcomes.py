@@ -41,6 +41,8 @@ class Outcome:
         self.szip: set[str] = set()
         """Names of values that libhdf5 decodes from szip: of a damaged chunk it may return what was in memory."""
         self.errors: dict[str, str] = {}
+        """Names of the errors by what failed, and their messages."""
+        self.messages: dict[str, str] = {}
         self.faults: list[str] = []
 
     def attempt(self, name: str, read: Callable[[], Any]) -> Any:
@@ -51,7 +53,7 @@ class Outcome:
                 found = read()
         except IlastikLazyError as error:
             self.errors[name] = type(error).__name__
-            text = str(error)
+            text = self.messages[name] = str(error)
             if len(text) > 500 or _WITH_MESSAGES.search(text):
                 self.faults.append(f"{name}: message {ascii(text)[:600]}")
             return None
@@ -83,7 +85,7 @@ def ours(path: str, limits: Limits) -> Outcome:
     before = len(os.listdir("/proc/self/fd"))
     if path.endswith(".ilp"):
         _read_project(path, limits, outcome)
-    elif path.endswith("_table.h5"):
+    elif path.endswith(("_table.h5", ".csv")):
         table = outcome.attempt("table", lambda: open_table(path, trust=limits.trust))
         if table is not None:
             outcome.values |= {str(name): table[name].to_numpy() for name in table.columns}
