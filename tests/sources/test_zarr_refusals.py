@@ -111,13 +111,18 @@ def test_metadata_that_make_no_sense_are_refused(tmp_path, name):
         opened(tmp_path / "a.zarr", None)
 
 
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+
 REFUSED_3 = {
     "grid": ({"chunk_grid": {"name": "rectangular"}}, UnsupportedFilterError),
     "type": ({"data_type": {"name": "numpy.datetime64"}}, MetadataError),
     "transformers": ({"storage_transformers": [{"name": "x"}]}, UnsupportedFilterError),
-    "codec": ({"codecs": [{"name": "bytes"}, {"name": "zap"}]}, UnsupportedFilterError),
+    "no byte order": ({"codecs": [{"name": "bytes", "configuration": {"endian": None}}]}, MetadataError),
+    "strange byte order": ({"codecs": [{"name": "bytes", "configuration": {"endian": "pdp"}}]}, MetadataError),
+    "no configuration": ({"codecs": [{"name": "bytes", "configuration": "big"}]}, MetadataError),
+    "codec": ({"codecs": [LITTLE, {"name": "zap"}]}, UnsupportedFilterError),
     "no codecs": ({"codecs": []}, MetadataError),
-    "pickles": ({"codecs": [{"name": "numcodecs.pickle"}, {"name": "bytes"}]}, UnsafeFileError),
+    "pickles": ({"codecs": [{"name": "numcodecs.pickle"}, LITTLE]}, UnsafeFileError),
     "keys": ({"chunk_key_encoding": {"name": "other"}}, UnsupportedFilterError),
     "neither": ({"node_type": "both"}, MetadataError),
     "torn shards": (
