@@ -114,7 +114,7 @@ def outcomes(job: Job, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
 
 
 def answer_of(target: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """What `target` sends through the pipe that it gets as its last argument, None if nothing; how its process ended."""
+    """What `target` sends through the pipe that is its last argument, None if nothing; how its process ended."""
     child, pipe = _started(target, *arguments)
     answers = list(_received(child, pipe))
     return answers[0] if answers else None, child.exitcode

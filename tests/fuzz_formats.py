@@ -22,8 +22,8 @@ import independent_readers
 import n5_makers
 import numpy as np
 import table_makers
-import tifffile
 import tiff_makers
+import tifffile
 import zarr
 import zarr_makers
 from makers import some_data
@@ -186,6 +186,8 @@ class FormatsJob:
                 continue
             stage(f"another reader, {how} of {source.name}")
             others = independent_readers.answers(_opened(path), inside)
+            if how == "chunk delete" and path.suffix == ".zarr" and "IncompleteSourceWarning" not in outcome.warned:
+                outcome.faults.append(f"{inside}: a chunk is gone, and nothing said so")
             if any(independent_readers.agrees(values, other) for other in others):
                 counts["as another program reads it"] += 1
             else:

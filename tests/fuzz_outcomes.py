@@ -43,6 +43,8 @@ class Outcome:
         self.errors: dict[str, str] = {}
         """Names of the errors by what failed, and their messages."""
         self.messages: dict[str, str] = {}
+        self.warned: set[str] = set()
+        """Names of the warnings."""
         self.faults: list[str] = []
 
     def attempt(self, name: str, read: Callable[[], Any]) -> Any:
@@ -64,6 +66,7 @@ class Outcome:
             place = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in where][-4:]
             self.faults.append(f"{name}: unnamed {type(error).__name__}: {ascii(str(error))[:150]} at {place}")
             return None
+        self.warned.update(warning.category.__name__ for warning in caught)
         for warning in caught:
             if not issubclass(warning.category, IlastikLazyWarning):
                 self.faults.append(f"{name}: unnamed warning {warning.category.__name__} {str(warning.message)[:100]}")

@@ -19,7 +19,7 @@ _LONG = "<long>"
 _VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 7, 255, 2**31, 2**40, 2**63, 2**64, 10**30, 10**400, 0.5, -0.0, 3.0, 1e300,
     float("nan"), float("inf"), -float("inf"), "", "0", "NaN", "Infinity", "0x7fc00000", "..", "../..", "/etc/passwd",
-    "\x1b[2J", "\ud800", "a\nb", "ä", ".", "/", "C", "F", "<f4", ">i8", "|O", "|b1", "<M8[ns]", "float16", "uint8", "bool",
+    "\x1b[2J", "\ud800", "a\nb", "ä", ".", "/", "C", "F", "<f4", ">i8", "|O", "|b1", "<M8[ns]", "float16", "bool",
     "pickle", "gzip", "blosc", "zstd", "raw", "crc32c", "transpose", "sharding_indexed", "micrometer", _LONG,
     [], [[]], {}, [1, 1, 1, 1], [3, 4, 4, 1], [0, 0, 0, 0], [-1, 2, 3, 4], [2**62] * 4, ["x", "x", "y", "z"],
     {"id": "zlib"}, {"type": "gzip"}, {"name": "bytes", "configuration": {"endian": "big"}},
