@@ -12,6 +12,7 @@ import zarr
 from zarr_makers import WHOLE, edit, opened, write_array
 
 from ilastik_lazy.errors import (
+    CorruptChunkError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
@@ -186,3 +187,21 @@ def test_other_folders_and_files_are_not_recognised(tmp_path):
     assert not any(
         zarr_format.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a.zarr", "b.zarr", ".")
     )
+
+
+def test_a_filter_that_divides_by_zero_is_an_error_without_a_warning_of_numpy(tmp_path):
+    write_array(tmp_path / "a.zarr", "v2 plain", dtype="<i4")
+    edit(
+        tmp_path / "a.zarr/.zarray",
+        filters=[{"id": "fixedscaleoffset", "offset": 0, "scale": 0, "dtype": "<f4", "astype": "<i4"}],
+        dtype="<f4",
+    )
+    with pytest.raises(CorruptChunkError, match=r"a\.zarr"):
+        opened(tmp_path / "a.zarr").read(WHOLE)
+
+
+def test_a_range_of_numbers_that_no_float_holds_is_ignored_with_a_warning(tmp_path):
+    write_array(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr/.zattrs").write_text('{"drange": [0, 1' + "0" * 400 + "]}")
+    with pytest.warns(MetadataWarning, match=r"a\.zarr.*drange"):
+        assert opened(tmp_path / "a.zarr").spec.drange is None
