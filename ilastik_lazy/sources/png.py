@@ -44,11 +44,11 @@ def check_png(data: bytes) -> None:
         # A small first letter says that a reader may pass the part over.
         if kind not in _KNOWN and not kind[0] & 0x20:
             raise CorruptChunkError(f"its part {kind!a} at byte {at} is unknown, and needed")
-        has_palette |= kind == b"PLTE"
+        has_palette |= kind == b"PLTE" and length % 3 == 0 and 0 < length <= 3 * 256
         if kind == b"IHDR":
             header = data[at + 8 : end]
         elif kind == b"IDAT" and header[9] == _PALETTE and not has_palette:
-            raise CorruptChunkError("its colors are missing")
+            raise CorruptChunkError("its colors are missing, or damaged")
         elif kind == b"IDAT":
             pixels.append((at + 8, end))
         is_over = kind == b"IEND"

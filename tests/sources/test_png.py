@@ -66,12 +66,13 @@ def test_rows_of_bits_are_counted_in_bytes(tmp_path, mode, width):
     np.testing.assert_array_equal(values_of(tmp_path / "a.png", (tmp_path / "b.png").read_bytes()), np.asarray(wanted))
 
 
-def without_palette():
+def with_palette(colors):
     target = io.BytesIO()
     Image.fromarray(RGB).quantize(16).save(target, "PNG")
     content = target.getvalue()
     start = content.index(b"PLTE") - 4
-    return content[:start] + content[start + 12 + struct.unpack_from(">I", content, start)[0] :]
+    made = b"" if colors is None else part(b"PLTE", colors)
+    return content[:start] + made + content[start + 12 + struct.unpack_from(">I", content, start)[0] :]
 
 
 def flipped(content, at):
@@ -85,7 +86,9 @@ DAMAGED = {
     "pixels": (flipped(png(), len(png()) // 2), "checksum is wrong"),
     "a part in the middle of the pixels": (png(between=part(b"tEXt", b"a\0b")), "out of place"),
     "two headers": (png(between=png()[8:33]), "out of place"),
-    "no colors": (without_palette(), "colors are missing"),
+    "no colors": (with_palette(None), "colors are missing"),
+    "half a color": (with_palette(bytes(16)), "colors are missing, or damaged"),
+    "too many colors": (with_palette(bytes(771)), "."),
     "a part that nobody knows": (png()[:33] + part(b"ABCD", b"") + png()[33:], "unknown, and needed"),
     "no end": (png()[:-12], "cut off"),
     "a part beyond the end": (png()[:-12] + struct.pack(">I", 2**31) + b"IEND" + bytes(4), "cut off"),
