@@ -5,6 +5,7 @@ Each is a list of answers, of which one must be ours; what a program cannot read
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -101,8 +102,9 @@ def _without_others_attributes(path: Path) -> None:
 def _by_tifffile(path: Path, inside: str) -> Iterator[Array]:
     with tifffile.TiffFile(path) as file:
         for series in file.series:
-            if math.prod(series.shape) * series.dtype.itemsize <= _MOST_BYTES:
-                yield series.asarray()
+            with contextlib.suppress(ValueError, RuntimeError):
+                if math.prod(series.shape) * series.dtype.itemsize <= _MOST_BYTES:
+                    yield series.asarray()
 
 
 def _by_numpy(path: Path, inside: str) -> Iterator[Array]:

@@ -41,6 +41,7 @@ _ENTRY = r"""(?:'descr':\s*'(?P<descr>[<>|=][a-zA-Z]\d+)'|
                 'fortran_order':\s*(?P<fortran>True|False)|
                 'shape':\s*\((?P<shape>[\d\s,L]*)\))"""
 _NAMES = ("descr", "fortran", "shape")
+_SPACE = " \t\n\r"
 _LENGTH = re.compile(r"0|[1-9][0-9]{,18}")
 # numpy itself reads no longer one.
 _MOST_HEADER = 10_000
@@ -152,9 +153,10 @@ def _read_header(path: str, stamp: Stamp, most: int) -> _Header:
 def _parse_header(path: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     """The text of a dict with three entries, as `numpy.save` writes it, in any order."""
     found: dict[str, str] = {}
-    rest = text.strip().removeprefix("{").removesuffix("}").replace('"', "'").strip()
+    # Of ASCII alone: Unicode has more that looks like a space, and comes out of damage.
+    rest = text.strip(_SPACE).removeprefix("{").removesuffix("}").replace('"', "'").strip(_SPACE)
     while rest:
-        match = re.match(_ENTRY + r"\s*,?\s*", rest, re.VERBOSE)
+        match = re.match(_ENTRY + r"\s*,?\s*", rest, re.VERBOSE | re.ASCII)
         if match is None:
             hint = "; Python objects are never unpickled" if "O" in rest else ""
             raise MetadataError(f"{path} is no image: its header says {ascii(rest)[:60]}{hint}")

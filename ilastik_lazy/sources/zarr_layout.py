@@ -125,11 +125,12 @@ def _parse_v2(document: Mapping[str, Any], where: str) -> ArrayLayout:
     dtype = v2_type(document["dtype"], where)
     shape = _lengths(document["shape"], "the shape", where, 0)
     chunks = _chunk_lengths(document["chunks"], shape, where)
-    filters, compressor = document.get("filters") or [], document.get("compressor")
+    # Each of these must be there: without the order, or a filter, the numbers would be others.
+    filters, compressor = document["filters"] or [], document["compressor"]
     if not isinstance(filters, list):
         raise MetadataError(f"{where}: filters is no list")
     codecs = [_named(codec, "id", where) for codec in (*filters, *([compressor] if compressor is not None else []))]
-    order, separator = document.get("order", "C"), document.get("dimension_separator", ".")
+    order, separator = document["order"], document.get("dimension_separator", ".")
     if order not in ("C", "F") or separator not in (".", "/"):
         raise MetadataError(f"{where}: order {ascii(order)[:20]} or separator {ascii(separator)[:20]} is unknown")
     stored = stored_type(dtype)
@@ -144,7 +145,7 @@ def _parse_v2(document: Mapping[str, Any], where: str) -> ArrayLayout:
         order=tuple(reversed(range(len(shape)))) if order == "F" else None,
         prefix="",
         separator=separator,
-        fill=fill_bytes(document.get("fill_value"), stored, where),
+        fill=fill_bytes(document["fill_value"], stored, where),
     )
 
 

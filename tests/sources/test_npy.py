@@ -184,6 +184,8 @@ REFUSED = [
     "(" * 9_000,
     "{'descr': '<i2', 'fortran_order': False, 'shape': (" + "1 " * 4_000 + "x",
     b"\xff\xfe\x1b[31m",
+    b"{'descr': '<i2', 'fortran_order': False, 'shape': (5, 6), } \xa0 ",
+    b"{'descr': '<i2', 'fortran_order': False, 'shape': (5, 06), }",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -205,3 +206,12 @@ def test_a_range_of_numbers_that_no_float_holds_is_ignored_with_a_warning(tmp_pa
     (tmp_path / "a.zarr/.zattrs").write_text('{"drange": [0, 1' + "0" * 400 + "]}")
     with pytest.warns(MetadataWarning, match=r"a\.zarr.*drange"):
         assert opened(tmp_path / "a.zarr").spec.drange is None
+
+
+@pytest.mark.parametrize("key", ["order", "filters", "compressor", "fill_value", "dtype", "chunks", "shape"])
+def test_metadata_of_version_2_without_a_part_are_refused(tmp_path, key):
+    write_array(tmp_path / "a.zarr", "v2 Fortran order")
+    path = tmp_path / "a.zarr/.zarray"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != key}))
+    with pytest.raises(MetadataError, match=rf"a\.zarr.* no '{key}'"):
+        opened(tmp_path / "a.zarr")
