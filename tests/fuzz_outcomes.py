@@ -94,7 +94,8 @@ def ours(path: str, limits: Limits) -> Outcome:
             outcome.values |= {str(name): table[name].to_numpy() for name in table.columns}
     else:
         _read_images(path, limits, outcome)
-    if len(os.listdir("/proc/self/fd")) != before:
+    # Fewer is right: threads of another reader may close theirs meanwhile.
+    if len(os.listdir("/proc/self/fd")) > before:
         outcome.faults.append("descriptors were left open")
     return outcome
 

@@ -39,13 +39,14 @@ def damaged_json(data: bytes, chance: random.Random) -> tuple[str, bytes]:
     """JSON with another structure, or with another letter."""
     found = list(_containers(json.loads(data)))
     how = chance.choice(("value", "value", "value", "step", "delete", "insert", "twice", "text", "bytes"))
+    # One change alone: beside an option that others refuse and that does not matter here, another shape would be
+    # taken for an error of this package.
     if how == "bytes" or not found:
-        return mutated(data, str(chance.random()))
+        at = chance.randrange(len(data))
+        return "bytes", data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
     if how == "text":
         at = chance.randrange(len(data))
         return how, data[:at] + chance.choice(_TEXTS) + data[at + chance.choice((0, 1, 5)) :]
-    # One change alone: beside an option that others refuse and that does not matter here, another shape would be
-    # taken for an error of this package.
     _change(chance.choice(found), how, chance)
     text = json.dumps(found[0]).replace(json.dumps(_LONG), json.dumps("x" * 100_000))
     if how == "twice":
