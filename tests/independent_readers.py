@@ -71,7 +71,7 @@ def _by_hand(path: Path, inside: str) -> Iterator[Array]:
         packed, kind = data[4 + 4 * rank + 4 * (mode == 1) :], told["compression"]["type"]
         nbytes = math.prod(lengths) * out.dtype.itemsize
         if kind == "lz4" and packed.startswith(b"LZ4Block"):
-            packed = _by_lz4_java(packed)
+            packed = _by_lz4_java(packed, nbytes)
         elif kind == "lz4":
             packed = imagecodecs.lz4_decode(packed, out=nbytes)
         elif kind == "gzip":
@@ -83,9 +83,9 @@ def _by_hand(path: Path, inside: str) -> Iterator[Array]:
     yield out
 
 
-def _by_lz4_java(data: bytes) -> bytes:
+def _by_lz4_java(data: bytes, nbytes: int) -> bytes:
     found, at = b"", 0
-    while at < len(data):
+    while len(found) < nbytes:
         token, stored, length = struct.unpack_from("<Bii", data, at + 8)
         part = data[at + 21 : at + 21 + stored]
         at += 21 + stored
