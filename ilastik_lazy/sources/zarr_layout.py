@@ -222,6 +222,8 @@ def _v3_bytes(
 ) -> tuple[tuple[int, ...] | None, np.dtype[Any], list[tuple[str, Mapping[str, Any]]]]:
     """Order of the axes, type of the stored elements, and the steps that are left."""
     order, stored, steps = None, stored_type(dtype.newbyteorder("<")), []
+    if (count := sum(name in ("bytes", "endian") for name, _ in codecs)) > 1:
+        raise MetadataError(f"{where}: {count} of its codecs tell the byte order of its elements")
     for name, options in codecs:
         if name == "transpose":
             wanted = options.get("order")

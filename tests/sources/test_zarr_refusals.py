@@ -121,6 +121,7 @@ REFUSED_3 = {
     "transformers": ({"storage_transformers": [{"name": "x"}]}, UnsupportedFilterError),
     "no byte order": ({"codecs": [{"name": "bytes", "configuration": {"endian": None}}]}, MetadataError),
     "strange byte order": ({"codecs": [{"name": "bytes", "configuration": {"endian": "pdp"}}]}, MetadataError),
+    "two byte orders": ({"codecs": [LITTLE, {"name": "bytes", "configuration": {"endian": "big"}}]}, MetadataError),
     "no configuration": ({"codecs": [{"name": "bytes", "configuration": "big"}]}, MetadataError),
     "codec": ({"codecs": [LITTLE, {"name": "zap"}]}, UnsupportedFilterError),
     "no codecs": ({"codecs": []}, MetadataError),
