@@ -162,7 +162,8 @@ def _recovered_entries(text: str) -> list[dict[str, Any]]:
         key = re.match(r'"key"\s*:\s*"(.)"', part)
         if key is None:
             return []
-        step = re.search(r'"resolution"\s*:\s*(-?[\d.]+(?:[eE][-+]?\d+)?)', part)
+        # Up to what ends it: of "1.2.3", or a number that was cut off, nobody knows which one it was.
+        step = re.search(r'"resolution"\s*:\s*(-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*[,}]', part, re.ASCII)
         entries.append({"key": key[1], "resolution": float(step[1]) if step else 0})
     return entries
 

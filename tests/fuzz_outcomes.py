@@ -41,6 +41,10 @@ class Outcome:
         self.szip: set[str] = set()
         """Names of values that libhdf5 decodes from szip: of a damaged chunk it may return what was in memory."""
         self.errors: dict[str, str] = {}
+        """Names of the errors by what failed, and their messages."""
+        self.messages: dict[str, str] = {}
+        self.warned: set[str] = set()
+        """Names of the warnings."""
         self.faults: list[str] = []
 
     def attempt(self, name: str, read: Callable[[], Any]) -> Any:
@@ -51,7 +55,7 @@ class Outcome:
                 found = read()
         except IlastikLazyError as error:
             self.errors[name] = type(error).__name__
-            text = str(error)
+            text = self.messages[name] = str(error)
             if len(text) > 500 or _WITH_MESSAGES.search(text):
                 self.faults.append(f"{name}: message {ascii(text)[:600]}")
             return None
@@ -62,6 +66,7 @@ class Outcome:
             place = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in where][-4:]
             self.faults.append(f"{name}: unnamed {type(error).__name__}: {ascii(str(error))[:150]} at {place}")
             return None
+        self.warned.update(warning.category.__name__ for warning in caught)
         for warning in caught:
             if not issubclass(warning.category, IlastikLazyWarning):
                 self.faults.append(f"{name}: unnamed warning {warning.category.__name__} {str(warning.message)[:100]}")
@@ -83,13 +88,14 @@ def ours(path: str, limits: Limits) -> Outcome:
     before = len(os.listdir("/proc/self/fd"))
     if path.endswith(".ilp"):
         _read_project(path, limits, outcome)
-    elif path.endswith("_table.h5"):
+    elif path.endswith(("_table.h5", ".csv")):
         table = outcome.attempt("table", lambda: open_table(path, trust=limits.trust))
         if table is not None:
             outcome.values |= {str(name): table[name].to_numpy() for name in table.columns}
     else:
         _read_images(path, limits, outcome)
-    if len(os.listdir("/proc/self/fd")) != before:
+    # Fewer is right: threads of another reader may close theirs meanwhile.
+    if len(os.listdir("/proc/self/fd")) > before:
         outcome.faults.append("descriptors were left open")
     return outcome
 

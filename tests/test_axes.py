@@ -219,3 +219,11 @@ def test_a_warning_names_the_file(tmp_path, text, labels):
             file["data"].attrs["DIMENSION_LABELS"] = labels
     with pytest.warns(MetadataWarning, match=re.escape(f"{tmp_path}/a.h5/data: axis")):
         open_source(Location.parse(tmp_path / "a.h5"))
+
+
+@pytest.mark.parametrize("step", [".", "1.2.3", "-", "1.5", "١", ""])
+def test_of_a_damaged_text_no_part_of_a_number_is_taken(step):
+    text = '{"axes": [{"key": "y", "resolution": 0.5}, {"key": "x", "resolution": ' + step
+    with pytest.warns(MetadataWarning, match="not valid JSON"):
+        found = parse_axistags(text, 2)
+    assert [(axis.name, axis.scale) for axis in found] == [("y", 0.5), ("x", None)]

@@ -1,4 +1,4 @@
-"""A short run of what `soak.py` does for a minute, and of what `fuzz.py` does for ten."""
+"""A short run of what `soak.py` does for a minute, and of what `fuzz.py` and `fuzz_formats.py` do for ten."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def test_damaged_files_are_refused_or_read_right():
     said = run("fuzz.py", "--count", "2000", "--minutes", "4", "--untrusted-every", "500", "--seed", "7")
     assert said.endswith("0 findings\n")
     assert "as before" in said
+
+
+def test_damaged_stores_pictures_and_tables_are_refused_or_read_right():
+    said = run("fuzz_formats.py", "--count", "900", "--minutes", "4", "--seed", "7")
+    assert said.endswith("0 findings\n")
+    assert {"as before", "as another program reads it", "error MetadataError", "error CorruptChunkError"} <= {
+        line.strip().partition(" ")[2] for line in said.splitlines()
+    }
 
 
 def test_a_seed_makes_the_same_damage_again():

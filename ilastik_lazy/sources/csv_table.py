@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
 )
-from ilastik_lazy.files import opened, read_exactly, stamp_of
+from ilastik_lazy.files import opened, read_exactly, read_up_to, stamp_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import human_bytes
 
@@ -30,6 +31,9 @@ __all__ = ["read_csv_table"]
 
 # The only columns of ilastik that hold text: class names, which may look like numbers.
 _TEXT = ("User Label", "Predicted Class")
+# ilastik's widest tables have hundreds; pandas takes a minute for a million.
+_MOST_COLUMNS = 20_000
+_HEAD_BYTES = 2**20
 _PROBABILITY = "Probability of "
 # What `str` and printf write for "not a number".
 _NAN = ["nan", "-nan", "NaN"]
@@ -40,6 +44,8 @@ _ADVICE = "does a class name hold a comma? ilastik quotes nothing: export the ta
 
 def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]) -> pd.DataFrame:
     """The whole table at `location`: whole numbers as int64, others as float64, class names as text.
+
+    A column with a number from 2**63 on is of uint64.
 
     Parameters
     ----------
@@ -85,11 +91,14 @@ def _content(path: str, most_bytes: int) -> bytes:
             "raise memory= if that is right"
         )
     with opened(path, stamp) as fd:
-        data = read_exactly(fd, stamp.size, 0, path)
-    if not data.strip():
-        raise CorruptFileError(f"{path} is empty: was it exported completely?")
+        # Of what cannot be a table, gigabytes need not be read to find out.
+        data = read_up_to(fd, min(stamp.size, _HEAD_BYTES), 0, path)
+        if b"\0" not in data:
+            data = read_exactly(fd, stamp.size, 0, path)
     if b"\0" in data:
         raise CorruptFileError(f"{path} is no CSV file, or damaged: it holds zero bytes")
+    if not data.strip():
+        raise CorruptFileError(f"{path} is empty: was it exported completely?")
     if not data.endswith(b"\n"):
         warnings.warn(
             f"{path} does not end with a line end, as ilastik's tables do: its last number may be cut off",
@@ -116,7 +125,9 @@ def _utf8(data: bytes, path: str) -> bytes:
 
 def _column_names(text: bytes, separator: str, path: str) -> list[str]:
     names = text.partition(b"\n")[0].decode().rstrip("\r").split(separator)
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if len(names) > _MOST_COLUMNS:
+        raise LimitExceededError(f"{path} has {len(names)} columns, more than {_MOST_COLUMNS}")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise MetadataError(f"{path} has two columns {twice[0]!a}: {_ADVICE}")
     return names
 

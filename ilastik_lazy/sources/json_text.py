@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ilastik_lazy.errors import MetadataError
+from ilastik_lazy.errors import LimitExceededError, MetadataError
 
 __all__ = ["parse_json_object"]
+
+_MOST_VALUES = 2_000_000
 
 
 def parse_json_object(data: bytes, path: str) -> dict[str, Any]:
@@ -17,12 +19,17 @@ def parse_json_object(data: bytes, path: str) -> dict[str, Any]:
     ------
     MetadataError
         It holds something else, such as the first half of one.
+    LimitExceededError
+        It holds more values than the metadata of 30,000 arrays do.
 
     Examples
     --------
     >>> parse_json_object(b'{"n5": "2.0.0"}', "a.n5/attributes.json")
     {'n5': '2.0.0'}
     """
+    # 64 MiB of "[],[],[]" would take 1.5 GB and 3 s.
+    if (count := sum(map(data.count, (b",", b"[", b"{")))) > _MOST_VALUES:
+        raise LimitExceededError(f"{path} holds some {count} values, more than {_MOST_VALUES}")
     try:
         loaded = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -41,6 +41,10 @@ _ENTRY = r"""(?:'descr':\s*'(?P<descr>[<>|=][a-zA-Z]\d+)'|
                 'fortran_order':\s*(?P<fortran>True|False)|
                 'shape':\s*\((?P<shape>[\d\s,L]*)\))"""
 _NAMES = ("descr", "fortran", "shape")
+_SPACE = " \t\n\r"
+_LENGTH = re.compile(r"0|[1-9][0-9]{,18}")
+# numpy itself reads no longer one.
+_MOST_HEADER = 10_000
 
 # A `pread` costs about 2.5 us from Python, as much as copying 16 KiB: rows up to there are read
 # whole, also where a part of each is wanted.
@@ -89,7 +93,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     if location.internal_path not in (None, name):
         raise DatasetNotFoundError(f"no dataset {location.internal_path!a} in {path}: it is one array, without paths")
     stamp = stamp_of(path)
-    header = _read_header(path, stamp, limits)
+    header = _read_header(path, stamp, min(limits.attribute_bytes, _MOST_HEADER))
     check_shape(path, header.shape, limits)
     needed = header.start + math.prod(header.shape) * header.stored.itemsize
     if needed > stamp.size:
@@ -123,7 +127,7 @@ class _Header:
     """Where the elements begin."""
 
 
-def _read_header(path: str, stamp: Stamp, limits: Limits) -> _Header:
+def _read_header(path: str, stamp: Stamp, most: int) -> _Header:
     with opened(path, stamp) as fd:
         head = read_up_to(fd, 12, 0, path)
         if len(head) < 12 or not head.startswith(_MAGIC):
@@ -134,9 +138,12 @@ def _read_header(path: str, stamp: Stamp, limits: Limits) -> _Header:
         length, start = struct.unpack_from("<H", head, 8)[0], 10
         if version > 1:
             length, start = struct.unpack_from("<I", head, 8)[0], 12
-        if length > limits.attribute_bytes:
-            raise LimitExceededError(f"{path} has a header of {length} bytes, more than {limits.attribute_bytes}")
+        if length > most:
+            raise LimitExceededError(f"{path} has a header of {length} bytes, more than {most}")
         text = read_up_to(fd, length, start, path)
+    # A header that was shifted would shift the elements: the format ends it with a line end.
+    if len(text) == length and not text.endswith(b"\n"):
+        raise CorruptFileError(f"{path} is damaged: its header of {length} bytes does not end with a line end")
     if len(text) < length:
         raise CorruptFileError(f"{path} ends within its header: was it copied or exported completely?")
     dtype, is_fortran, shape = _parse_header(path, text.decode("latin-1"))
@@ -146,9 +153,10 @@ def _read_header(path: str, stamp: Stamp, limits: Limits) -> _Header:
 def _parse_header(path: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     """The text of a dict with three entries, as `numpy.save` writes it, in any order."""
     found: dict[str, str] = {}
-    rest = text.strip().removeprefix("{").removesuffix("}").replace('"', "'").strip()
+    # Of ASCII alone: Unicode has more that looks like a space, and comes out of damage.
+    rest = text.strip(_SPACE).removeprefix("{").removesuffix("}").replace('"', "'").strip(_SPACE)
     while rest:
-        match = re.match(_ENTRY + r"\s*,?\s*", rest, re.VERBOSE)
+        match = re.match(_ENTRY + r"\s*,?\s*", rest, re.VERBOSE | re.ASCII)
         if match is None:
             hint = "; Python objects are never unpickled" if "O" in rest else ""
             raise MetadataError(f"{path} is no image: its header says {ascii(rest)[:60]}{hint}")
@@ -169,7 +177,7 @@ def _parse_header(path: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int,
 def _parse_shape(path: str, text: str) -> tuple[int, ...]:
     # Python 2 wrote long integers with an L.  The comma at the end is no sixth dimension.
     lengths = [length.strip().removesuffix("L") for length in text.strip().removesuffix(",").split(",")]
-    if not all(length.isdecimal() and len(length) < 20 for length in lengths):
+    if not all(_LENGTH.fullmatch(length) for length in lengths):
         raise MetadataError(f"{path} is no image: its shape is ({ascii(text)[1:-1][:60]})")
     return tuple(map(int, lengths))
 

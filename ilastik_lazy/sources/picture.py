@@ -31,6 +31,7 @@ from ilastik_lazy.foreign_errors import translated
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
+from ilastik_lazy.sources.png import check_png
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 if TYPE_CHECKING:
@@ -142,16 +143,16 @@ def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
             _PILLOW_ERRORS,
             lambda error: CorruptFileError(f"{path} cannot be read as a picture ({ascii(str(error))[:200]})"),
         ):
-            return _layout_of(_opened_picture(file), path)
+            return _layout_of(_opened_picture(file, path), path)
 
 
-def _opened_picture(file: Any) -> Image:
+def _opened_picture(file: Any, path: str) -> Image:
     from PIL.Image import DecompressionBombError, open
 
     try:
         return open(file, formats=_FORMATS)
     except DecompressionBombError as error:
-        raise LimitExceededError(f"Pillow refuses it: {error}") from error
+        raise LimitExceededError(f"{path}: Pillow refuses it: {error}") from error
 
 
 def _layout_of(picture: Image, path: str) -> _Layout:
@@ -204,8 +205,13 @@ class PictureSource:
 
 def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
     """Pixels of a picture, from all bytes of its file."""
-    picture = _opened_picture(io.BytesIO(data))
+    picture = _opened_picture(io.BytesIO(data), path)
     layout = _layout_of(picture, path)
+    if picture.format == "PNG":
+        try:
+            check_png(data)
+        except CorruptChunkError as error:
+            raise CorruptChunkError(f"{path} cannot be decoded: {error}") from error
     if layout.decoder == "png":
         from imagecodecs import png_decode
 

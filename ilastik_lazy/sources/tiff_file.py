@@ -11,6 +11,7 @@ import functools
 import math
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,8 @@ def _names_of(series: list[Any]) -> list[str]:
     if len(series) == 1:
         return [(series[0].name or "image").replace("/", "_")]
     own = [one.name.replace("/", "_") for one in series]
-    return [name if name and own.count(name) == 1 else f"{name or 'image'}_{number}" for number, name in enumerate(own)]
+    times = Counter(own)
+    return [name if times[name] == 1 and name else f"{name or 'image'}_{number}" for number, name in enumerate(own)]
 
 
 def image_names(path: str) -> list[str]:
@@ -196,13 +198,18 @@ def _image_of(
     pages, left = divmod(math.prod(series.shape), per_page)
     if left or not pages:
         raise MetadataError(f"{path}: pages of shape {page_shape} do not make up an image of shape {series.shape}")
+    segment = _segment_of(page)
+    if min(segment) < 1:
+        raise MetadataError(f"{path}: its strips or tiles have shape {segment}, with a length below 1")
     offsets, counts, is_plain = _places_of(series, pages, per_page * dtype.itemsize, layouts, path, stamp)
+    if not is_plain and offsets.shape[1] != math.prod(-(-n // s) for n, s in zip(page_shape, segment, strict=True)):
+        raise CorruptFileError(f"{path}: {offsets.shape[1]} strips or tiles of shape {segment} do not make a page")
     decode = page.decode
     letters, shape = _all_axes(series)
     return TiffImage(
         name, letters, shape, dtype, _notes_of(file, series, number, path),
         compression, is_plain, page_shape,  # type: ignore[arg-type]
-        _segment_of(page), offsets, counts, lambda data, index: decode(data, index)[0],
+        segment, offsets, counts, lambda data, index: decode(data, index)[0],
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class ChunkCodec:
         """
         try:
             self._decode(data, out)
-        except CODEC_ERRORS as error:
+        except (*CODEC_ERRORS, ArithmeticError) as error:
             raise CorruptChunkError(" ".join(str(error).split())[:120] or type(error).__name__) from error
 
     def _decode(self, data: bytes, out: Bytes) -> None:
@@ -90,7 +90,9 @@ class ChunkCodec:
             elif step.name in _CHECKSUMS:
                 data = _checked_crc32c(data)
             else:
-                decoded = numcodecs.get_codec({"id": step.name, **dict(step.options)}).decode(data)
+                # Numbers that no element can hold would be cut to others, with a warning of numpy's at the most.
+                with np.errstate(divide="raise", over="raise", invalid="raise"):
+                    decoded = numcodecs.get_codec({"id": step.name, **dict(step.options)}).decode(data)
                 data = np.ascontiguousarray(decoded).tobytes()
             if len(data) != size and size >= 0:
                 raise CorruptChunkError(f"it holds {len(data)} bytes instead of {size}")

@@ -115,6 +115,8 @@ class ZarrSource:
                 continue
             if offset + nbytes > size:
                 raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies past the end of its shard")
+            if offset < index.nbytes if index.at_start else offset + nbytes > size - index.nbytes:
+                raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies in the index of its shard")
             self._check_size(nbytes, path, overlap)
             wanted.append((offset, nbytes, overlap))
         wanted.sort(key=lambda entry: entry[0])

@@ -6,27 +6,18 @@ https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html and .../v3/core/index.h
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafeFileError, UnsupportedFilterError
+from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsupportedFilterError
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.sources.zarr_codecs import ChunkCodec, chunk_codec
+from ilastik_lazy.sources.zarr_elements import byte_order, fill_bytes, stored_type, v2_type, v3_type
 
 __all__ = ["ArrayLayout", "ShardIndex", "parse_layout"]
-
-_V3_TYPES = (
-    "bool",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    "float16",
-    "float32",
-    "float64",
-)
-_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +121,19 @@ def _chunk_lengths(value: object, shape: Sequence[int], where: str) -> tuple[int
     return chunks
 
 
-def _stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    # A byte that is neither 0 nor 1 is no valid truth value to numpy, and must be converted.
-    return np.dtype("u1") if dtype.kind == "b" else dtype
-
-
 def _parse_v2(document: Mapping[str, Any], where: str) -> ArrayLayout:
-    dtype = _v2_type(document["dtype"], where)
+    dtype = v2_type(document["dtype"], where)
     shape = _lengths(document["shape"], "the shape", where, 0)
     chunks = _chunk_lengths(document["chunks"], shape, where)
-    filters, compressor = document.get("filters") or [], document.get("compressor")
+    # Each of these must be there: without the order, or a filter, the numbers would be others.
+    filters, compressor = document["filters"] or [], document["compressor"]
     if not isinstance(filters, list):
         raise MetadataError(f"{where}: filters is no list")
     codecs = [_named(codec, "id", where) for codec in (*filters, *([compressor] if compressor is not None else []))]
-    order, separator = document.get("order", "C"), document.get("dimension_separator", ".")
+    order, separator = document["order"], document.get("dimension_separator", ".")
     if order not in ("C", "F") or separator not in (".", "/"):
         raise MetadataError(f"{where}: order {ascii(order)[:20]} or separator {ascii(separator)[:20]} is unknown")
-    stored = _stored_type(dtype)
+    stored = stored_type(dtype)
     return ArrayLayout(
         shape,
         dtype=dtype,
@@ -158,20 +145,8 @@ def _parse_v2(document: Mapping[str, Any], where: str) -> ArrayLayout:
         order=tuple(reversed(range(len(shape)))) if order == "F" else None,
         prefix="",
         separator=separator,
-        fill=_fill_bytes(document.get("fill_value"), stored, where),
+        fill=fill_bytes(document["fill_value"], stored, where),
     )
-
-
-def _v2_type(text: object, where: str) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(text) if isinstance(text, str) else None
-    except (TypeError, ValueError, SyntaxError):
-        dtype = None
-    if dtype is not None and dtype.kind == "O":
-        raise UnsafeFileError(f"{where} holds Python objects, which could run code when they are read: refused")
-    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
-    return dtype
 
 
 def _named(codec: object, key: str, where: str) -> tuple[str, Mapping[str, Any]]:
@@ -181,14 +156,15 @@ def _named(codec: object, key: str, where: str) -> tuple[str, Mapping[str, Any]]
     if not isinstance(codec, dict) or not isinstance(codec.get(key), str):
         raise MetadataError(f"{where}: a codec has no name: {ascii(codec)[:60]}")
     options = codec.get("configuration", {}) if key == "name" else {k: v for k, v in codec.items() if k != key}
-    return codec[key], options if isinstance(options, dict) else {}
+    if not isinstance(options, dict):
+        raise MetadataError(
+            f"{where}: the configuration of {ascii(codec[key])[:40]} is {ascii(options)[:40]}, no object"
+        )
+    return codec[key], options
 
 
 def _parse_v3(document: Mapping[str, Any], where: str) -> ArrayLayout:
-    name = document["data_type"]
-    if name not in _V3_TYPES:
-        raise MetadataError(f"{where} is no image: its elements are {ascii(name)[:60]}")
-    dtype = np.dtype(name)
+    dtype = v3_type(document["data_type"], where)
     shape = _lengths(document["shape"], "the shape", where, 0)
     grid, grid_options = _named(document["chunk_grid"], "name", where)
     if grid != "regular":
@@ -211,7 +187,6 @@ def _parse_v3(document: Mapping[str, Any], where: str) -> ArrayLayout:
         index = _shard_index(options, tuple(f // c for f, c in zip(files, chunks, strict=True)), where)
     order, stored, steps = _v3_bytes(codecs, dtype, len(shape), where)
     prefix, separator = _v3_keys(document["chunk_key_encoding"], where)
-    labels = document.get("dimension_names")
     return ArrayLayout(
         shape,
         dtype=dtype,
@@ -223,9 +198,17 @@ def _parse_v3(document: Mapping[str, Any], where: str) -> ArrayLayout:
         order=order,
         prefix=prefix,
         separator=separator,
-        fill=_fill_bytes(document["fill_value"], stored, where),
-        names=tuple(str(label or "") for label in labels) if isinstance(labels, list) else (),
+        fill=fill_bytes(document["fill_value"], stored, where),
+        names=_names_of(document.get("dimension_names"), len(shape), where),
     )
+
+
+def _names_of(value: object, ndim: int, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) != ndim or not all(isinstance(n, str | None) for n in value):
+        raise MetadataError(f"{where}: dimension_names is {ascii(value)[:60]}, expected {ndim} names or nulls")
+    return tuple(name or "" for name in value)
 
 
 def _v3_codecs(value: object, where: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -238,7 +221,9 @@ def _v3_bytes(
     codecs: list[tuple[str, Mapping[str, Any]]], dtype: np.dtype[Any], ndim: int, where: str
 ) -> tuple[tuple[int, ...] | None, np.dtype[Any], list[tuple[str, Mapping[str, Any]]]]:
     """Order of the axes, type of the stored elements, and the steps that are left."""
-    order, stored, steps = None, _stored_type(dtype.newbyteorder("<")), []
+    order, stored, steps = None, stored_type(dtype.newbyteorder("<")), []
+    if (count := sum(name in ("bytes", "endian") for name, _ in codecs)) > 1:
+        raise MetadataError(f"{where}: {count} of its codecs tell the byte order of its elements")
     for name, options in codecs:
         if name == "transpose":
             wanted = options.get("order")
@@ -251,7 +236,7 @@ def _v3_bytes(
                 raise UnsupportedFilterError(f"{where}: its axes are transposed to {ascii(wanted)[:40]}")
             order = tuple(wanted)
         elif name in ("bytes", "endian"):
-            stored = _stored_type(dtype.newbyteorder(">" if options.get("endian") == "big" else "<"))
+            stored = stored_type(dtype.newbyteorder(byte_order(options.get("endian"), dtype.itemsize, where)))
         elif name == "sharding_indexed":
             raise UnsupportedFilterError(f"{where} has shards inside shards, which are not supported")
         else:
@@ -263,7 +248,7 @@ def _shard_index(options: Mapping[str, Any], shape: tuple[int, ...], where: str)
     codecs = _v3_codecs(options.get("index_codecs"), where)
     place = options.get("index_location", "end")
     names = [name for name, _ in codecs]
-    if names not in (["bytes"], ["bytes", "crc32c"]) or codecs[0][1].get("endian") == "big":
+    if names not in (["bytes"], ["bytes", "crc32c"]) or codecs[0][1].get("endian") != "little":
         raise UnsupportedFilterError(f"{where}: the index of its shards is encoded with {ascii(names)[:60]}")
     if place not in ("start", "end"):
         raise MetadataError(f"{where}: the index of its shards lies at {ascii(place)[:20]}")
@@ -276,24 +261,3 @@ def _v3_keys(encoding: object, where: str) -> tuple[str, str]:
     if name not in ("default", "v2") or separator not in (".", "/"):
         raise UnsupportedFilterError(f"{where} names its chunks in an unknown way: {ascii(encoding)[:60]}")
     return ("c" + separator if name == "default" else ""), separator
-
-
-def _fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
-    """The fill value as one stored element."""
-    number: Any = 0 if value is None else value
-    if isinstance(value, str):
-        number = _SPECIAL.get(value)
-        if value.startswith("0x") and dtype.kind == "f" and len(value) == 2 + 2 * dtype.itemsize:
-            try:
-                return struct.pack(f"<{dtype.itemsize}s", bytes.fromhex(value[2:])[:: -1 if dtype.str[0] != ">" else 1])
-            except ValueError:
-                number = None
-    try:
-        if number is None or isinstance(number, list | dict):
-            raise ValueError
-        filled = np.array([number]).astype(dtype)
-        if dtype.kind in "iu" and int(filled[0]) != number:
-            raise ValueError
-    except (ValueError, OverflowError, TypeError) as error:
-        raise MetadataError(f"{where}: the fill value {ascii(value)[:40]} is no {dtype}") from error
-    return filled.tobytes()

@@ -11,14 +11,12 @@ import os
 import typing
 import warnings
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from ilastik_lazy.axes import Axis, axes_of, axis_names, parse_axis_names, parse_axistags
 from ilastik_lazy.errors import MetadataError, MetadataWarning
 from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.ome_metadata import Multiscale
+from ilastik_lazy.sources.attributes import drange_from
 from ilastik_lazy.sources.zarr_layout import ArrayLayout
 from ilastik_lazy.sources.zarr_store import Node
 from ilastik_lazy.spec import ArraySpec, Kind, Storage
@@ -72,7 +70,7 @@ def array_spec(
         channel_names=names,
         channel_colors=colors,
         kind=kind,
-        drange=_drange_of(node, storage.location),
+        drange=drange_from(node.attributes.get("drange"), storage.location),
         display_mode=mode if isinstance(mode := node.attributes.get("display_mode"), str) else "",
     )
 
@@ -162,17 +160,3 @@ def _noted_colors(node: Node) -> tuple[tuple[int, int, int], ...]:
     except ValueError:
         return ()
     return tuple((c[0], c[1], c[2]) for c in made) if all(len(c) == 3 for c in made) else ()
-
-
-def _drange_of(node: Node, where: str) -> tuple[float, float] | None:
-    value: Any = node.attributes.get("drange")
-    if value is None:
-        return None
-    if (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(v, int | float) and np.isfinite(v) for v in value)
-    ):
-        return value[0], value[1]
-    warnings.warn(f"{where}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)
-    return None

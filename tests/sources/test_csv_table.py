@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from table_makers import HEADER, LINES, SHORT, csv_file
 from ilastik_lazy.errors import (
     CorruptFileError,
     IncompleteSourceWarning,
+    LimitExceededError,
     MetadataError,
     MetadataWarning,
 )
@@ -119,3 +121,16 @@ def test_a_csv_without_text_is_corrupt(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(CorruptFileError):
         open_table(tmp_path / "t.csv")
+
+
+def test_a_million_columns_are_refused(tmp_path):
+    names = ",".join(map(str, range(1_000_000)))
+    with pytest.raises(LimitExceededError, match="1000000 columns"):
+        open_table(csv_file(tmp_path, [], names))
+
+
+def test_of_a_large_file_of_zero_bytes_the_start_is_read(tmp_path):
+    path = csv_file(tmp_path, LINES)
+    os.truncate(path, 2**31)
+    with pytest.raises(CorruptFileError, match="zero bytes"):
+        open_table(path)

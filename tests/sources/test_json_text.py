@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ilastik_lazy.errors import MetadataError
+from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.sources.json_text import parse_json_object
 
 
@@ -26,3 +26,8 @@ def test_anything_else_is_an_error_that_names_the_file(data):
         parse_json_object(data, "/data/a.n5/attributes.json")
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
+
+
+def test_values_without_end_are_refused_before_they_take_memory():
+    with pytest.raises(LimitExceededError, match=r"^x holds some 6000002 values"):
+        parse_json_object(b'{"a": [' + b"[]," * 3_000_000 + b"0]}", "x")

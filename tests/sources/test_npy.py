@@ -46,7 +46,7 @@ def values_of(source: Any) -> np.ndarray[Any, Any]:
 
 def write_header(path: Path, header: str | bytes, data: bytes = bytes(2000), version: int = 1) -> Path:
     """A file with a header that `numpy.save` would not write."""
-    text = header if isinstance(header, bytes) else header.encode()
+    text = (header if isinstance(header, bytes) else header.encode()) + b"\n"
     path.write_bytes(
         b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + data
     )
@@ -181,9 +181,11 @@ REFUSED = [
     "{'descr': '<i2', 'fortran_order': 1, 'shape': (5, 6), }",
     "{'descr': '<i2', 'fortran_order': False, 'shape': (5, 6), 'more': 1}",
     "{'descr': __import__('os').abort(), 'fortran_order': False, 'shape': (5, 6), }",
-    "(" * 60_000,
-    "{'descr': '<i2', 'fortran_order': False, 'shape': (" + "1 " * 20_000 + "x",
+    "(" * 9_000,
+    "{'descr': '<i2', 'fortran_order': False, 'shape': (" + "1 " * 4_000 + "x",
     b"\xff\xfe\x1b[31m",
+    b"{'descr': '<i2', 'fortran_order': False, 'shape': (5, 6), } \xa0 ",
+    b"{'descr': '<i2', 'fortran_order': False, 'shape': (5, 06), }",
 ]
 
 
@@ -293,3 +295,17 @@ def test_what_ilastik_wrote_is_read_as_stated(entry):
 def test_all_of_ilastiks_numpy_files_are_there():
     shared_path("ilastik-files", "README.md")
     assert len(ENTRIES) == 40
+
+
+def test_a_header_that_was_shifted_is_an_error(tmp_path):
+    np.save(tmp_path / "a.npy", some_data((5, 6)))
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[:60] + b" " + whole[60:])  # now the last byte of the header is an element's
+    with pytest.raises(CorruptFileError, match=r"a\.npy is damaged: its header"):
+        opened(tmp_path / "a.npy", axes="yx")
+
+
+def test_a_header_of_a_megabyte_is_not_read(tmp_path):
+    path = write_header(tmp_path / "a.npy", "{" + "'shape':(1,1)," * 70_000 + "}", version=2)
+    with pytest.raises(LimitExceededError, match="980003 bytes"):
+        opened(path, axes="yx")

@@ -234,3 +234,83 @@ def what_is_said(path):
                 source.read(region)
     except IlastikLazyError as error:
         return str(error)
+
+
+def entry_of(path, tag):
+    """Where the entry of a tag in the first page of a classic little-endian TIFF lies."""
+    data = path.read_bytes()
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    return next(
+        at for at in range(start + 2, start + 2 + 12 * count, 12) if struct.unpack_from("<H", data, at)[0] == tag
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"), [(278, 4, 0), (284, 11, 1)], ids=["no rows in a strip", "planes of an unknown kind"]
+)
+def test_strips_that_do_not_make_a_page_are_an_error(tmp_path, tag, kind, value):
+    path = tmp_path / "a.tif"
+    write(path, (30, 31, 3), "u2", compression="lzw", photometric="rgb", rowsperstrip=30)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<HII", content, entry_of(path, tag) + 2, kind, 1, value)
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=r"a\.tif.* strips or tiles"):
+        opened(path)
+
+
+def big_tiff(entries, after=0):
+    """A BigTIFF of one page, behind which another one lies at `after`."""
+    return (
+        b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, len(entries)) + b"".join(struct.pack("<HHQQ", *e) for e in entries)
+        + struct.pack("<Q", after) + bytes(256)
+    )  # fmt: skip
+
+
+TILED = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1), (277, 3, 1, 1),
+         (322, 4, 1, 16), (323, 4, 1, 16)]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [2**40, 2**60, 2**61, 2**61 + 1, 2**64 - 1])
+def test_more_tiles_than_bytes_are_an_error(tmp_path, count):
+    (tmp_path / "a.tif").write_bytes(big_tiff([*TILED, (324, 16, count, 16), (325, 16, count, 16)]))
+    with pytest.raises(CorruptFileError, match=r"a\.tif: a part of page 0 lies outside"):
+        opened(tmp_path / "a.tif")
+
+
+def test_a_page_beyond_all_offsets_is_an_error(tmp_path):
+    (tmp_path / "a.tif").write_bytes(big_tiff([*TILED, (324, 16, 1, 16), (325, 16, 1, 16)], 2**64 - 1))
+    with pytest.raises(CorruptFileError, match=r"a\.tif: page 1 .* is not there"):
+        opened(tmp_path / "a.tif")
+
+
+def test_pages_that_share_one_table_are_an_error(tmp_path):
+    # 300 pages of 4 MB in all, of which tifffile would make 10 GB of numbers.
+    count, pages = 500_000, 300
+    table = struct.pack("<I", 8) * count
+    entries = [(256, 3, 1, 16), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1), (273, 4, count, 8),
+               (277, 3, 1, 1), (278, 3, 1, 1), (279, 4, count, 8)]  # fmt: skip
+    start, size = 8 + len(table), 2 + 12 * len(entries) + 4
+    one = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    chain = [one + struct.pack("<I", start + size * (i + 1) if i + 1 < pages else 0) for i in range(pages)]
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", start) + table + b"".join(chain))
+    with pytest.raises(CorruptFileError, match="tables of its pages"):
+        opened(tmp_path / "a.tif")
+
+
+def test_a_pyramid_of_a_hundred_thousand_levels_is_refused(tmp_path):
+    levels = struct.pack("<I", 8) * 100_000
+    entries = [(256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+               (277, 3, 1, 1), (278, 3, 1, 16), (279, 4, 1, 256), (330, 13, 100_000, 8)]  # fmt: skip
+    page = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8 + len(levels)) + levels + page)
+    with pytest.raises(LimitExceededError, match=r"a\.tif: page 0 has a pyramid"):
+        opened(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("xml", ["<a/>" * 1_600_000, "<a>" * 800_000 + "</a>" * 800_000], ids=["many", "deep"])
+def test_xml_of_a_million_elements_is_refused_before_it_takes_memory(tmp_path, xml):
+    description = f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{xml}</OME>'
+    tifffile.imwrite(tmp_path / "a.tif", some_data((20, 21), "u1"), description=description, metadata=None)
+    with pytest.raises(LimitExceededError, match=r"a\.tif: its OME-XML has 16\d* tags"):
+        opened(tmp_path / "a.tif")

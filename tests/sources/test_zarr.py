@@ -107,11 +107,13 @@ def patched_index(file, entry, offset, size):
     file.write_bytes(data)
 
 
-@pytest.mark.parametrize(("offset", "size"), [(10**6, 100), (2**63, 100), (0, 2**40), (2**64 - 1, 5), (0, 0)])
+@pytest.mark.parametrize(("offset", "size"), [(10**6, 100), (2**63, 100), (0, 2**40), (2**64 - 1, 5), (0, 0), (-1, 8)])
 def test_an_index_that_points_past_its_shard_is_an_error_in_partial_reads_too(tmp_path, offset, size):
     # zarr-python 3.1.6 reads such a chunk as fill value.
     write_array(tmp_path / "a.zarr", "v3 shards")
-    patched_index(tmp_path / "a.zarr/c/0/0/0/0", 0, offset, size)
+    file = tmp_path / "a.zarr/c/0/0/0/0"
+    in_index = file.stat().st_size - 16 * 16 - 4 - 7  # the last of 8 bytes is the index's
+    patched_index(file, 0, in_index if offset < 0 else offset, size)
     source = opened(tmp_path / "a.zarr")
     for region in (WHOLE, tuple(slice(0, 1) for _ in SHAPE)):
         with pytest.raises(CorruptChunkError, match=r"\(0, 0, 0, 0\)"):

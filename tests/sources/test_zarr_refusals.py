@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -12,6 +13,7 @@ import zarr
 from zarr_makers import WHOLE, edit, opened, write_array
 
 from ilastik_lazy.errors import (
+    CorruptChunkError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
@@ -111,13 +113,19 @@ def test_metadata_that_make_no_sense_are_refused(tmp_path, name):
         opened(tmp_path / "a.zarr", None)
 
 
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+
 REFUSED_3 = {
     "grid": ({"chunk_grid": {"name": "rectangular"}}, UnsupportedFilterError),
     "type": ({"data_type": {"name": "numpy.datetime64"}}, MetadataError),
     "transformers": ({"storage_transformers": [{"name": "x"}]}, UnsupportedFilterError),
-    "codec": ({"codecs": [{"name": "bytes"}, {"name": "zap"}]}, UnsupportedFilterError),
+    "no byte order": ({"codecs": [{"name": "bytes", "configuration": {"endian": None}}]}, MetadataError),
+    "strange byte order": ({"codecs": [{"name": "bytes", "configuration": {"endian": "pdp"}}]}, MetadataError),
+    "two byte orders": ({"codecs": [LITTLE, {"name": "bytes", "configuration": {"endian": "big"}}]}, MetadataError),
+    "no configuration": ({"codecs": [{"name": "bytes", "configuration": "big"}]}, MetadataError),
+    "codec": ({"codecs": [LITTLE, {"name": "zap"}]}, UnsupportedFilterError),
     "no codecs": ({"codecs": []}, MetadataError),
-    "pickles": ({"codecs": [{"name": "numcodecs.pickle"}, {"name": "bytes"}]}, UnsafeFileError),
+    "pickles": ({"codecs": [{"name": "numcodecs.pickle"}, LITTLE]}, UnsafeFileError),
     "keys": ({"chunk_key_encoding": {"name": "other"}}, UnsupportedFilterError),
     "neither": ({"node_type": "both"}, MetadataError),
     "torn shards": (
@@ -181,3 +189,30 @@ def test_other_folders_and_files_are_not_recognised(tmp_path):
     assert not any(
         zarr_format.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a.zarr", "b.zarr", ".")
     )
+
+
+def test_a_filter_that_divides_by_zero_is_an_error_without_a_warning_of_numpy(tmp_path):
+    write_array(tmp_path / "a.zarr", "v2 plain", dtype="<i4")
+    edit(
+        tmp_path / "a.zarr/.zarray",
+        filters=[{"id": "fixedscaleoffset", "offset": 0, "scale": 0, "dtype": "<f4", "astype": "<i4"}],
+        dtype="<f4",
+    )
+    with pytest.raises(CorruptChunkError, match=r"a\.zarr"):
+        opened(tmp_path / "a.zarr").read(WHOLE)
+
+
+def test_a_range_of_numbers_that_no_float_holds_is_ignored_with_a_warning(tmp_path):
+    write_array(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr/.zattrs").write_text('{"drange": [0, 1' + "0" * 400 + "]}")
+    with pytest.warns(MetadataWarning, match=r"a\.zarr.*drange"):
+        assert opened(tmp_path / "a.zarr").spec.drange is None
+
+
+@pytest.mark.parametrize("key", ["order", "filters", "compressor", "fill_value", "dtype", "chunks", "shape"])
+def test_metadata_of_version_2_without_a_part_are_refused(tmp_path, key):
+    write_array(tmp_path / "a.zarr", "v2 Fortran order")
+    path = tmp_path / "a.zarr/.zarray"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != key}))
+    with pytest.raises(MetadataError, match=rf"a\.zarr.* no '{key}'"):
+        opened(tmp_path / "a.zarr")

@@ -1,0 +1,76 @@
+"""The elements of a Zarr array: their type, byte order and fill value, as its metadata tell them."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any, Literal
+
+import numpy as np
+
+from ilastik_lazy.errors import MetadataError, UnsafeFileError
+
+__all__ = ["byte_order", "fill_bytes", "stored_type", "v2_type", "v3_type"]
+
+_V3_TYPES = (
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    "float16",
+    "float32",
+    "float64",
+)
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of the bytes in a chunk: for truth values, bytes."""
+    # A byte that is neither 0 nor 1 is no valid truth value to numpy, and must be converted.
+    return np.dtype("u1") if dtype.kind == "b" else dtype
+
+
+def v2_type(text: object, where: str) -> np.dtype[Any]:
+    """The type that Zarr 2 calls as numpy does, such as ``<f4``."""
+    try:
+        dtype = np.dtype(text) if isinstance(text, str) else None
+    except (TypeError, ValueError, SyntaxError):
+        dtype = None
+    if dtype is not None and dtype.kind == "O":
+        raise UnsafeFileError(f"{where} holds Python objects, which could run code when they are read: refused")
+    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
+    return dtype
+
+
+def v3_type(name: object, where: str) -> np.dtype[Any]:
+    """The type that Zarr 3 calls so, in the machine's byte order."""
+    if name not in _V3_TYPES:
+        raise MetadataError(f"{where} is no image: its elements are {ascii(name)[:60]}")
+    return np.dtype(str(name))
+
+
+def byte_order(endian: object, itemsize: int, where: str) -> Literal["<", ">"]:
+    """Numpy's sign for it.  To take what is unknown as little-endian would turn 1 into 256."""
+    if endian not in ("little", "big") and not (endian is None and itemsize == 1):
+        raise MetadataError(f"{where}: its elements are {ascii(endian)[:20]}-endian, expected 'little' or 'big'")
+    return ">" if endian == "big" else "<"
+
+
+def fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
+    """The fill value as one stored element."""
+    number: Any = 0 if value is None else value
+    if isinstance(value, str):
+        number = _SPECIAL.get(value)
+        if value.startswith("0x") and dtype.kind == "f" and len(value) == 2 + 2 * dtype.itemsize:
+            try:
+                return struct.pack(f"<{dtype.itemsize}s", bytes.fromhex(value[2:])[:: -1 if dtype.str[0] != ">" else 1])
+            except ValueError:
+                number = None
+    try:
+        if number is None or isinstance(number, list | dict):
+            raise ValueError
+        filled = np.array([number]).astype(dtype)
+        if dtype.kind in "iu" and int(filled[0]) != number:
+            raise ValueError
+    except (ValueError, OverflowError, TypeError) as error:
+        raise MetadataError(f"{where}: the fill value {ascii(value)[:40]} is no {dtype}") from error
+    return filled.tobytes()
