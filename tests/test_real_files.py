@@ -157,7 +157,7 @@ def test_the_engine_opens_the_same_as_the_function(entry):
         warnings.simplefilter("ignore", MetadataWarning)
         array = il.open_dataarray(entry.file, entry.internal_path)
         options: dict[str, Any] = {"internal_path": entry.internal_path}
-        dataset = xr.open_dataset(entry.file, engine="ilastik", chunks={}, **options)
+        dataset = xr.open_dataset(entry.file, engine="ilastik", **options)
     xr.testing.assert_identical(dataset[str(array.name)], array)
 
 

@@ -28,7 +28,7 @@ def test_threads_of_forked_and_spawned_processes_read_right_values():
 
 
 def test_damaged_files_are_refused_or_read_right():
-    said = run("fuzz.py", "--count", "2000", "--minutes", "4", "--untrusted-every", "500", "--seed", "7")
+    said = run("fuzz.py", "--count", "2000", "--minutes", "4", "--untrusted-every", "500", "--seed", "11")
     assert said.endswith("0 findings\n")
     assert "as before" in said
 

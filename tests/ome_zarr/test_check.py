@@ -177,11 +177,12 @@ def test_an_image_of_an_older_release_has_no_checksums_of_metadata(copy: Path) -
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
 def test_metadata_of_levels_are_repaired_by_resume(copy: Path, image: Path, damage: Any) -> None:
     version = "0.5" if (copy / "zarr.json").exists() else "0.4"
-    for path in documents(copy):
-        if path.parent != copy:
-            damage(path)
-            convert(copy, source=placed_source(), version=version, resume=True)
-            assert path.read_bytes() == (image / path.relative_to(copy)).read_bytes()
+    damaged = [path for path in documents(copy) if path.parent != copy]
+    for path in damaged:
+        damage(path)
+    convert(copy, source=placed_source(), version=version, resume=True)
+    for path in damaged:
+        assert path.read_bytes() == (image / path.relative_to(copy)).read_bytes()
     verify_image(copy, a_source())
     assert not (copy / ".ilz").exists()
 
