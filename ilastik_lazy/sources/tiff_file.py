@@ -205,7 +205,7 @@ def _image_of(
     if not is_plain and offsets.shape[1] != math.prod(-(-n // s) for n, s in zip(page_shape, segment, strict=True)):
         raise CorruptFileError(f"{path}: {offsets.shape[1]} strips or tiles of shape {segment} do not make a page")
     decode = page.decode
-    letters, shape = _all_axes(series)
+    letters, shape = _all_axes(file, series, number)
     return TiffImage(
         name, letters, shape, dtype, _notes_of(file, series, number, path),
         compression, is_plain, page_shape,  # type: ignore[arg-type]
@@ -213,14 +213,19 @@ def _image_of(
     )  # fmt: skip
 
 
-def _all_axes(series: Any) -> tuple[str, tuple[int, ...]]:
+def _all_axes(file: tifffile.TiffFile, series: Any, number: int) -> tuple[str, tuple[int, ...]]:
     """Axes and shape of an image; those of OME with their axes of length 1, since it states all five.
 
     tifffile takes these away, and a stack of one channel would lose the axis that one of two has.
     """
     if series.kind != "ome":
         return series.axes, tuple(int(n) for n in series.shape)
-    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    if hasattr(series, "get_axes"):  # tifffile before 2026.5.2
+        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    else:
+        found: Any = file.series
+        whole = found(squeeze=False)[number]
+        axes, shape = whole.axes, whole.shape
     samples = dict(zip(axes, shape, strict=True)).get("S", 1)
     kept = [
         (letter, int(length))
