@@ -11,8 +11,6 @@ import functools
 import itertools
 import math
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Literal, TypeVar
 
@@ -21,11 +19,14 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from xarray.core import indexing
 
 from ilastik_lazy.chunks import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
 from ilastik_lazy.errors import LimitExceededError
 from ilastik_lazy.indexing import SourceArray
+from ilastik_lazy.origins import data_of, found_in
 from ilastik_lazy.quick import quick_reduction
+from ilastik_lazy.sources.window import windowed
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["source_behind", "to_dask"]
@@ -41,12 +42,6 @@ _MOST_BLOCKS = 2_000_000
 # Copying a plain chunk costs about an eighth of inflating one.
 _PLAIN_COST = 8
 
-# Which source a dask array reads, by its name: so that a DataArray finds its way back without
-# a look into dask's graph.  Names are tokens of file and version, so an old entry is never wrong.
-_sources: OrderedDict[str, ArraySource] = OrderedDict()
-_sources_lock = threading.Lock()
-_MOST_SOURCES = 1024
-
 
 def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
     """A dask array over `source`.
@@ -59,24 +54,40 @@ def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
     """
     array = SourceArray(source)
     # dask's experimental array expressions are another class altogether.
-    if lengths is None and not dask.config.get("array.query-planning", False):
-        made: da.Array = BlockArray.over(array)
-    else:
-        made = _from_array(array, _planned_lengths(array) if lengths is None else lengths)
-    with _sources_lock:
-        _sources[made.name] = source
-        while len(_sources) > _MOST_SOURCES:
-            _sources.popitem(last=False)
-    return made
+    if dask.config.get("array.query-planning", False):
+        return _from_array(array, _planned_lengths(array) if lengths is None else lengths)
+    return BlockArray.over(array, lengths)
 
 
 def source_behind(variable: xr.Variable) -> ArraySource | None:
-    """The source that an untouched variable of `open_dataarray` reads; None for anything else."""
-    if variable.chunks is None:
-        return None
-    with _sources_lock:
-        source = _sources.get(variable.data.name)
-    return source if source is not None and source.spec.shape == variable.shape else None
+    """The source that a variable shows as it is: as it was opened, cut out, turned or in other blocks.
+
+    None for anything else, and for what was loaded or persisted: that is in memory.
+    """
+    window = _lazy_window(variable) if variable.chunks is None else _window_behind(variable.data)
+    return None if window is None or window.shape != variable.shape else windowed(window.source, window.window)
+
+
+def _window_behind(data: Any) -> SourceArray | None:
+    if isinstance(data, BlockArray) and data._is_untouched:
+        return data._window
+    # Copies and what was unpickled: the name says that nothing was done, and the graph, that it is not in memory.
+    layers = getattr(data.dask, "layers", {})
+    arrays = list(found_in([data.dask])) if list(layers) == [data.name] else []
+    window = arrays[0] if len(arrays) == 1 else None
+    is_named_so = isinstance(window, SourceArray) and data.name == _name_of(window, data.chunks)
+    return window if isinstance(window, SourceArray) and is_named_so else None
+
+
+def _lazy_window(variable: xr.Variable) -> SourceArray | None:
+    """What an array that is indexed lazily shows, behind whatever wrappers xarray puts around it."""
+    (data,) = data_of(variable) or (None,)
+    while not isinstance(data, indexing.LazilyIndexedArray):
+        if not isinstance(data, indexing.ExplicitlyIndexed) or not hasattr(data, "array"):
+            return None
+        data = data.array
+    found = getattr(data.array, "array", data.array)
+    return found.windowed(data.key.tuple) if isinstance(found, SourceArray) else None
 
 
 @functools.lru_cache(maxsize=256)
@@ -85,12 +96,16 @@ def _token_of(source: Hashable) -> str:
     return str(tokenize(source))
 
 
+def _name_of(array: SourceArray, lengths: Lengths) -> str:
+    return f"{array.source.spec.name}-{tokenize(_token_of(array.source), array.window, lengths)}"
+
+
 def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
     spec = array.source.spec
     made: da.Array = da.from_array(  # type: ignore[no-untyped-call]
         array,
         chunks=lengths,
-        name=f"{spec.name}-{tokenize(_token_of(array.source), array.window, lengths)}",
+        name=_name_of(array, lengths),
         # Without `asarray`, dask hands a slice of the array on to the read; without `meta` it would read to learn.
         asarray=False,
         inline_array=True,
@@ -100,14 +115,16 @@ def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
 
 
 class BlockArray(da.Array):
-    """A dask array that knows which window of a source it is.
+    """A dask array that knows which window of a source it is, also when it is cut, turned or rechunked.
 
-    It plans slices anew, and sums and means (`quick`).  All else is dask's own; what comes out of
-    operations, and unpickled copies, are plain dask arrays.
+    In blocks of our own choice it plans slices anew, and sums and means (`quick`).  All else is dask's own;
+    what comes out of operations, and unpickled copies, are plain dask arrays.
     """
 
-    __slots__ = ("_mask", "_planned", "_window", "_zeros")
+    __slots__ = ("_chosen", "_mask", "_planned", "_window", "_zeros")
     _window: SourceArray
+    _chosen: bool
+    """Whether the blocks are ours, and not the caller's."""
     _planned: str
     """Name that the array was made with: assignment and ``out=`` give the same object another graph, and name."""
     _mask: str
@@ -116,24 +133,34 @@ class BlockArray(da.Array):
     """Name of ``np.zeros_like`` of this array, once asked for."""
 
     @classmethod
-    def over(cls, array: SourceArray) -> BlockArray:
-        """The array over a window, in blocks that suit it."""
-        made: BlockArray = _as_class(cls, _from_array(array, _planned_lengths(array)))
-        made._window, made._planned, made._mask, made._zeros = array, made.name, "", ""
+    def over(cls, array: SourceArray, lengths: Lengths | None = None) -> BlockArray:
+        """The array over a window, in blocks of some lengths, or that suit it."""
+        plain = _from_array(array, _planned_lengths(array) if lengths is None else lengths)
+        return cls.showing(array, plain, chosen=lengths is None)
+
+    @classmethod
+    def showing(cls, window: SourceArray, array: da.Array, *, chosen: bool) -> BlockArray:
+        """`array`, known to hold the voxels of a window."""
+        made: BlockArray = _as_class(cls, array)
+        made._window, made._planned, made._chosen, made._mask, made._zeros = window, made.name, chosen, "", ""
         return made
 
     @property
     def _is_untouched(self) -> bool:
         return bool(self.name == self._planned)
 
+    @property
+    def _is_quick(self) -> bool:
+        return self._chosen and self._is_untouched
+
     def __array_ufunc__(self, numpy_ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         result = super().__array_ufunc__(numpy_ufunc, method, *inputs, **kwargs)  # type: ignore[no-untyped-call]
-        if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self._is_untouched:
+        if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self._is_quick:
             self._mask = result.name
         return result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if self._is_untouched:
+        if self._is_quick:
             if func in _QUICK and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"}:
                 kind, skipna = _QUICK[func]
                 return self.reduced(kind, skipna=skipna, **kwargs)
@@ -158,7 +185,30 @@ class BlockArray(da.Array):
         window = self._window.windowed(index) if self._is_untouched else None
         if window is None or 0 in window.shape:
             return super().__getitem__(index)  # type: ignore[no-untyped-call]
-        return self if window.window == self._window.window else BlockArray.over(window)
+        if window.window == self._window.window:
+            return self
+        if self._chosen:
+            return BlockArray.over(window)
+        return BlockArray.showing(window, super().__getitem__(index), chosen=False)  # type: ignore[no-untyped-call]
+
+    def transpose(self, *axes: Any) -> da.Array:
+        """The array with its axes in another order (see `dask.array.transpose`)."""
+        moved: da.Array = super().transpose(*axes)  # type: ignore[no-untyped-call]
+        if moved is self or not self._is_untouched:
+            return moved
+        wanted = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        order = [int(axis) % self.ndim for axis in wanted or range(self.ndim)[::-1]]
+        window = self._window.transposed(order)
+        # The same blocks: only the caller's are read as dask had them read.
+        made = _from_array(window, tuple(self.chunks[axis] for axis in order)) if self._chosen else moved
+        return BlockArray.showing(window, made, chosen=self._chosen)
+
+    def rechunk(self, *args: Any, **kwargs: Any) -> da.Array:
+        """The array in other blocks (see `dask.array.rechunk`)."""
+        made: da.Array = super().rechunk(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if made is self or not self._is_untouched:
+            return made
+        return BlockArray.showing(self._window, made, chosen=False)
 
 
 class FilledArray(da.Array):
@@ -223,7 +273,8 @@ def _planned_lengths(array: SourceArray) -> Lengths:
     if wanted < _SPARSE * math.prod(touched):
         if spec.storage.compression == "none":
             # Of a plain chunk only the slab along its first axis is read.
-            itemsize *= (spans[0].stop - spans[0].start) / touched[0] / _PLAIN_COST
+            slab = spec.storage.order.index(0) if spec.storage.order else 0
+            itemsize *= (spans[slab].stop - spans[slab].start) / touched[slab] / _PLAIN_COST
         # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
         least = int(min(max(math.prod(touched) * itemsize / (os.cpu_count() or 1), least), _SPARSE_BYTES_MOST))
     block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))

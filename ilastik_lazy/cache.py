@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region, overlaps, region_shape
-from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation
+from ilastik_lazy.spec import ArraySource, ArraySpec, View
 
 __all__ = ["CachedSource"]
 
@@ -53,7 +53,7 @@ def _cache_of(source: Hashable, nbytes: int) -> _ChunkCache:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedSource:
+class CachedSource(View):
     """A source that remembers the chunks of which only a part was wanted.
 
     Reads of whole chunks go past it, so that a full scan neither fills it nor pays for it.
@@ -67,11 +67,6 @@ class CachedSource:
     def spec(self) -> ArraySpec:
         """What is known of the source."""
         return self.source.spec
-
-    @property
-    def derivation(self) -> Derivation:
-        """See `DerivedSource`."""
-        return Derivation((self.source,))
 
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`)."""

@@ -22,9 +22,10 @@ from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
 from ilastik_lazy.object_store import is_url
+from ilastik_lazy.origins import origins_of
 from ilastik_lazy.positions import step_and_origin
 from ilastik_lazy.sources.stack import open_paths
-from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, Kind, Storage
+from ilastik_lazy.spec import COMPUTED, ArraySource, ArraySpec, DescribedSource, Kind, Storage, View
 from ilastik_lazy.units import full_unit_name
 
 __all__ = ["AnySource", "ComputedSource", "as_source", "source_of"]
@@ -59,15 +60,22 @@ def as_source(source: object, storage_options: Mapping[str, Any] | None = None) 
 
 
 @dataclass(frozen=True, slots=True)
-class ComputedSource:
+class ComputedSource(View):
     """A DataArray, read by computing the blocks that a region touches."""
 
     spec: ArraySpec
     variable: xr.Variable
+    origins: tuple[ArraySource | Storage, ...] = ()
+    """What its graph reads."""
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         # Not of the variable: to make its token, xarray loads one that is indexed lazily as a whole.
         return type(self).__name__, self.variable.dims, self.variable.chunk().data.name
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: what is computed is stored nowhere."""
+        return ""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Compute `region` in this thread (see `ArraySource.read`).
@@ -134,7 +142,9 @@ def source_of(array: xr.DataArray) -> ArraySource:
         dtype=array.dtype,
         axes=tuple(_axis(array, dim, stored.get(dim), units.get(dim)) for dim in dims),
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
-        storage=original.spec.storage if original is not None else Storage(str(array.name or "a DataArray")),
+        storage=original.spec.storage
+        if original is not None
+        else Storage(str(array.name or "a DataArray"), access=COMPUTED),
         channel_names=names,
         channel_colors=_colors_of(array, len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)),
         kind=kind,
@@ -144,7 +154,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
     )
     if original is not None:
         return DescribedSource(spec, original)
-    return ComputedSource(spec, array.variable)
+    return ComputedSource(spec, array.variable, origins_of(array.variable))
 
 
 def _unplaced_units(array: xr.DataArray) -> dict[str, object]:

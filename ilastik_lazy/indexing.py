@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from ilastik_lazy.sources.window import Window, transposed
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["SourceArray"]
-
-
-Window = tuple[int | slice, ...]
-"""For each axis of a source one element, or a slice with bounds inside its shape and step 1."""
 
 
 class SourceArray(BackendArray):
@@ -78,6 +76,12 @@ class SourceArray(BackendArray):
             else:
                 return None
         return SourceArray(self.source, tuple(window))
+
+    def transposed(self, order: Sequence[int]) -> SourceArray:
+        """The same window with its axis ``order[k]`` as axis ``k``."""
+        kept = [axis for axis, part in enumerate(self.window) if isinstance(part, slice)]
+        axes = [axis for axis in range(len(self.window)) if axis not in kept] + [kept[axis] for axis in order]
+        return SourceArray(transposed(self.source, axes), tuple(self.window[axis] for axis in axes))
 
 
 def _is_basic(part: object) -> bool:

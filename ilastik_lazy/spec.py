@@ -5,8 +5,8 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,11 +16,10 @@ from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import MetadataError
 
 __all__ = [
+    "COMPUTED",
     "ArraySource",
     "ArraySpec",
     "CountedChunks",
-    "Derivation",
-    "DerivedSource",
     "DescribedSource",
     "EncodedChunks",
     "Keep",
@@ -28,6 +27,9 @@ __all__ = [
     "Region",
     "Storage",
     "VersionedSource",
+    "View",
+    "leaves_of",
+    "storage_of",
 ]
 
 Kind = Literal[
@@ -42,6 +44,10 @@ Kind = Literal[
     "tracking",
     "density",
 ]
+
+
+COMPUTED = "dask"
+"""`Storage.access` of what is stored nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,9 @@ class Storage:
 
     access: str = "direct"
     """``direct`` where chunks are read past h5py; otherwise who reads them, and why."""
+
+    order: tuple[int, ...] = ()
+    """For each axis of the spec its place in a stored chunk, where the axes were moved; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,40 +214,26 @@ class VersionedSource(Protocol):
         """Its text is another for another version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """How the voxels of a source follow from those of others."""
+class View:
+    """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
 
-    origins: tuple[ArraySource, ...]
-    """What it reads from."""
+    What its origins know, a view knows.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
+    """
 
-    how: Mapping[str, Any] = field(default_factory=dict)
-    """What decides its voxels beside `origins` and the spec, as plain JSON values."""
+    __slots__ = ()
 
-
-@runtime_checkable
-class DerivedSource(Protocol):
-    """A source that reads other sources: one that is described anew, a part of one, several as one."""
-
-    @property
-    def derivation(self) -> Derivation: ...
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedSource:
-    """A source whose spec says more than its file: class names from a project, for instance."""
-
-    spec: ArraySpec
     source: ArraySource
-
-    def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
-        return self.source.read(region)
+    """What it reads from, where that is one source."""
 
     @property
-    def derivation(self) -> Derivation:
-        """See `DerivedSource`."""
-        return Derivation((self.source,))
+    def origins(self) -> tuple[ArraySource | Storage, ...]:
+        """What it reads from; what other libraries read is known by its place alone."""
+        return (self.source,)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """What decides its voxels beside `origins` and the spec, as plain JSON values."""
+        return {}
 
     @property
     def chunk_codec(self) -> str:
@@ -249,3 +244,29 @@ class DescribedSource:
         """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         return self.source.read_encoded(region, keep)
+
+
+def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
+    """What a source reads in the end, itself where it is no view."""
+    if isinstance(source, View):
+        for origin in source.origins:
+            yield from leaves_of(origin)
+    else:
+        yield source
+
+
+def storage_of(leaf: ArraySource | Storage) -> Storage:
+    """Where one of `leaves_of` lies."""
+    return leaf if isinstance(leaf, Storage) else leaf.spec.storage
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSource(View):
+    """A source whose spec says more than its file: class names from a project, for instance."""
+
+    spec: ArraySpec
+    source: ArraySource
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        return self.source.read(region)

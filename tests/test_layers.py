@@ -46,6 +46,7 @@ LAYERS = [
     "project_record",
     "label_counts",
     "indexing",
+    "origins",
     "quick",
     "blocks",
     "lazy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from ilastik_lazy.object_store import ObjectFolder, is_url
 from ilastik_lazy.ome_zarr.manifest import MANIFEST
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
-from ilastik_lazy.spec import ArraySource, DerivedSource, Storage
+from ilastik_lazy.spec import ArraySource, leaves_of, storage_of
 from ilastik_lazy.text import encodable
 
 __all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
@@ -62,20 +62,11 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
     return False
 
 
-def _stores_of(source: ArraySource) -> Iterator[Storage]:
-    """Where all that a source reads lies, as far as it lies in files."""
-    if isinstance(source, DerivedSource):
-        for origin in source.derivation.origins:
-            yield from _stores_of(origin)
-    elif source.spec.storage.path:
-        yield source.spec.storage
-
-
 def _check_target(target: str, source: ArraySource) -> None:
     if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
         raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
     here = os.path.realpath(target) + os.sep
-    for stored in _stores_of(source):
+    for stored in filter(lambda stored: stored.path, map(storage_of, leaves_of(source))):
         if (os.path.realpath(stored.location) + os.sep).startswith(here):
             raise ArgumentError(f"{target} holds the source {stored.location}: choose another folder")
         if os.path.isdir(stored.path) and here.startswith(os.path.realpath(stored.path) + os.sep):

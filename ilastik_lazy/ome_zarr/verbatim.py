@@ -14,7 +14,7 @@ import deflate
 import numpy as np
 
 from ilastik_lazy.ome_zarr.layout import Index
-from ilastik_lazy.spec import ArraySource, EncodedChunks
+from ilastik_lazy.spec import COMPUTED, ArraySource, EncodedChunks
 
 __all__ = ["gzip_from_zlib", "why_recompress"]
 
@@ -53,13 +53,21 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
     """
     spec = source.spec
     if not isinstance(source, EncodedChunks) or source.chunk_codec != "zlib":
-        return f"the source has no chunks of plain gzip ({spec.storage.compression})"
+        if spec.storage.access == COMPUTED:
+            return "the voxels are computed, and stored nowhere"
+        if spec.storage.compression != "gzip":
+            return f"the source has no chunks of plain gzip ({spec.storage.compression})"
+        if spec.storage.access != "direct":
+            return f"the source has chunks of gzip that are no chunks of the image (read through {spec.storage.access})"
+        return "the image is a part of the source that is not cut at the borders of its chunks"
     if spec.dtype != spec.dtype.newbyteorder("<"):
         return "the source is big-endian"
     if tuple(spec.chunks[i] for i in permutation) != chunks:
         return f"chunks of {'x'.join(map(str, spec.chunks))} are not right for viewers"
     # An axis of length 1 in the chunk may be anywhere: the order of the voxels stays.
-    long = [i for i in permutation if spec.chunks[i] > 1]
+    places = spec.storage.order or tuple(range(spec.ndim))
+    long = [places[i] for i in permutation if spec.chunks[i] > 1]
     if long != sorted(long):
-        return f"the source stores {''.join(spec.dims)}, in another order than OME-Zarr"
+        stored = "".join(spec.dims[places.index(place)] for place in range(spec.ndim))
+        return f"the source stores {stored}, in another order than OME-Zarr"
     return ""

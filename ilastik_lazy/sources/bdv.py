@@ -35,7 +35,7 @@ from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
 from ilastik_lazy.sources.hdf5_untrusted import trusting
 from ilastik_lazy.sources.stacked import stack_of
 from ilastik_lazy.sources.xml_text import MOST_XML, parse_xml
-from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.spec import ArraySource, ArraySpec, View
 from ilastik_lazy.units import full_unit_name
 
 __all__ = ["UnsignedSource", "images", "open_image", "recognises"]
@@ -194,7 +194,7 @@ def _member(source: ArraySource, axes: tuple[Axis, ...]) -> ArraySource:
 
 
 @dataclass(frozen=True, slots=True)
-class UnsignedSource:
+class UnsignedSource(View):
     """Numbers whose bits are to be read as those of the spec's dtype."""
 
     spec: ArraySpec

@@ -8,6 +8,7 @@ regular file, and stay what it was when the image was opened.  libhdf5 itself wo
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from ilastik_lazy.sources.hdf5_file import dataset_at, object_at, open_hdf5
 from ilastik_lazy.sources.hdf5_layout import is_converted, start_of
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.npy import contiguous_source
-from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation
+from ilastik_lazy.spec import ArraySource, ArraySpec, Keep, View
 
 __all__ = [
     "Found",
@@ -48,7 +49,7 @@ _PREFIXES = ("HDF5_VDS_PREFIX", "HDF5_EXT_PREFIX", "HDF5_EXTFILE_PREFIX")
 
 
 @dataclass(frozen=True, slots=True)
-class ReferringSource:
+class ReferringSource(View):
     """A source whose data lie in other files than the one that was opened; none of them may change."""
 
     spec: ArraySpec
@@ -63,9 +64,17 @@ class ReferringSource:
         return values
 
     @property
-    def derivation(self) -> Derivation:
-        """See `DerivedSource`."""
-        return Derivation((self.source,), {"files": [[path, version_of(path)] for path, _ in self.files]})
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        return {"files": [[path, version_of(path)] for path, _ in self.files]}
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """See `EncodedChunks`."""
+        self._require_unchanged()
+        # Named: a dataclass with slots is another class than the one that `super()` without arguments means.
+        values = View.read_encoded(self, region, keep)
+        self._require_unchanged()
+        return values
 
     def _require_unchanged(self) -> None:
         for path, stamp in self.files:

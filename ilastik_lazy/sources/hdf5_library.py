@@ -9,6 +9,7 @@ import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region
 from ilastik_lazy.files import Stamp, unchanged
+from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5, reading_chunks
@@ -36,6 +37,12 @@ class H5pySource:
         # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
         with unchanged(self.location.path, self.stamp):
             return self._read(region)
+
+    def count_absent(self, trust: Trust = "local") -> int:
+        """Number of chunks that were never written (see `CountedChunks`)."""
+        if self.spec.storage.layout != "chunked":
+            return 0
+        return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, trust).absent
 
     def _read(self, region: Region) -> np.ndarray[Any, Any]:
         assert self.location.internal_path is not None

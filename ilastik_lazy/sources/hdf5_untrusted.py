@@ -122,3 +122,7 @@ class IsolatedSource:
         if values.shape != shape or values.dtype != dtype:
             raise CorruptFileError(f"{self.path}: the process that read it answered nonsense: damaged or malicious")
         return values
+
+    def count_absent(self) -> int:
+        """Number of chunks that were never written (see `CountedChunks`)."""
+        return self.source.count_absent("untrusted") if isinstance(self.source, H5pySource) else 0

@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, check_region, overlaps, region_shape
 from ilastik_lazy.errors import AxesError, MetadataError
-from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation, Storage
+from ilastik_lazy.spec import ArraySource, ArraySpec, Storage, View
 
 __all__ = ["StackSource", "stack_of"]
 
@@ -19,7 +19,7 @@ _STACKABLE = ("t", "z", "c")
 
 
 @dataclass(frozen=True, slots=True)
-class StackSource:
+class StackSource(View):
     """Arrays of one shape, one after the other along an axis."""
 
     spec: ArraySpec
@@ -45,9 +45,14 @@ class StackSource:
         return out
 
     @property
-    def derivation(self) -> Derivation:
-        """See `DerivedSource`."""
-        return Derivation(self.members)
+    def origins(self) -> tuple[ArraySource, ...]:
+        """See `View`."""
+        return self.members
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: a chunk has another place in the stack than in its member."""
+        return ""
 
 
 def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackSource:
