@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from open_files import open_files, open_files_below
 from servers import S3Server, moto_server
-from shared_files import SHARED
+from shared_files import DATA, SHARED, note_marker
 
 from ilastik_lazy import blockwise
 from ilastik_lazy.demo import sample
@@ -30,6 +30,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test without the mark `shared` must not need ``../shared``."""
+    note_marker(item)
+
+
 @pytest.fixture(autouse=True)
 def every_file_closed(tmp_path: Path) -> Iterator[None]:
     """Fail the test that leaves a file open: one of its own, or any other that a file of ilastik may be."""
@@ -40,7 +46,7 @@ def every_file_closed(tmp_path: Path) -> Iterator[None]:
 
 
 def _fingerprints() -> dict[Path, tuple[int, int, str]]:
-    folders = [Path(sample("raw")).parent, SHARED / "ilastik-files"]
+    folders = [Path(sample("raw")).parent, DATA, SHARED / "ilastik-files"]
     files = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
     return {
         path: (status.st_size, status.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())

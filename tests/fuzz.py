@@ -24,7 +24,7 @@ import fuzz_outcomes
 import numpy as np
 from makers import DIRECT_LAYOUTS, H5PY_LAYOUTS, some_data, write_hdf5_export, write_ilp, write_layout
 from mutations import mutated
-from shared_files import SHARED
+from shared_files import FILES
 from table_makers import write_table, written
 
 from ilastik_lazy.limits import Limits
@@ -34,7 +34,7 @@ LARGEST = 400_000
 
 def real_files() -> list[Path]:
     """Small files that ilastik wrote; of many alike, as made by one script in many variants, a few."""
-    found = [p for p in sorted((SHARED / "ilastik-files").rglob("*")) if p.suffix in (".h5", ".ilp") and p.is_file()]
+    found = [p for p in sorted(FILES.rglob("*")) if p.suffix in (".h5", ".ilp") and p.is_file()]
     small = [path for path in found if 0 < path.stat().st_size <= LARGEST]
     taken: collections.Counter[tuple[Path, str]] = collections.Counter()
     chosen = []

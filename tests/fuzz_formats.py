@@ -28,7 +28,7 @@ import zarr
 import zarr_makers
 from makers import some_data
 from PIL import Image
-from shared_files import SHARED
+from shared_files import FILES
 from store_mutations import damage
 
 from ilastik_lazy.limits import Limits
@@ -131,7 +131,7 @@ def _real(ends: tuple[str, ...]) -> list[Path]:
     """Of small files in one folder, which are much alike, three."""
     taken: collections.Counter[Path] = collections.Counter()
     chosen = []
-    for path in sorted((SHARED / "ilastik-files").rglob("*")):
+    for path in sorted(FILES.rglob("*")):
         if path.suffix in ends and taken[path.parent] < 3:
             size = sum(p.stat().st_size for p in path.rglob("*")) if path.is_dir() else path.stat().st_size
             if 0 < size < 400_000:

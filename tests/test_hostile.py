@@ -55,8 +55,9 @@ def outcomes(tmp_path_factory) -> dict[str, Any]:
 def params(names: list[str]) -> Any:
     """One parameter for each case; those of `KNOWN_OPEN` are expected to fail."""
     marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in KNOWN_OPEN.items()}
-    missing = pytest.param(None, marks=pytest.mark.skip(f"{MAKER} is missing"))
-    return pytest.mark.parametrize("name", [pytest.param(n, marks=marks.get(n, [])) for n in names] or [missing])
+    missing = pytest.param(None, marks=[pytest.mark.shared, pytest.mark.skip(f"{MAKER} is missing")])
+    found = [pytest.param(n, marks=[pytest.mark.shared, *marks.get(n, [])]) for n in names]
+    return pytest.mark.parametrize("name", found or [missing])
 
 
 @params(list(CASES))
@@ -70,6 +71,7 @@ def test_a_hostile_file_costs_little_memory(name, outcomes):
     assert outcomes[name].get("peak", 0) < 300 * 2**20
 
 
+@pytest.mark.shared
 def test_the_corpus_is_whole_and_no_pickle_ran(outcomes):
     assert outcomes["left in bait"] == {"traces": []}
     assert set(outcomes) - {"left in bait"} == set(CASES)

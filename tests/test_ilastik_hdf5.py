@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from in_memory import ArrayInMemory
 from makers import axistags, some_data
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 
 import ilastik_lazy as il
 from ilastik_lazy import blockwise, ilastik_hdf5
@@ -30,8 +30,6 @@ from ilastik_lazy.export import to_ilastik
 from ilastik_lazy.ilastik_hdf5 import axis_units_text, axistags_text, ilastik_chunks
 from ilastik_lazy.spec import ArraySpec, Storage
 from ilastik_lazy.units import OME_SPACE_UNITS, OME_TIME_UNITS, full_unit_name
-
-WRITER = SHARED / "ilastik-files" / "writer"
 
 ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens images with x and y only")
 
@@ -73,13 +71,6 @@ def described(path: Path, internal_path: str) -> dict[str, Any]:
     return found
 
 
-def entries() -> list[Any]:
-    if not WRITER.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{WRITER} is missing"))]
-    stated = json.loads((WRITER / "manifest.json").read_text())["entries"]
-    return [pytest.param(e, id=f"{e['format']}-{e['name']}") for e in stated if e["path"].endswith(".h5")]
-
-
 # What differs, and why: the rest is equal to the byte.
 DIFFERENCES = {
     "dtype_zyxc_bool": {"dtype"},  # ilastik's exporter offers no bool, its writer stores HDF5's enumeration
@@ -95,7 +86,7 @@ class TestAgainstIlastik:
     @ignore_dims
     @pytest.mark.filterwarnings("ignore:.*axistags is not valid JSON")
     @pytest.mark.parametrize("given_as", ["path", "array"])
-    @pytest.mark.parametrize("entry", entries())
+    @over_files("entry", entries("writer", ".h5"), lambda entry: f"writer/{entry['path']}")
     def test_writes_what_ilastik_wrote(self, tmp_path: Path, entry: dict[str, Any], given_as: str) -> None:
         theirs, inside = shared_path("ilastik-files", "writer", entry["path"]), entry["internal_path"]
         compression = "gzip" if entry["format"] == "compressed hdf5" or "gzip" in entry["name"] else None

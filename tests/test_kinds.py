@@ -109,6 +109,7 @@ def test_classes_are_no_fractions(tmp_path):
 COUNTED = ("workflows", "counting", "count_2d3c__Probabilities__gz.h5")
 
 
+@pytest.mark.shared
 def test_what_a_counting_project_exports_is_a_density():
     project = shared_path("ilastik-files", "workflows", "projects", "resaved_CellDensityCounting2d3c.ilp")
     array = il.open_dataarray(shared_path("ilastik-files", *COUNTED), project=project)
@@ -128,6 +129,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
+@pytest.mark.shared
 def test_every_export_of_a_workflow_has_its_kind(tmp_path):
     manifest = json.loads(shared_path("ilastik-files", "workflows", "manifest.json").read_text())
     seen = set()

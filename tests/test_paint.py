@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from typing import Any
 
@@ -13,15 +12,13 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 
 import ilastik_lazy as il
 from ilastik_lazy import table_rows
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.painting import mismatches, paint
 from ilastik_lazy.tables import open_table
-
-WORKFLOWS = SHARED / "ilastik-files" / "workflows"
 
 
 def looped(labels: np.ndarray[Any, Any], axis: int | None, table: pd.DataFrame, column: str, names: tuple[str, str]):
@@ -41,10 +38,7 @@ def looped(labels: np.ndarray[Any, Any], axis: int | None, table: pd.DataFrame, 
 
 def _pairs() -> list[tuple[str, str]]:
     """Tables, and the identities that ilastik exported from the same project."""
-    manifest = WORKFLOWS / "manifest.json"
-    if not manifest.exists():
-        return []
-    paths = [entry["path"] for entry in json.loads(manifest.read_text())["entries"]]
+    paths = [entry["path"] for entry in entries("workflows")]
     tables = [p for p in paths if p.startswith("object_tables/") or p.endswith("CSV-Table.csv")]
     folder = {"oc": "object_classification", "trk": "tracking"}
     found = []
@@ -58,8 +52,7 @@ PAIRS = _pairs()
 
 
 def params(pairs: list[tuple[str, str]]) -> Any:
-    missing = pytest.param(None, marks=pytest.mark.skip(f"{WORKFLOWS} is missing"), id="no files")
-    return pytest.mark.parametrize("pair", pairs or [missing], ids=lambda pair: pair and pair[0])
+    return over_files("pair", pairs, lambda pair: f"workflows/{pair[0]}")
 
 
 def opened(pair: tuple[str, str], **options: Any) -> tuple[pd.DataFrame, xr.DataArray]:
@@ -67,6 +60,7 @@ def opened(pair: tuple[str, str], **options: Any) -> tuple[pd.DataFrame, xr.Data
     return open_table(table), il.open_dataarray(image, **options)
 
 
+@pytest.mark.shared
 def test_the_pairs_are_all_there():
     shared_path("ilastik-files", "workflows")
     assert len(PAIRS) == 18

@@ -168,6 +168,7 @@ def test_an_array_with_names_can_be_pickled(tmp_path, project):
     assert again.identical(array)
 
 
+@pytest.mark.shared
 def test_the_projects_of_ilastik_name_their_classes():
     folder = shared_path("ilastik-files", "workflows", "projects")
     found = {path: class_sets(path) for path in sorted(folder.glob("*.ilp"))}

@@ -9,12 +9,13 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from makers import axistags, some_data, write_hdf5_export
-from shared_files import SHARED, shared_path
+from shared_files import FILES, SHARED, over_files, shared_path
 
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
@@ -29,13 +30,13 @@ from ilastik_lazy.project_inputs import lanes_of, open_input
 from ilastik_lazy.project_paths import Roots
 from ilastik_lazy.project_tree import open_project
 
-FILES = SHARED / "ilastik-files"
-FOLDERS = ("history", "history/projects", "workflows/projects", "sample")
-PROJECTS = [path for folder in FOLDERS for path in sorted((FILES / folder).glob("*.ilp"))]
-some_project = pytest.mark.parametrize(
+FOLDERS = ("history", "history/projects", "workflows/projects")
+PROJECTS = [path for folder in FOLDERS for path in sorted((FILES / folder).glob("*.ilp"))] + [Path(sample("project"))]
+some_project = over_files(
     "path",
-    [pytest.param(path, id=str(path.relative_to(FILES))) for path in PROJECTS]
-    or [pytest.param(None, marks=pytest.mark.skip(f"{FILES} is missing"))],
+    PROJECTS,
+    lambda path: str(path.relative_to(FILES) if path.is_relative_to(FILES) else path),
+    lambda path: f"{path.parent.name}/{path.name}",
 )
 # Axes of the label blocks as ilastik wrote them, where these are no usual zyxc, tyxc or yxc of the input.
 ODD_ORDERS = {
@@ -122,6 +123,7 @@ def test_drawn_labels_are_where_they_were_drawn(path, no_pickles):
                 assert "".join(labels.dims) == order
 
 
+@pytest.mark.shared
 def test_all_projects_are_there():
     shared_path("ilastik-files")
     assert len(PROJECTS) >= 45
@@ -143,6 +145,7 @@ def test_the_sample_with_its_image_and_labels():
     assert drawn[labels.values == 1].mean() > drawn[labels.values == 2].mean()
 
 
+@pytest.mark.shared
 def test_old_projects_learn_the_shape_from_the_image(tmp_path):
     path = shared_path("ilastik-files", "history", "projects", "CellDensityCounting2d3c.ilp")
     (tmp_path / "inputdata").mkdir()
@@ -157,6 +160,7 @@ def test_old_projects_learn_the_shape_from_the_image(tmp_path):
     assert any("shape" in message for message in messages)
 
 
+@pytest.mark.shared
 def test_labels_saved_anew_are_the_same_in_other_axes():
     old = shared_path("ilastik-files", "history", "pc-oc-133.ilp")
     new = shared_path("ilastik-files", "workflows", "projects", "resaved_inputdata_pc-oc-133.ilp")
@@ -324,6 +328,7 @@ def corpus(tmp_path_factory):
     return folder
 
 
+@pytest.mark.shared
 def test_hostile_projects_end_as_their_manifest_says(corpus, no_pickles):
     cases = [case for case in json.loads((corpus / "manifest.json").read_text())["cases"] if case["kind"] == "ilp"]
     before = sorted(str(path) for path in (corpus / "bait").rglob("*"))

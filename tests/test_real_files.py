@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 import xarray as xr
 from manifest_accounts import accounts_of, summary
-from shared_files import SHARED, shared_path
+from shared_files import DATA, MISSING, SHARED, entries, over_files, shared_path
 
 import ilastik_lazy as il
+from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import MetadataError, MetadataWarning
 from ilastik_lazy.files import stamp_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.sources.hdf5_library import H5pySource
 
-FILES = SHARED / "ilastik-files"
+ALL = SHARED / "ilastik-files"
 # vigra does not escape the quotes in a description, so this text is no JSON (ilastik-formats.md 1.5).
 NO_JSON = "writer/compressed_hdf5/meta_description_quote.h5/exported_data"
 FULL_UNITS = {"µm": "micrometer", "nm": "nanometer", "cm": "centimeter", "s": "second", "micrometer": "micrometer"}
@@ -59,13 +60,8 @@ class Entry:
 
 
 def _entries(folder: str) -> list[Entry]:
-    manifest = FILES / folder / "manifest.json"
-    if not manifest.exists():
-        return []
     found = []
-    for file in json.loads(manifest.read_text())["entries"]:
-        if not file["path"].endswith(".h5"):
-            continue
+    for file in entries(folder, ".h5"):
         datasets: dict[str, Any] = file["datasets"] if "datasets" in file else {file["internal_path"]: file}
         for inside, stated in datasets.items():
             found.append(
@@ -83,9 +79,8 @@ IMAGES = [entry for entry in ENTRIES if entry.is_image]
 OTHERS = [entry for entry in ENTRIES if not entry.is_image]
 
 
-def params(entries: list[Entry]) -> Any:
-    missing = pytest.param(None, marks=pytest.mark.skip(f"{FILES} is missing"), id="no files")
-    return pytest.mark.parametrize("entry", entries or [missing], ids=str)
+def params(found: list[Entry]) -> Any:
+    return over_files("entry", found, lambda entry: f"{entry.folder}/{entry.path}", str)
 
 
 def guessed_axes(shape: tuple[int, ...]) -> str:
@@ -118,6 +113,7 @@ def sha256_of(values: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
+@pytest.mark.shared
 def test_the_files_are_all_there(record_property):
     shared_path("ilastik-files", "README.md")
     counts = {folder: sum(e.folder == folder for e in ENTRIES) for folder in ("writer", "workflows", "history")}
@@ -177,20 +173,17 @@ def test_tables_and_lists_are_no_images(entry):
         il.open_dataarray(entry.file, entry.internal_path)
 
 
-@pytest.mark.parametrize("folder", ["writer", "workflows"])
-def test_every_export_is_claimed_by_the_engine(folder):
-    shared_path("ilastik-files", folder)
-    engine = xr.backends.list_engines()["ilastik"]
-    tagged = {entry.file for entry in IMAGES if entry.folder == folder and entry.axes}
-    assert [path for path in tagged if not engine.guess_can_open(path)] == []
+@params([entry for entry in IMAGES if entry.axes and entry.folder != "history"])
+def test_every_export_is_claimed_by_the_engine(entry):
+    assert xr.backends.list_engines()["ilastik"].guess_can_open(entry.file)
 
 
 @pytest.mark.parametrize(
     ("name", "dims"),
-    [("nuclei.h5", "zyx"), ("nuclei_Probabilities.h5", "zyxc"), ("nuclei_Simple Segmentation.h5", "zyxc")],
+    [("raw", "zyx"), ("probabilities", "zyxc"), ("segmentation", "zyxc")],
 )
 def test_the_sample_has_its_voxel_size(name, dims):
-    array = il.open_dataarray(shared_path("ilastik-files", "sample", name))
+    array = il.open_dataarray(sample(name))
     assert "".join(array.dims) == dims
     steps = [float(np.diff(array.coords[dim])[0].round(6)) for dim in "zyx"]
     assert steps == [0.8, 0.25, 0.25]
@@ -198,15 +191,15 @@ def test_the_sample_has_its_voxel_size(name, dims):
 
 
 def test_probabilities_of_the_sample_sum_to_one_and_peak_where_the_segmentation_says():
-    folder = shared_path("ilastik-files", "sample")
-    prob = il.open_dataarray(folder / "nuclei_Probabilities.h5", project=folder / "nuclei.ilp")
-    labels = il.open_dataarray(folder / "nuclei_Simple Segmentation.h5")
+    prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
+    labels = il.open_dataarray(sample("segmentation"))
     assert prob.coords["c"].values.tolist() == ["nucleus", "background"]
     np.testing.assert_allclose(prob.sum("c").values, 1, atol=1e-5)
     likeliest = prob.argmax("c").values + 1
     assert float((likeliest == labels.isel(c=0).values).mean()) > 0.99
 
 
+@pytest.mark.shared
 def test_several_images_of_one_file_open_as_one_dataset():
     path = shared_path("ilastik-files", "history", "smallVideoBdv.h5")
     dataset = il.open_dataset(path, chunks=None)
@@ -222,21 +215,24 @@ _SILENT = "part: nothing is stated of it: the values are those that another read
 
 
 @pytest.mark.parametrize(
-    ("folder", "entries", "others"),
+    ("root", "count", "others"),
     [
-        ("writer", 310, {_LINE: 2, _SEQUENCE: 3}),
-        ("workflows", 164, {_TEXT: 4, _SILENT: 1}),
-        ("history", 89, {_LINE: 1, _TEXT: 1, _SILENT: 11}),
+        (DATA / "writer", 175, {_LINE: 2, _SEQUENCE: 3}),
+        pytest.param(ALL / "writer", 310, {_LINE: 2, _SEQUENCE: 3}, marks=pytest.mark.shared),
+        pytest.param(ALL / "workflows", 164, {_TEXT: 4, _SILENT: 1}, marks=pytest.mark.shared),
+        pytest.param(ALL / "history", 89, {_LINE: 1, _TEXT: 1, _SILENT: 11}, marks=pytest.mark.shared),
     ],
+    ids=lambda value: "/".join(value.parts[-2:]) if isinstance(value, Path) else "",
 )
-def test_every_entry_of_the_manifest_is_accounted_for(folder, entries, others):
+def test_every_entry_of_the_manifest_is_accounted_for(root, count, others):
     """Shown by ``pytest -s``: how many open as stated, and why the others do not."""
-    root = shared_path("ilastik-files", folder)
+    if not root.exists():
+        pytest.skip(MISSING)
     accounts = list(accounts_of(root))
-    print(f"\n{folder}: {len(accounts)} arrays, tables and projects in {entries} entries\n{summary(accounts)}")
+    print(f"\n{root.name}: {len(accounts)} arrays, tables and projects in {count} entries\n{summary(accounts)}")
     named = {name for _, name, _ in accounts}
     stated = [entry["path"] for entry in json.loads((root / "manifest.json").read_text())["entries"]]
-    assert len(stated) == entries
+    assert len(stated) == count
     assert all(any(name == path or name.startswith(f"{path}/") for name in named) for path in stated)
     counts = Counter(what if not why else f"{what}: {why}" for _, _, (what, why) in accounts)
     assert {reason: count for reason, count in counts.items() if not reason.startswith("as stated")} == others

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 from table_makers import TEXT, write_table
 
 from ilastik_lazy.errors import (
@@ -22,18 +21,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.tables import open_table, table_kind
 
-WORKFLOWS = SHARED / "ilastik-files" / "workflows"
-
-
-def _entries() -> list[dict[str, Any]]:
-    manifest = WORKFLOWS / "manifest.json"
-    if not manifest.exists():
-        return []
-    entries = json.loads(manifest.read_text())["entries"]
-    return [entry for entry in entries if "columns" in entry or "table" in entry.get("datasets", {})]
-
-
-ENTRIES = _entries()
+ENTRIES = [e for e in entries("workflows") if "columns" in e or "table" in e.get("datasets", {})]
 HDF5 = [entry for entry in ENTRIES if entry["path"].endswith(".h5")]
 CSV = [entry for entry in ENTRIES if entry["path"].endswith(".csv")]
 
@@ -45,9 +33,8 @@ def _in_hdf5(entry: dict[str, Any]) -> str:
 BOTH = [entry for entry in CSV if _in_hdf5(entry) in [other["path"] for other in HDF5]]
 
 
-def params(entries: list[dict[str, Any]]) -> Any:
-    missing = pytest.param(None, marks=pytest.mark.skip(f"{WORKFLOWS} is missing"), id="no files")
-    return pytest.mark.parametrize("entry", entries or [missing], ids=lambda entry: entry and entry["name"])
+def params(found: list[dict[str, Any]]) -> Any:
+    return over_files("entry", found, lambda entry: f"workflows/{entry['path']}")
 
 
 def path_of(entry: dict[str, Any]) -> Path:
@@ -62,6 +49,7 @@ def as_stored(column: pd.Series, dtype: str) -> bytes:
     return np.ascontiguousarray(values.astype(dtype)).tobytes()
 
 
+@pytest.mark.shared
 def test_the_tables_are_all_there():
     shared_path("ilastik-files", "workflows")
     assert (len(HDF5), len(CSV), len(BOTH)) == (10, 8, 4)

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from in_memory import DTYPES, ArrayInMemory
 from makers import some_data
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 
 import ilastik_lazy as il
 from ilastik_lazy import cli, files, ilastik_n5
@@ -19,15 +19,9 @@ from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, DestinationError, DestinationExistsError
 from ilastik_lazy.export import to_ilastik
 
-WRITER = SHARED / "ilastik-files" / "writer"
-
-
-def entries():
-    manifest = WRITER / "manifest.json"
-    found = json.loads(manifest.read_text())["entries"] if manifest.exists() else []
-    # Without 1-D data, a text that is no JSON, a range that is no list, and one that is not from the exporter.
-    unlike = ("axes_x_", "description", "npuint8", "direct_raw")
-    return [e for e in found if e["path"].endswith(".n5") and not any(part in e["path"] for part in unlike)]
+# Not as ilastik's exporter writes: 1-D data, a text that is no JSON, a range that is no list, the bare writer.
+UNLIKE = ("axes_x_", "description", "npuint8", "direct_raw")
+ENTRIES = [e for e in entries("writer", ".n5") if not any(part in e["path"] for part in UNLIKE)]
 
 
 def blocks_of(folder: Path) -> dict[str, bytes]:
@@ -44,7 +38,7 @@ def blocks_of(folder: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize("entry", entries() or [None], ids=lambda e: e["path"] if e else "no files")
+@over_files("entry", ENTRIES, lambda entry: f"writer/{entry['path']}")
 @pytest.mark.filterwarnings("ignore:.*x and y only")
 def test_what_ilastik_wrote_is_written_again(entry, tmp_path):
     inside, path = entry["internal_path"], shared_path("ilastik-files", "writer", entry["path"])

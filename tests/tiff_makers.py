@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from makers import some_data
-from shared_files import SHARED
 
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -14,8 +13,6 @@ from ilastik_lazy.sources import tiff
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("imagecodecs")
-
-FILES = SHARED / "ilastik-files"
 
 
 def opened(path, inside=None, axes=None, limits=None):

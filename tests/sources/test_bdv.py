@@ -10,6 +10,7 @@ from makers import some_data
 from shared_files import shared_path
 
 import ilastik_lazy as il
+from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, MetadataError, MetadataWarning
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
@@ -87,6 +88,7 @@ def test_a_single_time_point_is_the_dataset_as_it_is_stored(tmp_path):
     np.testing.assert_array_equal(stored.values.view("u2"), data[1])
 
 
+@pytest.mark.shared
 def test_ilastiks_own_example():
     path = shared_path("ilastik-files", "history", "smallVideoBdv.h5")
     tree = il.open_datatree(path)
@@ -108,7 +110,7 @@ def test_an_ordinary_file_is_none(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["s00"] = np.zeros((4, 5))
     assert format_of(Location.parse(tmp_path / "a.h5")).module == "hdf5"
-    assert not bdv.recognises(Location.parse(shared_path("ilastik-files", "sample", "nuclei.h5")), Limits())
+    assert not bdv.recognises(Location.parse(sample("raw")), Limits())
 
 
 def test_data_in_other_files_are_not_followed(tmp_path):

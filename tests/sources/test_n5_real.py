@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from n5_makers import opened, values_of
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 
 from ilastik_lazy.errors import IlastikLazyError, MetadataError, MetadataWarning
 from ilastik_lazy.limits import Limits
@@ -23,23 +23,19 @@ from ilastik_lazy.sources import n5
 def _entries() -> list[tuple[str, str, dict[str, Any]]]:
     found = []
     for folder in ("writer", "workflows"):
-        manifest = SHARED / "ilastik-files" / folder / "manifest.json"
-        for file in json.loads(manifest.read_text())["entries"] if manifest.exists() else ():
-            if file["path"].endswith(".n5"):
-                inside = file["datasets"] if "datasets" in file else {file["internal_path"]: file}
-                found += [(f"{folder}/{file['path']}", name, stated) for name, stated in inside.items()]
+        for file in entries(folder, ".n5"):
+            inside = file["datasets"] if "datasets" in file else {file["internal_path"]: file}
+            found += [(f"{folder}/{file['path']}", name, stated) for name, stated in inside.items()]
     return found
 
 
 ENTRIES = _entries()
-MISSING = [pytest.param(None, marks=pytest.mark.skip("ilastik's own files are missing"))]
 # vigra does not escape the quotes in a description, so the text in the JSON is no JSON (ilastik-formats.md 1.5).
 NO_JSON = "writer/n5/meta_description_quote.n5"
 
 
-@pytest.mark.parametrize("entry", ENTRIES or MISSING, ids=lambda entry: entry and "/".join(entry[:2]))
-def test_what_ilastik_wrote_is_read_as_stated(entry):
-    path, inside, stated = entry
+@over_files("path, inside, stated", ENTRIES, lambda path, *_: path, lambda entry: "/".join(entry[:2]))
+def test_what_ilastik_wrote_is_read_as_stated(path, inside, stated):
     location = Location.parse(shared_path("ilastik-files", path), inside)
     if len(stated["shape"]) == 1:
         with pytest.raises(MetadataError, match=r"no image"):
@@ -61,6 +57,7 @@ def test_what_ilastik_wrote_is_read_as_stated(entry):
     assert hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest() == stated["sha256"]
 
 
+@pytest.mark.shared
 def test_all_of_ilastiks_n5_files_are_there():
     shared_path("ilastik-files", "README.md")
     assert len(ENTRIES) == 114
@@ -93,6 +90,7 @@ def outcome_of(path: Path) -> tuple[str | None, str | None, str]:
     return None, None, path.name
 
 
+@pytest.mark.shared
 def test_hostile_folders_end_as_their_manifest_says(hostile):
     assert len(hostile) >= 16
     for path, case in hostile:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import struct
 from pathlib import Path
@@ -16,7 +15,7 @@ from contract import SourceContract, Stored
 from hypothesis import given
 from hypothesis import strategies as st
 from makers import some_data
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 
 import ilastik_lazy as il
 from ilastik_lazy import sources
@@ -265,22 +264,13 @@ def test_the_only_image_is_called_like_the_file(tmp_path, monkeypatch):
         opened(tmp_path / "brain.npy", "volume/data")
 
 
-def _entries() -> list[tuple[str, dict[str, Any]]]:
-    found: list[tuple[str, dict[str, Any]]] = []
-    for folder in ("writer", "workflows"):
-        manifest = SHARED / "ilastik-files" / folder / "manifest.json"
-        files = json.loads(manifest.read_text())["entries"] if manifest.exists() else []
-        found += [(f"{folder}/{file['path']}", file) for file in files if file["path"].endswith(".npy")]
-    return found
+ENTRIES = [
+    (f"{folder}/{entry['path']}", entry) for folder in ("writer", "workflows") for entry in entries(folder, ".npy")
+]
 
 
-ENTRIES = _entries()
-MISSING = [pytest.param(None, marks=pytest.mark.skip("ilastik's own files are missing"))]
-
-
-@pytest.mark.parametrize("entry", ENTRIES or MISSING, ids=lambda entry: entry and entry[0])
-def test_what_ilastik_wrote_is_read_as_stated(entry):
-    path, stated = entry
+@over_files("path, stated", ENTRIES, lambda path, stated: path)
+def test_what_ilastik_wrote_is_read_as_stated(path, stated):
     location = Location.parse(shared_path("ilastik-files", path))
     with pytest.warns(MetadataWarning, match=r"guessed"):
         source = npy.open_image(location, None, Limits())
@@ -292,6 +282,7 @@ def test_what_ilastik_wrote_is_read_as_stated(entry):
     assert hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest() == stated["sha256"]
 
 
+@pytest.mark.shared
 def test_all_of_ilastiks_numpy_files_are_there():
     shared_path("ilastik-files", "README.md")
     assert len(ENTRIES) == 40

@@ -112,6 +112,10 @@ def test_ilastiks_own_pictures():
     assert ("".join(source.spec.dims), source.spec.shape, source.spec.dtype) == ("yx", (37, 53), np.uint8)
     stated = "8b02f508bac000b2b481e8897b39a5c7075bf9573ff54a4bba0bb6b908cfe75f"
     assert hashlib.sha256(source.read(whole(source)).tobytes()).hexdigest() == stated
+
+
+@pytest.mark.shared
+def test_a_picture_of_a_workflow_of_ilastik():
     path = shared_path("ilastik-files", "workflows", "pixel_classification", "pc_2d3c__Simple-Segmentation__png.png")
     source = opened(path)
     np.testing.assert_array_equal(source.read(whole(source)), imagecodecs.png_decode(path.read_bytes()), strict=True)

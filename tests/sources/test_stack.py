@@ -112,6 +112,7 @@ def test_ilastiks_own_sequences(name, along, axes, expected, shape):
     np.testing.assert_array_equal(source.read(whole(source))[0], read, strict=True)
 
 
+@pytest.mark.shared
 def test_the_masks_of_a_tracking_become_a_movie():
     folder = shared_path("ilastik-files", "workflows", "tracking", "trk_dm__plugin_CellTrackingChallenge")
     source = open_stack(str(folder / "mask*.tif"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tracemalloc
 from typing import Any
 
@@ -13,8 +12,8 @@ from contract import SourceContract, Stored
 from hypothesis import given
 from hypothesis import strategies as st
 from makers import some_data
-from shared_files import shared_path
-from tiff_makers import FILES, LAYOUTS, SAMPLES, dims, opened, whole, write
+from shared_files import entries, over_files, shared_path
+from tiff_makers import LAYOUTS, SAMPLES, dims, opened, whole, write
 
 from ilastik_lazy import files
 from ilastik_lazy.errors import (
@@ -59,27 +58,21 @@ class TestSamples(SourceContract):
 
 
 def manifest(folder):
-    path = FILES / folder / "manifest.json"
-    if not path.exists():
-        return []
-    found = json.loads(path.read_text())["entries"]
-    return [
-        pytest.param(folder, entry, id=f"{folder}/{entry['path']}")
-        for entry in found
-        if entry["path"].endswith((".tif", ".tiff")) and "sequence" not in entry.get("format", "")
-    ]
+    found = entries(folder, ".tif", ".tiff")
+    return [(folder, entry) for entry in found if "sequence" not in entry.get("format", "")]
 
 
 STATED = [*manifest("writer"), *manifest("workflows"), *manifest("history")]
 
 
+@pytest.mark.shared
 def test_the_files_are_all_there():
     shared_path("ilastik-files", "README.md")
     counts = [len(manifest(folder)) for folder in ("writer", "workflows", "history")]
     assert counts == [28, 5, 11]
 
 
-@pytest.mark.parametrize(("folder", "entry"), STATED or [pytest.param("", None, marks=pytest.mark.skip("no files"))])
+@over_files("folder, entry", STATED, lambda folder, entry: f"{folder}/{entry['path']}")
 def test_real_files_open_as_stated(folder, entry):
     path = shared_path("ilastik-files", folder, entry["path"])
     source = opened(path)
@@ -126,6 +119,7 @@ IMAGEJ = {
 }  # fmt: skip
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("name", IMAGEJ)
 def test_pixel_sizes_of_imagej(name):
     source = opened(shared_path("ilastik-files", "history", f"{name}.tif"))
@@ -149,6 +143,7 @@ def test_a_unit_without_a_size_is_kept():
     ]  # fmt: skip
 
 
+@pytest.mark.shared
 def test_masks_of_the_cell_tracking_challenge_open():
     path = shared_path("ilastik-files", "workflows", "tracking", "trk_dm__plugin_CellTrackingChallenge", "mask000.tif")
     source = opened(path)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shared_files import SHARED, shared_path
+from shared_files import SHARED, over_files, shared_path
 
 from ilastik_lazy import errors
 from ilastik_lazy.limits import Limits
@@ -80,11 +80,7 @@ def outcome_of(path: Path) -> Outcome:
     return found
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, id=case["name"]) for case in CASES]
-    or [pytest.param(None, marks=pytest.mark.skip(f"{MAKER} is missing"))],
-)
+@over_files("case", CASES, lambda case: case["path"], lambda case: case["name"])
 def test_a_hostile_store_ends_as_its_manifest_says(case, corpus):
     path = corpus / case["path"]
     found = outcome_of(path)
@@ -105,5 +101,6 @@ def test_a_hostile_store_ends_as_its_manifest_says(case, corpus):
     np.testing.assert_array_equal(found.values, expected)
 
 
+@pytest.mark.shared
 def test_no_pickle_was_loaded(corpus):
     assert not (corpus / "bait" / "ZARR_PICKLE_WAS_LOADED").exists()

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 from makers import some_data
-from shared_files import SHARED, shared_path
+from shared_files import entries, over_files, shared_path
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
@@ -22,7 +22,6 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sources import list_images
 from ilastik_lazy.sources import zarr as zarr_format
 
-FILES = SHARED / "ilastik-files"
 FULL_UNITS = {
     "µm": "micrometer", "nm": "nanometer", "cm": "centimeter", "mm": "millimeter", "s": "second", "min": "minute",
     "micron": "micrometer", "micrometer": "micrometer", "second": "second", "pixel": "",
@@ -33,12 +32,9 @@ def _levels() -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     """Every array of every OME-Zarr in the manifests: store, path of the level, what is stated of both."""
     found = []
     for folder in ("writer", "workflows"):
-        manifest = FILES / folder / "manifest.json"
-        entries = json.loads(manifest.read_text())["entries"] if manifest.exists() else []
-        for entry in entries:
-            if entry["path"].endswith(".zarr"):
-                arrays = entry.get("levels") or entry["arrays"]
-                found += [(f"{folder}/{entry['path']}", path, entry, level) for path, level in arrays.items()]
+        for entry in entries(folder, ".zarr"):
+            arrays = entry.get("levels") or entry["arrays"]
+            found += [(f"{folder}/{entry['path']}", path, entry, level) for path, level in arrays.items()]
     return found
 
 
@@ -61,11 +57,7 @@ def expected_position(entry: dict[str, Any], path: str, axis: int) -> tuple[floa
     return step, origin, known
 
 
-@pytest.mark.parametrize(
-    ("store", "path", "entry", "level"),
-    LEVELS or [pytest.param("", "", {}, {}, marks=pytest.mark.skip(f"{FILES} is missing"))],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+@over_files("store, path, entry, level", LEVELS, lambda store, *_: store, lambda value: "/".join(value[:2]))
 def test_every_level_that_ilastik_wrote(store, path, entry, level):
     array = il.open_dataarray(shared_path("ilastik-files", *store.split("/")), path)
     assert array.dims == tuple(entry.get("axes") or "tczyx")
@@ -83,7 +75,7 @@ def test_every_level_that_ilastik_wrote(store, path, entry, level):
         assert array[name].attrs.get("units", "") == FULL_UNITS.get(stated.get("unit", ""), "")
 
 
-@pytest.mark.parametrize("store", sorted({level[0] for level in LEVELS}))
+@over_files("store", sorted({level[0] for level in LEVELS}), str)
 def test_every_store_that_ilastik_wrote_opens_at_its_finest_level(store):
     path = shared_path("ilastik-files", *store.split("/"))
     listed = [level[1] for level in LEVELS if level[0] == store]
@@ -91,9 +83,9 @@ def test_every_store_that_ilastik_wrote_opens_at_its_finest_level(store):
     assert il.open_dataarray(path).name == listed[0]
 
 
+@pytest.mark.shared
 def test_the_manifests_are_whole():
-    if not FILES.exists():
-        pytest.skip(f"{FILES} is missing")
+    shared_path("ilastik-files", "README.md")
     assert len(LEVELS) == 72
 
 
@@ -103,6 +95,7 @@ def test_a_unit_without_a_size_is_kept_and_gives_no_positions():
     assert json.loads(array.attrs["axis_units"]) == {"y": "nanometer", "x": "nanometer"}
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("level", ["s0", "s1"])
 def test_what_ilastik_wrote_can_be_converted_though_chunks_exceed_a_level(tmp_path, level):
     store = shared_path("ilastik-files", "writer/multi-scale_OME-Zarr/ms_tczyx_uint16.zarr")
