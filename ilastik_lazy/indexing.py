@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from xarray.core import indexing
 from ilastik_lazy.sources.window import Window, transposed
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["SourceArray"]
+__all__ = ["CopiedWhenChanged", "SourceArray"]
 
 
 class SourceArray(BackendArray):
@@ -82,6 +83,19 @@ class SourceArray(BackendArray):
         kept = [axis for axis, part in enumerate(self.window) if isinstance(part, slice)]
         axes = [axis for axis in range(len(self.window)) if axis not in kept] + [kept[axis] for axis in order]
         return SourceArray(transposed(self.source, axes), tuple(self.window[axis] for axis in axes))
+
+
+class CopiedWhenChanged(indexing.CopyOnWriteArray):
+    """A lazily indexed array that is read into memory when elements are assigned to it; no file is ever changed.
+
+    xarray's own forgets this when it is transposed, and a deep copy of it shares what was changed before.
+    """
+
+    def transpose(self, order: Any) -> CopiedWhenChanged:
+        return type(self)(self.array.transpose(order))
+
+    def __deepcopy__(self, memo: Any) -> CopiedWhenChanged:
+        return type(self)(copy.deepcopy(self.array, memo) if self._copied else self.array)
 
 
 def _is_basic(part: object) -> bool:

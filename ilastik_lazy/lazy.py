@@ -13,7 +13,7 @@ from xarray.core import indexing
 from ilastik_lazy.axes import AXIS_NAMES
 from ilastik_lazy.chunks import block_lengths, block_shape
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.indexing import SourceArray
+from ilastik_lazy.indexing import CopiedWhenChanged, SourceArray
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["Chunks", "attributes_of", "chunked", "moved", "to_dataset"]
@@ -110,8 +110,10 @@ def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
     for name, source in sources.items():
         spec = source.spec
         dims = _dims_beside(spec, name, coordinates, sizes)
-        lazy = indexing.LazilyIndexedArray(SourceArray(source))
-        variables[name] = xr.Variable(list(dims.values()), lazy, attributes_of(spec), _encoding_of(spec))
+        lazy: Any = indexing.LazilyIndexedArray(SourceArray(source))
+        variables[name] = xr.Variable(
+            list(dims.values()), CopiedWhenChanged(lazy), attributes_of(spec), _encoding_of(spec)
+        )
         variables[name].encoding["preferred_chunks"] = dict(zip(dims.values(), spec.chunks, strict=True))
         coordinates |= _coordinates_of(spec, dims)
         sizes |= dict(zip(dims.values(), spec.shape, strict=True))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.chunks import Region
@@ -53,3 +55,19 @@ def arrays(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], str, tuple[int, ...]]
     if dtype.kind == "f":
         return (rng.normal(3, 2, shape)).astype(dtype), names, chunks
     return rng.integers(0, 2 if dtype.kind == "b" else 120, shape).astype(dtype), names, chunks
+
+
+class LazyInMemory(BackendArray):
+    """What a backend of xarray gives: an array that is indexed lazily, without dask."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._outer)
+
+    def _outer(self, key: tuple[Any, ...]) -> Any:
+        found = self.values
+        for axis in reversed(range(found.ndim)):
+            found = found[(slice(None),) * axis + (key[axis],)]
+        return found

@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from makers import some_data, write_hdf5_export
 
+import ilastik_lazy as il
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.chunks import check_region
 from ilastik_lazy.errors import ArgumentError
@@ -276,3 +278,24 @@ def test_dims_move_into_an_order():
     dataset = to_dataset({"data": CountingSource()})
     assert moved(dataset, "tczyx")["data"].dims == ("c", "z", "y", "x")
     assert moved(dataset, "xy")["data"].dims == ("z", "c", "x", "y")
+
+
+@pytest.mark.parametrize("order", [None, "xyz"])
+def test_elements_of_an_array_without_dask_can_be_assigned_and_no_copy_sees_it(tmp_path, order):
+    data = some_data((4, 5, 6), "u2")
+    write_hdf5_export(tmp_path / "a.h5", data, axes="zyx", chunks=(2, 2, 2))
+    before = (tmp_path / "a.h5").read_bytes()
+    array = il.open_dataarray(tmp_path / "a.h5", chunks=None, order=order)
+    first = array.copy(deep=True)
+    array[{"z": 1, "y": slice(1, 3)}] = 9
+    second = array.copy(deep=True)
+    array[{"x": 0}] = 7
+    expected = data.copy()
+    np.testing.assert_array_equal(first.transpose("z", "y", "x").values, expected)
+    expected[1, 1:3] = 9
+    np.testing.assert_array_equal(second.transpose("z", "y", "x").values, expected)
+    expected[..., 0] = 7
+    np.testing.assert_array_equal(array.transpose("z", "y", "x").values, expected)
+    assert (tmp_path / "a.h5").read_bytes() == before
+    il.to_ome_zarr(array, tmp_path / "a.zarr")
+    np.testing.assert_array_equal(il.open_dataarray(tmp_path / "a.zarr", order="zyx").values.squeeze(), expected)

@@ -1,4 +1,4 @@
-"""A short run of what `soak.py` does for a minute, and of what `fuzz.py` and `fuzz_formats.py` do for ten."""
+"""A short run of what `soak.py` does for a minute, and of what the fuzzers do for ten."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def test_threads_of_forked_and_spawned_processes_read_right_values():
     assert said.endswith("in 4 s, 0 troubles\n")
     grown = [float(line.split("memory ")[1].split(" MiB")[0]) for line in said.splitlines() if "memory" in line]
     assert max(grown) < 12
+
+
+def test_chains_of_steps_are_those_of_plain_arrays():
+    assert ", 0 differences in " in run("fuzz_arrays.py", "--count", "60", "--seed", "1")
 
 
 def test_damaged_files_are_refused_or_read_right():
