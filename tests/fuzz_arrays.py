@@ -60,7 +60,7 @@ def exact_data(rng: Rng, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, 
         return rng.random(shape) < 0.5
     if np.dtype(dtype).kind == "f":
         values = rng.integers(-40, 80, shape) * 0.25
-        values[rng.random(shape) < some(rng, [0, 0, 0.05])] = np.nan
+        values[rng.random(shape) < some(rng, [0, 0.05, 0.1])] = np.nan
         return values.astype(dtype)
     least = 0 if np.dtype(dtype).kind == "u" else -20
     return rng.integers(least, 100, shape).astype(dtype)

@@ -155,7 +155,7 @@ def reduction(rng: Rng, a: xr.DataArray) -> Step:
         options["skipna"] = some(rng, [True, False, None])
     if name in ("std", "var") and rng.random() < 0.5:
         options["ddof"] = 1
-    if name in ("sum", "mean", "prod") and rng.random() < 0.3:
+    if name in ("sum", "mean", "prod") and rng.random() < 0.5:
         options["dtype"] = some(rng, ["f8", "f4", "i8"])
     if rng.random() < 0.2:
         options["keep_attrs"] = bool(rng.integers(2))
@@ -267,8 +267,8 @@ def round_trip(rng: Rng, a: xr.DataArray) -> Step:
 
 STEPS: list[tuple[Callable[[Rng, xr.DataArray], Step], float, bool]] = [
     (isel, 4, False), (getitem, 2, False), (raw_getitem, 1, True), (sel, 2, True), (arithmetic, 6, False),
-    (ufunc, 1, False), (reduction, 4, False), (raw_reduction, 3, True), (along, 4, True), (arrange, 2, True),
-    (astype, 2, False), (assign, 1, False), (round_trip, 0.25, False),
+    (ufunc, 1, False), (reduction, 6, False), (raw_reduction, 5, True), (along, 4, True), (arrange, 2, True),
+    (astype, 2, False), (assign, 1, False), (round_trip, 1, False),
 ]  # fmt: skip
 """Each with its weight, and whether it needs a dim."""
 

@@ -334,3 +334,17 @@ def test_whole_numbers_are_never_rounded_for_a_background(values, background, is
             paint(labels, table, "trackId", background=background)
         return
     assert [int(value) for value in paint(labels, table, "trackId", background=background).values[0]] == values.tolist()
+
+
+def test_a_table_of_a_tracking_paints_its_lineages(tmp_path):
+    path = tmp_path / "cells_CSV-Table.csv"
+    lines = ["0,1,2,2,0,7.5", "0,2,-1,-1,0,1.0", "1,1,3,2,2,3.5", "1,2,4,2,2,4.0"]
+    path.write_text("\n".join(["frame,labelimageId,trackId,lineageId,parentTrackId,Size_0", *lines, ""]))
+    table = open_table(path)
+    assert table.attrs["kind"] == "tracking"
+    labels = xr.DataArray(np.array([[[0, 1, 2]], [[2, 1, 1]]], "u4"), dims=tuple("tyx"))
+    painted = paint(labels, table, "lineageId", background=0)
+    assert painted.attrs["ilastik_kind"] == "tracking"
+    assert painted.values.tolist() == [[[0, 2, -1]], [[2, 2, 2]]]
+    assert paint(labels, table, "Size_0", background=0).values.tolist() == [[[0, 7.5, 1]], [[4, 3.5, 3.5]]]
+    assert len(mismatches(labels, table)) == 0

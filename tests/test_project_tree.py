@@ -222,6 +222,17 @@ def test_labels_lie_in_the_sub_volume_that_they_were_drawn_on(tmp_path, image):
     assert labels.shape == (3, 7, 8, 1)
 
 
+def test_an_old_project_without_shape_or_axes_learns_them_from_its_image(tmp_path, image):
+    blocks = [(0, "[1:2,2:4,3:6,0:1]", ONES, None)]
+    tree, messages = opened(write_project(tmp_path / "p.ilp", 1, blocks, version=b"1.0.0"))
+    assert messages == []
+    labels = tree["lane0000/labels/labels"]
+    assert (labels.dims, labels.shape) == (("z", "y", "x", "c"), (*image.shape, 1))
+    assert "shape_guessed" not in labels.attrs
+    assert labels.values[1, 2:4, 3:6].all()
+    assert int(labels.sum()) == 6
+
+
 def test_axes_that_might_be_others_are_a_warning(tmp_path):
     write_hdf5_export(tmp_path / "a.h5", some_data((3, 8, 8)), axes="txy")
     blocks = [(0, "[0:1,0:2,0:3,0:1]", ONES, None)]
