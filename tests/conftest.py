@@ -30,6 +30,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests marked `any_layout`, keep those with the first and with the last parameter of the fixture `stored`."""
+    numbers = {
+        item: item.callspec.indices.get("stored", 0)
+        for item in items
+        if isinstance(item, pytest.Function) and item.get_closest_marker("any_layout") and hasattr(item, "callspec")
+    }
+    last: dict[object, int] = {}
+    for item, number in numbers.items():
+        last[item.parent] = max(number, last.get(item.parent, 0))
+    left = [item for item, number in numbers.items() if number not in (0, last[item.parent])]
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test without the mark `shared` must not need ``../shared``."""

@@ -108,6 +108,7 @@ class SourceContract:
         found[...] = 0
         np.testing.assert_array_equal(stored.source.read(stored.whole), stored.data)
 
+    @pytest.mark.any_layout
     def test_refuses_a_region_that_does_not_fit(self, stored: Stored) -> None:
         whole = stored.whole
         length = stored.data.shape[0]
@@ -125,15 +126,18 @@ class SourceContract:
             with pytest.raises(ArgumentError):
                 stored.source.read(region)
 
+    @pytest.mark.any_layout
     def test_refuses_what_is_no_region(self, stored: Stored) -> None:
         for part in (slice(None), slice(0, None), 0, None, ...):
             with pytest.raises(ArgumentError):
                 stored.source.read((part, *stored.whole[1:]))  # type: ignore[arg-type]
 
+    @pytest.mark.any_layout
     def test_pickles_small_also_after_a_read(self, stored: Stored) -> None:
         stored.source.read(stored.whole)
         assert len(pickle.dumps(stored.source)) < 4000
 
+    @pytest.mark.any_layout
     def test_a_pickled_copy_reads_the_same_in_another_process(self, stored: Stored) -> None:
         region = tuple(slice(n // 3, n) for n in stored.data.shape)
         assert read_elsewhere(stored.source, region) == stored.data[region].tobytes()
@@ -145,6 +149,7 @@ class SourceContract:
         for region, values in zip(regions, found, strict=True):
             np.testing.assert_array_equal(values, stored.data[region], strict=True)
 
+    @pytest.mark.any_layout
     @pytest.mark.parametrize("change", CHANGES)
     def test_notices_a_changed_file(self, stored: Stored, change: Any) -> None:
         stored.source.read(stored.whole)
@@ -152,12 +157,14 @@ class SourceContract:
         with pytest.raises(SourceChangedError):
             stored.source.read(stored.whole)
 
+    @pytest.mark.any_layout
     @pytest.mark.parametrize("change", CHANGES)
     def test_notices_a_file_changed_before_the_first_read(self, stored: Stored, change: Any) -> None:
         change(stored.path)
         with pytest.raises(SourceChangedError):
             stored.source.read(stored.whole)
 
+    @pytest.mark.any_layout
     def test_keeps_no_file_open(self, stored: Stored) -> None:
         stored.source.read(stored.whole)
         assert open_files_below(stored.path.parent) == []
