@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from ilastik_lazy.command_sources import image_options, kind_option, limits_given, source_at, storage_options
-from ilastik_lazy.shell import interrupted
+from ilastik_lazy.shell import Command, interrupted
 
 __all__ = ["convert", "verify"]
 
 
-@click.command(short_help="Write an image as OME-Zarr.")
+@click.command(cls=Command, short_help="Write an image as OME-Zarr.")
 @click.argument("file")
 @click.argument("target")
 @image_options("local")
@@ -107,7 +107,7 @@ def convert(
         click.echo(str(report))
 
 
-@click.command(short_help="Compare an OME-Zarr with its source.")
+@click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")
 @click.argument("target")
 @click.argument("file", required=False)
 @image_options("local")

@@ -66,7 +66,9 @@ def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tup
         if wanted is not None and wanted not in table:
             raise ArgumentError(f"the table has no column {wanted!r}: pass {what}= with the name of one")
     if name is None:
-        raise ArgumentError("the table has neither labelimage_oid nor labelimageId: name the column of ids with label=")
+        raise ArgumentError(
+            "the table has neither labelimage_oid nor labelimageId: rename the column of ids so, or name it with label="
+        )
     return name, when
 
 
