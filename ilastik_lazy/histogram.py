@@ -13,7 +13,7 @@ from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, over_blocks, threads
 from ilastik_lazy.chunks import Region, region_shape
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import to_dataarray
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
@@ -133,7 +133,7 @@ def histogram(
     outside = sizes - counts.sum(axis=1)
     if by is None:
         return HistogramResult(binning.edges, counts[0], outside[0], is_of_integers=spec.dtype.kind in "iu")
-    labels = to_dataset({spec.name: stored})[spec.name].coords.get(by)
+    labels = to_dataarray(stored).coords.get(by)
     return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "iu")
 
 

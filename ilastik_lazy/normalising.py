@@ -16,7 +16,7 @@ from ilastik_lazy.api import open_dataarray
 from ilastik_lazy.blockwise import MEMORY, Progress, in_pass
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.lazy import chunked, to_dataset
+from ilastik_lazy.lazy import chunked, to_dataset, variable_name
 from ilastik_lazy.percentiles import percentile
 from ilastik_lazy.reductions import reduce
 
@@ -116,8 +116,8 @@ def _opened(source: AnySource) -> xr.DataArray:
     if isinstance(source, str | os.PathLike):
         return open_dataarray(source)
     stored = as_source(source)
-    sources = {stored.spec.name: stored}
-    return chunked(to_dataset(sources), sources, "auto")[stored.spec.name]
+    name = variable_name(stored.spec.name)
+    return chunked(to_dataset({name: stored}), {name: stored}, "auto")[name]
 
 
 def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:

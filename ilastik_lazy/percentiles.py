@@ -12,7 +12,7 @@ import xarray as xr
 from ilastik_lazy.blockwise import MEMORY, Progress
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import to_dataarray
 from ilastik_lazy.ranks import selection_of
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.sources.window import window_of
@@ -144,7 +144,7 @@ def _shifted(progress: Progress | None, blocks: int, nbytes: int, all_blocks: in
 def _labelled(source: ArraySource, by: str | None, q: Array, values: Array, *, is_scalar: bool) -> xr.DataArray:
     coordinates: dict[str, Any] = {"percentile": q}
     if by is not None:
-        known = to_dataset({source.spec.name: source})[source.spec.name].coords
+        known = to_dataarray(source).coords
         coordinates |= {by: known[by]} if by in known else {}
     found = xr.DataArray(values, coordinates, (by or "all", "percentile"), "percentile")
     found = found if by is not None else found[0]

@@ -22,7 +22,7 @@ from ilastik_lazy.chunks import Region, grid_shape, region_shape, regions_of_blo
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.histogram import HistogramResult, histogram
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import to_dataarray
 from ilastik_lazy.partials import REDUCTIONS, Array, Partial, Reduction
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource, ArraySpec
@@ -270,7 +270,7 @@ def _reported(
 
 def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array) -> xr.DataArray:
     """`values` with the coordinates that are left; attributes of the array only where they still hold."""
-    variable = to_dataset({source.spec.name: source})[source.spec.name]
+    variable = to_dataarray(source)
     attributes = dict(variable.attrs) if REDUCTIONS[name].keeps_values else {}
     units = {dim: unit for dim, unit in variable.attrs.get("axis_units", {}).items() if dim in plan.dims}
     attributes |= {"axis_units": units} if units else {}

@@ -162,6 +162,9 @@ def _check_frames(frames: np.ndarray[Any, Any], when: str | None, length: int | 
 
 def _whole(column: pd.Series[Any], name: str) -> np.ndarray[Any, Any]:
     values = column.to_numpy()
+    if values.size == 0:
+        # Of no rows, pandas does not know the type.
+        return np.empty(0, np.int64)
     if values.dtype.kind in "iu":
         return values if values.dtype.itemsize == 8 else values.astype(np.int64)
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.floor(values)).all():
