@@ -52,6 +52,8 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
     from rich.table import Column
     from rich.text import Text
 
+    began, took = time.monotonic(), 0.0
+
     class Pace(ProgressColumn):
         """Amount, rate and time left; the rate is that of the last half minute."""
 
@@ -65,7 +67,7 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
             rate = (task.finished_speed or task.speed) if seconds >= _SECONDS_OF_A_RATE else None
             parts = [amount, f"{human_bytes(rate)}/s" if rate else ""]
             if task.finished:
-                parts.append(human_seconds(task.finished_time or 0))
+                parts.append(human_seconds(took))
             elif rate:
                 parts.append(f"{human_seconds((task.total - task.completed) / rate)} left")
             return Text(", ".join(part for part in parts if part))
@@ -82,7 +84,8 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
         begun = False
 
         def update(done: int, total: int) -> None:
-            nonlocal begun
+            nonlocal begun, took
+            took = time.monotonic() - began
             if total == 0:
                 bar.update(task, visible=False)
             elif begun:
@@ -91,12 +94,16 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
                 bar.reset(task, completed=done, total=total)
                 begun = True
 
-        yield update
+        try:
+            yield update
+        finally:
+            if not begun:
+                bar.update(task, visible=False)
 
 
 def _lines(what: str) -> Callback:
     """A line now and then, with rate and time left, for logs."""
-    start = last = time.monotonic()
+    began = start = last = time.monotonic()
     first: int | None = None
     is_over = False
     tenth = 0
@@ -116,7 +123,8 @@ def _lines(what: str) -> Callback:
         rate = (done - first) / seconds if seconds >= _SECONDS_OF_A_RATE else 0
         pace = f", {human_bytes(rate)}/s" if rate else ""
         left = f", {human_seconds((total - done) / rate)} left" if done < total and rate else ""
-        took = f" in {human_seconds(seconds)}" if is_over else ""
+        # The first call may come when much is done, or all: it was not done in no time.
+        took = f" in {human_seconds(now - began)}" if is_over else ""
         share = 100 * done // total if total else 100
         # Whoever reads a log an hour later wants to know when this was.
         print(

@@ -158,10 +158,11 @@ def _plan(
     each = (values + 2 * math.prod(spec.chunks)) * spec.dtype.itemsize + 2**20 + (2 + AHEAD) * partial_bytes
     fixed = result_bytes + 3 * partial_bytes
     if fixed + each > memory:
+        fewer = ", reduce over more axes, or reduce what open_dataarray returns and write it to Zarr"
         raise MemoryLimitError(
             f"reducing {spec.storage.location} over {', '.join(over)} needs {human_bytes(fixed + each)}, of which the "
-            f"result takes {human_bytes(result_bytes)}, more than memory={human_bytes(memory)}: reduce over more axes, "
-            f"allow more memory, or reduce what open_dataarray returns and write it to Zarr"
+            f"result takes {human_bytes(result_bytes)}, more than memory={human_bytes(memory)}: "
+            f"allow more memory{fewer if len(axes) < spec.ndim else ''}"
         )
     workers = min(threads_for(workers), (memory - fixed) // each, max(1, blocks))
     return ReductionPlan(

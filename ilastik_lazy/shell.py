@@ -52,7 +52,7 @@ _IN_SHELL = (
     (r"storage_options or the environment", "the environment"),
     (r", and convert it with \.astype\('\w+'\)", ""),
     (r"; convert it with \.astype\(\)", ""),
-    (r", or reduce what open_dataarray returns and write it to Zarr", ""),
+    (r", reduce over more axes, or reduce what open_dataarray .*", ", or reduce over more axes"),
     (r", or name it with label=", ""),
     (r"for another order pass a list of files", "give the numbers in the names as many digits"),
     (r"\{'[^}]*'\}", "FOLDER"),
@@ -82,8 +82,10 @@ class Command(click.Command):
         """Parse `args`, and count what is there."""
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option in dict.fromkeys(given):
-            is_one = isinstance(option, click.Option) and not option.multiple and not option.is_eager
-            if is_one and given.count(option) > 1 and not (option.is_flag and not option.secondary_opts):
+            if not isinstance(option, click.Option) or option.multiple or option.is_eager:
+                continue
+            is_switch = option.is_flag and not option.secondary_opts
+            if given.count(option) > 1 and not is_switch:
                 raise click.UsageError(f"{option.opts[-1]} is given {given.count(option)} times: give it once", ctx)
         return super().parse_args(ctx, args)
 

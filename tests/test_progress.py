@@ -186,7 +186,9 @@ class TestLines:
     def test_have_no_rate_out_of_no_time(self, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
         lines = lines_of(capsys, clock, [(0.0, 0), (0.003, GB), (0.004, GB)], GB)
         assert lines == ["converting: 100 % of 1 GB in 0.0 s"]
-        assert lines_of(capsys, clock, [(5.0, GB)], GB) == ["converting: 100 % of 1 GB in 0.0 s"]
+
+    def test_have_the_time_before_the_first_call_too(self, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+        assert lines_of(capsys, clock, [(5.0, GB)], GB) == ["converting: 100 % of 1 GB in 5.0 s"]
 
     def test_of_nothing_to_do_say_so(self, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
         assert lines_of(capsys, clock, [(0.0, 0)], 0) == ["converting: 100 % of 0 B in 0.0 s"]
