@@ -120,7 +120,8 @@ class _Project:
 
         yield click.style(printable(self.path), bold=True)
         for label, text in describe_project(self.tree, self._drawn):
-            yield f"  {label:10} {printable(in_shell(text))}"
+            # What to do stands in rows of its own.
+            yield f"  {label:10} {printable(text if label else in_shell(text))}"
 
     def as_json(self) -> list[dict[str, Any]]:
         lanes = {

@@ -40,7 +40,8 @@ _OPTIONS = {
         "resume", "skipna", "table", "trust", "verify", "workers",
     )
 }  # fmt: skip
-_NAMES = "|".join(_OPTIONS)
+# Not in a path, such as /data/version=2/a.h5.
+_NAME = rf"(?<![\w/\\.-])({'|'.join(_OPTIONS)})"
 
 # The library says what to do in Python; here the same is an option, a command, or cannot be done.
 _IN_SHELL = (
@@ -52,10 +53,10 @@ _IN_SHELL = (
     (r"storage_options or the environment", "the environment"),
     (r", and convert it with \.astype\('\w+'\)", ""),
     (r"; convert it with \.astype\(\)", ""),
+    (r"(more), in `masked`", r"\1"),
     (r", reduce over more axes, or reduce what open_dataarray .*", ", or reduce over more axes"),
     (r", or name it with label=", ""),
     (r"for another order pass a list of files", "give the numbers in the names as many digits"),
-    (r"\{'[^}]*'\}", "FOLDER"),
     # Commands.
     (r"open_table\(\) opens it", "ilastik-lazy table prints it"),
     (r"tables are opened with open_table\(\)", "ilastik-lazy table prints tables"),
@@ -63,15 +64,15 @@ _IN_SHELL = (
     (r"open the image itself with open_dataarray\(\)", "name the image itself"),
     (r"open the file with open_data\w+\(\)", "name the file itself"),
     # Options.
-    (rf"\b({_NAMES})=\[?(?:folder|roots)\]?", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
-    (rf"\b({_NAMES})=\[folder [^]]*\]", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
+    (rf"{_NAME}=\[?(?:folder|roots)\]?", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
+    (rf"{_NAME}=\[folder [^]]*\]", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
     (r"\brange=\(lower, upper\)", "--range LOWER UPPER"),
-    (rf"\b({_NAMES})=True \(--[a-z-]+\)", lambda found: f"--{_OPTIONS[found[1]]}"),
-    (rf"\b({_NAMES})=True\b", lambda found: f"--{_OPTIONS[found[1]]}"),
-    (rf"\b({_NAMES})='([^']*)'", lambda found: f"--{_OPTIONS[found[1]]} {found[2]}"),
-    (rf"\b({_NAMES})=(?=[\w'\"({{\[])", lambda found: f"--{_OPTIONS[found[1]]} "),
-    (rf"\b({_NAMES})=", lambda found: f"--{_OPTIONS[found[1]]}"),
-    (r"\b(source_roots|allow_external|internal_path)\b", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (rf"{_NAME}=True \(--[a-z-]+\)", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (rf"{_NAME}=True\b", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (rf"{_NAME}='([^']*)'", lambda found: f"--{_OPTIONS[found[1]]} {found[2]}"),
+    (rf"{_NAME}=(?=[\w'\"({{\[])", lambda found: f"--{_OPTIONS[found[1]]} "),
+    (rf"{_NAME}=", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (r"(?<![\w/\\.-])(source_roots|allow_external|internal_path)\b", lambda found: f"--{_OPTIONS[found[1]]}"),
 )
 
 

@@ -219,6 +219,13 @@ def test_messages_in_the_shell_advise_nothing_that_only_python_has():
     assert left == []
 
 
+def test_paths_stay_as_they_are():
+    text = "no such file: /data/version=2/axes=zyx/internal_path/memory=1.h5: pass axes='yx', or table= x"
+    assert shell.in_shell(text) == (
+        "no such file: /data/version=2/axes=zyx/internal_path/memory=1.h5: pass --axes yx, or --table x"
+    )
+
+
 def test_every_option_that_a_message_names_is_one():
     options = {name for command in cli.commands.values() for option in command.params for name in option.opts}
     options |= {"--help", "--version"}
