@@ -8,12 +8,12 @@ from typing import Any
 
 import xarray as xr
 
-from ilastik_lazy.axes import AXIS_NAMES, parse_axis_names
+from ilastik_lazy.axes import parse_axis_names
 from ilastik_lazy.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
 from ilastik_lazy.external import Folders, granted
 from ilastik_lazy.kinds import with_kind
-from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
+from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset, variable_name
 from ilastik_lazy.limits import Limits, Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import parse_size
@@ -122,7 +122,7 @@ def open_dataarray(
     source = _described(source, project, kind, limits)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
-    name = _variable_name(source.spec.name)
+    name = variable_name(source.spec.name.rsplit("/", 1)[-1])
     return _finished({name: source}, chunks, order)[name]
 
 
@@ -145,8 +145,10 @@ def open_dataset(
 
     The parameters are those of `open_dataarray`, `kind` that of every image; `drop_variables` names images to
     leave out.
+    A variable is called by the last part of the path of its image; by the whole path, with ``_`` for ``/``, where
+    two would have one name; and ``image_x`` instead of ``x`` or another axis.
     Where two images differ in the length or the positions of a dimension, the later one's
-    dimension is called after it, such as ``c_raw``.
+    dimension is called after it, such as ``c_raw`` (``c_raw_`` where an image has this name).
 
     Examples
     --------
@@ -220,19 +222,26 @@ def _all_sources(
 
 
 def _variable_names(paths: list[str]) -> dict[str, str]:
-    """The last part of each path; the whole path, with ``_`` for ``/``, where that is not unique."""
-    last = [_variable_name(path) for path in paths]
-    names = [name if last.count(name) == 1 else path.replace("/", "_") for name, path in zip(last, paths, strict=True)]
+    """The last part of each path; the whole path, with ``_`` for ``/``, where that is not unique.
+
+    >>> _variable_names(["x", "vol/x", "raw"])
+    {'image_x': 'x', 'vol_x': 'vol/x', 'raw': 'raw'}
+    """
+    last = [path.rsplit("/", 1)[-1] for path in paths]
+    names = [
+        variable_name(name if last.count(name) == 1 else path.replace("/", "_"))
+        for name, path in zip(last, paths, strict=True)
+    ]
     if len(set(names)) < len(names):
         # "a/b" beside "a_b": only the paths themselves are sure to differ.
-        names = paths
-    return dict(zip(names, paths, strict=True))
-
-
-def _variable_name(path: str) -> str:
-    """Last part of a path; xarray takes a variable that is called like a dimension for its coordinate."""
-    name = path.rsplit("/", 1)[-1]
-    return f"image_{name}" if name in AXIS_NAMES else name
+        names = [variable_name(path) for path in paths]
+    made: dict[str, str] = {}
+    for name, path in zip(names, paths, strict=True):
+        # "image_x" beside "x".
+        while name in made or (name != path and name in paths):
+            name += "_"
+        made[name] = path
+    return made
 
 
 def _finished(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:

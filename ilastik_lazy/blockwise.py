@@ -24,7 +24,7 @@ from ilastik_lazy.chunks import (
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["AHEAD", "MEMORY", "Progress", "in_order", "over_blocks", "threads_for", "work_block"]
+__all__ = ["AHEAD", "MEMORY", "Progress", "in_bytes", "in_order", "in_pass", "over_blocks", "threads_for", "work_block"]
 
 Progress = Callable[[int, int, int], None]
 """Called with blocks done, blocks in all, and decoded bytes so far; in the caller's thread only."""
@@ -90,11 +90,27 @@ def over_blocks(
 ) -> Iterator[tuple[Region, _Result]]:
     """What `work` makes of each block, in order; this is pass `number` of `passes`, which is for `progress` alone."""
     spec, block = source.spec, work_block(source.spec)
-    blocks, nbytes = math.prod(grid_shape(spec.shape, block)), number * spec.nbytes
+    blocks, nbytes = math.prod(grid_shape(spec.shape, block)), 0
+    counted = in_pass(progress, number, passes, spec.nbytes)
     regions = regions_of_blocks(spec.shape, block)
     with contextlib.closing(in_order(lambda region: work(region, source.read(region)), regions, workers)) as results:
-        for done, (region, result) in enumerate(results, number * blocks + 1):
+        for done, (region, result) in enumerate(results, 1):
             nbytes += math.prod(region_shape(region)) * spec.dtype.itemsize
-            if progress is not None:
-                progress(done, passes * blocks, nbytes)
+            if counted is not None:
+                counted(done, blocks, nbytes)
             yield region, result
+
+
+def in_pass(progress: Progress | None, number: int, passes: int, nbytes: int) -> Progress | None:
+    """`progress` over all of several passes, called in pass `number`; each reads `nbytes`."""
+    if progress is None:
+        return None
+    return lambda done, blocks, size: progress(number * blocks + done, passes * blocks, number * nbytes + size)
+
+
+def in_bytes(progress: Callable[[int, int], None] | None, spec: ArraySpec) -> Progress | None:
+    """Called as a `Progress`, calls `progress` with bytes done and bytes in all, those of every pass."""
+    if progress is None:
+        return None
+    blocks = max(1, math.prod(grid_shape(spec.shape, work_block(spec))))
+    return lambda _, all_blocks, size: progress(size, spec.nbytes * all_blocks // blocks)

@@ -5,14 +5,24 @@ What is said when something goes wrong stands in `shell`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ilastik_lazy import __version__
-from ilastik_lazy.command_sources import image_options, kind_option, limits_given, source_at, trust_option
+from ilastik_lazy.command_sources import (
+    image_options,
+    kind_option,
+    limits_given,
+    memory_given,
+    memory_option,
+    source_at,
+    trust_option,
+)
 from ilastik_lazy.convert_commands import convert, verify
 from ilastik_lazy.info_command import info
-from ilastik_lazy.shell import run
-from ilastik_lazy.text import printable
+from ilastik_lazy.shell import Group, run
+from ilastik_lazy.text import counted, printable
 
 __all__ = ["main"]
 
@@ -24,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     run(cli, arguments)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ilastik-lazy")
 def cli() -> None:
     """Look at, reduce and convert what ilastik writes, however large it is."""
@@ -40,10 +50,20 @@ cli.add_command(verify)
 @click.argument("operation", type=click.Choice(_OPERATIONS))
 @image_options("local")
 @kind_option
-@click.option("--over", metavar="AXES", default="", help="Axes to reduce, such as z or zyx [default: all].")
+@click.option(
+    "--over",
+    metavar="AXES",
+    multiple=True,
+    help="Axes to reduce, such as z, zyx or z,y; all that are given count [default: all].",
+)
 @click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
 @click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one a value for uint8].")
+@click.option(
+    "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."
+)
 @click.option("--by", type=click.Choice(["c"]), metavar="c", help="A histogram for each channel.")
+@click.option("--skipna/--no-skipna", default=None, help="Whether NaN counts for nothing [default: it does].")
+@memory_option
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def reduce(
@@ -52,10 +72,12 @@ def reduce(
     dataset: str | None,
     axes: str | None,
     project: str | None,
-    over: str,
+    over: tuple[str, ...],
     out: str | None,
     bins: int | None,
+    limits: tuple[float, float] | None,
     by: str | None,
+    skipna: bool | None,
     workers: int | None,
     quiet: bool,
 ) -> None:
@@ -65,34 +87,38 @@ def reduce(
     ilastik-lazy reduce brain_Probabilities.h5 mean --over z --out mean.npy
     ilastik-lazy reduce brain_Probabilities.h5 histogram --by c
     """
-    dims = tuple(name for name in over.lower() if name not in ", ")
-    if operation != "histogram" and (bins is not None or by is not None):
-        raise click.UsageError("--bins and --by are for histogram")
-    if operation == "histogram" and dims:
-        raise click.UsageError("a histogram is of the whole image: leave out --over, or say --by c")
+    dims = tuple(name for name in "".join(over).lower() if name not in ", ")
+    if operation != "histogram" and (bins is not None or by is not None or limits is not None):
+        raise click.UsageError("--bins, --range and --by are for histogram")
+    if operation == "histogram" and (dims or skipna is not None):
+        raise click.UsageError(
+            "a histogram is of the whole image, and NaN is in no bin: leave out --over and --skipna, or say --by c"
+        )
     from ilastik_lazy.results import check_output, check_printable, result_text, write_result
 
     if out is not None:
         check_output(out)
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy import reductions
+    from ilastik_lazy.blockwise import MEMORY, in_bytes
     from ilastik_lazy.progress import progress_bar
+    from ilastik_lazy.sizes import parse_size
 
-    if operation != "histogram":
-        plan = reductions.plan_reduction(source.spec, operation, dims, workers=workers)
+    options: dict[str, Any] = {"workers": workers, "memory": parse_size(memory_given(str(MEMORY)), "memory")}
+    if operation == "histogram":
+        options |= {"bins": bins, "by": by, "range": limits}
+    else:
+        options |= {"over": dims, "skipna": skipna}
+        plan = reductions.plan_reduction(source.spec, operation, **options)
         if out is None:
             kept = [dim for dim in source.spec.dims if dim not in plan.over]
             check_printable(f"{operation} over {''.join(plan.over)}", dict(zip(kept, plan.shape, strict=True)))
     with progress_bar(operation, quiet=quiet) as bar:
-
-        def progress(done_blocks: int, blocks: int, done_bytes: int) -> None:
-            if bar is not None:
-                bar(done_bytes, source.spec.nbytes)
-
+        options["progress"] = in_bytes(bar, source.spec)
         if operation == "histogram":
-            result = reductions.histogram(source, bins=bins, by=by, workers=workers, progress=progress).to_dataarray()
+            result = reductions.histogram(source, **options).to_dataarray()
         else:
-            result = reductions.reduce(source, operation, over=dims, workers=workers, progress=progress)
+            result = reductions.reduce(source, operation, **options)
     if out is None:
         click.echo(result_text(result))
         return
@@ -104,7 +130,8 @@ def reduce(
 @cli.command(short_help="Print a table of objects or tracks.")
 @click.argument("file")
 @click.option("--out", metavar="FILE.csv", help="Write all rows as proper CSV.")
-@click.option("--rows", type=int, default=10, show_default=True, help="Rows to print.")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Rows to print.")
+@memory_option
 @trust_option("local")
 def table(file: str, out: str | None, rows: int) -> None:
     """Print the table of objects or tracks in FILE: how many rows, which columns, the first rows.
@@ -117,15 +144,17 @@ def table(file: str, out: str | None, rows: int) -> None:
 
     if out is not None:
         check_output(out, (".csv",))
-    found = open_table(file, trust=limits_given().trust)
+    found = open_table(file, memory=memory_given("4GB"), trust=limits_given().trust)
     click.echo(click.style(printable(found.attrs["source"]), bold=True))
-    click.echo(f"  {found.attrs['kind']}: {len(found):,} rows, {len(found.columns)} columns")
+    click.echo(f"  {found.attrs['kind']}: {counted(len(found), 'row')}, {counted(len(found.columns), 'column')}")
     if out is not None:
         found.to_csv(out, index=False)
         click.echo(f"  written to {out}")
         return
     for name, dtype in found.dtypes.items():
         click.echo(f"    {printable(str(name)):44} {dtype}")
+    if not len(found) or not rows:
+        return
     lines = found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}").split("\n")
     click.echo("\n".join(map(printable, lines)))
 

@@ -17,6 +17,8 @@ __all__ = [
     "kind_option",
     "limits_given",
     "location_of",
+    "memory_given",
+    "memory_option",
     "source_at",
     "storage_options",
     "trust_option",
@@ -36,6 +38,11 @@ def limits_given() -> Limits:
     from ilastik_lazy.external import granted
 
     return granted(None, _told("trust"), _told("allow_external") or ())
+
+
+def memory_given(default: str) -> str:
+    """Most memory to use, as the command line says."""
+    return _told("memory") or default
 
 
 def location_of(file: str, dataset: str | None) -> Location:
@@ -93,6 +100,15 @@ kind_option = click.option(
     expose_value=False,
     callback=_remember,
     help="What the numbers mean, such as segmentation, if neither FILE nor its name tells.",
+)
+
+
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    expose_value=False,
+    callback=_remember,
+    help="Most memory to use, such as 2GB.",
 )
 
 

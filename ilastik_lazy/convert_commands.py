@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from ilastik_lazy.command_sources import image_options, kind_option, limits_given, source_at, storage_options
-from ilastik_lazy.shell import interrupted
+from ilastik_lazy.shell import Command, in_shell, interrupted
 
 __all__ = ["convert", "verify"]
 
 
-@click.command(short_help="Write an image as OME-Zarr.")
+@click.command(cls=Command, short_help="Write an image as OME-Zarr.")
 @click.argument("file")
 @click.argument("target")
 @image_options("local")
@@ -91,7 +91,7 @@ def convert(
         from ilastik_lazy.terminal import describe_plan
 
         plan = plan_conversion(source, **options)
-        click.echo("\n".join(describe_plan(plan, target)))
+        click.echo(in_shell("\n".join(describe_plan(plan, target))))
         click.echo(f"  {estimate_conversion(source, plan)}")
         return
     try:
@@ -104,10 +104,10 @@ def convert(
         is_begun = is_unfinished(target, storage_options())
         interrupted("run the same command with --resume to go on" if is_begun else "nothing was written")
     if not quiet:
-        click.echo(str(report))
+        click.echo(in_shell(str(report)))
 
 
-@click.command(short_help="Compare an OME-Zarr with its source.")
+@click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")
 @click.argument("target")
 @click.argument("file", required=False)
 @image_options("local")

@@ -13,7 +13,8 @@ from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, over_blocks, threads
 from ilastik_lazy.chunks import Region, region_shape
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import to_dataarray
+from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["HistogramResult", "histogram"]
@@ -88,7 +89,7 @@ def histogram(
         Number of bins; 64 without it, and 256, one for each value, where the array is uint8.
     range
         Lower and upper edge of all bins.  Without it: all values of uint8; ``drange``, or (0, 1)
-        for probabilities, of floats; else a first pass looks for the least and greatest value.
+        for probabilities, of floats; else a first pass looks for the least and greatest finite value.
     by
         A dim, such as ``"c"``, each position of which gets counts of its own.
     workers, memory, progress
@@ -99,7 +100,7 @@ def histogram(
     AxesError
         `by` names a dim that is not there.
     ArgumentError
-        No such bins; or no range was given, and there are no values, or NaN or infinity among them.
+        No such bins; or no range was given, and there are no finite values.
     MemoryLimitError
         Counts and blocks do not fit into `memory`.
 
@@ -132,7 +133,7 @@ def histogram(
     outside = sizes - counts.sum(axis=1)
     if by is None:
         return HistogramResult(binning.edges, counts[0], outside[0], is_of_integers=spec.dtype.kind in "iu")
-    labels = to_dataset({spec.name: stored})[spec.name].coords.get(by)
+    labels = to_dataarray(stored).coords.get(by)
     return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "iu")
 
 
@@ -160,8 +161,8 @@ def _threads_that_fit(spec: ArraySpec, axis: int | None, bins: int, workers: int
     fixed = 8 * rows * (bins + 2)
     if fixed + each > memory:
         raise MemoryLimitError(
-            f"the histogram of {spec.storage.location} needs {(fixed + each) / 1e6:,.0f} MB, and memory="
-            f"{memory / 1e6:,.0f} MB: take fewer bins, count without by=, or allow more memory"
+            f"the histogram of {spec.storage.location} needs {human_bytes(fixed + each)}, more than memory="
+            f"{human_bytes(memory)}: take fewer bins, count without by=, or allow more memory"
         )
     return min(threads_for(workers), (memory - fixed) // each)
 
@@ -177,19 +178,21 @@ def _known_range(spec: ArraySpec) -> tuple[float, float] | None:
 
 
 def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tuple[float, float]:
-    """Least and greatest value, in a pass of its own."""
-    where = source.spec.storage.location
+    """Least and greatest finite value, in a pass of its own."""
 
-    def extent(_: Region, block: Array) -> tuple[Any, Any]:
-        return block.min(), block.max()
+    def extent(_: Region, block: Array) -> tuple[Any, Any] | None:
+        low, high = block.min(), block.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            block = block[np.isfinite(block)]
+            return (block.min(), block.max()) if block.size else None
+        return low, high
 
-    extents = [found for _, found in over_blocks(source, extent, workers, progress, 0, 2)]
+    extents = [found for _, found in over_blocks(source, extent, workers, progress, 0, 2) if found is not None]
     if not extents:
-        raise ArgumentError(f"{where} has no values to find a range of: pass range=(lower, upper)")
-    low, high = (float(choose([each[i] for each in extents])) for i, choose in enumerate((np.min, np.max)))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ArgumentError(f"{where} holds values from {low} to {high}: pass range=(lower, upper)")
-    return low, high
+        what = "finite values" if math.prod(source.spec.shape) else "values"
+        where = source.spec.storage.location
+        raise ArgumentError(f"{where} has no {what} to find a range of: pass range=(lower, upper)")
+    return float(min(low for low, _ in extents)), float(max(high for _, high in extents))
 
 
 @dataclass(frozen=True, slots=True)

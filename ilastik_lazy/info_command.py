@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ilastik_lazy.command_sources import image_options, limits_given, location_of
-from ilastik_lazy.errors import FormatError, IlastikLazyError, MetadataWarning
-from ilastik_lazy.shell import exit_code, say
-from ilastik_lazy.text import printable
+from ilastik_lazy.command_sources import image_options, limits_given, location_of, memory_given, memory_option
+from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning
+from ilastik_lazy.shell import Command, exit_code, in_shell, say
+from ilastik_lazy.text import counted, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,11 +79,12 @@ class _Table:
 
     def lines(self) -> Iterator[str]:
         yield click.style(printable(self.location), bold=True)
-        yield f"  table    {self.table.attrs['kind']}, {len(self.table)} rows, {len(self.table.columns)} columns"
+        size = f"{counted(len(self.table), 'row')}, {counted(len(self.table.columns), 'column')}"
+        yield f"  table    {self.table.attrs['kind']}, {size}"
         names = ", ".join(printable(str(name)) for name in self.table.columns)
         yield from textwrap.wrap(names, 100, initial_indent="  columns  ", subsequent_indent="           ")
         if self.cut_outs:
-            yield f"  images   {self.cut_outs} cut-outs of single objects: open_table(..., images=True)"
+            yield f"  images   {counted(self.cut_outs, 'image')} of single objects"
 
     def as_json(self) -> list[dict[str, Any]]:
         return [
@@ -119,7 +120,8 @@ class _Project:
 
         yield click.style(printable(self.path), bold=True)
         for label, text in describe_project(self.tree, self._drawn):
-            yield f"  {label:10} {printable(text)}"
+            # What to do stands in rows of its own.
+            yield f"  {label:10} {printable(text if label else in_shell(text))}"
 
     def as_json(self) -> list[dict[str, Any]]:
         lanes = {
@@ -136,7 +138,14 @@ class _Project:
                 for role, node in lane.children.items()
                 for array in list(node.data_vars.values())[:1]
             }
-            | {str(role): dict(node.attrs) for role, node in lane.children.items() if not node.data_vars}
+            | {
+                str(role): {
+                    str(key): in_shell(value) if key in ("problem", "remedy") else value
+                    for key, value in node.attrs.items()
+                }
+                for role, node in lane.children.items()
+                if not node.data_vars
+            }
             for name, lane in self.tree.children.items()
         }
         about = {str(name): value for name, value in self.tree.attrs.items()}
@@ -163,7 +172,7 @@ def _project_at(path: str, source_roots: tuple[str, ...], limits: Limits) -> _Pr
 def _table_at(location: Location, cut_outs: int, limits: Limits) -> _Table:
     from ilastik_lazy.tables import open_table
 
-    table = open_table(str(location), trust=limits.trust)
+    table = open_table(str(location), memory=memory_given("4GB"), trust=limits.trust)
     return _Table(str(table.attrs["source"]), table, cut_outs)
 
 
@@ -181,11 +190,14 @@ def _look(
     paths = [location.internal_path] if location.internal_path else None
     try:
         sources = open_sources(location, paths, axes=axes, limits=limits)
-    except FormatError:
-        # Of a table of objects without images, libhdf5 tells no more than that there is no image.
-        if location.is_remote or not _is_table(location):
+    except FormatError as error:
+        if location.is_remote or not (_is_table(location) or isinstance(error, DatasetNotFoundError)):
             raise
-        return _table_at(location, 0, limits)
+        # A table of objects without images: the message says no more than that there is no image.
+        try:
+            return _table_at(location, 0, limits)
+        except FormatError:
+            raise error from None
     if paths is None and all(_inside(source, location.path).startswith(_CUT_OUTS) for source in sources):
         return _table_at(location, len(sources), limits)
     if project is not None:
@@ -200,9 +212,10 @@ def _is_table(location: Location) -> bool:
     return re.search(r"table|division", os.path.basename(str(location)), re.IGNORECASE) is not None
 
 
-@click.command(short_help="Say what is in a file.")
+@click.command(cls=Command, short_help="Say what is in a file.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("untrusted")
+@memory_option
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
 @click.option(
     "--source-root",

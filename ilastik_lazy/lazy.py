@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.indexing import CopiedWhenChanged, SourceArray
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["Chunks", "attributes_of", "chunked", "moved", "to_dataset"]
+__all__ = ["Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "variable_name"]
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
@@ -80,10 +80,15 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
     return coordinates
 
 
+def variable_name(name: str) -> str:
+    """`name`, or another: xarray takes a variable that is called like a dimension for its coordinate."""
+    return f"image_{name}" if name in AXIS_NAMES else name
+
+
 def _dims_beside(
-    spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int]
+    spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int], names: Collection[str]
 ) -> dict[str, str]:
-    """Names of the dims of one array; one that differs from what is there gets a name of its own."""
+    """Names of the dims of one array; one that differs from what is there gets a name of its own, none of `names`."""
     own = {axis.name: axis.name for axis in spec.axes}
     wanted = _coordinates_of(spec, own)
     for axis, length in zip(spec.axes, spec.shape, strict=True):
@@ -94,8 +99,17 @@ def _dims_beside(
         else:
             same = bool(known.identical(here))  # type: ignore[no-untyped-call]
         if axis.name in sizes and not (fits and same):
-            own[axis.name] = f"{axis.name}_{name}"
+            dim = f"{axis.name}_{name}"
+            while dim in sizes or dim in names:
+                dim += "_"
+            own[axis.name] = dim
     return own
+
+
+def to_dataarray(source: ArraySource) -> xr.DataArray:
+    """A lazily indexed array; nothing is read, no dask is needed."""
+    name = variable_name(source.spec.name)
+    return to_dataset({name: source})[name]
 
 
 def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
@@ -109,7 +123,7 @@ def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
     sizes: dict[str, int] = {}
     for name, source in sources.items():
         spec = source.spec
-        dims = _dims_beside(spec, name, coordinates, sizes)
+        dims = _dims_beside(spec, name, coordinates, sizes, sources)
         lazy: Any = indexing.LazilyIndexedArray(SourceArray(source))
         variables[name] = xr.Variable(
             list(dims.values()), CopiedWhenChanged(lazy), attributes_of(spec), _encoding_of(spec)

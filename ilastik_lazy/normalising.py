@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.api import open_dataarray
-from ilastik_lazy.blockwise import MEMORY, Progress
+from ilastik_lazy.blockwise import MEMORY, Progress, in_pass
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.lazy import chunked, to_dataset
+from ilastik_lazy.lazy import chunked, to_dataset, variable_name
 from ilastik_lazy.percentiles import percentile
 from ilastik_lazy.reductions import reduce
 
@@ -101,8 +101,11 @@ def standardise(
     over = [str(dim) for dim in array.dims if dim != by]
     if not over or (by is not None and by not in array.dims):
         raise AxesError(f"cannot standardise by {by!r}: the dims are {', '.join(map(str, array.dims))}")
-    options: dict[str, Any] = {"workers": workers, "memory": memory, "progress": progress}
-    mean, deviation = (reduce(array, name, over, **options) for name in ("mean", "std"))
+    options: dict[str, Any] = {"skipna": False, "workers": workers, "memory": memory}
+    mean, deviation = (
+        reduce(array, name, over, progress=in_pass(progress, number, 2, array.nbytes), **options)
+        for number, name in enumerate(("mean", "std"))
+    )
     return _scaled(array, mean, mean + deviation)
 
 
@@ -113,8 +116,8 @@ def _opened(source: AnySource) -> xr.DataArray:
     if isinstance(source, str | os.PathLike):
         return open_dataarray(source)
     stored = as_source(source)
-    sources = {stored.spec.name: stored}
-    return chunked(to_dataset(sources), sources, "auto")[stored.spec.name]
+    name = variable_name(stored.spec.name)
+    return chunked(to_dataset({name: stored}), {name: stored}, "auto")[name]
 
 
 def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:

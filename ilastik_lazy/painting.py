@@ -101,7 +101,8 @@ def mismatches(
         found.update(*block.flat)
     known = set(zip(rows.frames.tolist(), rows.ids.tolist(), strict=True))
     missing = [(*key, "table") for key in found - known] + [(*key, "image") for key in known - found]
-    return pd.DataFrame(sorted(missing), columns=[when or "timestep", name, "missing_from"])
+    found_rows = pd.DataFrame(sorted(missing), columns=[when or "timestep", name, "missing_from"])
+    return found_rows if missing else found_rows.astype(dict(zip(found_rows, (np.int64, np.int64, str), strict=True)))
 
 
 def _check_labels(labels: xr.DataArray) -> None:

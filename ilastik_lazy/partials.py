@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +37,9 @@ class Reduction:
 
     keeps_values: bool = False
     """Whether results are values of the array, so that its attributes hold for them."""
+
+    without_nan: Reduction | None = None
+    """The same over values that are no NaN, for floats; NaN where there are none."""
 
 
 def _start_sum(block: Array, axes: tuple[int, ...]) -> Partial:
@@ -95,13 +98,55 @@ def _combine_moments(a: Partial, b: Partial) -> Partial:
     return np.asarray(count), a[1] + delta * (b[0] / count), a[2] + b[2] + delta * delta * (a[0] * b[0] / count)
 
 
-def _extremum(choose: np.ufunc) -> Reduction:
+def _start_sum_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
+    """Sums in float64, and of how many values; a block is looked through again only where a sum is NaN."""
+    (total,) = _start_sum(block, axes)
+    count = math.prod(block.shape[axis] for axis in axes)
+    if not np.isnan(total).any():
+        return total, np.asarray(count)
+    is_nan = np.isnan(block)
+    total = np.add.reduce(block, axis=axes, dtype=np.float64, keepdims=True, where=~is_nan)
+    return total, count - np.count_nonzero(is_nan, axis=axes, keepdims=True)
+
+
+def _start_moments_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
+    """As `_start_moments`, with a count for each element."""
+    count, mean, squares = _start_moments(block, axes)
+    if not np.isnan(mean).any():
+        return np.broadcast_to(count, mean.shape), mean, squares
+    is_number = ~np.isnan(block)
+    count = np.count_nonzero(is_number, axis=axes, keepdims=True).astype(np.float64)
+    values = block.astype(np.float64)
+    # No values have the mean 0, which counts for nothing.
+    mean = np.add.reduce(values, axis=axes, keepdims=True, where=is_number) / np.maximum(count, 1)
+    values -= mean
+    values *= values
+    return count, mean, np.add.reduce(values, axis=axes, keepdims=True, where=is_number)
+
+
+def _combine_moments_without_nan(a: Partial, b: Partial) -> Partial:
+    both = np.maximum(a[0] + b[0], 1)
+    delta = b[1] - a[1]
+    return a[0] + b[0], a[1] + delta * (b[0] / both), a[2] + b[2] + delta * delta * (a[0] * b[0] / both)
+
+
+def _extremum(choose: np.ufunc, choose_number: np.ufunc) -> Reduction:
     """Least or greatest value, in the dtype of the array."""
-    return Reduction(
+
+    def start_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
+        found = choose.reduce(block, axis=axes, keepdims=True)
+        # fmax and fmin are slower.
+        return (choose_number.reduce(block, axis=axes, keepdims=True) if np.isnan(found).any() else found,)
+
+    plain = Reduction(
         start=lambda block, axes: (choose.reduce(block, axis=axes, keepdims=True),),
         combine=lambda a, b: (choose(a[0], b[0]),),
         finish=lambda partial, count: partial[0],
         keeps_values=True,
+    )
+    return replace(
+        plain,
+        without_nan=replace(plain, start=start_without_nan, combine=lambda a, b: (choose_number(a[0], b[0]),)),
     )
 
 
@@ -109,13 +154,31 @@ def _combine_sums(a: Partial, b: Partial) -> Partial:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
+_SUM_WITHOUT_NAN = Reduction(_start_sum_without_nan, _combine_sums, lambda partial, count: partial[0], of_nothing=True)
+_MEAN_WITHOUT_NAN = replace(_SUM_WITHOUT_NAN, finish=lambda partial, count: partial[0] / partial[1], of_nothing=False)
+_STD_WITHOUT_NAN = Reduction(
+    _start_moments_without_nan,
+    _combine_moments_without_nan,
+    lambda partial, count: np.sqrt(partial[2] / partial[0]),
+)
+
 REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(
     {
         # The last sum is the one in float64, where there is one: it does not overflow.
-        "mean": Reduction(_start_sum, _combine_sums, lambda partial, count: partial[-1] / np.float64(count)),
-        "max": _extremum(np.maximum),
-        "min": _extremum(np.minimum),
-        "sum": Reduction(_start_sum, _combine_sums, _finish_sum, of_nothing=True),
-        "std": Reduction(_start_moments, _combine_moments, lambda partial, count: np.sqrt(partial[2] / partial[0])),
+        "mean": Reduction(
+            _start_sum,
+            _combine_sums,
+            lambda partial, count: partial[-1] / np.float64(count),
+            without_nan=_MEAN_WITHOUT_NAN,
+        ),
+        "max": _extremum(np.maximum, np.fmax),
+        "min": _extremum(np.minimum, np.fmin),
+        "sum": Reduction(_start_sum, _combine_sums, _finish_sum, of_nothing=True, without_nan=_SUM_WITHOUT_NAN),
+        "std": Reduction(
+            _start_moments,
+            _combine_moments,
+            lambda partial, count: np.sqrt(partial[2] / partial[0]),
+            without_nan=_STD_WITHOUT_NAN,
+        ),
     }
 )

@@ -1,9 +1,4 @@
-"""Percentiles out of core: those of `numpy.percentile`, exact, though no two blocks are held together.
-
-Values are ranked by whole numbers in the same order.  One pass over all blocks counts the upper 16 bits of these,
-which tells the upper 16 bits of the wanted ranks; the next one counts the next 16 bits below those alone, and so on:
-one pass for 8 and 16 bits, two for float32, four for float64.
-"""
+"""Percentiles out of core: those of `numpy.percentile`, exact, though large arrays are never held as a whole."""
 
 from __future__ import annotations
 
@@ -14,22 +9,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, over_blocks, threads_for, work_block
-from ilastik_lazy.chunks import Region
+from ilastik_lazy.blockwise import MEMORY, Progress
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import to_dataarray
+from ilastik_lazy.ranks import selection_of
+from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.sources.window import window_of
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["percentile"]
 
 Array = np.ndarray[Any, Any]
-
-_DIGIT = 16
-_DIGITS = 2**_DIGIT
-
-# Values that are counted in one go: many, beside the 2**16 counters that each adds to.
-_PIECE = 2**18
 
 
 def percentile(
@@ -89,12 +80,12 @@ def percentile(
     low = np.floor(place).astype(np.int64)
     high = np.minimum(low + 1, count - 1)
     ranks = np.unique(np.concatenate([low, high]))
-    workers = _threads_that_fit(stored.spec, axis, len(ranks), workers, memory)
-    values = _Selection(stored, axis, ranks, workers, progress).values()
+    values = _values_at(stored, axis, ranks, workers, memory, progress)
     below, above = (values[:, np.searchsorted(ranks, each)] for each in (low, high))
     with np.errstate(invalid="ignore"):
-        # Equal neighbours may be infinite, and are their own middle.
-        found = np.where(below == above, below, below + (above - below) * (place - low))
+        # From the nearer neighbour, as numpy has it, infinities too.
+        step, share = above - below, place - low
+        found = np.where(share < 0.5, below + step * share, above - step * (1 - share))
     return _labelled(stored, by, wanted, found, is_scalar=np.ndim(q) == 0)
 
 
@@ -108,129 +99,52 @@ def _axis_of(spec: ArraySpec, by: str | None) -> int | None:
     return None if by is None else spec.dims.index(by)
 
 
-def _threads_that_fit(spec: ArraySpec, axis: int | None, ranks: int, workers: int | None, memory: int) -> int:
-    block = work_block(spec)
-    rows, rows_of_block = (1, 1) if axis is None else (spec.shape[axis], block[axis])
-    # Counts of one digit for each prefix, of which one rank has one.
-    prefixes = 1 if spec.dtype.itemsize <= 2 else ranks
-    counts = 8 * _DIGITS * prefixes
-    each = 3 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + rows_of_block * counts * (1 + AHEAD)
-    fixed = rows * counts
-    if fixed + each > memory:
-        raise MemoryLimitError(
-            f"percentiles of {spec.storage.location} need {(fixed + each) / 1e6:,.0f} MB, and memory="
-            f"{memory / 1e6:,.0f} MB: ask for fewer at a time, take them without by=, or allow more memory"
-        )
-    return min(threads_for(workers), int((memory - fixed) // each))
+def _values_at(
+    source: ArraySource, axis: int | None, ranks: Array, workers: int | None, memory: int, progress: Progress | None
+) -> Array:
+    """Values of the ranks in each row, of shape (rows, ranks): of as many rows at a time as the memory allows."""
+    rows = 1 if axis is None else source.spec.shape[axis]
+    length, parts = rows, [source]
+    while selection_of(parts[0], axis, ranks, workers, memory) is None and length > 1:
+        length = -(-length // 2)
+        parts = _cut(source, axis or 0, length)
+    selections = [selection_of(part, axis, ranks, workers, memory) for part in parts]
+    blocks = sum(selection.blocks for selection in selections if selection is not None)
+    found: list[Array] = []
+    done_blocks = done_bytes = 0
+    for selection in selections:
+        if selection is None:
+            raise MemoryLimitError(
+                f"percentiles of {source.spec.storage.location} need more than memory={human_bytes(memory)}, for "
+                f"{human_bytes(source.spec.nbytes / rows)} of values: ask for fewer at a time, or allow more memory"
+            )
+        found.append(selection.values(_shifted(progress, done_blocks, done_bytes, blocks)))
+        done_blocks += selection.blocks
+        done_bytes += selection.nbytes
+    return np.concatenate(found)
 
 
-class _Selection:
-    """The values of some ranks, in each row, found digit by digit."""
-
-    def __init__(
-        self, source: ArraySource, axis: int | None, ranks: Array, workers: int, progress: Progress | None
-    ) -> None:
-        self._source, self._axis, self._workers, self._progress = source, axis, workers, progress
-        self._dtype = source.spec.dtype.newbyteorder("=")
-        self._bits = max(_DIGIT, 8 * self._dtype.itemsize)
-        rows = 1 if axis is None else source.spec.shape[axis]
-        self._left = np.tile(ranks, (rows, 1))
-        """Rank of each wanted value among those that begin with the same digits."""
-        self._prefixes = np.zeros((rows, len(ranks)), np.uint64)
-        """The digits of each wanted value that are known."""
-        self._has_nan = np.zeros(rows, bool)
-
-    def values(self) -> Array:
-        """float64 of shape (rows, ranks)."""
-        passes = self._bits // _DIGIT
-        for number in range(passes):
-            self._count_a_digit(number, passes)
-        values = _values_of_ranks(self._prefixes, self._dtype).astype(np.float64) + 0.0  # -0.0 is 0.0
-        values[self._has_nan] = np.nan
-        return values
-
-    def _count_a_digit(self, number: int, passes: int) -> None:
-        """Find digit `number`, from the highest, of all wanted values."""
-        known = [np.unique(row) for row in self._prefixes]
-        most = max(map(len, known))
-        counts = np.zeros((len(known), most, _DIGITS), np.int64)
-        shift = self._bits - _DIGIT * (number + 1)
-        axis = self._axis
-
-        def work(region: Region, block: Array) -> tuple[slice, Array, Array]:
-            parts = [block] if axis is None else np.moveaxis(block, axis, 0)
-            rows = slice(None) if axis is None else region[axis]
-            found = np.zeros((len(parts), most, _DIGITS), np.int64)
-            has_nan = np.zeros(len(parts), bool)
-            for i, (part, prefixes) in enumerate(zip(parts, known[rows], strict=True)):
-                flat = part.reshape(-1)
-                for first in range(0, flat.size, _PIECE):
-                    piece = flat[first : first + _PIECE]
-                    if number == 0 and self._dtype.kind == "f":
-                        has_nan[i] |= bool(np.isnan(piece).any())
-                    ranks = _ranks_of(piece.astype(self._dtype, copy=False))
-                    _add_digits(found[i], ranks, shift, prefixes if number else None)
-            return rows, found, has_nan
-
-        blocks = over_blocks(self._source, work, self._workers, self._progress, number, passes)
-        for _, (rows, found, has_nan) in blocks:
-            counts[rows] += found
-            self._has_nan[rows] |= has_nan
-        for row, prefixes in enumerate(known):
-            below = np.cumsum(counts[row], axis=1)
-            for i, prefix in enumerate(self._prefixes[row]):
-                sums = below[np.searchsorted(prefixes, prefix)]
-                digit = int(np.searchsorted(sums, self._left[row, i], side="right"))
-                self._left[row, i] -= sums[digit - 1] if digit else 0
-                self._prefixes[row, i] = prefix << np.uint64(_DIGIT) | np.uint64(digit)
+def _cut(source: ArraySource, axis: int, length: int) -> list[ArraySource]:
+    """Parts of `source` that are so long along `axis`."""
+    shape = source.spec.shape
+    first = [[0] * axis + [start] + [0] * (len(shape) - axis - 1) for start in range(0, shape[axis], length)]
+    return [
+        window_of(source, tuple(start), (*shape[:axis], min(start[axis] + length, shape[axis]), *shape[axis + 1 :]))
+        for start in first
+    ]
 
 
-def _ranks_of(values: Array) -> Array:
-    """Whole numbers in the order of `values`: http://stereopsis.com/radix.html."""
-    kind, bits = values.dtype.kind, 8 * values.dtype.itemsize
-    whole: Array = values.view(f"u{values.dtype.itemsize}")
-    if kind in "bu":
-        return whole
-    top = whole.dtype.type(1 << (bits - 1))
-    if kind == "i":
-        signed: Array = whole ^ top
-        return signed
-    # Of negative floats all bits are turned, of others the sign alone.
-    turned = (whole.view(f"i{values.dtype.itemsize}") >> (bits - 1)).view(whole.dtype)
-    ranks: Array = whole ^ (turned | top)
-    return ranks
-
-
-def _values_of_ranks(ranks: Array, dtype: np.dtype[Any]) -> Array:
-    """What `_ranks_of` made `ranks` of."""
-    whole = ranks.astype(f"u{dtype.itemsize}")
-    top = whole.dtype.type(1 << (8 * dtype.itemsize - 1))
-    if dtype.kind == "i":
-        whole ^= top
-    elif dtype.kind == "f":
-        whole = np.where(whole & top, whole ^ top, ~whole)
-    return whole.view(dtype)
-
-
-def _add_digits(counts: Array, ranks: Array, shift: int, prefixes: Array | None) -> None:
-    """Add to row i of `counts` each digit that stands behind the i-th of `prefixes`, if there are any yet."""
-    digits = ranks >> shift
-    if prefixes is None:
-        counts[0] += np.bincount(digits, minlength=_DIGITS)
-        return
-    above = digits >> _DIGIT
-    for row, prefix in zip(counts, prefixes, strict=False):
-        found = digits[above == above.dtype.type(prefix)].astype(np.uint16)
-        if found.size < _DIGITS:
-            np.add.at(row, found, 1)
-        else:
-            row += np.bincount(found, minlength=_DIGITS)
+def _shifted(progress: Progress | None, blocks: int, nbytes: int, all_blocks: int) -> Progress | None:
+    """`progress` of a part, before which so many blocks and bytes were done."""
+    if progress is None:
+        return None
+    return lambda done, _, size: progress(blocks + done, all_blocks, nbytes + size)
 
 
 def _labelled(source: ArraySource, by: str | None, q: Array, values: Array, *, is_scalar: bool) -> xr.DataArray:
     coordinates: dict[str, Any] = {"percentile": q}
     if by is not None:
-        known = to_dataset({source.spec.name: source})[source.spec.name].coords
+        known = to_dataarray(source).coords
         coordinates |= {by: known[by]} if by in known else {}
     found = xr.DataArray(values, coordinates, (by or "all", "percentile"), "percentile")
     found = found if by is not None else found[0]

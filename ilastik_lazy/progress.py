@@ -23,6 +23,9 @@ Callback = Callable[[int, int], None]
 _TENTHS = 10
 _SECONDS_AT_LEAST, _SECONDS_AT_MOST = 2.0, 30.0
 
+# A rate out of less time says more of the clock than of the disk.
+_SECONDS_OF_A_RATE = 1.0
+
 
 @contextlib.contextmanager
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callback | None]:
@@ -49,6 +52,8 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
     from rich.table import Column
     from rich.text import Text
 
+    began, took = time.monotonic(), 0.0
+
     class Pace(ProgressColumn):
         """Amount, rate and time left; the rate is that of the last half minute."""
 
@@ -58,10 +63,11 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
             if task.total is None:
                 return Text("starting")
             amount = f"{human_bytes(task.completed)} of {human_bytes(task.total)}"
-            rate = task.finished_speed or task.speed
+            seconds = (task.finished_time if task.finished else task.elapsed) or 0
+            rate = (task.finished_speed or task.speed) if seconds >= _SECONDS_OF_A_RATE else None
             parts = [amount, f"{human_bytes(rate)}/s" if rate else ""]
             if task.finished:
-                parts.append(human_seconds(task.finished_time or 0))
+                parts.append(human_seconds(took))
             elif rate:
                 parts.append(f"{human_seconds((task.total - task.completed) / rate)} left")
             return Text(", ".join(part for part in parts if part))
@@ -78,40 +84,51 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
         begun = False
 
         def update(done: int, total: int) -> None:
-            nonlocal begun
-            if begun:
+            nonlocal begun, took
+            took = time.monotonic() - began
+            if total == 0:
+                bar.update(task, visible=False)
+            elif begun:
                 bar.update(task, completed=done, total=total)
             else:
                 bar.reset(task, completed=done, total=total)
                 begun = True
 
-        yield update
+        try:
+            yield update
+        finally:
+            if not begun:
+                bar.update(task, visible=False)
 
 
 def _lines(what: str) -> Callback:
     """A line now and then, with rate and time left, for logs."""
-    start = last = time.monotonic()
+    began = start = last = time.monotonic()
     first: int | None = None
+    is_over = False
     tenth = 0
 
     def update(done: int, total: int) -> None:
-        nonlocal start, last, first, tenth
+        nonlocal start, last, first, tenth, is_over
         now = time.monotonic()
         if first is None:
             first, start, last = done, now, now
         here = _TENTHS * done // max(1, total)
         waited = now - last
         is_due = waited >= _SECONDS_AT_MOST or (here > tenth and waited >= _SECONDS_AT_LEAST)
-        if not is_due and done < total:
+        if is_over or (not is_due and done < total):
             return
-        last, tenth = now, here
-        rate = (done - first) / max(now - start, 1e-9)
+        last, tenth, is_over = now, here, done >= total
+        seconds = now - start
+        rate = (done - first) / seconds if seconds >= _SECONDS_OF_A_RATE else 0
+        pace = f", {human_bytes(rate)}/s" if rate else ""
         left = f", {human_seconds((total - done) / rate)} left" if done < total and rate else ""
-        took = f" in {human_seconds(now - start)}" if done >= total else ""
-        share = 100 * done // max(1, total)
+        # The first call may come when much is done, or all: it was not done in no time.
+        took = f" in {human_seconds(now - began)}" if is_over else ""
+        share = 100 * done // total if total else 100
         # Whoever reads a log an hour later wants to know when this was.
         print(
-            f"{time.strftime('%H:%M:%S')} {what}: {share} % of {human_bytes(total)}{took}, {human_bytes(rate)}/s{left}",
+            f"{time.strftime('%H:%M:%S')} {what}: {share} % of {human_bytes(total)}{took}{pace}{left}",
             file=sys.stderr,
             flush=True,
         )

@@ -22,8 +22,9 @@ from ilastik_lazy.chunks import Region, grid_shape, region_shape, regions_of_blo
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.histogram import HistogramResult, histogram
-from ilastik_lazy.lazy import to_dataset
+from ilastik_lazy.lazy import to_dataarray
 from ilastik_lazy.partials import REDUCTIONS, Array, Partial, Reduction
+from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = [
@@ -116,13 +117,22 @@ def plan_reduction(
     name: str,
     over: Iterable[str] | None = None,
     *,
+    skipna: bool | None = None,
     workers: int | None = None,
     memory: int = MEMORY,
 ) -> ReductionPlan:
     """Decide how `reduce` will go about its work; nothing is read.  The parameters are those of `reduce`."""
+    return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, memory)
+
+
+def _reduction_of(spec: ArraySpec, name: str, skipna: bool | None) -> Reduction:
     if name not in REDUCTIONS:
         raise ArgumentError(f"unknown reduction {name!r}: expected one of {', '.join(REDUCTIONS)}")
-    return _plan(spec, REDUCTIONS[name], _axes_over(spec, over), workers, memory)
+    if not (skipna is None or isinstance(skipna, bool | np.bool_)):
+        raise ArgumentError(f"skipna={skipna!r}: expected True, False, or None for True of floats")
+    found = REDUCTIONS[name]
+    is_skipping = spec.dtype.kind == "f" and (skipna is None or bool(skipna))
+    return found.without_nan if is_skipping and found.without_nan is not None else found
 
 
 def _plan(
@@ -148,10 +158,11 @@ def _plan(
     each = (values + 2 * math.prod(spec.chunks)) * spec.dtype.itemsize + 2**20 + (2 + AHEAD) * partial_bytes
     fixed = result_bytes + 3 * partial_bytes
     if fixed + each > memory:
+        fewer = ", reduce over more axes, or reduce what open_dataarray returns and write it to Zarr"
         raise MemoryLimitError(
-            f"reducing {spec.storage.location} over {', '.join(over)} needs {(fixed + each) / 1e6:,.0f} MB, of which "
-            f"the result takes {result_bytes / 1e6:,.0f} MB, and memory={memory / 1e6:,.0f} MB: reduce over more axes, "
-            f"allow more memory, or reduce what open_dataarray returns and write it to Zarr"
+            f"reducing {spec.storage.location} over {', '.join(over)} needs {human_bytes(fixed + each)}, of which the "
+            f"result takes {human_bytes(result_bytes)}, more than memory={human_bytes(memory)}: "
+            f"allow more memory{fewer if len(axes) < spec.ndim else ''}"
         )
     workers = min(threads_for(workers), (memory - fixed) // each, max(1, blocks))
     return ReductionPlan(
@@ -172,6 +183,7 @@ def reduce(
     name: str,
     over: Iterable[str] | None = None,
     *,
+    skipna: bool | None = None,
     workers: int | None = None,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -186,6 +198,9 @@ def reduce(
         ``mean``, ``max``, ``min``, ``sum`` or ``std`` (of the population, as numpy's).
     over
         Dims to reduce over, such as ``("z",)`` or ``"zy"``; None or none of them means all.
+    skipna
+        Whether NaN counts for nothing, as in xarray: None means so, and False that a NaN makes each element
+        that it belongs to NaN, as in numpy.  Where there is nothing but NaN, sums are 0 and all else is NaN.
     workers
         Number of threads; one for each processor without it.  The result does not depend on it.
     memory
@@ -198,7 +213,6 @@ def reduce(
     xarray.DataArray
         The other dims with their coordinates, in storage order.  ``min`` and ``max`` keep the dtype.
         Sums of integers are int64 or uint64 and exact; all else is accumulated in, and is, float64.
-        A NaN makes each element that it belongs to NaN, as in numpy (and unlike xarray's ``skipna``).
 
     Raises
     ------
@@ -218,8 +232,9 @@ def reduce(
     Frozen({'y': 128, 'x': 160})
     """
     stored = as_source(source)
-    plan = plan_reduction(stored.spec, name, over, workers=workers, memory=memory)
-    values = _carried_out(stored, REDUCTIONS[name], plan, progress)
+    reduction = _reduction_of(stored.spec, name, skipna)
+    plan = _plan(stored.spec, reduction, _axes_over(stored.spec, over), workers, memory)
+    values = _carried_out(stored, reduction, plan, progress)
     return _labelled(stored, name, plan, values)
 
 
@@ -256,7 +271,7 @@ def _reported(
 
 def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array) -> xr.DataArray:
     """`values` with the coordinates that are left; attributes of the array only where they still hold."""
-    variable = to_dataset({source.spec.name: source})[source.spec.name]
+    variable = to_dataarray(source)
     attributes = dict(variable.attrs) if REDUCTIONS[name].keeps_values else {}
     units = {dim: unit for dim, unit in variable.attrs.get("axis_units", {}).items() if dim in plan.dims}
     attributes |= {"axis_units": units} if units else {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ilastik_lazy.errors import ArgumentError, DestinationError, DestinationExistsError
+from ilastik_lazy.text import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,6 +55,8 @@ def result_text(result: xr.DataArray) -> str:
     frame = result.to_dataframe(name=name)[[name]]
     if "bin" in result.dims:
         frame = frame[frame[name] > 0]
-    text: str = frame.to_string(float_format=lambda value: f"{value:.6g}")
-    empty = result.size - len(frame)
-    return f"{text}\n({empty} empty bins left out)" if empty else text
+    text: str = frame.to_string(float_format=lambda value: f"{value:.6g}") if len(frame) else "no values in any bin"
+    notes = [f"{counted(empty, 'empty bin')} left out"] if (empty := result.size - len(frame)) else []
+    if "outside" in result.coords and (outside := int(result.coords["outside"].sum())):
+        notes.append(f"{counted(outside, 'value')} in none: beyond all bins, or not a number")
+    return f"{text}\n({'; '.join(notes)})" if notes else text

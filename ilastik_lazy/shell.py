@@ -1,4 +1,4 @@
-"""How the command line ends: exit codes, and errors and warnings as one line each.
+"""How the command line begins and ends: options that are given twice, exit codes, errors and warnings as one line each.
 
 0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
 """
@@ -23,30 +23,78 @@ from ilastik_lazy.errors import (
     UnsafeFileError,
 )
 
-__all__ = ["exit_code", "interrupted", "run", "say"]
+__all__ = ["Command", "Group", "exit_code", "in_shell", "interrupted", "run", "say"]
 
 INTERRUPTED = 130
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
 
-# The library says what to pass in Python; here the same is an option.
+# Options of the commands by the names of the arguments that they are in Python.
+_OPTIONS = {
+    "internal_path": "dataset", "version": "ome-version", "source_roots": "source-root", "range": "range",
+    "allow_external": "allow-external", "on_error": "on-error",
+} | {
+    name: name
+    for name in (
+        "axes", "bins", "by", "codec", "compression", "downsample", "kind", "levels", "memory", "overwrite", "project",
+        "resume", "skipna", "table", "trust", "verify", "workers",
+    )
+}  # fmt: skip
+# Not in a path, such as /data/version=2/a.h5.
+_NAME = rf"(?<![\w/\\.-])({'|'.join(_OPTIONS)})"
+
+# The library says what to do in Python; here the same is an option, a command, or cannot be done.
 _IN_SHELL = (
-    (r"internal_path=", "--dataset "),
-    (r"pass axes=(\w)", r"pass --axes=\1"),
-    (r"\baxes=", "--axes "),
-    (r"\b(memory|levels|workers|table)=", r"--\1 "),
-    (r"\bproject=", "--project"),
-    (r"\ballow_external=\[folder\]", "--allow-external FOLDER"),
-    (r"\ballow_external\b", "--allow-external"),
-    (r"\bsource_roots=\[([^]]+)\]", r"--source-root FOLDER"),
-    (r"\bsource_roots\b", "--source-root"),
-    (r"\bkind='([^']*)'", r"--kind \1"),
-    (r"without kind=, and convert it with \.astype\('uint32'\)", "without --kind"),
-    (r"with resume=True \(--resume\)", "with --resume"),
-    (r"with overwrite=True \(--overwrite\)", "with --overwrite"),
-    (r"with on_error='mask'", "with --on-error mask"),
-    (r"(pass|with) overwrite=True", r"\1 --overwrite"),
+    # What no command can do.
+    (r", or open all with open_data\w+\(\)", ""),
+    (r": pass limits= if that is meant", ""),
+    (r", or storage_options=\{[^}]*\} for what is public", ""),
+    (r"say storage_options=\{'account_name': \.\.\.\}", "set AZURE_STORAGE_ACCOUNT_NAME"),
+    (r"storage_options or the environment", "the environment"),
+    (r", and convert it with \.astype\('\w+'\)", ""),
+    (r"; convert it with \.astype\(\)", ""),
+    (r"(more), in `masked`", r"\1"),
+    (r", reduce over more axes, or reduce what open_dataarray .*", ", or reduce over more axes"),
+    (r", or name it with label=", ""),
+    (r"for another order pass a list of files", "give the numbers in the names as many digits"),
+    # Commands.
+    (r"open_table\(\) opens it", "ilastik-lazy table prints it"),
+    (r"tables are opened with open_table\(\)", "ilastik-lazy table prints tables"),
+    (r"[Ii]mages are opened with open_dataarray\(\)", "ilastik-lazy info describes images"),
+    (r"open the image itself with open_dataarray\(\)", "name the image itself"),
+    (r"open the file with open_data\w+\(\)", "name the file itself"),
+    # Options.
+    (rf"{_NAME}=\[?(?:folder|roots)\]?", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
+    (rf"{_NAME}=\[folder [^]]*\]", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
+    (r"\brange=\(lower, upper\)", "--range LOWER UPPER"),
+    (rf"{_NAME}=True \(--[a-z-]+\)", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (rf"{_NAME}=True\b", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (rf"{_NAME}='([^']*)'", lambda found: f"--{_OPTIONS[found[1]]} {found[2]}"),
+    (rf"{_NAME}=(?=[\w'\"({{\[])", lambda found: f"--{_OPTIONS[found[1]]} "),
+    (rf"{_NAME}=", lambda found: f"--{_OPTIONS[found[1]]}"),
+    (r"(?<![\w/\\.-])(source_roots|allow_external|internal_path)\b", lambda found: f"--{_OPTIONS[found[1]]}"),
 )
+
+
+class Command(click.Command):
+    """A command that refuses an option of one value that is given twice, where click forgets the first."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse `args`, and count what is there."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option in dict.fromkeys(given):
+            if not isinstance(option, click.Option) or option.multiple or option.is_eager:
+                continue
+            is_switch = option.is_flag and not option.secondary_opts
+            if given.count(option) > 1 and not is_switch:
+                raise click.UsageError(f"{option.opts[-1]} is given {given.count(option)} times: give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """All commands."""
+
+    command_class = Command
 
 
 def run(command: click.Group, arguments: list[str] | None) -> None:
@@ -86,11 +134,20 @@ def exit_code(error: IlastikLazyError) -> int:
     return 2 if isinstance(error, _BAD_INPUT) else 1
 
 
-def say(what: str, text: str) -> None:
-    """Print an error or a warning, with the options of the command line for the arguments of Python."""
-    text = text.replace(", or open all with open_dataset()", "")
+def in_shell(text: str) -> str:
+    """`text` of the library with commands and options for functions and arguments of Python.
+
+    >>> in_shell("pass source_roots=[folder], with the folder that holds it, or raise memory=")
+    'pass --source-root FOLDER, with the folder that holds it, or raise --memory'
+    """
     for pattern, replacement in _IN_SHELL:
         text = re.sub(pattern, replacement, text)
+    return text
+
+
+def say(what: str, text: str) -> None:
+    """Print an error or a warning, as `in_shell` has it."""
+    text = in_shell(text)
     click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
 
 

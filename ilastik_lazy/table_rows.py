@@ -66,7 +66,9 @@ def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tup
         if wanted is not None and wanted not in table:
             raise ArgumentError(f"the table has no column {wanted!r}: pass {what}= with the name of one")
     if name is None:
-        raise ArgumentError("the table has neither labelimage_oid nor labelimageId: name the column of ids with label=")
+        raise ArgumentError(
+            "the table has neither labelimage_oid nor labelimageId: rename the column of ids so, or name it with label="
+        )
     return name, when
 
 
@@ -160,6 +162,9 @@ def _check_frames(frames: np.ndarray[Any, Any], when: str | None, length: int | 
 
 def _whole(column: pd.Series[Any], name: str) -> np.ndarray[Any, Any]:
     values = column.to_numpy()
+    if values.size == 0:
+        # Of no rows, pandas does not know the type.
+        return np.empty(0, np.int64)
     if values.dtype.kind in "iu":
         return values if values.dtype.itemsize == 8 else values.astype(np.int64)
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.floor(values)).all():

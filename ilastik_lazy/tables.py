@@ -64,8 +64,9 @@ def open_table(
     Returns
     -------
     table : pandas.DataFrame
-        Columns have the names and, in HDF5, the types of the file; text is `str`.  ``attrs["source"]`` says where
-        it is from, ``attrs["kind"]`` what it holds:
+        Columns have the names and, in HDF5, the types of the file; text is `str`.  In CSV, whole numbers are int64
+        and others float64; of a table without rows, ids and frames are int64, and all else float64.
+        ``attrs["source"]`` says where it is from, ``attrs["kind"]`` what it holds:
 
         ``objects``
             ``object_id`` is the row, ``timestep`` the frame from 0, ``labelimage_oid`` the value in the

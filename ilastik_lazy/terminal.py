@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySpec
+from ilastik_lazy.text import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,7 +74,8 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
     """Lines that tell a person what a conversion will write."""
     dims = " ".join(axis.name for axis in plan.levels[0].axes)
     lines = [
-        f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}, levels by {plan.method}",
+        f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}"
+        + (f", levels by {plan.method}" if len(plan.levels) > 1 else ""),
         *([f"  {plan.reason}"] if plan.reason else []),
         *(["  these may be ids, of which no mean makes sense; if not: --downsample mean"] if _may_be_ids(plan) else []),
     ]
@@ -82,7 +84,7 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
         unit = "shards" if level.sharded else "blocks"
         lines.append(f"  {level.path:14} {shape:24} {unit}: {math.prod(level.grid)} of {shard}, chunks of {chunks}")
     size, memory = human_bytes(plan.nbytes), human_bytes(plan.memory)
-    lines.append(f"  {size} before compression, {plan.workers} workers, at most {memory} of memory")
+    lines.append(f"  {size} before compression, {counted(plan.workers, 'worker')}, at most {memory} of memory")
     return lines
 
 

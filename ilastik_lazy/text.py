@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["encodable", "printable"]
+__all__ = ["counted", "encodable", "printable"]
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _HALVES = re.compile(r"[\ud800-\udfff]")
@@ -19,6 +19,15 @@ def printable(text: str) -> str:
     'a\\x1b[2J'
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def counted(count: int, what: str) -> str:
+    """A number and its noun, in the plural unless it is one.
+
+    >>> counted(1, "row"), counted(20_000, "row")
+    ('1 row', '20,000 rows')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def encodable(text: str) -> str:

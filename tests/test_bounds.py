@@ -22,6 +22,11 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     SourceIOError,
 )
+from ilastik_lazy.location import Location
+from ilastik_lazy.normalising import normalise
+from ilastik_lazy.percentiles import percentile
+from ilastik_lazy.reductions import histogram, reduce
+from ilastik_lazy.sources import open_source
 
 
 def tags(**steps):
@@ -110,6 +115,51 @@ def test_no_image_is_lost_when_names_collide(tmp_path):
             file[name].attrs["axistags"] = tags(z=0, y=0, x=0)
     dataset = il.open_dataset(tmp_path / "a.h5")
     assert sorted(int(array.max()) for array in dataset.data_vars.values()) == [0, 1, 2]
+
+
+COLLIDING = [
+    ["x", "vol/x"],
+    ["raw", "z_raw"],
+    ["q/raw", "raw", "z_raw", "z_raw_"],
+    ["t", "z", "y", "x", "c"],
+    ["image_x", "v/x", "x"],
+    ["vol/x", "vol_x", "x"],
+    ["a_raw", "z_z_raw", "z_raw"],
+]
+
+
+@pytest.mark.parametrize("names", COLLIDING, ids="+".join)
+@pytest.mark.parametrize("step", [0, 0.5])
+@pytest.mark.parametrize("engine", [None, "ilastik"])
+def test_no_image_becomes_a_coordinate(tmp_path, names, step, engine):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for value, name in enumerate(names):
+            file[name] = np.full((5 + value, 6, 7), value, "u1")
+            file[name].attrs["axistags"] = tags(z=step * (value + 1), y=step, x=step)
+
+    def opened(**options):
+        if engine is None:
+            return il.open_dataset(tmp_path / "a.h5", **options)
+        return xr.open_dataset(tmp_path / "a.h5", engine=engine, **options)
+
+    dataset = opened()
+    assert sorted(int(array.max()) for array in dataset.data_vars.values()) == list(range(len(names)))
+    assert not set(dataset.dims) & set(dataset.data_vars)
+    # A name does not depend on what else is left out.
+    some = list(dataset.data_vars)[1:]
+    assert list(opened(drop_variables=next(iter(dataset.data_vars))).data_vars) == some
+    for name, array in dataset.data_vars.items():
+        assert il.open_dataset(tmp_path / "a.h5")[name].max() == array.max()
+
+
+def test_what_is_called_like_an_axis_can_be_measured(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(120, dtype="u1").reshape(4, 5, 6)
+        file["x"].attrs["axistags"] = tags(z=0, y=0, x=2)
+    assert reduce(tmp_path / "a.h5", "max").item() == 119
+    assert histogram(tmp_path / "a.h5", by="x").counts.shape == (6, 256)
+    assert percentile(tmp_path / "a.h5", 50, by="x").coords["x"].values.tolist() == [0, 2, 4, 6, 8, 10]
+    assert normalise(open_source(Location.parse(tmp_path / "a.h5"))).max() == 1
 
 
 @pytest.mark.parametrize("name", ["z", "x", "c"])

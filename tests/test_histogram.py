@@ -87,6 +87,17 @@ def test_drange_is_the_range_of_floats():
     assert histogram(source, bins=4).edges.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_the_range_is_that_of_the_finite_values():
+    data = np.random.default_rng(0).normal(size=(30, 40))
+    data[3, 4], data[5, 6], data[7, 8], data[20:] = np.nan, np.inf, -np.inf, np.nan
+    finite = data[np.isfinite(data)]
+    result = histogram(ArrayInMemory(data, "yx", (10, 10)))
+    counts, edges = np.histogram(finite, 64)
+    np.testing.assert_array_equal(result.counts, counts)
+    np.testing.assert_array_equal(result.edges, edges)
+    assert result.outside == data.size - finite.size
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_no_range_is_found_in_what_is_not_finite(value):
     with pytest.raises(ArgumentError, match="pass range="):

@@ -51,7 +51,8 @@ LAYERS = [
     "blocks",
     "lazy",
     "computed blockwise partials object_images table_rows project_tree",
-    "histogram ilastik_hdf5 percentiles",
+    "histogram ilastik_hdf5 ranks",
+    "percentiles",
     "ilastik_n5",
     "reductions",
     "api datatree tables painting export",
@@ -61,7 +62,8 @@ LAYERS = [
     "terminal progress results demo backend shell",
     "command_sources",
     "convert_commands info_command",
-    "cli plugins/ __main__",
+    "cli plugins/",
+    "__main__",
 ]
 
 

@@ -112,9 +112,36 @@ class TestPercentile:
         with pytest.raises(AxesError, match="no dim 't'"):
             percentile(stored(numbers("u1")), 5, by="t")
 
-    def test_more_rows_than_fit_are_an_error(self) -> None:
-        with pytest.raises(MemoryLimitError, match="without by="):
-            percentile(stored(numbers("f4")), Q, by="x", memory=20_000_000)
+    def test_a_row_that_does_not_fit_is_an_error(self) -> None:
+        data = numbers("f4")
+        with pytest.raises(MemoryLimitError, match=r"more than memory=5 kB, for 2.88 kB of values"):
+            percentile(stored(data), Q, by="x", memory=data.nbytes // 10)
+
+    @pytest.mark.parametrize("dtype", ["u1", "f4", "i8", "?", ">f4"])
+    @pytest.mark.parametrize("memory", [2**31, 40_000_000, 50_000])
+    def test_of_many_short_rows_are_numpys(self, dtype: str, memory: int) -> None:
+        data = (np.random.default_rng(1).normal(size=(31, 300)) * 40).clip(0, 120).astype(dtype)
+        calls: list[tuple[int, int, int]] = []
+        found = percentile(
+            ArrayInMemory(data, "yx", (8, 60)), Q, by="x", memory=memory, progress=lambda *seen: calls.append(seen)
+        )
+        np.testing.assert_allclose(found.T, of_numpy(data, Q, axis=0), rtol=1e-14)
+        assert calls == sorted(set(calls))
+        assert calls[-1][0] == calls[-1][1]
+
+    @pytest.mark.parametrize("dtype", ["f4", "f8"])
+    @pytest.mark.parametrize("by", [None, "x"])
+    def test_of_infinities_are_numpys(self, dtype: str, by: str | None) -> None:
+        random = np.random.default_rng(4)
+        for share in (0.1, 0.5, 0.95):
+            data = random.normal(size=(7, 9)).astype(dtype)
+            data[random.random(data.shape) < share] = np.inf
+            data[random.random(data.shape) < share / 2] = -np.inf
+            q = [*Q, 10, 12.5, 30, 60, 75, 87.5]
+            with np.errstate(invalid="ignore"):
+                expected = of_numpy(data, q, axis=None if by is None else 0)
+            found = percentile(ArrayInMemory(data, "yx", (3, 4)), q, by=by)
+            np.testing.assert_allclose(found.T, expected, rtol=1e-12)
 
     def test_a_damaged_chunk_is_an_error(self, tmp_path: Any) -> None:
         write_hdf5_export(tmp_path / "a.h5", some_data((20, 21, 22, 2)), chunks=(9, 9, 9, 1), filters="gzip")

@@ -2,20 +2,116 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from in_memory import ArrayInMemory
+from makers import write_hdf5_export
 
-from ilastik_lazy import progress
+from ilastik_lazy import progress, to_ome_zarr
+from ilastik_lazy.blockwise import in_bytes
+from ilastik_lazy.cli import cli
+from ilastik_lazy.export import to_ilastik
+from ilastik_lazy.normalising import normalise, standardise
+from ilastik_lazy.ome_zarr.check import verify_image
+from ilastik_lazy.percentiles import percentile
 from ilastik_lazy.progress import progress_bar
+from ilastik_lazy.reductions import histogram, reduce
 from ilastik_lazy.sizes import human_seconds
 
 GB = 10**9
+
+
+class Calls:
+    """What a long call says of its progress."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def in_bytes(self, done: int, total: int) -> None:
+        self.seen.append((done, total))
+
+    def in_blocks(self, done: int, total: int, nbytes: int) -> None:
+        self.seen.append((done, total))
+
+    def check(self) -> None:
+        totals = {total for _, total in self.seen}
+        done = [done for done, _ in self.seen]
+        assert len(totals) == 1
+        assert done == sorted(done)
+        assert done[-1] == totals.pop() > 0
+
+
+NOISE = np.random.default_rng(0).normal(size=(40, 50, 60)).astype("f4")
+
+IN_BLOCKS: dict[str, Callable[..., Any]] = {
+    "mean": lambda source, **progress: reduce(source, "mean", **progress),
+    "std over c": lambda source, **progress: reduce(source, "std", "zx", **progress),
+    "histogram": histogram,
+    "histogram by y": lambda source, **progress: histogram(source, by="y", **progress),
+    "histogram in a range": lambda source, **progress: histogram(source, range=(0, 1), **progress),
+    "percentile": lambda source, **progress: percentile(source, [5, 50], **progress),
+    "percentile by x": lambda source, **progress: percentile(source, 50, by="x", **progress),
+    "percentile by x, part by part": lambda source, **progress: percentile(
+        source, 50, by="x", memory=60_000, **progress
+    ),
+    "normalise": normalise,
+    "standardise": standardise,
+}
+
+
+@pytest.mark.parametrize("call", IN_BLOCKS)
+def test_progress_of_what_is_measured_never_falls_and_ends_at_all_of_it(call: str) -> None:
+    calls = Calls()
+    IN_BLOCKS[call](ArrayInMemory(NOISE, "zyx", (16, 16, 16)), progress=calls.in_blocks)
+    calls.check()
+
+
+@pytest.mark.parametrize("operation", ["mean", "histogram"])
+def test_in_bytes_all_passes_are_all(operation: str) -> None:
+    source, calls = ArrayInMemory(NOISE, "zyx", (16, 16, 16)), Calls()
+    call = histogram if operation == "histogram" else functools.partial(reduce, name=operation)
+    call(source, progress=in_bytes(calls.in_bytes, source.spec))
+    calls.check()
+    assert calls.seen[-1][1] == NOISE.nbytes * (2 if operation == "histogram" else 1)
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 60), (1, 1, 1), (3, 1, 5)])
+def test_progress_of_what_is_written_never_falls_and_ends_at_all_of_it(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    source = ArrayInMemory(NOISE[tuple(slice(length) for length in shape)], "zyx", (16, 16, 16))
+    for name, options in (("a", {}), ("b", {"verify": True}), ("c", {"version": "0.4", "levels": 1})):
+        calls = Calls()
+        to_ome_zarr(source, tmp_path / f"{name}.zarr", progress=calls.in_bytes, **options)
+        calls.check()
+        for other in (None, source):
+            calls = Calls()
+            verify_image(tmp_path / f"{name}.zarr", other, progress=calls.in_bytes)
+            calls.check()
+    for name in ("a.h5", "a.n5"):
+        calls = Calls()
+        to_ilastik(source, tmp_path / name, progress=calls.in_bytes)
+        calls.check()
+
+
+@pytest.mark.parametrize("arguments", [("mean",), ("histogram",), ("histogram", "--by", "c")])
+def test_the_command_ends_at_100_percent(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    write_hdf5_export(tmp_path / "a.h5", NOISE[..., None], axes="zyxc")
+    found = CliRunner().invoke(cli, ["reduce", str(tmp_path / "a.h5"), *arguments])
+    assert found.exit_code == 0, found.output
+    shares = re.findall(r"(\d+) % of", found.output)
+    assert shares[-1] == "100"
+    assert len(shares) == 1 or max(map(int, shares[:-1])) < 100
+    assert "B/s" not in found.output
 
 
 @pytest.mark.parametrize(
@@ -87,8 +183,15 @@ class TestLines:
         steps = [(0.0, GB // 2), (100.0, GB // 2 + GB // 10)]
         assert lines_of(capsys, clock, steps, GB) == ["converting: 60 % of 1 GB, 1 MB/s, 6 min 40 s left"]
 
+    def test_have_no_rate_out_of_no_time(self, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+        lines = lines_of(capsys, clock, [(0.0, 0), (0.003, GB), (0.004, GB)], GB)
+        assert lines == ["converting: 100 % of 1 GB in 0.0 s"]
+
+    def test_have_the_time_before_the_first_call_too(self, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+        assert lines_of(capsys, clock, [(5.0, GB)], GB) == ["converting: 100 % of 1 GB in 5.0 s"]
+
     def test_of_nothing_to_do_say_so(self, capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-        assert lines_of(capsys, clock, [(0.0, 0)], 0) == ["converting: 0 % of 0 B in 0.0 s, 0 B/s"]
+        assert lines_of(capsys, clock, [(0.0, 0)], 0) == ["converting: 100 % of 0 B in 0.0 s"]
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 from exports import write_export
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,8 +158,35 @@ def test_nan_and_inf_go_where_numpy_lets_them(small_blocks, name, value):
     with np.errstate(invalid="ignore"):
         expected = numpy_answer(name, data, (0,))
     np.testing.assert_allclose(
-        reduce(ArrayInMemory(data, "zyx", (5, 5, 5)), name, "z").values, expected, rtol=1e-12, equal_nan=True
+        reduce(ArrayInMemory(data, "zyx", (5, 5, 5)), name, "z", skipna=False).values,
+        expected,
+        rtol=1e-12,
+        equal_nan=True,
     )
+
+
+@pytest.mark.parametrize("skipna", [None, True, False])
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i4", "?"])
+def test_nan_is_skipped_as_in_xarray(small_blocks, dtype, name, skipna):
+    data = np.random.default_rng(0).normal(5, size=(20, 21, 22)).astype(dtype)
+    if data.dtype.kind == "f":
+        data[np.random.default_rng(1).random(data.shape) < 0.2] = np.nan
+        data[:, 3] = np.nan  # columns without a value
+        data[2:9, 4] = np.nan  # blocks without one
+        data[5, 6, 7] = np.inf
+    source = ArrayInMemory(data, "zyx", (5, 5, 5))
+    array = xr.DataArray(data.astype("f8") if data.dtype.kind != "i" else data, dims=("z", "y", "x"))
+    for over in (["z"], ["z", "y", "x"], ["x"]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            expected = getattr(array, name)(over, skipna=skipna)
+        np.testing.assert_allclose(reduce(source, name, over, skipna=skipna), expected, rtol=1e-9)
+
+
+def test_skipna_is_true_false_or_none():
+    with pytest.raises(ArgumentError, match="skipna='no'"):
+        reduce(ArrayInMemory(np.zeros((2, 2)), "yx", (1, 1)), "mean", skipna="no")
 
 
 def test_partials_merge_in_any_grouping():

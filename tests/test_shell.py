@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import click
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from makers import axistags, some_data, write_hdf5_export
 from table_makers import write_table
 
-MAIN = [sys.executable, "-m", "ilastik_lazy.cli"]
+from ilastik_lazy import shell
+from ilastik_lazy.cli import cli
+
+MAIN = [sys.executable, "-m", "ilastik_lazy"]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -107,3 +115,119 @@ def test_ctrl_c_while_another_process_looks_at_the_file(export):
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert errors.strip() == "ilastik-lazy: interrupted"
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+@pytest.mark.parametrize("over", [("z", "c"), ("zc",), ("z,c",), ("c", "z", "z"), ("Z, C",)])
+def test_over_counts_all_axes_however_they_are_given(export, tmp_path, over):
+    options = [part for axes in over for part in ("--over", axes)]
+    out = tmp_path / "m.npy"
+    result = invoke("reduce", export, "mean", *options, "--out", out, "--quiet")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(np.load(out), np.nanmean(some_data((4, 5, 6, 2)), (0, 3)), rtol=1e-5)
+
+
+SINGLE = [
+    (name, option)
+    for name, command in sorted(cli.commands.items())
+    for option in command.params
+    if isinstance(option, click.Option) and not option.multiple and not option.is_flag
+]
+
+
+@pytest.mark.parametrize(("name", "option"), SINGLE, ids=lambda value: getattr(value, "name", value))
+def test_no_option_of_one_value_forgets_one_of_two(name, option):
+    value = {click.Choice: lambda: option.type.choices[0]}.get(type(option.type), lambda: "1")()
+    given = [option.opts[0], *[value] * option.nargs]
+    result = invoke(name, *given, *given, "a", "b")
+    assert result.exit_code == 2
+    assert f"{option.opts[0]} is given 2 times" in result.output
+
+
+def test_contradicting_flags_are_refused(export):
+    assert "is given 2 times" in invoke("reduce", export, "mean", "--skipna", "--no-skipna").output
+    assert invoke("reduce", export, "mean", "--quiet", "--quiet").exit_code == 0
+
+
+def test_nan_is_skipped_or_not(tmp_path):
+    data = np.arange(24, dtype="f4").reshape(2, 3, 4)
+    data[0, 0, 0] = np.nan
+    write_hdf5_export(tmp_path / "n.h5", data, axes="zyx")
+    assert float(invoke("reduce", tmp_path / "n.h5", "mean", "-q").stdout) == np.nanmean(data)
+    assert float(invoke("reduce", tmp_path / "n.h5", "mean", "-q", "--skipna").stdout) == np.nanmean(data)
+    assert invoke("reduce", tmp_path / "n.h5", "mean", "-q", "--no-skipna").stdout == "nan\n"
+    result = invoke("reduce", tmp_path / "n.h5", "histogram", "--bins", "2", "-q")
+    assert result.exit_code == 0, result.output
+    assert "(1 value in none: beyond all bins, or not a number)" in result.stdout
+    result = invoke("reduce", tmp_path / "n.h5", "histogram", "--bins", "2", "--range", "0", "6", "-q")
+    assert "18 values in none" in result.stdout
+
+
+def test_memory_is_an_option_where_it_is_advised(export, tmp_path):
+    result = run("reduce", export, "mean", "--memory", "1kB")
+    assert result.returncode == 2
+    assert result.stderr.endswith("more than --memory 1 kB: allow more memory\n")
+    result = run("reduce", export, "mean", "--memory", "1kB", "--over", "z")
+    assert result.stderr.endswith("more than --memory 1 kB: allow more memory, or reduce over more axes\n")
+    write_table(tmp_path / "t.h5", np.zeros(9, [("object_id", "i4"), ("timestep", "i4"), ("labelimage_oid", "i4")]))
+    for command in ("table", "info"):
+        result = run(command, tmp_path / "t.h5", "--memory", "10")
+        assert result.returncode == 2
+        assert "raise --memory if that is right" in result.stderr
+
+
+# Messages of functions that no command calls.
+PYTHON_ONLY = {
+    "backend", "blocks", "computed", "datatree", "demo", "external", "indexing", "info_command", "isolation", "lazy",
+    "location", "normalising", "object_images", "object_store", "painting", "percentiles", "shell",
+}  # fmt: skip
+NOT_IN_SHELL = re.compile(r"(?:pass|with|without|raise|or|say) \w+=|\bopen_\w+\(|\.(?:astype|rename|sel)\(")
+# Arguments of `paint`, `to_ilastik` and `open_table`.
+ARGUMENTS = re.compile(r"\b(?:meta|label|time|what|background|images|stack_along|X)=")
+
+
+def messages():
+    """All texts of the package with a blank in them, the values in them replaced by X."""
+
+    def text_of(node):
+        if isinstance(node, ast.Constant):
+            return str(node.value)
+        return "".join(text_of(each) if isinstance(each, ast.Constant) else "X" for each in node.values)
+
+    package = Path(shell.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        no_message = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        no_message |= {each for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for each in node.values}
+        for node in ast.walk(tree):
+            is_text = isinstance(node, ast.JoinedStr) or (
+                isinstance(node, ast.Constant) and isinstance(node.value, str)
+            )
+            if is_text and node not in no_message and " " in text_of(node):
+                yield path.stem, text_of(node)
+
+
+def test_messages_in_the_shell_advise_nothing_that_only_python_has():
+    left = [
+        f"{module}: {shell.in_shell(text)}"
+        for module, text in messages()
+        if module not in PYTHON_ONLY and NOT_IN_SHELL.search(ARGUMENTS.sub("", shell.in_shell(text)))
+    ]
+    assert left == []
+
+
+def test_paths_stay_as_they_are():
+    text = "no such file: /data/version=2/axes=zyx/internal_path/memory=1.h5: pass axes='yx', or table= x"
+    assert shell.in_shell(text) == (
+        "no such file: /data/version=2/axes=zyx/internal_path/memory=1.h5: pass --axes yx, or --table x"
+    )
+
+
+def test_every_option_that_a_message_names_is_one():
+    options = {name for command in cli.commands.values() for option in command.params for name in option.opts}
+    options |= {"--help", "--version"}
+    named = {name for _, text in messages() for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", shell.in_shell(text))}
+    assert named - options == set()

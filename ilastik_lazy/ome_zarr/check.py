@@ -23,6 +23,7 @@ from ilastik_lazy.ome_zarr.tasks import unit_name
 from ilastik_lazy.ome_zarr.units import unit_keys
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.text import counted
 
 __all__ = ["Verification", "verify_image"]
 
@@ -58,7 +59,7 @@ class Verification:
                 else f"{self.units} shards ({size}) are as they were written"
             )
         if self.voxels:
-            parts.append(f"{self.voxels:,} voxels are equal to the source")
+            parts.append(f"{counted(self.voxels, 'voxel')} {'is' if self.voxels == 1 else 'are'} equal to the source")
         return f"{self.target}\n  {'; '.join(parts)}"
 
 

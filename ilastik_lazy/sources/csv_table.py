@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,6 +36,10 @@ _TEXT = ("User Label", "Predicted Class")
 _MOST_COLUMNS = 20_000
 _HEAD_BYTES = 2**20
 _PROBABILITY = "Probability of "
+# Columns of whole numbers, whatever was measured: of an empty table, nothing else says so.
+_WHOLE = re.compile(r"(object|parent|child\d*_object|track|lineage|labelimage)_(id|oid)\d*|original_oid|timestep|frame"
+                    r"|(labelimage|track|lineage|parentTrack|mergerLabel)Id")  # fmt: skip
+_WHOLE_IN_TRACKS = re.compile(r"Center_of.*")
 # What `str` and printf write for "not a number".
 _NAN = ["nan", "-nan", "NaN"]
 # Before pandas 3.1 the default is off by a last digit for some numbers; from then on it is exact, and this a warning.
@@ -45,7 +50,8 @@ _ADVICE = "does a class name hold a comma? ilastik quotes nothing: export the ta
 def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]) -> pd.DataFrame:
     """The whole table at `location`: whole numbers as int64, others as float64, class names as text.
 
-    A column with a number from 2**63 on is of uint64.
+    A column with a number from 2**63 on is of uint64.  Without rows, ids and frames are of int64, and what is
+    measured of float64.
 
     Parameters
     ----------
@@ -80,7 +86,16 @@ def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[S
     if len(table):
         _check_numbers(table, path)
         _check_probabilities(table, path)
-    return table
+        return table
+    return table.astype({name: _dtype_without_rows(name, names) for name in names})
+
+
+def _dtype_without_rows(name: str, names: Sequence[str]) -> type:
+    """What a column holds in tables with rows."""
+    if name in _TEXT:
+        return str
+    is_cut = "labelimageId" in names and _WHOLE_IN_TRACKS.fullmatch(name)
+    return np.int64 if is_cut or _WHOLE.fullmatch(name) else np.float64
 
 
 def _content(path: str, most_bytes: int) -> bytes:
@@ -100,8 +115,9 @@ def _content(path: str, most_bytes: int) -> bytes:
     if not data.strip():
         raise CorruptFileError(f"{path} is empty: was it exported completely?")
     if not data.endswith(b"\n"):
+        what = "number" if b"\n" in data else "name of a column"
         warnings.warn(
-            f"{path} does not end with a line end, as ilastik's tables do: its last number may be cut off",
+            f"{path} does not end with a line end, as ilastik's tables do: its last {what} may be cut off",
             IncompleteSourceWarning,
             stacklevel=4,
         )

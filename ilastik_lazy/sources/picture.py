@@ -215,7 +215,8 @@ def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
     if layout.decoder == "png":
         from imagecodecs import png_decode
 
-        return np.asarray(png_decode(data))
+        # Of a colour that is declared transparent (tRNS), libpng makes an alpha behind the samples of the file.
+        return np.asarray(png_decode(data))[..., : layout.shape[-1]]
     if layout.decoder == "ppm":
         return np.frombuffer(data, ">u2", math.prod(layout.shape), layout.offset).reshape(layout.shape)
     return np.asarray(picture if layout.mode is None else picture.convert(layout.mode))
