@@ -48,7 +48,7 @@ from ilastik_lazy.sources.hdf5_file import (
     open_hdf5,
 )
 from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_message
-from ilastik_lazy.sources.hdf5_layout import check_array, layout_of, pipeline_of, why_not_direct
+from ilastik_lazy.sources.hdf5_layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.hdf5_superblock import has_signature
 from ilastik_lazy.sources.hdf5_untrusted import images_by_child, open_images_by_child
@@ -195,7 +195,7 @@ def _source_of(
     check_array(dataset, location, limits)
     pipeline = pipeline_of(dataset, location)
     layout = layout_of(dataset)
-    trouble = why_not_direct(dataset, pipeline, layout)
+    trouble = why_not_direct(dataset, pipeline, layout, location.path)
     _warn_of_absent_chunks(dataset, location, trouble is None)
     # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
     dtype = np.dtype(dataset.dtype.str)
@@ -217,8 +217,9 @@ def _source_of(
     direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
     if trouble is None:
         return direct
-    is_checkable = layout == "chunked" and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
-    return H5pySource(spec, location, stamp, direct if is_checkable else None)
+    is_indexed = layout == "chunked" and trouble != UNKNOWN_LAYOUT
+    is_checkable = is_indexed and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
+    return H5pySource(spec, location, stamp, direct if is_checkable else None, is_indexed)
 
 
 def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:

@@ -1,7 +1,7 @@
 """The chunk index of the HDF5 files that ilastik writes, read with numpy.
 
-ilastik's files have the oldest layout of HDF5: a version 1 object header, whose layout message
-points to a version 1 B-tree of chunks.  Its nodes are arrays of records, so a level of the tree
+ilastik's files have an old layout of HDF5: a version 3 layout message, which points to a version 1
+B-tree of chunks.  Its nodes are arrays of records, so a level of the tree
 is one table; libhdf5's `chunk_iter` calls Python once for each chunk instead, and takes 10 times longer.
 
 https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html (III.A.1, IV.A.1.a, IV.A.2.i)
@@ -12,7 +12,6 @@ Everything read here is checked; what does not fit gives None, and libhdf5 is as
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,11 +19,10 @@ import numpy as np
 
 from ilastik_lazy.errors import CorruptFileError, SourceError
 from ilastik_lazy.files import read_exactly, read_into
+from ilastik_lazy.sources.hdf5_header import layout_at
 
 __all__ = ["ChunkRows", "chunk_rows"]
 
-_LAYOUT, _CONTINUATION = 0x08, 0x10
-_MOST_MESSAGES = 4096
 _DEEPEST = 16
 # 2 * 32 entries: h5py and vigra leave the B-tree's K at libhdf5's default.
 _ENTRIES = 64
@@ -69,31 +67,13 @@ def chunk_rows(path: str, fd: int, header: int, ndim: int, most: int, end: int) 
 
 
 def _btree_address(path: str, fd: int, header: int, ndim: int) -> int | None:
-    """Address of the root node, as the layout message tells; None where no chunk was written yet."""
-    version, _, messages, _, size = struct.unpack("<BBHII", read_exactly(fd, 12, header, path))
-    if version != 1 or messages > _MOST_MESSAGES:
+    """Address of the root node, as the layout message has it; None where no chunk was written yet."""
+    layout = layout_at(path, fd, header)
+    # Version 3, class 2 (chunked); the element size counts as one dimension more.
+    if layout is None or layout.message[:3] != bytes((3, 2, ndim + 1)):
         raise _OtherLayoutError
-    blocks = deque([(header + 16, size)])
-    left = messages
-    while blocks and left > 0:
-        start, size = blocks.popleft()
-        if size > 2**24:
-            raise _OtherLayoutError
-        data, at = read_exactly(fd, size, start, path), 0
-        while at + 8 <= size and left > 0:
-            kind, length = struct.unpack_from("<HH", data, at)
-            body = data[at + 8 : at + 8 + length]
-            at += 8 + length
-            left -= 1
-            if kind == _CONTINUATION:
-                blocks.append(struct.unpack("<QQ", body[:16]))
-            elif kind == _LAYOUT:
-                # Version 3, class 2 (chunked); the element size counts as one dimension more.
-                if body[:3] != bytes((3, 2, ndim + 1)):
-                    raise _OtherLayoutError
-                (address,) = struct.unpack("<Q", body[3:11])
-                return None if address == 2**64 - 1 else address
-    raise _OtherLayoutError
+    (address,) = struct.unpack("<Q", layout.message[3:11])
+    return None if address == 2**64 - 1 else address
 
 
 def _leaves(path: str, fd: int, root: int, ndim: int, most: int, end: int) -> Iterator[ChunkRows]:

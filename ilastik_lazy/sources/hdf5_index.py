@@ -24,6 +24,7 @@ from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_btree import ChunkRows, chunk_rows
 from ilastik_lazy.sources.hdf5_file import dataset_at, open_hdf5
+from ilastik_lazy.sources.hdf5_header import EXTENSIBLE_ARRAY, layout_at
 
 __all__ = [
     "ABSENT",
@@ -44,7 +45,7 @@ CROSSED = -3
 """Offset of a chunk that shares bytes with another one."""
 
 _FLETCHER32 = 3
-
+_ALL_FILTERS = 2**32 - 1
 
 COUNTED_AT_OPENING = 20_000
 """Up to so many chunks are counted when a file is opened (2 ms); of more, when its index is read."""
@@ -83,6 +84,40 @@ def _rows_by_library(dataset: h5py.Dataset) -> list[ChunkRows]:
     dataset.id.chunk_iter(collect)
     table = np.array(rows, np.uint64).reshape(-1, dataset.ndim + 3)
     return [ChunkRows(table[:, :-3], table[:, -3], table[:, -2], table[:, -1])]
+
+
+@functools.cache
+def _misnames_chunks() -> bool:
+    """Whether libhdf5 is one that names wrong places in `chunk_iter` (all up to 2.0 do).
+
+    An extensible array counts its chunks with the unlimited axis first; libhdf5 takes that number apart as if
+    the axes were in their own order.
+    """
+    named: list[tuple[int, ...]] = []
+    with h5py.File("probe", "w", libver="latest", driver="core", backing_store=False) as file:
+        dataset = file.create_dataset("probe", (2, 1), "u1", chunks=(1, 1), maxshape=(2, None))
+        dataset[1, 0] = 1
+        dataset.id.chunk_iter(lambda info: named.append(tuple(info.chunk_offset)))
+    return named != [(1, 0)]
+
+
+def _named_right(part: ChunkRows, chunks: tuple[int, ...], maxshape: tuple[int | None, ...]) -> ChunkRows:
+    """Chunks of an extensible array at their own places."""
+    unlimited = maxshape.index(None)
+    if unlimited == 0 or not _misnames_chunks():
+        return part
+    lengths = [1 if most is None else -(-most // chunk) for most, chunk in zip(maxshape, chunks, strict=True)]
+    scaled = part.origins // np.array(chunks, np.uint64)
+    number = scaled[:, unlimited]
+    for axis in range(unlimited + 1, len(chunks)):
+        number = number * np.uint64(lengths[axis]) + scaled[:, axis]
+    origins = np.empty_like(part.origins)
+    order = [unlimited, *(axis for axis in range(len(chunks)) if axis != unlimited)]
+    for axis in reversed(order[1:]):
+        number, along = np.divmod(number, np.uint64(lengths[axis]))
+        origins[:, axis] = along * np.uint64(chunks[axis])
+    origins[:, unlimited] = number * np.uint64(chunks[unlimited])
+    return part._replace(origins=origins)
 
 
 def _behind_user_block(rows: list[ChunkRows], dataset: h5py.Dataset, fd: int, path: str) -> list[ChunkRows]:
@@ -155,6 +190,15 @@ def _index_from_rows(
     return ChunkIndex(offsets.reshape(grid), sizes.reshape(grid), None if masks is None else masks.reshape(grid))
 
 
+def _with_plain_edges(index: ChunkIndex, shape: tuple[int, ...], chunks: tuple[int, ...]) -> ChunkIndex:
+    """`index` of a dataset whose chunks at the upper edges went through no filter, which their masks do not say."""
+    masks = np.zeros(index.offsets.shape, np.uint32) if index.masks is None else index.masks
+    for axis, (length, chunk) in enumerate(zip(shape, chunks, strict=True)):
+        if length % chunk:
+            np.moveaxis(masks, axis, 0)[-1] = _ALL_FILTERS
+    return replace(index, masks=masks)
+
+
 def _mark_crossed(offsets: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any]) -> None:
     """Mark chunks that share bytes with another one."""
     order = np.argsort(offsets, kind="stable")
@@ -192,13 +236,17 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
     require_unchanged(location.path, stamp)
     with open_hdf5(location.path) as file:
         dataset = dataset_at(file, location.internal_path)
-        rows = None
+        rows, base = None, file.userblock_size
         with opened(location.path, stamp) as fd:
-            if not file.userblock_size:
-                header, most = h5py.h5o.get_info(dataset.id).addr, math.prod(grid_shape(shape, chunks))
+            header, most = h5py.h5o.get_info(dataset.id).addr + base, math.prod(grid_shape(shape, chunks))
+            layout = layout_at(location.path, fd, header, base)
+            if not base:
                 rows = chunk_rows(location.path, fd, header, len(shape), most, stamp.size)
             if rows is None:
-                rows = _behind_user_block(_rows_by_library(dataset), dataset, fd, location.path)
+                rows = _rows_by_library(dataset)
+                if layout is not None and layout.index == EXTENSIBLE_ARRAY:
+                    rows = [_named_right(part, chunks, dataset.maxshape) for part in rows]
+                rows = _behind_user_block(rows, dataset, fd, location.path)
         plist = dataset.id.get_create_plist()
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
         beyond = _beyond(rows, shape, chunks, dataset.maxshape, location)
@@ -207,6 +255,8 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
     stored = sum(len(part.offsets) for part in rows)
     if stored - beyond != index.offsets.size - index.absent:
         raise CorruptFileError(f"{location}: chunks are stored twice: its index is damaged")
+    if layout is not None and layout.plain_edges and filters:
+        index = _with_plain_edges(index, shape, chunks)
     # What was counted at opening does not tell chunks beyond the shape from others.
     if index.absent and (index.offsets.size > COUNTED_AT_OPENING or stored >= index.offsets.size):
         warnings.warn(

@@ -13,8 +13,12 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.attributes import check_chunks, check_shape
 from ilastik_lazy.sources.filters import FILTER_NAMES, Pipeline
+from ilastik_lazy.sources.hdf5_header import chunk_layout
 
-__all__ = ["check_array", "is_converted", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
+__all__ = ["UNKNOWN_LAYOUT", "check_array", "is_converted", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
+
+UNKNOWN_LAYOUT = "unknown layout"
+"""Where only libhdf5 can find the chunks."""
 
 
 def check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
@@ -58,10 +62,12 @@ def layout_of(dataset: h5py.Dataset) -> Literal["chunked", "contiguous", "virtua
     return "chunked" if dataset.chunks is not None else "contiguous"
 
 
-def why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str) -> str | None:
+def why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str, path: str) -> str | None:
     """Why the chunks cannot be read past h5py; None where they can."""
     if layout != "chunked":
         return f"{layout} layout"
+    if chunk_layout(dataset, path) is None:
+        return UNKNOWN_LAYOUT
     if not pipeline.is_supported:
         return f"{pipeline.name} filter"
     return "converted type" if is_converted(dataset) else None

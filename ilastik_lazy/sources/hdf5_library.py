@@ -28,6 +28,8 @@ class H5pySource:
     stamp: Stamp
     guard: DirectHdf5Source | None = None
     """Checks the streams before libhdf5 inflates them, where that can be done."""
+    is_indexed: bool = False
+    """Whether its chunks are found without libhdf5, too."""
     refers: bool = False
     """Whether the data lie in other files, each of which was allowed (see `hdf5_external`)."""
 
@@ -46,7 +48,7 @@ class H5pySource:
 
     def _read(self, region: Region) -> np.ndarray[Any, Any]:
         assert self.location.internal_path is not None
-        if self.spec.storage.layout == "chunked":
+        if self.is_indexed:
             # Raises where the index is damaged: libhdf5 would not find all chunks, and say nothing.
             chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)
         if self.guard is not None:
