@@ -3,32 +3,84 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import re
 from collections.abc import Callable, Iterator
 
-from ilastik_lazy.errors import IlastikLazyError
+import numpy as np
 
-__all__ = ["translated"]
+from ilastik_lazy.errors import IlastikLazyError, MemoryLimitError, SourceIOError
+
+__all__ = ["machines_fault", "require_room", "translated"]
+
+# What a system says of its disks, network and rights, never of what is in a file.
+_OF_THE_SYSTEM = (
+    errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENXIO, errno.ENODEV,
+    errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS,
+)  # fmt: skip
+_ERRNO = re.compile(r"\berrno = (\d+)")
+# For metadata, and what a decoder needs beside the pixels.
+_ROOM = 32 * 2**20
+# libhdf5 holds a chunk before and after a filter, and where it becomes larger than it thought, a third time.
+_TIMES = 4
+
+
+def require_room(nbytes: int) -> None:
+    """Raise `MemoryError` unless there is memory for decoding something of `nbytes`.
+
+    libhdf5, blosc, LZ4 and libdeflate say of a want of memory what they say of damage.
+    """
+    np.empty(_ROOM + _TIMES * nbytes, np.uint8)
+
+
+def machines_fault(error: BaseException, what: str, nbytes: int = 0) -> IlastikLazyError | None:
+    """What the machine lacked when `what` could not be read; None where that says something of `what` itself.
+
+    Parameters
+    ----------
+    nbytes
+        Of what should have been decoded.
+    """
+    text = ascii(str(error))[1:160].rstrip("'\"")
+    found = _ERRNO.search(str(error))
+    number = getattr(error, "errno", None) or (int(found[1]) if found else None)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or not _has_room(nbytes):
+        return MemoryLimitError(f"there is not enough memory to read {what} ({text or type(error).__name__})")
+    return SourceIOError(f"cannot read {what}: {text}") if number in _OF_THE_SYSTEM else None
+
+
+def _has_room(nbytes: int) -> bool:
+    try:
+        require_room(nbytes)
+    except MemoryError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
 def translated(
-    foreign: tuple[type[BaseException], ...], ours: Callable[[BaseException], IlastikLazyError]
+    foreign: tuple[type[BaseException], ...],
+    ours: Callable[[BaseException], IlastikLazyError],
+    what: str,
+    nbytes: int = 0,
 ) -> Iterator[None]:
-    """Raise what `ours` makes of an error out of `foreign`; errors of this package stay what they are.
+    """Raise what `ours` makes of an error out of `foreign`, unless the machine is at fault (see `machines_fault`).
 
     h5py, tifffile and Pillow have no base of their own errors: they raise Python's, which ours derive from, too.
+    Errors of this package stay what they are.
 
     Examples
     --------
     >>> from ilastik_lazy.errors import CorruptChunkError
-    >>> with translated((KeyError,), lambda error: CorruptChunkError(f"no such chunk: {error}")):
+    >>> with translated((KeyError,), lambda error: CorruptChunkError(f"no such chunk: {error}"), "a.h5"):
     ...     {}[7]
     Traceback (most recent call last):
     ilastik_lazy.errors.CorruptChunkError: no such chunk: 7
     """
+    caught: tuple[type[BaseException], ...] = (MemoryError, *foreign)
     try:
         yield
     except IlastikLazyError:
         raise
-    except foreign as error:
-        raise ours(error) from error
+    except caught as error:
+        raise machines_fault(error, what, nbytes) or ours(error) from error

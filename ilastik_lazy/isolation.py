@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from ilastik_lazy import errors
-from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, IlastikLazyWarning
+from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, IlastikLazyWarning, MemoryLimitError
 from ilastik_lazy.plain import PlainError, packed, unpacked
 
 __all__ = ["in_child", "serve"]
@@ -73,7 +73,7 @@ def in_child(path: str, function: str, expected: Any, *arguments: object, most_b
     order = packed([MEMORY_BYTES, CPU_SECONDS, function])[0]
     with _started() as child:
         try:
-            notes, text, data = _exchanged(child, _framed(order, *packed(list(arguments))), most_bytes)
+            notes, text, data = _exchanged(path, child, _framed(order, *packed(list(arguments))), most_bytes)
         except _NoAnswerError as why:
             raise CorruptFileError(f"{path}: {why}: the file is damaged or malicious") from None
     try:
@@ -128,7 +128,7 @@ def _started() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _exchanged(
-    child: subprocess.Popen[bytes], request: list[bytes], most_bytes: int
+    path: str, child: subprocess.Popen[bytes], request: list[bytes], most_bytes: int
 ) -> tuple[bytes, bytes, memoryview]:
     """Send the request, and take no more of the answer, and no longer, than is sensible."""
     deadline = time.monotonic() + WALL_SECONDS
@@ -138,14 +138,14 @@ def _exchanged(
         for part in request:
             child.stdin.write(part)
         child.stdin.flush()
-    lengths = _HEAD.unpack(_received(child, _HEAD.size, deadline))
+    lengths = _HEAD.unpack(_received(path, child, _HEAD.size, deadline))
     if max(lengths[:2]) > _JSON_BYTES or lengths[2] > most_bytes:
         raise _NoAnswerError("what the HDF5 library found in it is too large to be true")
-    notes, text, data = (_received(child, length, deadline) for length in lengths)
+    notes, text, data = (_received(path, child, length, deadline) for length in lengths)
     return bytes(notes), bytes(text), memoryview(data)
 
 
-def _received(child: subprocess.Popen[bytes], size: int, deadline: float) -> bytearray:
+def _received(path: str, child: subprocess.Popen[bytes], size: int, deadline: float) -> bytearray:
     assert child.stdout is not None
     # Grows with what has come: a child that announces much and sends little costs little.
     received, fd = bytearray(), child.stdout.fileno()
@@ -156,12 +156,12 @@ def _received(child: subprocess.Popen[bytes], size: int, deadline: float) -> byt
                 raise _NoAnswerError(f"the HDF5 library hung on this file (more than {WALL_SECONDS:g} s)")
             part = os.read(fd, min(size - len(received), 2**20))
             if not part:
-                raise _NoAnswerError(_cause_of_death(child, deadline))
+                raise _NoAnswerError(_cause_of_death(path, child, deadline))
             received += part
     return received
 
 
-def _cause_of_death(child: subprocess.Popen[bytes], deadline: float) -> str:
+def _cause_of_death(path: str, child: subprocess.Popen[bytes], deadline: float) -> str:
     try:
         code = child.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -169,6 +169,10 @@ def _cause_of_death(child: subprocess.Popen[bytes], deadline: float) -> str:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return f"the HDF5 library hung on this file (more than {CPU_SECONDS} s of computing)"
     if code == _OUT_OF_MEMORY:
+        if (most := _granted()) < MEMORY_BYTES:
+            raise MemoryLimitError(
+                f"there is not enough memory to read {path}: the HDF5 library may take {most // 2**20} MiB here"
+            )
         return f"the HDF5 library ran out of memory on this file (more than {MEMORY_BYTES // 2**20} MiB)"
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"the HDF5 library crashed on this file ({name})"
@@ -206,12 +210,22 @@ def _answer(source: IO[bytes], out: IO[bytes]) -> None:
         try:
             value = called(*arguments)
         except IlastikLazyError as problem:
-            if isinstance(problem.__cause__, MemoryError):
+            if isinstance(problem, MemoryLimitError):
                 raise MemoryError from problem
             error = (type(problem).__name__, str(problem)[:2000])
     warned = [(one.category.__name__, str(one.message)[:2000]) for one in caught]
     for part in _framed(packed([warned, error])[0], *packed(value)):
         out.write(part)
+
+
+def _granted() -> int:
+    """Bytes of memory that a child may have where this process is limited itself."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return MEMORY_BYTES
+    limits = [resource.getrlimit(resource.RLIMIT_AS)[1], *resource.getrlimit(resource.RLIMIT_DATA)]
+    return min([MEMORY_BYTES, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
 
 
 def _limit(memory: int, seconds: int) -> None:

@@ -26,7 +26,12 @@ VERSIONS = [
 ]
 _DTYPES = [f"{order}{kind}" for order in "<>" for kind in ("i1", "i2", "i4", "i8", "u2", "u8", "f2", "f4", "f8")]
 _ODD = ("?", "u1", "enum", "12 bits", "bits", "longdouble", "complex")
-_STRATEGIES = (h5f.FSPACE_STRATEGY_FSM_AGGR, h5f.FSPACE_STRATEGY_PAGE, h5f.FSPACE_STRATEGY_AGGR, h5f.FSPACE_STRATEGY_NONE)
+_STRATEGIES = (
+    h5f.FSPACE_STRATEGY_FSM_AGGR,
+    h5f.FSPACE_STRATEGY_PAGE,
+    h5f.FSPACE_STRATEGY_AGGR,
+    h5f.FSPACE_STRATEGY_NONE,
+)
 
 
 def set_plain_edges(plist: Any) -> None:

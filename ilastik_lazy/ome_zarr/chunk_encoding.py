@@ -18,6 +18,7 @@ from numcodecs.zstd import decompress as zstd_decompress
 from ilastik_lazy.chunks import overlaps, region_shape
 from ilastik_lazy.deflating import gzip_deflater
 from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.foreign_errors import require_room
 from ilastik_lazy.ome_zarr.layout import Index
 
 __all__ = [
@@ -122,6 +123,7 @@ def decode_chunks(
         try:
             decoded = _decompressed(data, size, codec)
         except (deflate.DeflateError, RuntimeError, ValueError) as error:
+            require_room(size)
             raise CorruptChunkError(f"the chunk {place} is damaged ({error})") from error
         if len(decoded) != size:
             raise CorruptChunkError(f"the chunk {place} decodes to {len(decoded)} bytes instead of {size}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import zarr.storage
 from ilastik_lazy.blockwise import in_order
 from ilastik_lazy.chunks import Region, block_shape, region_shape, regions_of_blocks
 from ilastik_lazy.errors import CorruptChunkError, VerificationError
+from ilastik_lazy.foreign_errors import require_room
 from ilastik_lazy.ome_zarr.downsample import downsample
 from ilastik_lazy.ome_zarr.intake import read_shard
 from ilastik_lazy.ome_zarr.journal import Unit
@@ -133,6 +135,7 @@ def _read(array: zarr.Array[Any], region: Region, level: Level, store: Store) ->
     try:
         return np.asarray(array[region])
     except (OSError, ValueError, RuntimeError) as error:
+        require_room(math.prod(level.shards) * array.dtype.itemsize)
         raise VerificationError(f"{store.place}: {level.path} cannot be read ({error})"[:400]) from error
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.foreign_errors import require_room
 
 __all__ = ["FILTER_NAMES", "Pipeline", "inflater_name"]
 
@@ -197,6 +198,7 @@ class Pipeline:
                 return
             self._decode(np.frombuffer(data, np.uint8), active, out)
         except _StreamError as error:
+            require_room(out.size)
             raise CorruptChunkError(str(error)) from error
 
     def _decode(self, data: Bytes, active: list[int], out: Bytes) -> None:

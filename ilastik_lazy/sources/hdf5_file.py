@@ -22,11 +22,9 @@ from ilastik_lazy.errors import (
     DatasetNotFoundError,
     ExternalReferenceError,
     FileBusyError,
-    IlastikLazyError,
     LimitExceededError,
     LockingWarning,
     MetadataError,
-    SourceIOError,
     UnsafePathError,
 )
 from ilastik_lazy.foreign_errors import translated
@@ -50,7 +48,7 @@ __all__ = [
 _MOST_SOFT_LINKS = 16
 
 # What h5py raises when libhdf5 finds a file damaged; there is no common base.
-H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
+H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, SystemError)
 
 
 def _open(path: str, **options: Any) -> h5py.File:
@@ -86,24 +84,20 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
     CorruptFileError, UnfinishedWriteError, FileBusyError, SourceIOError
     """
     check_superblock(path)
-    with translated(
-        H5PY_ERRORS, lambda error: _whose_fault(error, path, "cannot be opened, it seems cut off or damaged")
-    ):
+    with _reading(path, "cannot be opened, it seems cut off or damaged"):
         file = _open_with_lock(path)
-    with file, translated(H5PY_ERRORS, lambda error: _whose_fault(error, path, "is damaged")):
+    with file, _reading(path, "is damaged"):
         yield file
 
 
-def reading_chunks(what: str) -> contextlib.AbstractContextManager[None]:
-    """Around one read of `what`: errors of libhdf5 become `CorruptChunkError`."""
-    return translated(H5PY_ERRORS, lambda error: CorruptChunkError(f"{what} cannot be read ({error})"))
+def _reading(path: str, what_else: str) -> contextlib.AbstractContextManager[None]:
+    """Around reads of metadata: `what_else` is said of the file where the machine is not at fault."""
+    return translated(H5PY_ERRORS, lambda error: CorruptFileError(f"{path} {what_else} ({_one_line(error)})"), path)
 
 
-def _whose_fault(error: BaseException, path: str, what: str) -> IlastikLazyError:
-    """The system's fault, or the file's?  libhdf5 raises OSError for both."""
-    if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES, errno.ESTALE, errno.EPERM):
-        return SourceIOError(f"cannot read {path}: {error}")
-    return CorruptFileError(f"{path} {what} ({_one_line(error)})")
+def reading_chunks(what: str, nbytes: int) -> contextlib.AbstractContextManager[None]:
+    """Around one read of `what`, in chunks of `nbytes`: errors of libhdf5 become `CorruptChunkError`."""
+    return translated(H5PY_ERRORS, lambda error: CorruptChunkError(f"{what} cannot be read ({error})"), what, nbytes)
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ class H5pySource:
             self.guard.check(region)
         with open_hdf5(self.location.path) as file:
             dataset = dataset_at(file, self.location.internal_path, refuse_external=not self.refers)
-            with reading_chunks(f"{self.location}: {region}"):
+            with reading_chunks(f"{self.location}: {region}", math.prod(self.spec.chunks) * self.spec.dtype.itemsize):
                 values: np.ndarray[Any, Any] = dataset[region].astype(self.spec.dtype, copy=False)
         return values
 

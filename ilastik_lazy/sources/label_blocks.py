@@ -282,8 +282,9 @@ class LabelBlocksSource:
         if not _is_plain(file, path):
             names = "".join(self.spec.dims)
             return open_image(Location(self.location.path, path), names, self.limits).read(inside)
-        with reading_chunks(f"{self.location.path}: block {path!a}"):
-            found: np.ndarray[Any, Any] = dataset_at(file, path)[inside]
+        dataset = dataset_at(file, path)
+        with reading_chunks(f"{self.location.path}: block {path!a}", dataset.nbytes):
+            found: np.ndarray[Any, Any] = dataset[inside]
         return found
 
 

@@ -20,6 +20,7 @@ from ilastik_lazy.chunks import Overlap, Region, check_region, overlaps, region_
 from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError
 from ilastik_lazy.external import check_links
 from ilastik_lazy.files import Stamp, opened, read_exactly, read_into, require_unchanged, stamp_of
+from ilastik_lazy.foreign_errors import require_room
 from ilastik_lazy.sources.scratch import scratch_bytes
 from ilastik_lazy.sources.streams import (
     CODEC_ERRORS,
@@ -93,6 +94,7 @@ def _decode(compression: str, data: bytes, out: Bytes) -> None:
     try:
         _DECODERS[compression](data, out)
     except CODEC_ERRORS as error:
+        require_room(out.size)
         raise CorruptChunkError(f"the {compression} stream is damaged ({error})") from error
 
 

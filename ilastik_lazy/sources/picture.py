@@ -48,7 +48,7 @@ _NAME = "image"
 
 # What Pillow raises for damaged files; SyntaxError is its word for a bad header.
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError,
-                  MemoryError, RuntimeError, struct.error)  # fmt: skip
+                  RuntimeError, struct.error)  # fmt: skip
 
 # What numpy gets from a mode of Pillow: samples (0: no axis of them), dtype, and the mode to convert to before.
 _MODES = {
@@ -142,6 +142,7 @@ def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
         with translated(
             _PILLOW_ERRORS,
             lambda error: CorruptFileError(f"{path} cannot be read as a picture ({ascii(str(error))[:200]})"),
+            path,
         ):
             return _layout_of(_opened_picture(file, path), path)
 
@@ -195,7 +196,10 @@ class PictureSource:
         with opened(path, self.stamp) as fd:
             data = read_exactly(fd, self.stamp.size, 0, path)
         with translated(
-            _PILLOW_ERRORS, lambda error: CorruptChunkError(f"{path} cannot be decoded ({ascii(str(error))[:200]})")
+            _PILLOW_ERRORS,
+            lambda error: CorruptChunkError(f"{path} cannot be decoded ({ascii(str(error))[:200]})"),
+            path,
+            self.spec.nbytes,
         ):
             whole = _decoded(data, path)
         if whole.shape != self.spec.shape:

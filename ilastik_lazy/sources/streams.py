@@ -26,7 +26,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # What numcodecs, deflate, zlib, bz2 and lzma raise for bytes that are no stream of theirs.
 CODEC_ERRORS = (
-    ValueError, RuntimeError, TypeError, OSError, EOFError, MemoryError, zlib.error, lzma.LZMAError, DeflateError,
+    ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError, DeflateError,
 )  # fmt: skip
 _ZLIB = Pipeline((1,), 1)
 # xz -9 needs 65 MiB; a stream may claim a dictionary of 4 GiB.

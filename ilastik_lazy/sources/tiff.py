@@ -265,7 +265,10 @@ class TiffSource:
             raise CorruptChunkError(f"{name} would hold {size} bytes for {nbytes}: damaged")
         data = read_exactly(fd, size, offset, self.location.path)
         with translated(
-            TIFFFILE_ERRORS, lambda error: CorruptChunkError(f"{name} cannot be decoded ({ascii(str(error))[:200]})")
+            TIFFFILE_ERRORS,
+            lambda error: CorruptChunkError(f"{name} cannot be decoded ({ascii(str(error))[:200]})"),
+            name,
+            nbytes,
         ):
             decoded: np.ndarray[Any, Any] | None = image.decode(data, number)
         part = None if decoded is None else decoded[overlap.inside[1:]]

@@ -41,7 +41,7 @@ __all__ = ["TIFFFILE_ERRORS", "TiffImage", "image_names", "tiff_image"]
 
 # What tifffile and imagecodecs raise for damaged files: TiffFileError is a ValueError, codecs' are RuntimeErrors.
 TIFFFILE_ERRORS = (
-    OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError,
+    OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
     ZeroDivisionError, AssertionError, StopIteration, EOFError, struct.error,
 )  # fmt: skip
 
@@ -92,7 +92,7 @@ def _opened_tiff(path: str) -> Iterator[tuple[Any, dict[int, bytes]]]:
     layouts = page_layouts(path)
     # Micro-Manager's and NDTiff's indices point into further files; their stacks are OME or ImageJ, too.
     with (
-        translated(TIFFFILE_ERRORS, lambda error: CorruptFileError(_no_tiff(path, error))),
+        translated(TIFFFILE_ERRORS, lambda error: CorruptFileError(_no_tiff(path, error)), path),
         tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file,
     ):
         yield file, layouts

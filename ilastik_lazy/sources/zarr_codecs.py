@@ -16,6 +16,7 @@ import numcodecs
 import numpy as np
 
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, UnsafeFileError, UnsupportedFilterError
+from ilastik_lazy.foreign_errors import require_room
 from ilastik_lazy.sources.streams import (
     CODEC_ERRORS,
     Bytes,
@@ -74,6 +75,7 @@ class ChunkCodec:
         try:
             self._decode(data, out)
         except (*CODEC_ERRORS, ArithmeticError) as error:
+            require_room(out.size)
             raise CorruptChunkError(" ".join(str(error).split())[:120] or type(error).__name__) from error
 
     def _decode(self, data: bytes, out: Bytes) -> None:
