@@ -71,7 +71,7 @@ def _work(job: Job, numbers: list[int], out: Any) -> None:
     os._exit(0)
 
 
-def _received(child: Any, pipe: Any) -> Iterator[Any]:
+def received(child: Any, pipe: Any) -> Iterator[Any]:
     """What a child sends, until it ends in any way."""
     with pipe:
         while True:
@@ -82,7 +82,7 @@ def _received(child: Any, pipe: Any) -> Iterator[Any]:
     child.join()
 
 
-def _started(target: Any, *arguments: Any) -> tuple[Any, Any]:
+def started(target: Any, *arguments: Any) -> tuple[Any, Any]:
     reading, writing = FORKING.Pipe(duplex=False)
     child = FORKING.Process(target=target, args=(*arguments, writing))
     child.start()
@@ -95,9 +95,9 @@ def outcomes(job: Job, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
     left = list(numbers)
     while left:
         batch = left[:BATCH]
-        child, pipe = _started(_work, job, batch)
+        child, pipe = started(_work, job, batch)
         done, last = 0, {"number": batch[0], "stage": "start"}
-        for message in _received(child, pipe):
+        for message in received(child, pipe):
             if message is None:
                 continue
             if "counts" in message:
@@ -115,8 +115,8 @@ def outcomes(job: Job, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
 
 def answer_of(target: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     """What `target` sends through the pipe that is its last argument, None if nothing; how its process ended."""
-    child, pipe = _started(target, *arguments)
-    answers = list(_received(child, pipe))
+    child, pipe = started(target, *arguments)
+    answers = list(received(child, pipe))
     return answers[0] if answers else None, child.exitcode
 
 
@@ -127,7 +127,7 @@ def run(job: Job, count: int, minutes: float, jobs: int, show: Any) -> tuple[col
     done, end = 0, time.monotonic() + minutes * 60
     for source in job.sources:
         job.before(source)
-    shares = dict(_started(_share, job, range(first, count, jobs), end)[::-1] for first in range(jobs))
+    shares = dict(started(_share, job, range(first, count, jobs), end)[::-1] for first in range(jobs))
     while shares:
         for pipe in multiprocessing.connection.wait(list(shares)):
             try:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import argparse
 import collections
 import math
+import os
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from fuzz_children import received, started
 from hdf5_layouts import Rng, Written, write_random
 
 from ilastik_lazy.errors import IlastikLazyError, IncompleteSourceWarning, MetadataError
@@ -26,6 +29,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
 
 # What libhdf5 cannot write: filters that do not take the type, chunks of szip that are too small.
+_BATCH = 100
 _UNWRITABLE = (OSError, ValueError, RuntimeError, TypeError, KeyError)
 
 
@@ -97,6 +101,30 @@ def _a_region(rng: Rng, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(*sorted(rng.integers(0, length + 1, 2).tolist())) for length in shape)
 
 
+def _work(seed: int, numbers: Sequence[int], out: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for number in numbers:
+            try:
+                out.send(check_layout(np.random.default_rng([seed, number]), Path(folder)))
+            except AssertionError as error:
+                out.send(f"difference: {error}")
+    out.close()
+    os._exit(0)
+
+
+def _outcomes(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Outcome of each number, from children that do some of them: libhdf5 may end one."""
+    left = list(numbers)
+    while left:
+        batch = left[:_BATCH]
+        child, pipe = started(_work, seed, batch)
+        answers = list(received(child, pipe))
+        if len(answers) < len(batch):
+            answers.append(f"crash of libhdf5 (exit {child.exitcode})")
+        yield from zip(batch, answers, strict=False)
+        left = left[len(answers) :]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=5000)
@@ -106,16 +134,14 @@ def main() -> int:
     options = parser.parse_args()
     numbers = range(options.count) if options.only is None else [options.only]
     start, counts, findings = time.monotonic(), collections.Counter[str](), 0
-    with tempfile.TemporaryDirectory() as folder:
-        for number in numbers:
-            rng = np.random.default_rng([options.seed, number])
-            if options.keep:
-                write_random(options.keep, np.random.default_rng([options.seed, number]))
-            try:
-                counts[check_layout(rng, Path(folder))] += 1
-            except AssertionError as error:
-                findings += 1
-                print(f"--seed {options.seed} --only {number}: {error}", flush=True)
+    if options.keep:
+        write_random(options.keep, np.random.default_rng([options.seed, numbers[0]]))
+    for number, outcome in _outcomes(options.seed, numbers):
+        word = outcome.split()[0]
+        counts[word] += 1
+        if word in ("difference:", "crash"):
+            findings += 1
+            print(f"--seed {options.seed} --only {number}: {outcome}", flush=True)
     done = ", ".join(f"{count} {word}" for word, count in counts.most_common())
     seconds = time.monotonic() - start
     print(f"seed {options.seed}: {len(numbers)} layouts in {seconds:.0f} s: {done}; {findings} findings")

@@ -28,7 +28,7 @@ from open_files import open_files_below
 
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.hdf5_index import _once
+from ilastik_lazy.sources.hdf5_index import _indexes
 
 SHAPE, CHUNKS = (40, 90, 70, 2), (16, 32, 32, 1)
 
@@ -78,7 +78,7 @@ class _Work:
         source = open_source(Location.parse(self.paths[name]))
         source.read(tuple(slice(n - 1, n) for n in SHAPE))
         del source
-        _once.cache_clear()
+        _indexes.clear()
         gc.collect()
 
 

@@ -19,8 +19,8 @@ from ilastik_lazy.errors import IlastikLazyError
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_tree import open_project
 from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.hdf5_index import _once
-from ilastik_lazy.sources.label_blocks import label_blocks
+from ilastik_lazy.sources.hdf5_index import _indexes
+from ilastik_lazy.sources.label_blocks import _lanes
 from ilastik_lazy.sources.stack import open_stack
 
 SHAPE = (6, 7, 8, 2)
@@ -95,8 +95,8 @@ def scene(request, tmp_path):
 
 def run(read, expected, faults, monkeypatch):
     """Whether the data came; anything but them or a named error fails the test."""
-    _once.cache_clear()
-    label_blocks.cache_clear()
+    _indexes.clear()
+    _lanes.clear()
     with injected(faults, monkeypatch):
         try:
             found = read()

@@ -19,7 +19,7 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 LAYERS = [
     "text",
     "errors",
-    "units limits sizes object_backend extras foreign_errors positions",
+    "units limits sizes object_backend extras foreign_errors kept positions",
     "axes chunks cloud_objects web_objects",
     "object_store",
     "spec location files ome_metadata plain",

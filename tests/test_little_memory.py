@@ -23,17 +23,15 @@ _SHAPE = (6, 1024, 1024)
 # Reads an image in forks of this process, each of which gets a little more memory than the one before.
 _READ = r"""
 import json, os, resource, sys, warnings
-from ilastik_lazy.sources.filters import inflater_name
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.scratch import scratch_bytes
 warnings.simplefilter("ignore")
 path, inside, axes = sys.argv[1:]
 source = open_source(Location(path, inside or None), axes=axes)
 region = (slice(0, 2), *(slice(0, n) for n in source.spec.shape[1:]))
-inflater_name()
+source.read(tuple(slice(0, 1) for _ in source.spec.shape))  # imports what it needs
 seen = []
-for extra in [*range(2, 48, 5), 400]:
+for extra in [*range(2, 48, 9), 400]:
     reading, writing = os.pipe()
     if os.fork() == 0:
         now = int(open("/proc/self/statm").read().split()[0]) * 4096
@@ -87,14 +85,8 @@ IMAGES = {
     "lzf.h5": lambda path: write_hdf5(path, compression="lzf"),
     "szip.h5": lambda path: write_hdf5(path, compression="szip"),
     "scaleoffset.h5": lambda path: write_hdf5(path, scaleoffset=0),
-    **{
-        f"{name}.zarr": (lambda path, name=name: write_zarr(path, name))
-        for name in ("gzip", "zlib", "bz2", "lzma", "blosc", "zstd", "lz4")
-    },
-    **{
-        f"{name}.tif": (lambda path, name=name: write_tiff(path, name))
-        for name in ("lzw", "zlib", "zstd", "packbits", "lzma")
-    },
+    **{f"{name}.zarr": (lambda path, name=name: write_zarr(path, name)) for name in ("gzip", "bz2", "blosc", "zstd")},
+    **{f"{name}.tif": (lambda path, name=name: write_tiff(path, name)) for name in ("lzw", "zlib")},
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from ilastik_lazy.chunks import grid_shape
 from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
 from ilastik_lazy.files import Stamp, opened, read_up_to, require_unchanged
 from ilastik_lazy.isolation import in_child
+from ilastik_lazy.kept import Kept
 from ilastik_lazy.limits import Trust
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_btree import ChunkRows, chunk_rows
@@ -67,6 +67,11 @@ class ChunkIndex:
     sizes: np.ndarray[Any, np.dtype[np.uint32]]
     masks: np.ndarray[Any, np.dtype[np.uint32]] | None
     """None where no chunk leaves out a filter, as in all files of ilastik."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, with what is needed to find it again."""
+        return 2048 + self.offsets.nbytes + self.sizes.nbytes + (0 if self.masks is None else self.masks.nbytes)
 
     @property
     def absent(self) -> int:
@@ -211,25 +216,6 @@ def _mark_crossed(offsets: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any]) ->
         offsets[order[:-1][shares]] = CROSSED
 
 
-class _Once:
-    """Makes an index when it is first asked for, once, however many threads ask."""
-
-    def __init__(
-        self, location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp, trust: Trust
-    ) -> None:
-        self._arguments = (location, shape, chunks, stamp)
-        self._read = read_index if trust == "local" else _index_from_child
-        self._lock = threading.Lock()
-        self._index: ChunkIndex | None = None
-
-    def get(self) -> ChunkIndex:
-        if self._index is None:
-            with self._lock:
-                if self._index is None:
-                    self._index = self._read(*self._arguments)
-        return self._index
-
-
 def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
     """Index of the dataset at `location`, read anew (see `chunk_index`)."""
     assert location.internal_path is not None
@@ -291,9 +277,7 @@ def _index_from_child(location: Location, shape: tuple[int, ...], chunks: tuple[
 
 
 # Kept out of the sources' own state: dask would pickle it into every task.
-@functools.lru_cache(maxsize=32)
-def _once(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp, trust: Trust) -> _Once:
-    return _Once(location, shape, chunks, stamp, trust)
+_indexes: Kept[ChunkIndex] = Kept(lambda index: index.nbytes)
 
 
 def chunk_index(
@@ -306,4 +290,5 @@ def chunk_index(
     SourceChangedError
         The file is another version by now.
     """
-    return _once(location, shape, chunks, stamp, trust).get()
+    read = read_index if trust == "local" else _index_from_child
+    return _indexes.get((location, shape, chunks, stamp, trust), lambda: read(location, shape, chunks, stamp))

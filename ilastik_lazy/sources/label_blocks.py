@@ -6,7 +6,6 @@ else is 0, unlabelled.  Each block says in the text ``blockSlice`` where it belo
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ilastik_lazy.chunks import Region, check_region, region_shape
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.files import Stamp, require_unchanged, unchanged
 from ilastik_lazy.isolation import in_child
+from ilastik_lazy.kept import Kept
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, where_of
@@ -67,7 +67,9 @@ class LabelBlocks:
         return np.flatnonzero((np.maximum(self.starts, low) < np.minimum(self.stops, high)).all(axis=1))
 
 
-@functools.lru_cache(maxsize=256)
+_lanes: Kept[LabelBlocks] = Kept(lambda blocks: 2048 + 2 * blocks.starts.nbytes + 256 * len(blocks.paths))
+
+
 def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
     """Blocks of the lane whose group `location` names, each checked against its own slice.
 
@@ -78,6 +80,10 @@ def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
     ExternalReferenceError
         A block lies in another file; it was not looked for.
     """
+    return _lanes.get((location, stamp, limits), lambda: _read_blocks(location, stamp, limits))
+
+
+def _read_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
     assert location.internal_path is not None
     require_unchanged(location.path, stamp)
     if limits.trust == "untrusted":

@@ -7,7 +7,6 @@ log and gives zeros.  Here everything missing is an error, and no other file is 
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import struct
@@ -29,6 +28,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.extras import require_package
 from ilastik_lazy.files import Stamp, opened, require_unchanged
 from ilastik_lazy.foreign_errors import translated
+from ilastik_lazy.kept import Kept
 from ilastik_lazy.sources.tiff_ifds import page_layouts
 from ilastik_lazy.sources.tiff_metadata import Notes, check_ome, imagej_notes, ome_notes, parse_ome
 
@@ -142,7 +142,9 @@ def image_names(path: str) -> list[str]:
 
 
 # Kept out of the sources' own state: dask would pickle it into every task.
-@functools.lru_cache(maxsize=32)
+_images: Kept[TiffImage] = Kept(lambda image: 2**14 + image.offsets.nbytes + image.counts.nbytes)
+
+
 def tiff_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:
     """The image that `choice` names, or the only one, in the version of the file that `stamp` tells.
 
@@ -154,6 +156,10 @@ def tiff_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:
         There is no such image, or several and none was named.
     CorruptFileError, MetadataError, UnsupportedFilterError, ExternalReferenceError, LimitExceededError
     """
+    return _images.get((path, choice, stamp), lambda: _read_image(path, choice, stamp))
+
+
+def _read_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:
     with opened(path, stamp):  # a regular file, and the same one before and after
         require_unchanged(path, stamp)
         with _opened_tiff(path) as (file, layouts):

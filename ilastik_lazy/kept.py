@@ -1,0 +1,81 @@
+"""What is known of files, made once for each and kept in memory up to a number of bytes.
+
+A stack may be thousands of files with a small index each, or a few with a large one: counting them fits neither.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+__all__ = ["Kept"]
+
+_T = TypeVar("_T")
+
+
+class _Entry(Generic[_T]):
+    """A value, or none yet."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.made: list[_T] = []
+        self.nbytes = 0
+
+
+class Kept(Generic[_T]):
+    """Values by key; those that were used longest ago go first.
+
+    Parameters
+    ----------
+    size_of
+        Bytes of a value.
+    most
+        Bytes of all values; the one that was made last is kept in any case.
+
+    Examples
+    --------
+    >>> kept = Kept(len, most=10)
+    >>> kept.get("a", lambda: "made once"), kept.get("a", lambda: "made again")
+    ('made once', 'made once')
+    """
+
+    def __init__(self, size_of: Callable[[_T], int], most: int = 256 * 2**20) -> None:
+        self._size_of, self._most = size_of, most
+        self._lock, self._held = threading.Lock(), 0
+        self._entries: OrderedDict[Hashable, _Entry[_T]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """The value of `key`, made by one thread however many ask."""
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+        if entry.made:
+            return entry.made[0]
+        with entry.lock:
+            if not entry.made:
+                try:
+                    entry.made.append(make())
+                except BaseException:
+                    with self._lock:
+                        self._entries.pop(key, None)
+                    raise
+                self._count(key, entry)
+        return entry.made[0]
+
+    def _count(self, key: Hashable, entry: _Entry[_T]) -> None:
+        """Add a value that was just made, and drop the oldest ones where there are too many bytes."""
+        nbytes = self._size_of(entry.made[0])
+        with self._lock:
+            if self._entries.get(key) is entry:
+                entry.nbytes = nbytes
+                self._held += nbytes
+            while self._held > self._most and (oldest := next(iter(self._entries))) != key:
+                self._held -= self._entries.pop(oldest).nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._held = 0
