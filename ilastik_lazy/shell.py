@@ -19,6 +19,7 @@ from ilastik_lazy.errors import (
     FormatError,
     IlastikLazyError,
     IlastikLazyWarning,
+    MemoryLimitError,
     SourceNotFoundError,
     UnsafeFileError,
 )
@@ -26,6 +27,9 @@ from ilastik_lazy.errors import (
 __all__ = ["Command", "Group", "exit_code", "in_shell", "interrupted", "run", "say"]
 
 INTERRUPTED = 130
+
+# What a loader, an allocator, threads and libraries in C say where memory is short.
+_OUT_OF_MEMORY = ("failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed")
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
 
@@ -117,8 +121,13 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         # The reader of our output went away, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except (OSError, MemoryError) as error:
-        say("error", str(error) or type(error).__name__)
+    except (OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
+            text = f"there is not enough memory ({text or type(error).__name__})"
+        elif not isinstance(error, OSError):
+            raise
+        say("error", text or type(error).__name__)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -131,6 +140,8 @@ def interrupted(what_now: str) -> NoReturn:
 
 def exit_code(error: IlastikLazyError) -> int:
     """2 where the input is at fault, 1 otherwise."""
+    if isinstance(error, MemoryLimitError) and error.__cause__ is not None:
+        return 1  # no plan that asks for too much, but a machine that lacked it
     return 2 if isinstance(error, _BAD_INPUT) else 1
 
 

@@ -162,3 +162,40 @@ def test_a_tiff_on_a_failing_disk_is_no_damaged_tiff(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff_file.tifffile, "TiffFile", Failing)
     with pytest.raises(SourceIOError):
         open_source(Location(str(path), None))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        ImportError("index.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_a_command_without_memory_says_so_in_one_line(error, capsys):
+    import click
+
+    from ilastik_lazy.shell import run
+
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run(click.Group("ilastik-lazy", commands=[click.Command("info", callback=fail)]), ["info"])
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not enough memory" in line
+
+
+@pytest.mark.parametrize("megabytes", [40, 60, 200])
+def test_a_command_that_cannot_even_start_shows_no_traceback(tmp_path, megabytes):
+    import subprocess
+
+    path = tmp_path / "a.h5"
+    write_hdf5_export(path, np.zeros((6, 4), "u1"), axes="yx", chunks=(3, 4))
+    command = f"ulimit -v {megabytes * 1024}; exec {sys.executable} -m ilastik_lazy reduce {path} mean --quiet"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("ilastik-lazy: error: ")
