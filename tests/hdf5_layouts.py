@@ -65,8 +65,6 @@ def _file_plist(rng: Rng) -> Any:
     if chance(rng, 0.2):
         plist.set_file_space_page_size(one_of(rng, (512, 4096)))
     if chance(rng, 0.1):
-        plist.set_sizes(*one_of(rng, ((4, 4), (8, 4), (4, 8))))
-    if chance(rng, 0.1):
         _libhdf5.H5Pset_istore_k(plist.id, one_of(rng, (1, 2, 16, 100)))
     if chance(rng, 0.3):
         plist.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
