@@ -96,7 +96,10 @@ def test_too_little_memory_is_no_damage(tmp_path, name):
         pytest.skip("this h5py writes no szip")
     inside = IMAGES[name](tmp_path / name)
     outcomes = json.loads(run_python(_READ, str(tmp_path / name), inside, "zyx"))
-    assert set(outcomes) == {"memory", f"read {int(data()[:2].astype(int).sum())}"}
+    right = f"read {int(data()[:2].astype(int).sum())}"
+    # What the least limit leaves free is enough for some decoders; all outcomes are one of the two, and the last is right.
+    assert set(outcomes) <= {"memory", right}
+    assert outcomes[-1] == right
 
 
 def test_libraries_that_hide_the_reason_are_not_believed():
