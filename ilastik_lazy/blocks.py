@@ -7,11 +7,9 @@ over the same source, with blocks of its own.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import os
-from collections.abc import Hashable
 from typing import Any, Literal
 
 import dask
@@ -90,14 +88,14 @@ def _lazy_window(variable: xr.Variable) -> SourceArray | None:
     return found.windowed(data.key.tuple) if isinstance(found, SourceArray) else None
 
 
-@functools.lru_cache(maxsize=256)
-def _token_of(source: Hashable) -> str:
-    """Token of a source for dask, which takes as long to make as a small plane to read."""
-    return str(tokenize(source))
+def _token_of(array: SourceArray) -> str:
+    """Token of a source for dask.  The array itself holds it: a list of sources would keep their memory (`cache`)."""
+    array.token = array.token or str(tokenize(array.source))
+    return array.token
 
 
 def _name_of(array: SourceArray, lengths: Lengths) -> str:
-    return f"{array.source.spec.name}-{tokenize(_token_of(array.source), array.window, lengths)}"
+    return f"{array.source.spec.name}-{tokenize(_token_of(array), array.window, lengths)}"
 
 
 def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
@@ -175,7 +173,7 @@ class BlockArray(da.Array):
             if func is np.sum and self._is_filled:
                 window, skipna = self._untouched(is_filled=True), True
             if window is not None:
-                token = _token_of(window.source)
+                token = _token_of(window)
                 quick = quick_reduction(window, self.chunks, kind, **_NUMPYS | kwargs, skipna=skipna, token=token)
                 if quick is not None:
                     return quick
