@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import itertools
+import json
 import random
+import struct
 import weakref
 
 import dask
@@ -184,3 +186,29 @@ def test_the_memory_of_a_cache_goes_with_its_last_array(path):
     gc.collect()
     assert held() is None
     assert not cache._caches
+
+
+def test_what_was_persisted_does_not_mix_with_what_was_written_since(tmp_path):
+    stored = zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 8), chunks=(2, 8, 8), dtype="u1")
+    n5 = tmp_path / "a.n5" / "image"
+    write_n5(n5, np.ones((4, 8, 8), "u1"))
+    stored[...] = 1
+    paths = [tmp_path / "a.zarr", n5]
+    before = [il.open_dataarray(path, axes="zyx").persist() for path in paths]
+    stored[...] = 3
+    block = n5 / "0" / "0" / "0"
+    block.write_bytes(block.read_bytes().replace(b"\x01" * 256, b"\x03" * 256))
+    after = [il.open_dataarray(path, axes="zyx") for path in paths]
+    for old, new in zip(before, after, strict=True):
+        assert ((new - old).values == 2).all()
+
+
+def write_n5(folder, data):
+    """One raw block, and the attributes that say so."""
+    block = folder / "0" / "0"
+    block.mkdir(parents=True)
+    header = struct.pack(">HH3I", 0, 3, *data.shape[::-1])
+    (block / "0").write_bytes(header + data.astype(data.dtype.newbyteorder(">")).tobytes())
+    shape = list(data.shape[::-1])
+    attributes = {"dimensions": shape, "blockSize": shape, "dataType": str(data.dtype), "compression": {"type": "raw"}}
+    (folder / "attributes.json").write_text(json.dumps(attributes))
