@@ -170,12 +170,12 @@ def free_bytes(path: str) -> int | None:
 def version_of(path: str) -> str:
     """A text that changes when a file, or any file of a folder, is written to or replaced; empty if there is none.
 
-    Of a file its size, time and number; of a folder a hash of the names, and of these, of all files below it.
+    Of a file its size and time; of a folder a hash of the names, sizes, times and numbers of all files below it.
     """
     try:
         if not os.path.isdir(path):
             status = os.stat(path)
-            return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+            return f"{status.st_size}-{status.st_mtime_ns}"
         made = hashlib.sha256()
         for name in files_below(path):
             status = os.stat(os.path.join(path, *name.split("/")))
