@@ -7,12 +7,10 @@ over the same source, with blocks of its own.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import os
-from collections.abc import Hashable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import dask
 import dask.array as da
@@ -69,8 +67,8 @@ def source_behind(variable: xr.Variable) -> ArraySource | None:
 
 
 def _window_behind(data: Any) -> SourceArray | None:
-    if isinstance(data, BlockArray) and data._is_untouched:
-        return data._window
+    if isinstance(data, BlockArray) and (known := data._untouched()) is not None:
+        return known
     # Copies and what was unpickled: the name says that nothing was done, and the graph, that it is not in memory.
     layers = getattr(data.dask, "layers", {})
     arrays = list(found_in([data.dask])) if list(layers) == [data.name] else []
@@ -90,14 +88,14 @@ def _lazy_window(variable: xr.Variable) -> SourceArray | None:
     return found.windowed(data.key.tuple) if isinstance(found, SourceArray) else None
 
 
-@functools.lru_cache(maxsize=256)
-def _token_of(source: Hashable) -> str:
-    """Token of a source for dask, which takes as long to make as a small plane to read."""
-    return str(tokenize(source))
+def _token_of(array: SourceArray) -> str:
+    """Token of a source for dask.  The array itself holds it: a list of sources would keep their memory (`cache`)."""
+    array.token = array.token or str(tokenize(array.source))
+    return array.token
 
 
 def _name_of(array: SourceArray, lengths: Lengths) -> str:
-    return f"{array.source.spec.name}-{tokenize(_token_of(array.source), array.window, lengths)}"
+    return f"{array.source.spec.name}-{tokenize(_token_of(array), array.window, lengths)}"
 
 
 def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
@@ -118,11 +116,15 @@ class BlockArray(da.Array):
     """A dask array that knows which window of a source it is, also when it is cut, turned or rechunked.
 
     In blocks of our own choice it plans slices anew, and sums and means (`quick`).  All else is dask's own;
-    what comes out of operations, and unpickled copies, are plain dask arrays.
+    what comes out of operations, and unpickled copies, are plain dask arrays.  There is one class for all, what
+    was cut out with steps included: dask adds no array of one subclass to one of another.
     """
 
-    __slots__ = ("_chosen", "_mask", "_planned", "_window", "_zeros")
-    _window: SourceArray
+    __slots__ = ("_chosen", "_is_filled", "_mask", "_planned", "_window", "_zeros")
+    _window: SourceArray | None
+    """None for what was cut out with steps."""
+    _is_filled: bool
+    """Whether it has zeros for the NaN of the window, so that its sum is the sum that skips them."""
     _chosen: bool
     """Whether the blocks are ours, and not the caller's."""
     _planned: str
@@ -139,19 +141,24 @@ class BlockArray(da.Array):
         return cls.showing(array, plain, chosen=lengths is None)
 
     @classmethod
-    def showing(cls, window: SourceArray, array: da.Array, *, chosen: bool) -> BlockArray:
+    def showing(
+        cls, window: SourceArray | None, array: da.Array, *, chosen: bool = False, is_filled: bool = False
+    ) -> BlockArray:
         """`array`, known to hold the voxels of a window."""
-        made: BlockArray = _as_class(cls, array)
-        made._window, made._planned, made._chosen, made._mask, made._zeros = window, made.name, chosen, "", ""
+        made: BlockArray = cls.__new__(  # type: ignore[no-untyped-call]
+            cls, array.dask, array.name, array.chunks, meta=array._meta, shape=array.shape
+        )
+        made._window, made._chosen, made._is_filled = window, chosen, is_filled
+        made._planned, made._mask, made._zeros = made.name, "", ""
         return made
 
-    @property
-    def _is_untouched(self) -> bool:
-        return bool(self.name == self._planned)
+    def _untouched(self, *, is_filled: bool = False) -> SourceArray | None:
+        """The window that this array still shows, as it is or `is_filled`."""
+        return self._window if self.name == self._planned and self._is_filled == is_filled else None
 
     @property
     def _is_quick(self) -> bool:
-        return self._chosen and self._is_untouched
+        return self._chosen and self._untouched() is not None
 
     def __array_ufunc__(self, numpy_ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         result = super().__array_ufunc__(numpy_ufunc, method, *inputs, **kwargs)  # type: ignore[no-untyped-call]
@@ -160,45 +167,53 @@ class BlockArray(da.Array):
         return result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if self._is_quick:
-            if func in _QUICK and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"}:
-                kind, skipna = _QUICK[func]
-                return self.reduced(kind, skipna=skipna, **kwargs)
-            # What xarray's sum does to skip NaN: sum(where(isnan(a), zeros_like(a), a)).
-            if func is np.zeros_like and len(args) == 1 and not kwargs:
-                zeros = func(_plain(self))
-                self._zeros = zeros.name
-                return zeros
-            if func is np.where and len(args) == 3 and args[2] is self:
-                names = [getattr(part, "name", None) for part in args[:2]]
-                if names == [self._mask, self._zeros]:
-                    return FilledArray.over(func(*map(_plain, args)), self)
-        return func(*_plain(args), **_plain(kwargs))
+        if func in _QUICK and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"}:
+            kind, skipna = _QUICK[func]
+            window = self._untouched() if self._chosen else None
+            if func is np.sum and self._is_filled:
+                window, skipna = self._untouched(is_filled=True), True
+            if window is not None:
+                token = _token_of(window)
+                quick = quick_reduction(window, self.chunks, kind, **_NUMPYS | kwargs, skipna=skipna, token=token)
+                if quick is not None:
+                    return quick
+        # numpy's protocol mixes no subclasses, not even with what they derive from.
+        others = tuple(each for each in types if not issubclass(each, da.Array))
+        result = super().__array_function__(func, (da.Array, *others), args, kwargs)  # type: ignore[no-untyped-call]
+        # What xarray's sum does to skip NaN: sum(where(isnan(a), zeros_like(a), a)).
+        if func is np.zeros_like and len(args) == 1 and not kwargs and self._is_quick:
+            self._zeros = result.name
+        if func is np.where and len(args) == 3 and args[2] is self and self._is_quick and self._is_filling(*args[:2]):
+            return BlockArray.showing(self._window, result, is_filled=True)
+        return result
 
-    def reduced(self, kind: Literal["sum", "mean"], *, skipna: bool, axis: Any = None, dtype: Any = None) -> da.Array:
-        """Sum or mean, one task a block."""
-        return quick_reduction(
-            self._window, self.chunks, kind, axis=axis, dtype=dtype, skipna=skipna, token=_token_of(self._window.source)
-        )
+    def _is_filling(self, mask: Any, zeros: Any) -> bool:
+        # Names of arrays only: those of other things, such as a Series, may be "" as well.
+        if not isinstance(mask, da.Array) or not isinstance(zeros, da.Array):
+            return False
+        return bool(mask.name == self._mask and zeros.name == self._zeros)
 
     def __getitem__(self, index: Any) -> Any:
-        window = self._window.windowed(index) if self._is_untouched else None
-        if window is None or 0 in window.shape:
-            return super().__getitem__(index)  # type: ignore[no-untyped-call]
-        if window.window == self._window.window:
+        here = self._untouched()
+        window = here.windowed(index) if here is not None else None
+        if here is None or window is None or 0 in window.shape:
+            cut: da.Array = super().__getitem__(index)  # type: ignore[no-untyped-call]
+            return _uniform(cut) if self._window is None or (here is not None and _has_steps(index)) else cut
+        if window.window == here.window:
             return self
         if self._chosen:
             return BlockArray.over(window)
-        return BlockArray.showing(window, super().__getitem__(index), chosen=False)  # type: ignore[no-untyped-call]
+        return BlockArray.showing(window, super().__getitem__(index))  # type: ignore[no-untyped-call]
 
     def transpose(self, *axes: Any) -> da.Array:
         """The array with its axes in another order (see `dask.array.transpose`)."""
         moved: da.Array = super().transpose(*axes)  # type: ignore[no-untyped-call]
-        if moved is self or not self._is_untouched:
+        here = self._untouched()
+        if moved is self or here is None:
             return moved
         wanted = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = [int(axis) % self.ndim for axis in wanted or range(self.ndim)[::-1]]
-        window = self._window.transposed(order)
+        window = here.transposed(order)
         # The same blocks: only the caller's are read as dask had them read.
         made = _from_array(window, tuple(self.chunks[axis] for axis in order)) if self._chosen else moved
         return BlockArray.showing(window, made, chosen=self._chosen)
@@ -206,29 +221,8 @@ class BlockArray(da.Array):
     def rechunk(self, *args: Any, **kwargs: Any) -> da.Array:
         """The array in other blocks (see `dask.array.rechunk`)."""
         made: da.Array = super().rechunk(*args, **kwargs)  # type: ignore[no-untyped-call]
-        if made is self or not self._is_untouched:
-            return made
-        return BlockArray.showing(self._window, made, chosen=False)
-
-
-class FilledArray(da.Array):
-    """A `BlockArray` with zeros for its NaN, of which the sum is the sum that skips them."""
-
-    __slots__ = ("_made", "_of")
-    _of: BlockArray
-    _made: str
-
-    @classmethod
-    def over(cls, filled: da.Array, array: BlockArray) -> FilledArray:
-        """`filled`, known to be `array` with zeros for its NaN."""
-        made: FilledArray = _as_class(cls, filled)
-        made._of, made._made = array, filled.name
-        return made
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func is np.sum and len(args) == 1 and kwargs.keys() <= {"axis", "dtype"} and self.name == self._made:
-            return self._of.reduced("sum", skipna=True, **kwargs)
-        return func(*_plain(args), **_plain(kwargs))
+        here = self._untouched()
+        return made if made is self or here is None else BlockArray.showing(here, made)
 
 
 _QUICK: dict[Any, tuple[Literal["sum", "mean"], bool]] = {
@@ -238,25 +232,24 @@ _QUICK: dict[Any, tuple[Literal["sum", "mean"], bool]] = {
     np.nanmean: ("mean", True),
 }
 
-_Class = TypeVar("_Class", bound=da.Array)
+_NUMPYS: dict[str, Any] = {"axis": None, "dtype": None}
 
 
-def _as_class(cls: type[_Class], array: da.Array) -> _Class:
-    made: _Class = cls.__new__(  # type: ignore[no-untyped-call]
-        cls, array.dask, array.name, array.chunks, meta=array._meta, shape=array.shape
-    )
-    return made
+def _has_steps(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, slice) and part.step not in (None, 1) for part in parts)
 
 
-def _plain(part: Any) -> Any:
-    """The same, with plain dask arrays for those of this module: numpy's protocol does not mix the two classes."""
-    if isinstance(part, BlockArray | FilledArray):
-        return _as_class(da.Array, part)
-    if isinstance(part, tuple | list):
-        return type(part)(_plain(each) for each in part)
-    if isinstance(part, dict):
-        return {key: _plain(each) for key, each in part.items()}
-    return part
+def _uniform(cut: da.Array) -> da.Array:
+    """What was cut out with steps, in blocks of one shape but for the last, as are those of its own slices.
+
+    Every other voxel of blocks of 5 comes as 3, 2, 3, 2 from dask, which xarray refuses to write to Zarr.
+    """
+    if not all(isinstance(length, int) for along in cut.chunks for length in along):
+        return cut
+    if not all(set(along[:-1]) <= {along[0]} and along[-1] <= along[0] for along in cut.chunks):
+        cut = cut.rechunk(tuple(map(max, cut.chunks)), method="tasks")  # type: ignore[no-untyped-call]
+    return BlockArray.showing(None, cut)
 
 
 def _planned_lengths(array: SourceArray) -> Lengths:

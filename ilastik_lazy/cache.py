@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
+import uuid
+import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,15 @@ class _ChunkCache:
                 self._held -= dropped.nbytes
 
 
-# Process-wide, so that every slice of an array, and every thread, shares it; never pickled.
-@functools.lru_cache(maxsize=8)
-def _cache_of(source: Hashable, nbytes: int) -> _ChunkCache:
-    return _ChunkCache(nbytes)
+# By opening: every slice of an array, every thread, and every copy that dask unpickles shares one, which goes with
+# the last of them.  What is opened anew starts afresh: no metadata of Zarr or N5 show that a chunk was written again.
+_caches: weakref.WeakValueDictionary[str, _ChunkCache] = weakref.WeakValueDictionary()
+_caches_lock = threading.Lock()
+
+
+def _cache_of(opening: str, nbytes: int) -> _ChunkCache:
+    with _caches_lock:
+        return _caches.setdefault(opening, _ChunkCache(nbytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,18 @@ class CachedSource(View):
     source: ArraySource
     nbytes: int
     """Decoded bytes to keep at most."""
+    opening: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Tells what was opened at another time from this, though it be the same file."""
+    _cache: _ChunkCache = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_cache", _cache_of(self.opening, self.nbytes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.source, self.nbytes, self.opening)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, self.source, self.nbytes, self.opening
 
     @property
     def spec(self) -> ArraySpec:
@@ -74,7 +91,7 @@ class CachedSource(View):
         check_region(region, spec.shape)
         if self._is_scan(region):
             return self.source.read(region)
-        cache = _cache_of(self.source, self.nbytes)
+        cache = self._cache
         out = np.empty(region_shape(region), spec.dtype)
         for overlap in overlaps(region, spec.chunks):
             chunk = cache.get(overlap.chunk)

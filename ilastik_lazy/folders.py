@@ -170,7 +170,7 @@ def free_bytes(path: str) -> int | None:
 def version_of(path: str) -> str:
     """A text that changes when a file, or any file of a folder, is written to or replaced; empty if there is none.
 
-    Of a file its size and time; of a folder a hash of the names, sizes and times of all files below it.
+    Of a file its size and time; of a folder a hash of the names, sizes, times and numbers of all files below it.
     """
     try:
         if not os.path.isdir(path):
@@ -179,7 +179,9 @@ def version_of(path: str) -> str:
         made = hashlib.sha256()
         for name in files_below(path):
             status = os.stat(os.path.join(path, *name.split("/")))
-            made.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+            made.update(
+                f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\0".encode(errors="surrogateescape")
+            )
         return made.hexdigest()
     except OSError:
         return ""

@@ -23,8 +23,10 @@ class SourceArray(BackendArray):
     Integers, slices with any step, and lists; only chunks that an index touches are read.
     """
 
-    def __init__(self, source: ArraySource, window: Window | None = None) -> None:
+    def __init__(self, source: ArraySource, window: Window | None = None, token: str = "") -> None:
         self.source = source
+        self.token = token
+        """Of the source for dask, once made: it takes as long as to read a small plane."""
         self.window = window or tuple(slice(0, length) for length in source.spec.shape)
         self.shape = tuple(part.stop - part.start for part in self.window if isinstance(part, slice))
         self.dtype = source.spec.dtype
@@ -76,7 +78,7 @@ class SourceArray(BackendArray):
                 window.append(old.start + int(part) % length)
             else:
                 return None
-        return SourceArray(self.source, tuple(window))
+        return SourceArray(self.source, tuple(window), self.token)
 
     def transposed(self, order: Sequence[int]) -> SourceArray:
         """The same window with its axis ``order[k]`` as axis ``k``."""

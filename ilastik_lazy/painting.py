@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.base import compute, tokenize
+from dask.base import compute
 from dask.delayed import delayed
 
 from ilastik_lazy.axes import AXIS_NAMES
@@ -119,7 +119,8 @@ def _by_frame(lazy: xr.DataArray, work: Callable[..., Any], rows: Rows, dtype: n
     """`work` on each block, which is told the frames that it has along ``t``."""
     data, dims = lazy.data, lazy.dims
     # One key in the graph, which each task names: as an argument the rows would be in every task.
-    shared = delayed(rows, pure=True, traverse=False, name=f"rows-{tokenize(rows.frames, rows.ids, rows.values)}")
+    # dask itself makes its name, of all that is in it, and that of the result.
+    shared = delayed(rows, pure=True, traverse=False)
     arguments: list[Any] = [data, dims]
     if "t" in dims:
         arguments += [da.arange(data.shape[dims.index("t")], chunks=(data.chunks[dims.index("t")],)), ("t",)]
@@ -131,7 +132,7 @@ def _by_frame(lazy: xr.DataArray, work: Callable[..., Any], rows: Rows, dtype: n
         axis=dims.index("t") if "t" in dims else None,
         dtype=dtype,
         meta=np.empty((0,) * data.ndim, dtype),
-        name=f"{what}-{tokenize(data.name, shared.key, str(rows.background), str(dtype))}",
+        token=what,
     )
     return made
 

@@ -35,30 +35,36 @@ def quick_reduction(
     lengths: Sequence[Sequence[int]],
     kind: Literal["sum", "mean"],
     *,
-    axis: int | Sequence[int] | None,
+    axis: Any,
     dtype: Any,
     skipna: bool,
     token: str,
-) -> da.Array:
-    """The sum or mean of `array` over `axis`, as dask gives it.
+) -> da.Array | None:
+    """The sum or mean of `array` over `axis`, as dask gives it; None for what is left to dask.
 
     Parameters
     ----------
     lengths
         Of the blocks along each axis.
+    axis
+        An axis, several different ones, or None for all; anything else is left to dask, with its errors.
     dtype
-        Of the result; None takes numpy's.
+        Of the result; None takes numpy's.  An integer type for floats, or for a mean, is left to dask: NaN is looked
+        for in the total, which would have none.
     skipna
         Whether NaN counts for nothing; else it makes all that it belongs to NaN.
     token
         Of the source of `array`.
     """
-    axes = _normal(axis, array.ndim)
-    out = np.dtype(dtype) if dtype is not None else getattr(np, kind)(np.ones(1, array.dtype)).dtype
+    axes, out = _axes_of(axis, array.ndim), _dtype_of(array.dtype, kind, dtype)
+    if axes is None or out is None:
+        return None
     starts = [list(itertools.accumulate(along, initial=0)) for along in lengths]
     kept = [i for i in range(array.ndim) if i not in axes]
-    partial = functools.partial(_partial, array, axes, out, skipna)
-    finish: Callable[[Any], Array] = functools.partial(_mean if kind == "mean" else _sum, axes, out)
+    # A mean in float16, as dask takes it, is inf / inf from 65,505 values on; numpy takes its sum in float32.
+    within = np.result_type(out, np.float32) if kind == "mean" else out
+    partial = functools.partial(_partial, array, axes, within, skipna)
+    finish: Callable[[Any], Array] = functools.partial(_mean if kind == "mean" else _sum, axes, within, out)
     name = f"{kind}-{tokenize(kind, token, array.window, lengths, axes, out, skipna)}"
     graph: dict[Any, Any] = {}
     for place in itertools.product(*(range(len(lengths[i])) for i in kept)):
@@ -81,11 +87,20 @@ def quick_reduction(
     return made
 
 
-def _normal(axis: int | Sequence[int] | None, ndim: int) -> Axes:
-    if axis is None:
-        return tuple(range(ndim))
-    wanted = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
-    return tuple(sorted({np.lib.array_utils.normalize_axis_index(int(i), ndim) for i in wanted}))
+def _axes_of(axis: Any, ndim: int) -> Axes | None:
+    """Numbers of the axes, in order; None where numpy or dask may see an error in them."""
+    wanted = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) and -ndim <= i < ndim for i in wanted):
+        return None
+    axes = tuple(sorted({int(i) % ndim for i in wanted}))
+    return axes if len(axes) == len(wanted) else None
+
+
+def _dtype_of(dtype: np.dtype[Any], kind: Literal["sum", "mean"], wanted: Any) -> np.dtype[Any] | None:
+    """Type of the result for values of `dtype`; None for one that values or NaN may be lost in."""
+    usual: np.dtype[Any] = getattr(np, kind)(np.ones(1, dtype)).dtype
+    out = usual if wanted is None else np.dtype(wanted)
+    return out if out == usual or out in (np.float32, np.float64) else None
 
 
 def _regions(starts: Sequence[Sequence[int]], fixed: dict[int, int]) -> Iterator[tuple[slice, ...]]:
@@ -95,19 +110,19 @@ def _regions(starts: Sequence[Sequence[int]], fixed: dict[int, int]) -> Iterator
         yield tuple(slice(along[i], along[i + 1]) for along, i in zip(starts, block, strict=True))
 
 
-def _partial(array: SourceArray, axes: Axes, out: np.dtype[Any], skipna: bool, region: tuple[slice, ...]) -> Any:
+def _partial(array: SourceArray, axes: Axes, within: np.dtype[Any], skipna: bool, region: tuple[slice, ...]) -> Any:
     """Sum of one block, and how many values it is of."""
     block = array[region]
     count: Any = math.prod(block.shape[i] for i in axes)
     # Infinities of both signs, and sums beyond the largest number, are NaN and inf: dask says nothing of them either.
     with np.errstate(over="ignore", invalid="ignore"):
-        total = block.sum(axes, dtype=out, keepdims=True)
+        total = block.sum(axes, dtype=within, keepdims=True)
     if skipna and block.dtype.kind == "f" and np.isnan(total).any():
         with np.errstate(over="ignore", invalid="ignore"):
-            total = np.nansum(block, axes, dtype=out, keepdims=True)
+            total = np.nansum(block, axes, dtype=within, keepdims=True)
         count = np.sum(~np.isnan(block), axes, keepdims=True)
     # Added up in float64: of a thousand blocks, float32 would lose three digits.
-    return total.astype(np.float64) if out.kind == "f" else total, count
+    return total.astype(np.float64) if within.kind == "f" else total, count
 
 
 def _added(parts: list[Any]) -> Any:
@@ -115,11 +130,11 @@ def _added(parts: list[Any]) -> Any:
         return functools.reduce(lambda a, b: (a[0] + b[0], a[1] + b[1]), parts)
 
 
-def _sum(axes: Axes, out: np.dtype[Any], parts: list[Any]) -> Array:
+def _sum(axes: Axes, within: np.dtype[Any], out: np.dtype[Any], parts: list[Any]) -> Array:
     return np.asarray(_added(parts)[0].squeeze(axes), out)
 
 
-def _mean(axes: Axes, out: np.dtype[Any], parts: list[Any]) -> Array:
+def _mean(axes: Axes, within: np.dtype[Any], out: np.dtype[Any], parts: list[Any]) -> Array:
     total, count = _added(parts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.divide(total, count, dtype=out, casting="unsafe").squeeze(axes), out)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.asarray(np.divide(total, count, dtype=within, casting="unsafe").squeeze(axes), out)

@@ -113,6 +113,8 @@ class N5Source:
     """Of ``attributes.json``, which every writer makes anew with the dataset; the blocks have none."""
     roots: tuple[str, ...] = ()
     """Folders that symbolic links may lead to beside `folder`."""
+    contents: str = ""
+    """Version of its blocks at opening, where these were looked at: ``attributes.json`` does not change with them."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""

@@ -17,6 +17,7 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     SourceNotFoundError,
 )
+from ilastik_lazy.folders import version_of
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.ome_metadata import Multiscale, parse_multiscales
@@ -153,7 +154,10 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     if home is None:
         spec = replace(spec, axes=placed_axes(node, layout, spec.axes, limits))
     is_complete = _complete(node, layout, where)
-    return ZarrSource(spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete)
+    contents = "" if is_complete is None else version_of(node.path)
+    return ZarrSource(
+        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
+    )
 
 
 def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:

@@ -75,6 +75,8 @@ class ZarrSource:
     layout: ArrayLayout
     is_complete: bool | None
     """Whether every file was there at opening; None where these were too many to look."""
+    contents: str = ""
+    """Version of its files at opening, where these were looked at: metadata do not change with a chunk."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
