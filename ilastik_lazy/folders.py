@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import sys
+import uuid
 
 from ilastik_lazy.files import sync_directory
 
@@ -23,6 +24,7 @@ __all__ = [
     "files_below",
     "free_bytes",
     "hold_lock",
+    "keep_tree",
     "lock_opened",
     "read_whole",
     "release_lock",
@@ -91,6 +93,52 @@ def remove_tree(path: str) -> None:
             os.unlink(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def keep_tree(old: str, new: str, *, temporary: str) -> None:
+    """Have at `new`, too, all that is at `old`: hard links where the disk has them, else copies.
+
+    Of two files with one name the one that was written later stays.
+
+    Parameters
+    ----------
+    temporary
+        A folder on the disk of `new`, for files before they have their name.
+    """
+    if os.path.isdir(old) and not os.path.islink(old):
+        if not os.path.isdir(new):
+            os.mkdir(new)
+        for name in os.listdir(old):
+            keep_tree(os.path.join(old, name), os.path.join(new, name), temporary=temporary)
+        with contextlib.suppress(OSError):
+            shutil.copystat(old, new)
+        sync_directory(new)
+        return
+    if os.path.lexists(new):
+        if os.path.isdir(new) and not os.path.islink(new):
+            raise FileExistsError(errno.EEXIST, f"a folder is there, and a file at {old}", new)
+        there, here = os.lstat(old), os.lstat(new)
+        if os.path.samestat(there, here) or there.st_mtime_ns <= here.st_mtime_ns:
+            return
+    made = os.path.join(temporary, uuid.uuid4().hex)
+    try:
+        os.link(old, made, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        # FAT and some network shares have no links, or a member is a disk of its own.
+        shutil.copy2(old, made, follow_symlinks=False)
+        if not os.path.islink(made):
+            sync_file(made)
+    os.replace(made, new)
+    sync_directory(os.path.dirname(new))
+
+
+def sync_file(path: str) -> None:
+    """Make the bytes of a file durable that another program has written."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def hold_lock(path: str) -> int | None:

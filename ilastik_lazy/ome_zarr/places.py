@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.object_store import ObjectFolder, is_url
 from ilastik_lazy.ome_zarr.manifest import MANIFEST
+from ilastik_lazy.ome_zarr.members import image_attributes, root_of
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
 from ilastik_lazy.spec import ArraySource, leaves_of, storage_of
@@ -103,21 +103,5 @@ def _is_image(store: Store, names: Collection[str]) -> bool:
 
     A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
     """
-    if ".zarray" in names:
-        return True
-    root = _object(store, "zarr.json") if "zarr.json" in names else {}
-    if root.get("node_type") == "array":
-        return True
-    attributes = root.get("attributes") if root else _object(store, ".zattrs") if ".zattrs" in names else {}
-    if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
-        attributes = attributes["ome"]
-    return isinstance(attributes, dict) and "multiscales" in attributes
-
-
-def _object(store: Store, key: str) -> dict[str, Any]:
-    """A JSON object; an empty one where there is none that can be read."""
-    try:
-        found = json.loads(store.get(key) or b"")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    root = root_of(store, names)
+    return root.get("node_type") == "array" or "multiscales" in image_attributes(root)

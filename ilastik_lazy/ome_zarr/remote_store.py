@@ -24,8 +24,8 @@ class RemoteStore:
     def place(self) -> str:
         return self.folder.url
 
-    def names(self) -> list[str] | None:
-        folders, objects = self.folder.children()
+    def names(self, folder: str = "") -> list[str] | None:
+        folders, objects = self.folder.children(folder)
         return [*folders, *objects] or None
 
     def make(self) -> bool:
@@ -68,6 +68,9 @@ class RemoteStore:
         if prefix:
             self.folder.delete(prefix)
 
+    def prune(self, folder: str) -> None:
+        """Do nothing: a folder is there as long as something is in it."""
+
     def sync(self) -> None:
         """Do nothing: what a bucket has answered to, it keeps."""
 
@@ -76,6 +79,9 @@ class RemoteStore:
 
     def beside(self) -> Store | None:
         return None
+
+    def keep(self, key: str, other: Store) -> None:
+        raise NotImplementedError(f"objects cannot be linked: {self.place}")
 
     def replace_by(self, new: Store) -> None:
         raise NotImplementedError(f"objects cannot be exchanged: {self.place}")

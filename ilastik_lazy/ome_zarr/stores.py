@@ -5,6 +5,7 @@ A key is a path below the place, with ``/``.  The same few operations do for a f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 from collections.abc import Sequence
@@ -47,13 +48,13 @@ class Store(Protocol):
     def place(self) -> str:
         """Path or URL."""
 
-    def names(self) -> list[str] | None:
-        """What is directly in the place; None if there is no such place.
+    def names(self, folder: str = "") -> list[str] | None:
+        """What is directly in a folder of the place; None if there is no such folder.
 
         Raises
         ------
         DestinationExistsError
-            It is a file.
+            The place is a file.
         """
 
     def make(self) -> bool:
@@ -78,6 +79,9 @@ class Store(Protocol):
     def delete(self, prefix: str) -> None:
         """Delete what lies under `prefix` and below it."""
 
+    def prune(self, folder: str) -> None:
+        """Delete a folder, or the place itself, if nothing is in it."""
+
     def sync(self) -> None:
         """Make durable what was written, so that it is there after a power failure too."""
 
@@ -93,8 +97,17 @@ class Store(Protocol):
     def beside(self) -> Store | None:
         """A place for an image that replaces the one here; None where images cannot be exchanged."""
 
+    def keep(self, key: str, other: Store) -> None:
+        """Have here, too, what lies under `key` in `other`, a place that `beside` relates to this one.
+
+        Raises
+        ------
+        DestinationError
+            A file here has the name of a folder there, or the reverse.
+        """
+
     def replace_by(self, new: Store) -> None:
-        """Put what `beside` gave in this place, and remove what was here."""
+        """Put what `beside` gave in this place, and what is here in that one, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +134,12 @@ class LocalStore:
     def _path(self, key: str) -> str:
         return os.path.join(self.path, *key.split("/"))
 
-    def names(self) -> list[str] | None:
-        if os.path.isdir(self.path):
-            with writing(self.path):
-                return os.listdir(self.path)
-        if os.path.lexists(self.path):
+    def names(self, folder: str = "") -> list[str] | None:
+        path = self._path(folder) if folder else self.path
+        if os.path.isdir(path):
+            with writing(path):
+                return os.listdir(path)
+        if not folder and os.path.lexists(path):
             raise DestinationExistsError(
                 f"something is at {self.path} that is no folder, so it is not replaced (not with overwrite=True "
                 "either): remove it yourself, or choose another name"
@@ -174,6 +188,10 @@ class LocalStore:
     def delete(self, prefix: str) -> None:
         folders.remove_tree(self._path(prefix) if prefix else self.path)
 
+    def prune(self, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(self._path(folder) if folder else self.path)
+
     def sync(self) -> None:
         with writing(self.path):
             folders.sync_folders(self.path)
@@ -198,15 +216,13 @@ class LocalStore:
             return None  # its name belongs to the system, and what is beside it lies on another disk
         return LocalStore(os.path.join(os.path.dirname(self.path), f".{os.path.basename(self.path)}.ilz-new"))
 
+    def keep(self, key: str, other: Store) -> None:
+        old, temporary = os.path.join(other.place, *key.split("/")), self._path(f"{WORK}/tmp")
+        with writing(self._path(key)):
+            make_directories(temporary)
+            make_directories(os.path.dirname(self._path(key)))
+            folders.keep_tree(old, self._path(key), temporary=temporary)
+
     def replace_by(self, new: Store) -> None:
         with writing(self.path):
             folders.exchange(new.place, self.path)
-        # The name is free for the next conversion that replaces this one: it must wait until all is removed.
-        held = new.lock()
-        try:
-            for name in new.names() or []:
-                if name != WORK:
-                    new.delete(name)
-            new.delete("")
-        finally:
-            held.release()

@@ -18,6 +18,7 @@ from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, Re
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, checksum, read_journals
 from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, is_text, read_manifest
+from ilastik_lazy.ome_zarr.members import arrays_of, clear, discard, foreign_members, kept_members
 from ilastik_lazy.ome_zarr.places import State, state_of
 from ilastik_lazy.ome_zarr.stores import LOCK, PLAN, WORK, Lock, Store
 
@@ -36,7 +37,7 @@ class Target:
     plan
         Plain JSON values of everything that decides what is written.
     overwrite
-        Replace an image there, once the new one is whole.
+        Replace an image there, once the new one is whole; what others have put into it stays.
     resume
         Go on with what was begun there.
 
@@ -61,6 +62,7 @@ class Target:
         self.learned: dict[str, Any] = {}
         """What an earlier run that was complete has noted of the voxels."""
         self._plan = json.loads(json.dumps(plan))
+        self._arrays = [level[0] for level in self._plan.get("levels", ())]
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
         self._made = self._is_new = self._is_repaired = False
@@ -94,7 +96,9 @@ class Target:
                 with contextlib.suppress(DestinationBusyError):
                     self.require_lock(ask=True)
                     self._empty()
-                    self.store.delete("" if self._made else WORK)
+                    self.store.delete(WORK)
+                    if self._made:
+                        self.store.prune("")
         finally:
             self._release()
 
@@ -116,10 +120,13 @@ class Target:
                 )
             beside = self.final.beside()
             if beside is None:
+                held = foreign_members(self.final, arrays_of(self.final))
+                also = f", but not {', '.join(held)}, which others have put there" if held else ""
                 raise DestinationExistsError(
                     f"an image is at {self.final.place}, where images cannot be exchanged: "
-                    "delete it yourself, or choose another name"
+                    f"delete it yourself{also}, or choose another name"
                 )
+            kept_members(self.final, arrays_of(self.final), self._arrays)
             self.store, state = beside, state_of(beside)
         self._take(state)
         if self.store is self.final and state != "image" and state_of(self.final) == "image":
@@ -195,6 +202,7 @@ class Target:
         if WORK in (self.final.names() or []):
             self._lock = self.final.lock()
             if (old := self.final.beside()) is not None and old.names() is not None:
+                discard(old, self.final, self._arrays_in(old))
                 old.delete("")
             self.final.delete(WORK)
 
@@ -210,13 +218,17 @@ class Target:
             self._is_repaired = True
 
     def _empty(self) -> None:
-        """Remove all that is in the place but the lock that this process holds."""
-        for name in self.store.names() or []:
-            if name != WORK:
-                self.store.delete(name)
+        """Remove all of an image that is in the place, but the lock that this process holds."""
+        if self.store is self.final:
+            clear(self.store, self._arrays_in(self.store))
+        else:
+            discard(self.store, self.final, self._arrays_in(self.store))
         for key in self.store.keys(WORK):
             if not key.startswith(LOCK):
                 self.store.delete(key)
+
+    def _arrays_in(self, store: Store) -> list[str]:
+        return arrays_of(store) or self._arrays
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
         """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
@@ -275,9 +287,17 @@ class Target:
 
     def _finish(self) -> None:
         """Put the image in its place, and remove what only its making needed."""
-        if self.store is self.final:
-            self.store.delete(WORK)
-        else:
+        if self.store is not self.final:
+            # Linked before the exchange: at no moment does the place lack what others have put there.
+            for key in kept_members(self.final, arrays_of(self.final), self._arrays):
+                self.store.keep(key, self.final)
             self.final.replace_by(self.store)
-            self.final.delete(WORK)
+            # The name is free for the next conversion that replaces this one: it must wait until all is removed.
+            held = self.store.lock()
+            try:
+                discard(self.store, self.final, self._arrays_in(self.store))
+                self.store.delete("")
+            finally:
+                held.release()
             self.store = self.final
+        self.final.delete(WORK)
