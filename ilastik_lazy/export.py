@@ -18,6 +18,7 @@ from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
 from ilastik_lazy.ilastik_hdf5 import ImageLayout, write_image
 from ilastik_lazy.ilastik_n5 import write_n5
+from ilastik_lazy.location import checked_target
 from ilastik_lazy.new_file import new_file
 from ilastik_lazy.new_folder import new_folder
 from ilastik_lazy.sizes import human_bytes
@@ -165,9 +166,7 @@ def to_ilastik(
 
 
 def _checked_target(path: str | os.PathLike[str]) -> str:
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"expected the path of a file to make, not {type(path).__name__}")
-    text = os.fsdecode(path)
+    text = checked_target(path)
     if "://" in text:
         raise ArgumentError(f"{text} is a URL: this release writes local files")
     if not text.endswith((".h5", ".hdf5", ".n5")):

@@ -16,9 +16,57 @@ from typing import Any
 from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
 from ilastik_lazy.object_store import ObjectFolder, is_url
 
-__all__ = ["Location"]
+__all__ = ["Location", "checked_path", "checked_target"]
 
 _CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
+
+
+def checked_path(path: object, what: str = "the path") -> str:
+    """The text of a path or URL that a system can have.
+
+    Raises
+    ------
+    ArgumentError
+        It is no path, empty, or has characters that no name may have.
+
+    Examples
+    --------
+    >>> checked_path("brain.h5")
+    'brain.h5'
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ArgumentError(f"{what} is of type {type(path).__name__}: expected text, such as 'brain.zarr'")
+    text: str = os.fsdecode(path)
+    if not text:
+        raise ArgumentError(f"{what} is empty: expected a name, such as 'brain.zarr'")
+    try:
+        # Names of files in other encodings have halves of pairs for their bytes; those of objects are UTF-8.
+        encoded = text.encode() if is_url(text) else os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"{what} {text!a} has characters that no encoding has: write its name anew") from error
+    if b"\0" in encoded:
+        raise ArgumentError(f"{what} {text!a} has a NUL in it, which no name may have: leave it out")
+    return text
+
+
+def checked_target(path: object, *, endings: tuple[str, ...] = ()) -> str:
+    """`checked_path` of something to write, which others find again by its name.
+
+    Parameters
+    ----------
+    endings
+        Of names that mean another format.
+    """
+    text = checked_path(path, "the target")
+    if text.startswith("-"):
+        raise ArgumentError(f"the target {text} begins with a dash, like an option of a command: write ./{text}")
+    if text.lower().startswith("memory:"):
+        raise ArgumentError(f"the target {text} lies in memory, where nothing lasts: name a folder or a bucket")
+    if os.path.expanduser(text).startswith("~"):
+        raise ArgumentError(f"the target {text} begins with the home of a user who is not here: write the whole path")
+    if (suffix := os.path.splitext(text.rstrip("/\\"))[1].lower()) in endings:
+        raise ArgumentError(f"{text} becomes a folder, and {suffix} is the name of another format: call it .zarr")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +113,7 @@ class Location:
         >>> Location.parse("brain.h5/volume/data")                   # doctest: +SKIP
         Location(path='/data/brain.h5', internal_path='volume/data')
         """
-        if not isinstance(path, str | os.PathLike):
-            raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
-        text = os.fsdecode(path)
-        if not text:
-            raise ArgumentError("the path is empty: expected a file")
+        text = checked_path(path)
         if internal_path is not None and not isinstance(internal_path, str):
             raise ArgumentError(
                 f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ilastik_lazy.errors import ArgumentError, DestinationError, DestinationExistsError
+from ilastik_lazy.location import checked_target
 from ilastik_lazy.text import counted
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _PRINTED_VALUES = 1000
 
 def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr")) -> None:
     """Refuse a file that cannot be written, before anything is read."""
+    if "://" in checked_target(path):
+        raise ArgumentError(f"{path} is a URL: results are written to local files")
     if not path.endswith(endings):
         raise ArgumentError(f"cannot write {path}: expected a name that ends in {' or '.join(endings)}")
     if os.path.exists(path):

@@ -98,7 +98,7 @@ def test_convert_writes_an_image_with_class_names(tmp_path):
     result = run("convert", sample("probabilities"), tmp_path / "o.zarr", "--project", sample("project"), "--verify")
     assert result.returncode == 0, result.stderr
     assert "verified" in result.stdout
-    with xr.open_datatree(tmp_path / "o.zarr", engine="zarr") as tree:
+    with xr.open_datatree(tmp_path / "o.zarr", engine="zarr", consolidated=False) as tree:
         image = tree["scale0/image"]
         np.testing.assert_array_equal(image.transpose("z", "y", "x", "c").values, exported("probabilities"))
         assert [str(name) for name in image.coords["c"].values] == ["nucleus", "background"]

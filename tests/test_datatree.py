@@ -24,7 +24,7 @@ def pyramid(tmp_path):
 def test_our_own_store_is_the_tree_that_plain_xarray_finds(pyramid):
     tree = open_datatree(pyramid)
     assert tree.groups == ("/", "/scale0", "/scale1", "/scale2")
-    with xr.open_datatree(pyramid, engine="zarr", chunks=None) as plain:
+    with xr.open_datatree(pyramid, engine="zarr", consolidated=False, chunks=None) as plain:
         for name, node in tree.children.items():
             assert list(node.data_vars) == ["image"]
             xr.testing.assert_equal(node.to_dataset().compute(), plain[name].to_dataset())

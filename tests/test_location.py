@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pathlib
 
+import numpy as np
 import pytest
+import xarray as xr
 
-from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+import ilastik_lazy as il
+from ilastik_lazy.errors import ArgumentError, FormatError, SourceNotFoundError
+from ilastik_lazy.export import to_ilastik
 from ilastik_lazy.location import Location
+from ilastik_lazy.ome_zarr.check import verify_image
+from ilastik_lazy.results import check_output
 
 
 @pytest.fixture
@@ -98,3 +104,34 @@ def test_a_path_with_a_null_byte_is_one_of_our_errors(tmp_path):
 def test_storage_options_are_a_dict():
     with pytest.raises(ArgumentError, match="expected a dict"):
         Location.parse("s3://bucket/a.zarr", storage_options=3)  # type: ignore[arg-type]
+
+
+BAD_NAMES = [None, 5, [], "a\0b.zarr", "a\ud800.zarr", "", "s3://b/a\0.zarr", "s3://b/\ud800.zarr", "memory://b/a.zarr"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+@pytest.mark.parametrize(
+    "opens", [il.open_dataarray, il.open_dataset, il.open_datatree, il.open_table, verify_image, Location.parse]
+)
+def test_a_name_that_can_be_none_is_a_named_error(name, opens):
+    if opens == Location.parse and name == "memory://b/a.zarr":
+        pytest.skip("tests have objects in memory")
+    with pytest.raises((ArgumentError, SourceNotFoundError, FormatError)):
+        opens(name)
+
+
+BAD_TARGETS = [*BAD_NAMES, "-x.zarr", "-", "x.zip", "x.ome.zarr.zip", "x.ozx", "s3://b/x.zip", "~nobody-here/x.zarr"]
+
+
+@pytest.mark.parametrize("name", BAD_TARGETS, ids=ascii)
+def test_a_target_that_can_be_none_is_a_named_error_and_nothing_is_written(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = xr.DataArray(np.zeros((4, 4), np.uint8), dims=("y", "x"))
+    with pytest.raises(ArgumentError):
+        il.to_ome_zarr(image, name)
+    with pytest.raises(ArgumentError):
+        to_ilastik(image, name.replace(".zarr", ".h5") if isinstance(name, str) else name)
+    if isinstance(name, str):
+        with pytest.raises(ArgumentError):
+            check_output(name)
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from ilastik_lazy.blockwise import in_order, threads_for, work_block
 from ilastik_lazy.chunks import Region, regions_of_blocks
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError
+from ilastik_lazy.location import checked_path
 from ilastik_lazy.ome_zarr.journal import Unit, checksum
 from ilastik_lazy.ome_zarr.manifest import MANIFEST, read_manifest
 from ilastik_lazy.ome_zarr.places import open_store
@@ -91,7 +92,7 @@ def verify_image(
     ArgumentError
         There is no manifest, and no source to compare with.
     """
-    place = os.fspath(target)
+    place = checked_path(target, "the image to verify")
     store = open_store(place, storage_options)
     try:
         names = store.names()

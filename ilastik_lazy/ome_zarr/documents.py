@@ -7,7 +7,6 @@ Zarr v3, https://ngff.openmicroscopy.org/0.5/; 0.4 on v2, https://ngff.openmicro
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from ilastik_lazy.ome_zarr.plan import Level, Plan
 
 __all__ = ["is_root", "metadata_documents", "writing_order"]
 
-_NAMES = ("zarr.json", ".zarray", ".zmetadata", ".zgroup", ".zattrs")
+_NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """Names of metadata, in the order of writing: where voxels are found last, what they mean is told last."""
 
 
@@ -43,7 +42,10 @@ def writing_order(keys: Iterable[str]) -> list[str]:
 
 
 def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes: dict[str, Any]) -> dict[str, bytes]:
-    """All files of the store but the shards: metadata, and coordinates beside the images."""
+    """All files of the store but the shards: metadata, and coordinates beside the images.
+
+    Not consolidated: zarr-python and xarray would never find what others add later, such as labels.
+    """
     made: dict[str, Any] = {}
     store = zarr.storage.MemoryStore(made)
     is_v2 = plan.version == "0.4"
@@ -53,10 +55,6 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
         group = root.create_group(level.path.rsplit("/", 1)[0])
         _create_image(group, level, plan, image_attributes)
         _write_coordinates(group, level, plan)
-    with warnings.catch_warnings():
-        # Not yet in the Zarr v3 specification, and marked as optional: xarray opens faster with it.
-        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        zarr.consolidate_metadata(store)
     documents = {key: bytes(value.to_bytes()) for key, value in made.items()}
     return {
         key: json.dumps(json.loads(data), indent=2).encode() if key.rsplit("/", 1)[-1] in _NAMES else data

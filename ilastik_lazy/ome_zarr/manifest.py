@@ -7,10 +7,16 @@ from typing import Any
 
 from ilastik_lazy.ome_zarr.stores import Store
 
-__all__ = ["MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
+__all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
 
-MANIFEST = ".ilz-manifest.json"
-"""What was written, from what, and the checksum of each unit; stays in the finished image."""
+MANIFEST = "scale0/image/.ilz-manifest.json"
+"""What was written, from what, and the checksum of each unit; stays in the finished image.
+
+In an array, where nobody lists: zarr-python warns of each file in a group that is no member of it.
+"""
+
+OLD_MANIFEST = ".ilz-manifest.json"
+"""Where releases before this one have put it."""
 
 Manifest = dict[str, Any]
 """``plan`` (see `Plan.as_json` and the source's version) and ``units`` by name: bytes and checksum."""
@@ -27,12 +33,14 @@ _MEANINGS = {
 
 def read_manifest(store: Store) -> Manifest | None:
     """The manifest of a finished image; None if it has none that can be read."""
-    text = store.get(MANIFEST)
-    try:
-        manifest = json.loads(text) if text is not None else None
-    except ValueError:
-        return None
-    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
+    for key in (MANIFEST, OLD_MANIFEST):
+        if (text := store.get(key)) is not None:
+            try:
+                manifest = json.loads(text)
+            except ValueError:
+                return None
+            return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
+    return None
 
 
 def as_text(value: Any) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from ilastik_lazy.errors import DestinationExistsError
-from ilastik_lazy.ome_zarr.manifest import MANIFEST, read_manifest
+from ilastik_lazy.ome_zarr.manifest import OLD_MANIFEST, read_manifest
 from ilastik_lazy.ome_zarr.stores import PLAN, ROOTS, WORK, Store
 
 __all__ = ["arrays_of", "clear", "discard", "foreign_members", "image_attributes", "kept_members", "root_of"]
@@ -75,7 +75,7 @@ def _role_of(key: str, arrays: Collection[str]) -> Role:
     ['own', 'folder', 'foreign', 'own']
     """
     folder, name = posixpath.split(key)
-    if not folder and (name in (WORK, MANIFEST, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
+    if not folder and (name in (WORK, OLD_MANIFEST, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
         return "own"
     if key in arrays:
         return "own"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.location import checked_target
 from ilastik_lazy.object_store import ObjectFolder, is_url
-from ilastik_lazy.ome_zarr.manifest import MANIFEST
+from ilastik_lazy.ome_zarr.manifest import read_manifest
 from ilastik_lazy.ome_zarr.members import image_attributes, root_of
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
@@ -20,10 +21,12 @@ __all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store
 
 State = Literal["nothing", "empty", "unfinished", "image", "other"]
 
-_OTHER_FORMATS = (".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv")
+_OTHER_FORMATS = (
+    ".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv", ".zip", ".ozx", ".tar",
+)  # fmt: skip
 
 
-def store_at(target: str, source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
+def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
     """The store at a path or URL.
 
     Parameters
@@ -36,11 +39,10 @@ def store_at(target: str, source: ArraySource, storage_options: Mapping[str, Any
     ArgumentError
         The target holds the source, lies in it, has the name of another format, or none.
     """
-    if not target:
-        raise ArgumentError("the target is empty: expected the name of a folder to make, such as brain.zarr")
-    if not is_url(target):
-        _check_target(os.path.expanduser(target), source)
-    return open_store(target, storage_options)
+    text = checked_target(target, endings=_OTHER_FORMATS)
+    if not is_url(text):
+        _check_target(os.path.expanduser(text), source)
+    return open_store(text, storage_options)
 
 
 def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
@@ -63,8 +65,6 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
 
 
 def _check_target(target: str, source: ArraySource) -> None:
-    if (suffix := os.path.splitext(target.rstrip("/"))[1].lower()) in _OTHER_FORMATS:
-        raise ArgumentError(f"{target} becomes a folder, and {suffix} is the name of another format: call it .zarr")
     here = os.path.realpath(target) + os.sep
     for stored in filter(lambda stored: stored.path, map(storage_of, leaves_of(source))):
         if (os.path.realpath(stored.location) + os.sep).startswith(here):
@@ -93,9 +93,9 @@ def state_of(store: Store) -> State:
     if WORK in names:
         # While it is published, some of the root's metadata may be there: the last one makes the image.
         return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
-    if MANIFEST in names and any(name in ROOTS for name in names):
+    if _is_image(store, names) or (any(name in ROOTS for name in names) and read_manifest(store) is not None):
         return "image"
-    return "image" if _is_image(store, names) else "other"
+    return "other"
 
 
 def _is_image(store: Store, names: Collection[str]) -> bool:

@@ -50,7 +50,7 @@ def by_tensorstore(store: Path) -> Found:
 
 
 def _found_in(tree: xr.DataTree, variable: str | None = None) -> Found:
-    images = [child[variable or next(iter(child.data_vars))] for child in tree.children.values()]
+    images = [child[variable or next(iter(child.data_vars))] for _, child in sorted(tree.children.items())]
     first = images[0]
     space = [dim for dim in map(str, first.dims) if dim in first.coords and dim != "c"]
     return Found(
@@ -64,7 +64,7 @@ def _found_in(tree: xr.DataTree, variable: str | None = None) -> Found:
 
 
 def by_xarray(store: Path) -> Found:
-    with xr.open_datatree(store, engine="zarr", chunks=None) as tree:
+    with xr.open_datatree(store, engine="zarr", consolidated=False, chunks=None) as tree:
         return _found_in(tree, "image")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import zarr
 from fakes import ArrayBackedSource, small_plans
 from makers import some_data
 
+from ilastik_lazy.errors import DestinationBusyError
 from ilastik_lazy.ome_zarr import to_ome_zarr
+from ilastik_lazy.ome_zarr.stores import Store
 
 HERE = Path(__file__).parent
 
@@ -39,6 +43,42 @@ def contents(folder: Path, *, hidden: bool = True) -> dict[str, bytes]:
     }
 
 
+def put_by_others(target: Path, zarr_format: Any = 3) -> dict[str, bytes]:
+    """Labels, a table, a note in a level and a link, as others put them into an image; their files and bytes."""
+    labels = zarr.create_group(target / "labels", zarr_format=zarr_format, attributes={"labels": ["cells"]})
+    labels.create_array("cells", data=np.arange(12).reshape(3, 4), chunks=(2, 2))
+    (target / "tables" / "empty").mkdir(parents=True)
+    (target / "tables" / "cells.csv").write_text("id,size\n1,2\n")
+    (target / "scale0" / "notes.txt").write_text("seen by me")
+    (target / "link").symlink_to("tables/cells.csv")
+    return of_others(target)
+
+
+def of_others(target: Path) -> dict[str, bytes]:
+    """What of `put_by_others` is there."""
+    ours = ("labels/", "tables/", "scale0/notes.txt", "link")
+    return {key: data for key, data in contents(target).items() if key.startswith(ours)}
+
+
+def two_take_over(*stores: Store) -> list[str]:
+    """What becomes of locks that are taken at the same time: ``held`` or ``busy``; held ones are given back."""
+    barrier, held = threading.Barrier(len(stores)), []
+
+    def take(store: Store) -> str:
+        barrier.wait()
+        try:
+            held.append(store.lock(patient=True))
+        except DestinationBusyError:
+            return "busy"
+        return "held"
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        found = list(pool.map(take, stores))
+    for lock in held:
+        lock.release()
+    return found
+
+
 def assert_whole(target: Path, data: np.ndarray[Any, Any] | None = None) -> None:
     found = zarr.open_array(target / "scale0" / "image", mode="r")[...]
     np.testing.assert_array_equal(found, a_source().data if data is None else data)
@@ -50,9 +90,9 @@ def assert_no_image(target: Path) -> None:
     with pytest.raises((FileNotFoundError, ValueError)):
         zarr.open_group(target, mode="r")
     with pytest.raises((FileNotFoundError, ValueError)):
-        xr.open_zarr(target, chunks=None)
+        xr.open_zarr(target, chunks=None, consolidated=False)
     with pytest.raises((FileNotFoundError, ValueError)):
-        xr.open_datatree(target, engine="zarr")
+        xr.open_datatree(target, engine="zarr", consolidated=False)
 
 
 def assert_resumes(target: Path, **options: Any) -> Any:

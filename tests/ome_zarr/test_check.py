@@ -17,6 +17,7 @@ from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, Verification
 from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.check import verify_image
 from ilastik_lazy.ome_zarr.journal import checksum
+from ilastik_lazy.ome_zarr.manifest import MANIFEST
 
 
 def placed_source() -> ArrayBackedSource:
@@ -106,7 +107,7 @@ def test_a_file_with_axes_in_another_order_is_compared(tmp_path: Path) -> None:
 
 
 def test_without_manifest_and_source_there_is_nothing_to_compare(copy: Path) -> None:
-    (copy / ".ilz-manifest.json").unlink()
+    (copy / MANIFEST).unlink()
     with pytest.raises(ArgumentError, match="name the source"):
         verify_image(copy)
     assert verify_image(copy, a_source()).units == 0
@@ -114,7 +115,7 @@ def test_without_manifest_and_source_there_is_nothing_to_compare(copy: Path) -> 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"units": {}, "plan": {"levels": [1]}}', '{"units": {}, "plan": {}}'])
 def test_a_damaged_manifest_is_said_to_be_damaged(copy: Path, text: str) -> None:
-    (copy / ".ilz-manifest.json").write_text(text)
+    (copy / MANIFEST).write_text(text)
     with pytest.raises((VerificationError, ArgumentError), match="manifest"):
         verify_image(copy)
 
@@ -167,7 +168,7 @@ def test_every_damage_to_metadata_and_coordinates_is_found_without_the_source(co
 
 
 def test_an_image_of_an_older_release_has_no_checksums_of_metadata(copy: Path) -> None:
-    path = copy / ".ilz-manifest.json"
+    path = copy / MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["documents"]
     path.write_text(json.dumps(manifest))
@@ -199,7 +200,7 @@ def test_names_that_were_edited_stay_when_there_is_nothing_to_resume(copy: Path)
 
 
 def test_a_manifest_without_units_is_none_of_an_image_that_is_done(copy: Path) -> None:
-    path = copy / ".ilz-manifest.json"
+    path = copy / MANIFEST
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"units": dict.fromkeys(manifest["units"], 5)}))
     version = "0.5" if (copy / "zarr.json").exists() else "0.4"
@@ -210,7 +211,7 @@ def test_a_manifest_without_units_is_none_of_an_image_that_is_done(copy: Path) -
 @pytest.mark.parametrize("key", ["../outside", "scale0/../../outside", "/outside", ""])
 def test_a_manifest_never_leads_out_of_the_image(copy: Path, key: str) -> None:
     (copy.parent / "outside").write_bytes(b"secret")
-    path = copy / ".ilz-manifest.json"
+    path = copy / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"documents": {key: checksum([b"secret"])}}))
     with pytest.raises(VerificationError, match=r"manifest\.json is damaged"):
         verify_image(copy)

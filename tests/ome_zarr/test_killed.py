@@ -10,7 +10,7 @@ from typing import Any
 import ngff_zarr
 import pytest
 from children import run_python
-from targets import HERE, a_source, assert_no_image, assert_resumes, assert_whole, contents, convert
+from targets import HERE, a_source, assert_no_image, assert_resumes, assert_whole, contents, convert, put_by_others
 
 from ilastik_lazy.errors import DestinationExistsError
 
@@ -29,7 +29,7 @@ from ilastik_lazy.ome_zarr.stores import LocalStore
 from ilastik_lazy.ome_zarr.journal import read_journals
 
 old = f"{folder}/old.zarr"
-CALLS = ("write", "replace", "mkdir", "rename", "rmdir", "unlink", "fsync", "open")
+CALLS = ("write", "replace", "mkdir", "rename", "rmdir", "unlink", "link", "fsync", "open")
 
 # A killed process loses nothing that it wrote: waiting for the disk would be half of the time.
 os.fsync = lambda fd: None
@@ -77,7 +77,11 @@ def voxels(target):
 def units(target):
     return {str(path): path.stat().st_ino for path in targets.Path(target).rglob("image/c/*/*")}
 
+def foreign(target):
+    return targets.of_others(targets.Path(target))
+
 overwrite = os.path.exists(old)
+others = foreign(old) if overwrite else {}
 before, after = targets.a_source(seed=1).data, targets.a_source().data
 assert run(f"{folder}/count.zarr", 0) == 0
 total = int(open(f"{folder}/count.zarr.calls").read())
@@ -86,7 +90,7 @@ found = {"calls": total, "killed": 0, "images": 0, "bad": [], "most written twic
 for limit in sorted({*range(1, total + 3, step), *range(total - 14, total + 3)}):
     target = f"{folder}/{limit}.zarr"
     if overwrite:
-        shutil.copytree(old, target)
+        shutil.copytree(old, target, symlinks=True)
     code = run(target, limit)
     assert code in (-signal.SIGKILL, 0), code
     found["killed"] += code != 0
@@ -97,18 +101,25 @@ for limit in sorted({*range(1, total + 3, step), *range(total - 14, total + 3)})
         found["bad"].append(f"{limit}: a wrong image")
     if overwrite and not is_image:
         found["bad"].append(f"{limit}: neither the old nor the new image")
+    if overwrite and foreign(target) != others:
+        found["bad"].append(f"{limit}: what others have put there is not there")
     built = f"{folder}/.{limit}.zarr.ilz-new" if overwrite else target
     noted = len(read_journals(LocalStore(built))) if os.path.exists(built) else 0
     files = units(built)
     if limit % 97 == 1 and not is_image and os.path.exists(target):
         shutil.copytree(target, f"{target}.kept")
         found["unfinished"].append(f"{target}.kept")
-    if forked(lambda: targets.convert(targets.Path(target), overwrite=overwrite, resume=True, **options)):
+    # Every other time begun anew, with another plan.
+    resumes = not overwrite or limit % 2 == 0
+    again = options | ({"resume": True} if resumes else {"codec": "none", "levels": 2})
+    if forked(lambda: targets.convert(targets.Path(target), overwrite=overwrite, **again)):
         found["bad"].append(f"{limit}: cannot be resumed")
         continue
+    if overwrite and foreign(target) != others:
+        found["bad"].append(f"{limit}: what others have put there is lost")
     if not np.array_equal(voxels(target), after):
         found["bad"].append(f"{limit}: wrong after it was resumed")
-    if not is_image:
+    if not is_image and resumes:
         now = units(target)
         moved = {path.replace(built, target): inode for path, inode in files.items()}
         found["most written twice"] = max(
@@ -149,6 +160,7 @@ class TestKilled:
 
     def test_while_overwriting_leaves_the_old_image_or_the_new_one(self, tmp_path: Path) -> None:
         convert(tmp_path / "old.zarr", source=a_source(seed=1))
+        put_by_others(tmp_path / "old.zarr")
         found = kill_at_many_moments(tmp_path, step=2 * _STEP)
         assert found["bad"] == []
         assert found["images"] >= found["killed"] >= 68

@@ -18,6 +18,7 @@ from ilastik_lazy import files
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, DestinationExistsError
 from ilastik_lazy.ome_zarr import to_ome_zarr
+from ilastik_lazy.ome_zarr.manifest import MANIFEST
 
 REPLACED = ["empty folder", "image"]
 
@@ -133,7 +134,7 @@ class TestNewTarget:
         assert_whole(tmp_path / "a.zarr")
         assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
         names = {path.name for path in (tmp_path / "a.zarr").iterdir()}
-        assert names == {"zarr.json", ".ilz-manifest.json", *(f"scale{n}" for n in range(len(names) - 2))}
+        assert names == {"zarr.json", *(f"scale{n}" for n in range(len(names) - 1))}
 
     def test_may_lie_in_folders_that_are_not_there_yet(self, tmp_path: Path) -> None:
         convert(tmp_path / "new" / "newer" / "a.zarr")
@@ -201,15 +202,15 @@ class TestOrder:
 
         monkeypatch.setattr(files.os, "replace", recording)
         report = convert(tmp_path / "a.zarr")
-        assert written[-2:] == [".ilz-manifest.json", "zarr.json"]
-        written = [name for name in written if not name.startswith(".ilz")]
+        assert written[-2:] == [MANIFEST, "zarr.json"]
+        assert set(contents(tmp_path / "a.zarr")) <= set(written)
+        written = [name for name in written if not name.startswith(".ilz") and name != MANIFEST]
         metadata = [name for name in written if name.endswith("zarr.json")]
         assert written[-1] == "zarr.json"
         assert written[-len(metadata) :] == metadata
         for number in range(len(report.levels)):
             assert metadata.index(f"scale{number}/image/zarr.json") < metadata.index(f"scale{number}/zarr.json")
         assert len(set(written)) == len(written), "a file was written twice"
-        assert {*written, ".ilz-manifest.json"} == set(contents(tmp_path / "a.zarr"))
 
 
 def test_a_plan_that_was_garbled_before_anything_was_written_is_begun_anew(tmp_path: Path) -> None:

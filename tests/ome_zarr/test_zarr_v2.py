@@ -60,20 +60,21 @@ class TestFiles:
             assert array["dimension_separator"] == "/"
             grid = [-(-n // c) for n, c in zip(array["shape"], array["chunks"], strict=True)]
             expected = {"/".join(map(str, place)) for place in np.ndindex(*grid)} | {".zarray", ".zattrs"}
-            assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == expected
+            files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+            assert files - {".ilz-manifest.json"} == expected
         assert np.prod(grid) < len(list(store.glob("scale0/image/*/*/*/*/*")))
 
     def test_are_those_of_zarr_v2_alone(self, store: Path) -> None:
         assert not list(store.rglob("zarr.json"))
         files = {path.name for path in store.iterdir() if path.is_file()}
-        assert files == {".zgroup", ".zattrs", ".zmetadata", ".ilz-manifest.json"}
+        assert files == {".zgroup", ".zattrs"}
         assert all((path / ".zgroup").exists() for path in [store, *store.glob("scale*")])
 
     def test_are_written_with_the_root_last(self) -> None:
         plan = plan_pyramid(ArrayBackedSource(np.ones((300, 300)), AXES[2:4]).spec, version="0.4")
         order = writing_order(metadata_documents(plan, ome_attributes(plan, "a"), {}))
-        assert order[-3:] == [".zmetadata", ".zgroup", ".zattrs"]
-        assert [is_root(key) for key in order] == [False] * (len(order) - 3) + [True] * 3
+        assert order[-2:] == [".zgroup", ".zattrs"]
+        assert [is_root(key) for key in order] == [False] * (len(order) - 2) + [True] * 2
         assert order.index("scale0/image/.zarray") < order.index("scale0/.zgroup")
         assert order.index("scale0/y/0") < order.index("scale0/image/.zarray")
 
@@ -100,7 +101,7 @@ def test_zarr_and_tensorstore_read_every_codec(tmp_path: Path, version: Any, cod
 
 class TestPlainXarray:
     def test_finds_voxels_positions_and_names(self, store: Path, data: np.ndarray[Any, Any]) -> None:
-        with xr.open_datatree(store, engine="zarr", chunks=None) as tree:
+        with xr.open_datatree(store, engine="zarr", consolidated=False, chunks=None) as tree:
             image = tree["scale0/image"]
             assert image.dims == ("t", "c", "z", "y", "x")
             np.testing.assert_array_equal(image.values, in_ome_order(data, "tzyxc"), strict=True)
@@ -117,7 +118,7 @@ class TestPlainXarray:
         values = some_data((9, 10), dtype)
         values[:2] = 0
         to_ome_zarr(ArrayBackedSource(values, "yx"), tmp_path / "b.zarr", version="0.4")
-        with xr.open_dataset(tmp_path / "b.zarr", group="scale0", engine="zarr", chunks=None) as dataset:
+        with xr.open_zarr(tmp_path / "b.zarr", group="scale0", consolidated=False, chunks=None) as dataset:
             np.testing.assert_array_equal(dataset["image"].values, values, strict=True)
 
 

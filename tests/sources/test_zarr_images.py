@@ -123,7 +123,7 @@ def test_a_round_trip_keeps_voxels_positions_names_colours_and_attributes(ours):
 
 def test_each_level_equals_what_plain_xarray_finds(ours):
     _, path = ours
-    with xr.open_datatree(path, engine="zarr", chunks=None) as tree:
+    with xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None) as tree:
         for level in range(3):
             found, plain = il.open_dataarray(path, f"scale{level}"), tree[f"scale{level}/image"]
             xr.testing.assert_equal(found.compute(), plain)
