@@ -111,9 +111,14 @@ class CloudObjects:
             found = self.store.list_with_delimiter(path or None)
         return list(found["common_prefixes"]), [entry["path"] for entry in found["objects"]]
 
-    def put(self, path: str, url: str, data: bytes | memoryview, create: bool) -> None:
-        """Write an object."""
+    def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
+        """Write an object (see `Backend`)."""
         mode: PutMode = "create" if create else "overwrite"
+        if replacing is not None:
+            # S3 and Azure compare the ETag, Google the generation.
+            mode = {"e_tag": replacing.tag}
+            if replacing.version:
+                mode["version"] = replacing.version
         with _writing(url):
             # One request: an upload in parts that is broken off stays in the bucket, unseen and paid for.
             self.store.put(path, data, mode=mode, use_multipart=False)
@@ -125,7 +130,7 @@ class CloudObjects:
 
 
 def _state(meta: Any) -> ObjectState:
-    return ObjectState(meta["size"], meta["e_tag"] or "")
+    return ObjectState(meta["size"], meta["e_tag"] or "", meta["version"] or "")
 
 
 @contextlib.contextmanager
@@ -155,6 +160,8 @@ def _writing(url: str) -> Iterator[None]:
         yield
     except obstore.exceptions.AlreadyExistsError:
         raise DestinationExistsError(f"{url} exists already") from None
+    except obstore.exceptions.PreconditionError:
+        raise DestinationExistsError(f"{url} is another version by now") from None
     except (obstore.exceptions.BaseError, OSError, ValueError) as error:
         raise DestinationError(f"cannot write {url}: {_reason(error)}") from None
 

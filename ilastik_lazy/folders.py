@@ -30,6 +30,7 @@ __all__ = [
     "release_lock",
     "remove_tree",
     "sync_folders",
+    "take_over",
     "version_of",
 ]
 
@@ -60,6 +61,28 @@ def create_exclusively(path: str, data: bytes) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def take_over(path: str, data: bytes, seen: bytes) -> bool:
+    """Put `data` in the place of a small file that is `seen`; of several processes that try, one does and is told True.
+
+    A name is taken away by one process only; whoever takes another file than it has seen puts it back.
+    """
+    if read_whole(path) != seen:
+        return False
+    mine = f"{path}-{uuid.uuid4().hex}"
+    try:
+        os.rename(path, mine)
+    except FileNotFoundError:
+        return False
+    try:
+        if read_whole(mine) == seen:
+            return create_exclusively(path, data)
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, path)
+        return False
+    finally:
+        os.unlink(mine)
 
 
 def read_whole(path: str) -> bytes | None:

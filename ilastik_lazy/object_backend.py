@@ -17,6 +17,8 @@ class ObjectState:
     """Bytes."""
     tag: str
     """The ETag; empty where the server gives none."""
+    version: str = ""
+    """The generation or version id; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Backend(Protocol):
     def children(self, path: str, url: str) -> tuple[list[str], list[str]]:
         """Whole names of the folders, and of the objects, just below a folder."""
 
-    def put(self, path: str, url: str, data: bytes | memoryview, create: bool) -> None: ...
+    def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
+        """Write an object: if `create`, a new one only; `replacing`, this version only."""
 
     def delete(self, path: str, url: str) -> None: ...

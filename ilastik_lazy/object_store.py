@@ -201,7 +201,9 @@ class ObjectFolder:
         folders, objects = backend.children(path, self.join(prefix))
         return _last_parts(folders), _last_parts(objects)
 
-    def put(self, key: str, data: bytes | memoryview, *, create: bool = False) -> None:
+    def put(
+        self, key: str, data: bytes | memoryview, *, create: bool = False, replacing: ObjectState | None = None
+    ) -> None:
         """Write an object in one step: who reads it sees the old bytes or the new ones, never a part.
 
         Parameters
@@ -209,16 +211,18 @@ class ObjectFolder:
         create
             Only if there is none: the server decides (``If-None-Match: *``), so of several writers one wins.  A
             request that was answered too late and sent again may find what it wrote itself.
+        replacing
+            Only as long as it is this version (``If-Match``).
 
         Raises
         ------
         DestinationExistsError
-            `create`, and there is one.
+            `create`, and there is one; or there is another version than the one that was to be replaced.
         DestinationError
             It cannot be written.
         """
         backend, path = self._at(key)
-        backend.put(path, self.join(key), data, create)
+        backend.put(path, self.join(key), data, create, replacing)
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error.

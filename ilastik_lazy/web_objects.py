@@ -82,7 +82,7 @@ class WebObjects:
         """Raise `SourceIOError`."""
         raise SourceIOError(f"{url}: a web server does not list its files: name one")
 
-    def put(self, path: str, url: str, data: bytes | memoryview, create: bool) -> None:
+    def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
         """Raise `DestinationError`."""
         raise DestinationError(f"{url}: nothing can be written to a web server: take s3:// or a local folder")
 

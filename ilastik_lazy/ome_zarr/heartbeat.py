@@ -1,7 +1,8 @@
 """A lock where the system has none: a small object that its owner renews, and that others watch.
 
 No clocks are compared: a lock is stale when its owner is a process of this machine that has ended, or when
-it does not change for three of its beats.
+it does not change for three of its beats.  It is taken over only as what it was when it was looked at, so that
+exactly one of several that find it stale has it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["HeartbeatLock"]
 
 _BEAT = 10.0
 _STALE = 3 * _BEAT
-# Of two that find a stale lock at the same moment, the later one wins; the earlier sees it after this time.
+# Where a server checks no conditions the last of several wins; the others see it after this time.
 _SETTLE = 0.5
 
 
@@ -30,6 +31,8 @@ class _Place(Protocol):
     def create(self, key: str, data: bytes) -> bool: ...
     def get(self, key: str) -> bytes | None: ...
     def put(self, key: str, parts: list[bytes]) -> int: ...
+    def take_over(self, key: str, data: bytes, seen: bytes) -> bool: ...
+    def renew(self, key: str, data: bytes, seen: bytes) -> bool: ...
     def delete(self, prefix: str) -> None: ...
 
 
@@ -40,6 +43,9 @@ class HeartbeatLock:
     ----------
     patient
         Watch a lock of another machine for 30 s, to see whether its owner is alive.
+    is_checked
+        Whether the store writes an object only as long as it is what it was; else the lock is written, and looked
+        at again after a while.
 
     Raises
     ------
@@ -47,17 +53,17 @@ class HeartbeatLock:
         Its owner is alive, or may be.
     """
 
-    def __init__(self, store: _Place, key: str, *, patient: bool) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: _Place, key: str, *, patient: bool, is_checked: bool = True) -> None:
+        self._store, self._key, self._is_checked = store, key, is_checked
         self._id, self._count = uuid.uuid4().hex, 0
         self._ended, self._lost = threading.Event(), threading.Event()
         self._seen = time.monotonic()
-        if not store.create(key, self._record()) and self._owner() != self._id:
-            self._wait_until_stale(patient)
-            store.delete(key)
-            store.create(key, self._record())
-            time.sleep(_SETTLE)
-            if self._owner() != self._id:
+        # A server that checks nothing would write over the lock of another.
+        is_free = is_checked or store.get(key) is None
+        # Where the answer to a request was lost, the second try finds what the first has written.
+        if not (is_free and self._write(None)) and self._owner() != self._id:
+            stale = self._stale(patient)
+            if not self._write(stale) and self._owner() != self._id:
                 raise self._busy()
         self._thread = threading.Thread(target=self._beat, name="ilastik_lazy lock", daemon=True)
         self._thread.start()
@@ -85,11 +91,22 @@ class HeartbeatLock:
                 f"{_STALE:.0f} s: wait for it, or choose another target"
             )
 
-    def _look(self) -> None:
+    def _look(self) -> bytes:
+        record = self._store.get(self._key) or b""
         # Where there is no lock at all, its new owner has finished already.
-        if self._owner() != self._id:
+        if _fields(record).get("id") != self._id:
             self._lost.set()
         self._seen = time.monotonic()
+        return record
+
+    def _write(self, seen: bytes | None) -> bool:
+        """Write a record of ours in the place of what was `seen` there; whether we have the lock."""
+        record = self._record()
+        if not self._is_checked:
+            self._store.put(self._key, [record])
+            time.sleep(_SETTLE)
+            return self._owner() == self._id
+        return self._store.create(self._key, record) if seen is None else self._store.take_over(self._key, record, seen)
 
     def _record(self) -> bytes:
         self._count += 1
@@ -99,13 +116,14 @@ class HeartbeatLock:
     def _owner(self) -> object:
         return _fields(self._store.get(self._key)).get("id")
 
-    def _wait_until_stale(self, patient: bool) -> None:
+    def _stale(self, patient: bool) -> bytes | None:
+        """The record of an owner that has died; None if there is none any more."""
         seen = self._store.get(self._key)
         found = _fields(seen)
         if found.get("host") == socket.gethostname():
             if _is_running(found.get("pid")):
                 raise self._busy()
-            return
+            return seen
         if not patient:
             raise self._busy()
         end = time.monotonic() + _STALE
@@ -113,6 +131,7 @@ class HeartbeatLock:
             time.sleep(_BEAT / 10)
             if self._store.get(self._key) != seen:
                 raise self._busy()
+        return seen
 
     def _busy(self) -> DestinationBusyError:
         return DestinationBusyError(
@@ -122,10 +141,10 @@ class HeartbeatLock:
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
             try:
-                self._look()
+                seen = self._look()
                 if self._lost.is_set():
                     return
-                self._store.put(self._key, [self._record()])
+                self._store.renew(self._key, self._record(), seen)
             except (DestinationError, SourceError):
                 continue  # a line that is down for a moment; the units that are written meanwhile will tell
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ilastik_lazy.errors import DestinationExistsError, SourceNotFoundError
+from ilastik_lazy.errors import DestinationError, DestinationExistsError, LockingWarning, SourceNotFoundError
+from ilastik_lazy.object_backend import ObjectState
 from ilastik_lazy.object_store import ObjectFolder
 from ilastik_lazy.ome_zarr.heartbeat import HeartbeatLock
-from ilastik_lazy.ome_zarr.stores import LOCK, Lock, Store
+from ilastik_lazy.ome_zarr.stores import LOCK, WORK, Lock, Store
 
 __all__ = ["RemoteStore"]
 
@@ -43,6 +45,16 @@ class RemoteStore:
             return False
         return True
 
+    def take_over(self, key: str, data: bytes, seen: bytes) -> bool:
+        try:
+            found, state = self.folder.fetch(key)
+        except SourceNotFoundError:
+            return False
+        return found == seen and _put_if(self.folder, key, data, state)
+
+    def renew(self, key: str, data: bytes, seen: bytes) -> bool:
+        return self.take_over(key, data, seen)
+
     def add_line(self, key: str, line: bytes) -> None:
         # An object cannot grow: each line is one of its own.
         self.folder.put(f"{key}/{uuid.uuid4().hex}", line + b"\n")
@@ -75,7 +87,15 @@ class RemoteStore:
         """Do nothing: what a bucket has answered to, it keeps."""
 
     def lock(self, *, patient: bool = False) -> Lock:
-        return HeartbeatLock(self, LOCK, patient=patient)
+        is_checked = _checks_conditions(self.folder)
+        if not is_checked:
+            warnings.warn(
+                f"{self.place}: the server checks no conditions of a PUT (If-None-Match, If-Match), so that of two "
+                "conversions that begin at the same moment both may write for some seconds: start only one",
+                LockingWarning,
+                stacklevel=2,
+            )
+        return HeartbeatLock(self, LOCK, patient=patient, is_checked=is_checked)
 
     def beside(self) -> Store | None:
         return None
@@ -85,3 +105,29 @@ class RemoteStore:
 
     def replace_by(self, new: Store) -> None:
         raise NotImplementedError(f"objects cannot be exchanged: {self.place}")
+
+
+def _put_if(folder: ObjectFolder, key: str, data: bytes, state: ObjectState | None) -> bool:
+    """Whether the server has written an object that was in `state`; None where there was none."""
+    try:
+        folder.put(key, data, create=state is None, replacing=state)
+    except DestinationExistsError:
+        return False
+    return True
+
+
+def _checks_conditions(folder: ObjectFolder) -> bool:
+    """Whether the server refuses to create what is there, and to replace what was replaced."""
+    key = f"{WORK}/probe-{uuid.uuid4().hex}"
+    try:
+        _put_if(folder, key, b"1", None)
+        if _put_if(folder, key, b"1", None):
+            return False
+        _, first = folder.fetch(key)
+        try:
+            _put_if(folder, key, b"2", first)
+            return bool(first.tag) and not _put_if(folder, key, b"3", first)
+        except DestinationError:
+            return False  # it says that it cannot do that
+    finally:
+        folder.delete(key)

@@ -66,6 +66,12 @@ class Store(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Write `data` under a new `key`; False if there is something."""
 
+    def take_over(self, key: str, data: bytes, seen: bytes) -> bool:
+        """Write `data` under `key` if what is there is `seen`: of several that try, exactly one is told True."""
+
+    def renew(self, key: str, data: bytes, seen: bytes) -> bool:
+        """The same for whoever owns `seen`: at no moment is there nothing under `key`."""
+
     def add_line(self, key: str, line: bytes) -> None:
         """Add a line to what lies under `key`, or below it."""
 
@@ -166,6 +172,13 @@ class LocalStore:
     def create(self, key: str, data: bytes) -> bool:
         with writing(self._path(key)):
             return folders.create_exclusively(self._path(key), data)
+
+    def take_over(self, key: str, data: bytes, seen: bytes) -> bool:
+        with writing(self._path(key)):
+            return folders.take_over(self._path(key), data, seen)
+
+    def renew(self, key: str, data: bytes, seen: bytes) -> bool:
+        return self.put(key, [data]) > 0
 
     def add_line(self, key: str, line: bytes) -> None:
         with writing(self._path(key)):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,16 @@ import pytest
 import zarr
 from proxy import Proxy
 from servers import S3Server
-from targets import HERE, a_source
+from targets import HERE, a_source, two_take_over
 
-from ilastik_lazy.errors import DestinationBusyError, DestinationError, DestinationExistsError, ResumeMismatchError
+from ilastik_lazy.errors import (
+    CorruptChunkError,
+    DestinationBusyError,
+    DestinationError,
+    DestinationExistsError,
+    LockingWarning,
+    ResumeMismatchError,
+)
 from ilastik_lazy.object_store import ObjectFolder
 from ilastik_lazy.ome_zarr import heartbeat, to_ome_zarr
 from ilastik_lazy.ome_zarr.check import verify_image
@@ -58,6 +66,18 @@ def uploads(s3: S3Server, bucket: str) -> str:
     return text
 
 
+class SlowRemoteStore(RemoteStore):
+    """A process that is interrupted between finding a stale lock and taking it over."""
+
+    def take_over(self, key: str, data: bytes, seen: bytes) -> bool:
+        time.sleep(1.5)
+        return super().take_over(key, data, seen)
+
+    def delete(self, prefix: str) -> None:
+        time.sleep(1.5)
+        super().delete(prefix)
+
+
 class TestBucket:
     @pytest.mark.parametrize("version", ["0.5", "0.4"])
     def test_holds_what_the_source_does_and_no_litter(self, url: str, s3: S3Server, version: str) -> None:
@@ -74,6 +94,10 @@ class TestBucket:
             convert(url, s3)
         with pytest.raises(DestinationExistsError, match="cannot be exchanged"):
             convert(url, s3, overwrite=True, source=a_source(seed=1))
+        folder(url, s3).put("labels/cells/zarr.json", b"{}")
+        with pytest.raises(DestinationExistsError, match="delete it yourself, but not labels, which others have put"):
+            convert(url, s3, overwrite=True, source=a_source(seed=1))
+        folder(url, s3).delete("labels/cells/zarr.json")
         assert sorted(folder(url, s3).list()) == before
         assert convert(url, s3, resume=True).resumed > 30
 
@@ -92,6 +116,30 @@ class TestBucket:
         report = convert(url, s3, resume=True)
         assert report.resumed > 10
         np.testing.assert_array_equal(voxels(url, s3), a_source().data)
+
+    @pytest.mark.parametrize("options", [{"overwrite": True, "levels": 2}, {"resume": True}])
+    def test_stopped_in_the_middle_keeps_what_others_have_put_there(self, url: str, s3: S3Server, options: Any) -> None:
+        def stop(done: int, total: int) -> None:
+            if done > total // 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            convert(url, s3, progress=stop)
+        for key in ("labels/cells/zarr.json", "scale0/notes.txt"):
+            folder(url, s3).put(key, b"{}")
+        convert(url, s3, **options)
+        np.testing.assert_array_equal(voxels(url, s3), a_source().data)
+        assert {"labels/cells/zarr.json", "scale0/notes.txt"} <= set(folder(url, s3).list())
+
+    def test_that_fails_at_once_keeps_what_others_have_put_there(self, url: str, s3: S3Server) -> None:
+        class Failing(type(a_source())):  # type: ignore[misc]
+            def read(self, region: Any) -> Any:
+                folder(url, s3).put("labels/cells/zarr.json", b"{}")
+                raise CorruptChunkError("damaged")
+
+        with pytest.raises(CorruptChunkError):
+            convert(url, s3, source=Failing(a_source().data, "yx"))
+        assert list(folder(url, s3).list()) == ["labels/cells/zarr.json"]
 
     def test_has_one_writer_at_a_time(self, url: str, s3: S3Server) -> None:
         held = RemoteStore(folder(url, s3)).lock()
@@ -138,6 +186,28 @@ class TestBucket:
         finally:
             ended.set()
             thread.join()
+
+    def test_is_taken_over_by_one_of_two_that_find_it_silent(
+        self, url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(heartbeat, "_STALE", 0.3)
+        monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
+        record = {"id": "other", "host": "elsewhere", "pid": 1, "beat": 4}
+        folder(url, s3).put(".ilz/lock", json.dumps(record).encode())
+        assert sorted(two_take_over(RemoteStore(folder(url, s3)), SlowRemoteStore(folder(url, s3)))) == ["busy", "held"]
+
+    def test_whose_server_checks_no_conditions_is_told(self) -> None:
+        class Careless(ObjectFolder):
+            def put(self, key: str, data: Any, *, create: bool = False, replacing: Any = None) -> None:
+                super().put(key, data)
+
+        store = RemoteStore(Careless.parse(f"memory://{uuid.uuid4().hex}/a.zarr"))
+        with pytest.warns(LockingWarning, match="checks no conditions"):
+            held = store.lock()
+        with pytest.warns(LockingWarning), pytest.raises(DestinationBusyError):
+            store.lock()
+        held.release()
+        assert not store.keys(".ilz")
 
     @pytest.mark.parametrize("slow_down", [False, True])
     def test_behind_a_line_that_breaks_gets_all(self, url: str, s3: S3Server, slow_down: bool) -> None:

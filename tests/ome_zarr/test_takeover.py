@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from targets import a_source, assert_whole, contents, convert
+from targets import a_source, assert_whole, contents, convert, two_take_over
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.ome_zarr import heartbeat, stores
@@ -103,6 +104,29 @@ class TestOneThatWasSilent:
             convert(target, progress=take_over)
         assert not (target / "zarr.json").exists()
         assert (target / ".ilz" / "plan.json").exists()
+
+    def test_is_followed_by_one_of_many_that_find_it_silent(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Slow(LocalStore):
+            """A process that is interrupted between finding a stale lock and taking it over."""
+
+            def take_over(self, key: str, data: bytes, seen: bytes) -> bool:
+                time.sleep(1.5)
+                return super().take_over(key, data, seen)
+
+            def delete(self, prefix: str) -> None:
+                time.sleep(1.5)
+                super().delete(prefix)
+
+        monkeypatch.setattr(heartbeat, "_STALE", 0.3)
+        monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
+        record = tmp_path / ".ilz" / "lock-record"
+        record.parent.mkdir()
+        record.write_text(json.dumps({"id": "other", "host": "elsewhere", "pid": 1, "beat": 1}))
+        stores = [LocalStore(str(tmp_path)) for _ in range(3)] + [Slow(str(tmp_path))]
+        assert sorted(two_take_over(*stores)) == ["busy", "busy", "busy", "held"]
+        assert list(record.parent.iterdir()) in ([], [record.parent / "tmp"])
 
     def test_notices_it_at_the_next_unit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heartbeat, "_STALE", 0.0)
