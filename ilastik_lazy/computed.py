@@ -148,6 +148,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         channel_names=names,
         channel_colors=_colors_of(array, len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)),
         kind=kind,
+        may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
         # A range for display of something else is none.
         drange=_drange_of(array) if original is not None or array.dtype.kind == "f" else None,
         display_mode=str(array.attrs.get("display_mode", "")),

@@ -24,7 +24,7 @@ __all__ = ["convert", "verify"]
     type=click.Choice(["auto", "mean", "mode", "nearest"]),
     default="auto",
     show_default=True,
-    help="How levels are made: mean for images, mode or nearest for labels.",
+    help="How levels are made: mean for images, mode or nearest for labels; the report says why.",
 )
 @click.option(
     "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
@@ -44,7 +44,7 @@ __all__ = ["convert", "verify"]
     help="Chunks of FILE that are damaged: stop, or fill them (NaN, 0) and list them.",
 )
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new image is whole.")
+@click.option("--overwrite", is_flag=True, help="Replace the image TARGET once the new one is whole; its labels stay.")
 @click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
 @click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")

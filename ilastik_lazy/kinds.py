@@ -17,7 +17,7 @@ import numpy as np
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.spec import ArraySource, DescribedSource, Kind
 
-__all__ = ["WHOLE_NUMBERS", "kind_from_name", "with_kind"]
+__all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_kind"]
 
 # The longest name comes first: "Object Probabilities" ends like "Probabilities".
 _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
@@ -41,6 +41,23 @@ _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
 WHOLE_NUMBERS = ("segmentation", "labels", "object identities", "object predictions", "tracking")
 # Probabilities and uncertainty may be exported as uint8, 0 to 255.
 _REAL_NUMBERS = ("features", "density")
+
+# Columns of ilastik's input tables, of all its workflows.
+_ROLES: dict[str, Kind] = {
+    "Raw Data": "intensity",
+    "Prediction Maps": "probabilities",
+    "Probabilities": "probabilities",
+    "Segmentation Image": "segmentation",
+    "Prediction Mask": "segmentation",
+    "Label Image": "object identities",
+    "Atlas": "object identities",
+    "Superpixels": "object identities",
+    "Groundtruth": "object identities",
+}
+_IDS = re.compile(
+    r"labels?|masks?|seg(ment(s|ed|ation|ations)?)?|ids?|instances?|objects?|class(es)?|annotations?|"
+    r"ground ?truth|gt|watersheds?|super(pixels|voxels)|tracks|tracking"
+)
 
 
 def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | None:
@@ -69,6 +86,32 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
                 return None
             return None if kind == "probabilities" and channels < 2 else kind
     return None
+
+
+def kind_of_role(role: str, dtype: np.dtype[Any]) -> Kind | None:
+    """What the numbers of an input of a project mean by its role; None where that does not say, or they cannot.
+
+    Examples
+    --------
+    >>> kind_of_role("Raw Data", np.dtype("uint8"))
+    'intensity'
+    """
+    kind = _ROLES.get(role)
+    if kind in WHOLE_NUMBERS and dtype.kind not in "iu":
+        return None
+    return None if kind == "probabilities" and dtype.kind != "f" and dtype != np.uint8 else kind
+
+
+def name_of_ids(*names: str) -> str:
+    """The first word in `names` that people use for classes and ids; empty where there is none.
+
+    Examples
+    --------
+    >>> name_of_ids("img_01_cp_masks.tif", "exported_data"), name_of_ids("brain.h5")
+    ('masks', '')
+    """
+    words = (word for name in names for word in re.split(r"[^a-z]+", name.lower()))
+    return next((word for word in words if _IDS.fullmatch(word)), "")
 
 
 def with_kind(source: ArraySource, kind: Kind) -> ArraySource:

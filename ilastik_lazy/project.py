@@ -28,6 +28,7 @@ from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
 
 _MOST_CLASSES = 1000
+_WITHOUT_CLASSES = ("features", "uncertainty", "object identities", "tracking", "density", "intensity")
 _NEURAL = re.compile("NNClass|NeuralNetwork|TrainableDomainAdaptation", re.IGNORECASE)
 
 
@@ -92,7 +93,7 @@ def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
 def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
     """The classes that the channels (or the values) of an export stand for; None where none fit."""
     stem = os.path.splitext(os.path.basename(spec.storage.path))[0]
-    if spec.kind in ("features", "uncertainty", "object identities", "tracking", "density"):
+    if spec.kind in _WITHOUT_CLASSES:
         return None
     of_pixels = [classes for classes in sets if classes.applet.startswith("PixelClassification")]
     of_objects = [classes for classes in sets if classes.applet == "ObjectClassification"]
@@ -148,7 +149,7 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: L
         raise ArgumentError(f"{os.fspath(project)} names no classes: nothing was labelled in it")
     spec = source.spec
     classes = classes_of(sets, spec)
-    if classes is None and spec.kind in ("features", "uncertainty", "object identities", "tracking", "density"):
+    if classes is None and spec.kind in _WITHOUT_CLASSES:
         # Their channels, or values, are none of the classes.
         return source
     if classes is None:

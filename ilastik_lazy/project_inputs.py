@@ -25,6 +25,7 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     SourceNotFoundError,
 )
+from ilastik_lazy.kinds import kind_of_role
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.project_fields import dataset_in, group_in, number_values, optional_setting, text_value, where_of
@@ -225,6 +226,8 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limi
             MetadataWarning,
             stacklevel=2,
         )
+    if source.spec.kind is None and (kind := kind_of_role(recorded.role, source.spec.dtype)) is not None:
+        source = DescribedSource(replace(source.spec, kind=kind), source)
     return source if recorded.subvolume is None else window_of(source, *recorded.subvolume)
 
 

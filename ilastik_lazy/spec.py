@@ -43,6 +43,7 @@ Kind = Literal[
     "object probabilities",
     "tracking",
     "density",
+    "intensity",
 ]
 
 
@@ -97,6 +98,9 @@ class ArraySpec:
 
     kind: Kind | None = None
     """What the numbers mean, where the file or its name tell for sure."""
+
+    may_hold_ids: bool = False
+    """Whether the values may be classes or ids though `kind` is None, as of what was computed from probabilities."""
 
     drange: tuple[float, float] | None = None
     """Range for display that ilastik noted; not the range of the values."""

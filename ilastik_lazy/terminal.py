@@ -77,7 +77,7 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
         f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}"
         + (f", levels by {plan.method}" if len(plan.levels) > 1 else ""),
         *([f"  {plan.reason}"] if plan.reason else []),
-        *(["  these may be ids, of which no mean makes sense; if not: --downsample mean"] if _may_be_ids(plan) else []),
+        *([f"  {plan.method}: {plan.method_reason}"] if len(plan.levels) > 1 else []),
     ]
     for level in plan.levels:
         shape, shard, chunks = ("x".join(map(str, lengths)) for lengths in (level.shape, level.shards, level.chunks))
@@ -86,11 +86,6 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
     size, memory = human_bytes(plan.nbytes), human_bytes(plan.memory)
     lines.append(f"  {size} before compression, {counted(plan.workers, 'worker')}, at most {memory} of memory")
     return lines
-
-
-def _may_be_ids(plan: Plan) -> bool:
-    """Whether levels are made so that no id is invented, though nothing says that there are ids."""
-    return plan.method == "nearest" and plan.spec.kind is None and len(plan.levels) > 1
 
 
 def _access(spec: ArraySpec) -> str:

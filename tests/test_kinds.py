@@ -13,7 +13,7 @@ from shared_files import shared_path
 
 import ilastik_lazy as il
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name
+from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name, kind_of_role
 
 U1, U4, F4 = np.dtype("u1"), np.dtype("u4"), np.dtype("f4")
 
@@ -147,3 +147,20 @@ def test_every_export_of_a_workflow_has_its_kind(tmp_path):
         assert array.attrs.get("ilastik_kind") == kind, entry["path"]
         seen.add(source)
     assert len(seen) >= 12, seen
+
+
+@pytest.mark.parametrize(
+    ("role", "dtype", "kind"),
+    [
+        ("Raw Data", "uint8", "intensity"),
+        ("Raw Data", "float32", "intensity"),
+        ("Segmentation Image", "uint8", "segmentation"),
+        ("Segmentation Image", "float32", None),
+        ("Label Image", "uint32", "object identities"),
+        ("Prediction Maps", "float32", "probabilities"),
+        ("Prediction Maps", "uint16", None),
+        ("Overlay", "uint8", None),
+    ],
+)
+def test_a_role_says_what_an_input_of_a_project_is(role, dtype, kind):
+    assert kind_of_role(role, np.dtype(dtype)) == kind

@@ -348,3 +348,10 @@ def test_what_is_no_project_is_said_so(tmp_path):
         file.create_group("DataSets")
         with pytest.raises(MetadataError, match=r"0\.5"):
             lanes_of(file, Limits())
+
+
+def test_the_role_says_what_the_image_is_where_its_file_does_not(tmp_path):
+    for name, kind in (("a.h5", "intensity"), ("a_Probabilities.h5", "probabilities")):
+        write_hdf5_export(tmp_path / name, some_data((4, 5, 6, 2), "uint8"), axes="zyxc")
+        path = write_lane(tmp_path / "p.ilp", filePath=name)
+        assert open_only(path).spec.kind == kind

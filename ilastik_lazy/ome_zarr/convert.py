@@ -81,15 +81,18 @@ def to_ome_zarr(
         An image of which nothing is left to halve has fewer.
     downsample
         How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
-        ``auto`` takes the mean of floats, the mode where the file is known to hold labels, and
-        ``nearest`` for other integers, since a mean would invent ids if they are some.
+        ``auto`` takes the mean of floats, of intensities (``kind``) and of integers of 8 and 16 bits that no file,
+        name or role calls classes or ids; the mode where the file is known to hold labels, and of masks; and
+        ``nearest`` for other integers, since a mean would invent ids if they are some.  A mean of integers is
+        rounded half to even; what ``nearest`` takes, the first voxel of each pair, keeps its position.
     codec
         Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
         takes ``zstd`` for all others; ``blosc`` in 0.4.
     workers
         Threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
     overwrite
-        Replace what is at `target`, once the new image is whole.
+        Replace the image at `target`, once the new one is whole; what others have put into it, such as labels and
+        tables, stays where it is.
     resume
         Go on with a conversion that was stopped; what it has written is checked, and not written again.
         Where nothing was begun, begin; where all is done, do nothing.
@@ -148,7 +151,7 @@ def to_ome_zarr(
             f"{array.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
             "export it again, or have them filled with on_error='mask'"
         )
-    store = store_at(os.fsdecode(target), array, storage_options)
+    store = store_at(target, array, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
@@ -190,7 +193,9 @@ def to_ome_zarr(
         seconds=time.perf_counter() - start,
         verified=verify,
         reason=plan.reason,
+        method_reason=plan.method_reason,
         resumed=len(found),
+        parts=len(units),
         voxels_per_class=_named_counts(plan.spec, statistics),
         masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
     )

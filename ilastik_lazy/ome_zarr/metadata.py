@@ -22,9 +22,9 @@ __all__ = ["ome_attributes"]
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _DESCRIPTIONS = {
-    "mean": "mean of 2 voxels along each halved axis",
+    "mean": "mean of 2 voxels along each halved axis, integers rounded half to even",
     "mode": "most frequent value of 2 voxels along each halved axis, the smallest if equally frequent",
-    "nearest": "first of 2 voxels along each halved axis",
+    "nearest": "first of 2 voxels along each halved axis, at whose position it is",
 }
 
 

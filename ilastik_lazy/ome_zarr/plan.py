@@ -100,6 +100,9 @@ class Plan:
     reason: str = ""
     """Why that is so, or why not."""
 
+    method_reason: str = ""
+    """Why levels are made by `method`."""
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Zarr holds little-endian numbers."""
@@ -198,7 +201,8 @@ def plan_pyramid(
         need = _memory(shards, stored, itemsize, crew, len(shapes))
         if memory is None or need <= memory:
             made = tuple(
-                replace(level, codec=codec, sharded=version == "0.5") for level in _levels(shapes, axes, chunks, shards)
+                replace(level, codec=codec, sharded=version == "0.5")
+                for level in _levels(shapes, axes, chunks, shards, method)
             )
             spec = replace(spec, channel_names=tuple(map(encodable, spec.channel_names)))
             return Plan(spec, permutation, made, method, codec, crew, need, version)
@@ -217,11 +221,11 @@ def _check_convertible(spec: ArraySpec) -> None:
 
 
 def _levels(
-    shapes: list[tuple[Index, Index]], axes: tuple[Axis, ...], chunks: Index, shards: Index
+    shapes: list[tuple[Index, Index]], axes: tuple[Axis, ...], chunks: Index, shards: Index, method: Method
 ) -> tuple[Level, ...]:
     made: list[Level] = []
     for number, (shape, factors) in enumerate(shapes):
-        axes = tuple(_downsampled_axis(axis, factor) for axis, factor in zip(axes, factors, strict=True))
+        axes = tuple(_downsampled_axis(axis, factor, method) for axis, factor in zip(axes, factors, strict=True))
         inner = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
         # One shard along an axis may be cut to whole chunks; several keep their length, or parents would not align.
         outer = tuple(-(-n // c) * c if n <= s else s for n, c, s in zip(shape, inner, shards, strict=True))
@@ -229,12 +233,13 @@ def _levels(
     return tuple(made)
 
 
-def _downsampled_axis(axis: Axis, factor: int) -> Axis:
-    """Twice the step, and half an old step further: where the mean of each pair lies."""
+def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
+    """Twice the step, and half an old step further: the middle of each pair, but where its first voxel is taken."""
     if factor == 1:
         return axis
     step = axis.scale or 1.0
-    return replace(axis, scale=step * factor, translation=axis.translation + step * (factor - 1) / 2)
+    moved = 0.0 if method == "nearest" else step * (factor - 1) / 2
+    return replace(axis, scale=step * factor, translation=axis.translation + moved)
 
 
 def _memory(shards: Index, stored: Index, itemsize: int, workers: int, levels: int) -> int:

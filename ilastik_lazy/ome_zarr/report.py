@@ -36,8 +36,14 @@ class ConversionReport:
     reason: str = ""
     """Why chunks were moved as they are, or were not."""
 
+    method_reason: str = ""
+    """Why levels were made by `method`."""
+
     resumed: int = 0
-    """Units that an earlier run had written."""
+    """Parts of the image, each a shard or a block of chunks, that an earlier run had written."""
+
+    parts: int = 0
+    """All parts of the image."""
 
     voxels_per_class: Mapping[str, int] = field(default_factory=dict)
     """Of a label image of 8 bits, by the name of the class, or its number."""
@@ -67,7 +73,8 @@ class ConversionReport:
 
     def _levels(self) -> str:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
-        return f"{_count(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}"
+        why = f": {self.method_reason}" if len(self.levels) > 1 and self.method_reason else ""
+        return f"{_count(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}{why}"
 
     def _size(self) -> str:
         why = f": {self.reason}" if self.reason else ""
@@ -77,7 +84,8 @@ class ConversionReport:
     def _time(self) -> str:
         rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 and not self.resumed else ""
         # A rate would count what an earlier run has done.
-        earlier = f"; {_count(self.resumed, 'unit')} from an earlier run" if self.resumed else ""
+        parts = f"{self.resumed:,} of {_count(self.parts, 'part')}" if self.parts else _count(self.resumed, "part")
+        earlier = f"; {parts} from an earlier run" if self.resumed else ""
         return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
 
     def _classes(self) -> str:

@@ -59,11 +59,12 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
             return f"the source has no chunks of plain gzip ({spec.storage.compression})"
         if spec.storage.access != "direct":
             return f"the source has chunks of gzip that are no chunks of the image (read through {spec.storage.access})"
-        return "the image is a part of the source that is not cut at the borders of its chunks"
+        return "gzip chunks are moved out of one HDF5 dataset, whole or cut at the borders of its chunks: this is none"
     if spec.dtype != spec.dtype.newbyteorder("<"):
         return "the source is big-endian"
-    if tuple(spec.chunks[i] for i in permutation) != chunks:
-        return f"chunks of {'x'.join(map(str, spec.chunks))} are not right for viewers"
+    if (stored := tuple(spec.chunks[i] for i in permutation)) != chunks:
+        before, after = ("x".join(map(str, lengths)) for lengths in (stored, chunks))
+        return f"chunks of {before} become chunks of {after}, which fit the image and viewers"
     # An axis of length 1 in the chunk may be anywhere: the order of the voxels stays.
     places = spec.storage.order or tuple(range(spec.ndim))
     long = [places[i] for i in permutation if spec.chunks[i] > 1]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import spec_of
+import xarray as xr
+from fakes import ArrayBackedSource, spec_of
 from hypothesis import given
 from planning import a_plan, plans
 
+import ilastik_lazy as il
 from ilastik_lazy.axes import Axis
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.ome_zarr import to_ome_zarr
 from ilastik_lazy.ome_zarr.plan import Plan, plan_pyramid
 
 
@@ -31,6 +35,20 @@ class TestLevels:
             (256, 512, 150),
             (128, 256, 75),
         ]
+
+    @pytest.mark.parametrize("version", ["0.5", "0.4"])
+    def test_of_nearest_stand_where_their_voxels_were_taken(self, tmp_path: Path, version: Any) -> None:
+        ramp = np.add.outer(10.0 * np.arange(21), np.arange(18.0))
+        axes = (Axis("y", 10.0, 0.0, "micrometer"), Axis("x", 1.0, 0.0, "micrometer"))
+        for method in ("nearest", "mean"):
+            target = tmp_path / f"{method}.zarr"
+            to_ome_zarr(ArrayBackedSource(ramp, axes), target, levels=4, downsample=method, version=version)  # type: ignore[arg-type]
+            for number in range(4):
+                found = xr.open_zarr(target / f"scale{number}", consolidated=False, chunks=None)["image"]
+                # The value of a voxel is its position.
+                np.testing.assert_allclose(found.values, np.add.outer(found.y.values, found.x.values))
+                opened = il.open_dataarray(target, f"scale{number}")
+                np.testing.assert_allclose(opened.values, np.add.outer(opened.y.values, opened.x.values))
 
     def test_of_a_small_image_are_one(self) -> None:
         assert len(a_plan((256, 256, 256)).levels) == 1

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from fakes import ArrayBackedSource, small_plans, source_with
 
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.ome_zarr.options import method_for
+from ilastik_lazy.spec import Storage
 
 
 class TestMethod:
@@ -25,12 +28,59 @@ class TestMethod:
             ("uint32", {"kind": "object identities"}, "mode"),
             ("uint32", {"display_mode": "random-colortable"}, "mode"),
             ("bool", {}, "mode"),
-            ("uint16", {}, "nearest"),
+            ("uint8", {}, "mean"),
+            ("uint16", {}, "mean"),
+            ("int16", {}, "mean"),
+            ("uint32", {"kind": "intensity"}, "mean"),
+            ("uint8", {"kind": "uncertainty"}, "mean"),
+            ("int32", {}, "nearest"),
+            ("uint32", {}, "nearest"),
+            ("int64", {}, "nearest"),
+            ("uint64", {}, "nearest"),
+            ("uint8", {"may_hold_ids": True}, "nearest"),
         ],
     )
     def test_invents_no_label(self, dtype: str, more: Any, expected: str) -> None:
         spec = ArrayBackedSource(np.zeros((2, 2), dtype), "yx", **more).spec
         assert method_for(spec, "auto") == expected
+
+    @pytest.mark.parametrize(
+        ("path", "inside", "expected"),
+        [
+            ("/labels/brain.h5", "exported_data", "mean"),
+            ("/data/img_cp_masks.tif", "", "nearest"),
+            ("/data/brain.h5", "/vol/labels", "nearest"),
+            ("/data/Segmentation.png", "", "nearest"),
+            ("/data/raw.h5", "/data", "mean"),
+        ],
+    )
+    def test_believes_names_that_people_give_to_ids(self, path: str, inside: str, expected: str) -> None:
+        spec = ArrayBackedSource(np.zeros((2, 2), np.uint8), "yx").spec
+        assert method_for(replace(spec, storage=Storage(path + inside, path)), "auto") == expected
+
+    @pytest.mark.parametrize(
+        ("dtype", "more", "says"),
+        [
+            ("uint8", {}, "no file, name or role says"),
+            ("uint32", {}, "integers of more than 16 bits without a kind may be ids"),
+            ("uint8", {"kind": "segmentation"}, "the values are segmentation"),
+            ("uint16", {"kind": "intensity"}, "the values are intensity"),
+            ("bool", {}, "true or false"),
+        ],
+    )
+    def test_is_told_with_its_reason(self, tmp_path: Path, dtype: str, more: Any, says: str) -> None:
+        source = ArrayBackedSource(np.zeros((20, 20), dtype), "yx", **more)
+        report = to_ome_zarr(source, tmp_path / "a.zarr", levels=2)
+        assert f"made by {report.method}: {report.method_reason}" in str(report)
+        assert says in report.method_reason
+
+    def test_of_what_was_computed_from_probabilities_invents_no_class(self, tmp_path: Path) -> None:
+        values = np.random.default_rng(0).random((16, 16, 5)).astype(np.float32)
+        prob = xr.DataArray(values, dims=("y", "x", "c"), attrs={"ilastik_kind": "probabilities"})
+        with xr.set_options(keep_attrs=True):
+            classes = (prob.argmax("c") * 60).astype(np.uint8)
+        report = to_ome_zarr(classes, tmp_path / "a.zarr", levels=2)
+        assert report.method == "nearest"
 
     def test_is_what_the_caller_wants(self) -> None:
         spec = ArrayBackedSource(np.zeros((2, 2), np.uint8), "yx", kind="segmentation").spec

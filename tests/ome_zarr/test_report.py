@@ -29,6 +29,12 @@ def test_tells_levels_size_and_time() -> None:
     ]
 
 
+def test_tells_why_levels_were_made_so() -> None:
+    assert "; made by mean: the values are intensity\n" in str(
+        replace(REPORT, method_reason="the values are intensity")
+    )
+
+
 def test_tells_why_chunks_were_moved() -> None:
     moved = replace(REPORT, reason="gzip chunks are moved as they are")
     assert "; gzip: gzip chunks are moved as they are\n" in str(moved)
@@ -39,8 +45,8 @@ def test_of_noise_tells_that_it_grew() -> None:
 
 
 def test_of_a_resumed_conversion_tells_no_rate() -> None:
-    text = str(replace(REPORT, resumed=1, verified=False))
-    assert text.endswith("  1 min 15 s; 1 unit from an earlier run")
+    text = str(replace(REPORT, resumed=1, parts=1000, verified=False))
+    assert text.endswith("  1 min 15 s; 1 of 1,000 parts from an earlier run")
     assert "/s" not in text.splitlines()[-1]
 
 

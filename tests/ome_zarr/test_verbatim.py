@@ -127,6 +127,13 @@ class TestChunks:
         report = convert(tmp_path / "a.h5", tmp_path / "a.zarr", verify=True)
         assert why in report.reason
 
+    def test_that_are_gzip_and_not_moved_are_not_said_to_be_none(self, tmp_path: Path) -> None:
+        export(tmp_path / "a.h5", "zyx", "uint8", chunks=(8, 20, 27))
+        convert(tmp_path / "a.h5", tmp_path / "a.zarr", codec="gzip")
+        report = convert(str(tmp_path / "a.zarr"), tmp_path / "b.zarr")
+        assert "no chunks of plain gzip" not in report.reason
+        assert "out of one HDF5 dataset" in report.reason
+
     @pytest.mark.parametrize(("codec", "name"), [("zstd", "ZstdCodec"), ("blosc", "BloscCodec"), ("gzip", "GzipCodec")])
     def test_are_compressed_as_the_caller_wants(self, tmp_path: Path, codec: str, name: str) -> None:
         export(tmp_path / "a.h5", "zyx", "uint8")
