@@ -8,14 +8,24 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import warnings
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from ilastik_lazy.errors import DestinationExistsError
+from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
 from ilastik_lazy.ome_zarr.manifest import OLD_MANIFEST, read_manifest
 from ilastik_lazy.ome_zarr.stores import PLAN, ROOTS, WORK, Store
 
-__all__ = ["arrays_of", "clear", "discard", "foreign_members", "image_attributes", "kept_members", "root_of"]
+__all__ = [
+    "arrays_of",
+    "clear",
+    "discard",
+    "foreign_members",
+    "image_attributes",
+    "kept_members",
+    "root_of",
+    "warn_of_other_format",
+]
 
 _METADATA = (*ROOTS, ".zmetadata")
 _COORDINATES = ("t", "c", "z", "y", "x")
@@ -45,6 +55,18 @@ def kept_members(store: Store, arrays: Collection[str], needed: Collection[str])
             "that name: move it, or choose another target"
         )
     return kept
+
+
+def warn_of_other_format(store: Store, kept: Collection[str], version: str) -> None:
+    """Warn of groups and arrays that stay in an image of another version of Zarr, where readers pass them by."""
+    names = {"zarr.json"} if version == "0.4" else {".zgroup", ".zarray"}
+    if hidden := [key for key in kept if names.intersection(store.names(key) or ())]:
+        warnings.warn(
+            f"{store.place}: {', '.join(hidden)}, which others have put there, stays, but is of another version of "
+            f"Zarr than the new image of OME-Zarr {version}: programs that open this may not find it",
+            MetadataWarning,
+            stacklevel=4,
+        )
 
 
 def clear(store: Store, arrays: Collection[str]) -> None:

@@ -11,14 +11,13 @@ import contextlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
 from ilastik_lazy.ome_zarr.documents import is_root, writing_order
 from ilastik_lazy.ome_zarr.journal import JOURNALS, Journal, Unit, checksum, read_journals
 from ilastik_lazy.ome_zarr.manifest import MANIFEST, as_text, difference, is_text, read_manifest
-from ilastik_lazy.ome_zarr.members import arrays_of, clear, discard, foreign_members, kept_members
+from ilastik_lazy.ome_zarr.members import arrays_of, clear, discard, foreign_members, kept_members, warn_of_other_format
 from ilastik_lazy.ome_zarr.places import State, state_of
 from ilastik_lazy.ome_zarr.stores import LOCK, PLAN, WORK, Lock, Store
 
@@ -77,9 +76,7 @@ class Target:
         self.journal = Journal(self.store)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._leave()
         self._release()
@@ -126,7 +123,8 @@ class Target:
                     f"an image is at {self.final.place}, where images cannot be exchanged: "
                     f"delete it yourself{also}, or choose another name"
                 )
-            kept_members(self.final, arrays_of(self.final), self._arrays)
+            kept = kept_members(self.final, arrays_of(self.final), self._arrays)
+            warn_of_other_format(self.final, kept, str(self._plan.get("ome_zarr")))
             self.store, state = beside, state_of(beside)
         self._take(state)
         if self.store is self.final and state != "image" and state_of(self.final) == "image":
@@ -202,7 +200,7 @@ class Target:
         if WORK in (self.final.names() or []):
             self._lock = self.final.lock()
             if (old := self.final.beside()) is not None and old.names() is not None:
-                discard(old, self.final, self._arrays_in(old))
+                discard(old, self.final, arrays_of(old) or self._arrays)
                 old.delete("")
             self.final.delete(WORK)
 
@@ -220,15 +218,12 @@ class Target:
     def _empty(self) -> None:
         """Remove all of an image that is in the place, but the lock that this process holds."""
         if self.store is self.final:
-            clear(self.store, self._arrays_in(self.store))
+            clear(self.store, arrays_of(self.store) or self._arrays)
         else:
-            discard(self.store, self.final, self._arrays_in(self.store))
+            discard(self.store, self.final, arrays_of(self.store) or self._arrays)
         for key in self.store.keys(WORK):
             if not key.startswith(LOCK):
                 self.store.delete(key)
-
-    def _arrays_in(self, store: Store) -> list[str]:
-        return arrays_of(store) or self._arrays
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
         """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
@@ -295,7 +290,7 @@ class Target:
             # The name is free for the next conversion that replaces this one: it must wait until all is removed.
             held = self.store.lock()
             try:
-                discard(self.store, self.final, self._arrays_in(self.store))
+                discard(self.store, self.final, arrays_of(self.store) or self._arrays)
                 self.store.delete("")
             finally:
                 held.release()

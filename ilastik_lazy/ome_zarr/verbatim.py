@@ -62,8 +62,8 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
         return "gzip chunks are moved out of one HDF5 dataset, whole or cut at the borders of its chunks: this is none"
     if spec.dtype != spec.dtype.newbyteorder("<"):
         return "the source is big-endian"
-    if (stored := tuple(spec.chunks[i] for i in permutation)) != chunks:
-        before, after = ("x".join(map(str, lengths)) for lengths in (stored, chunks))
+    if (found := tuple(spec.chunks[i] for i in permutation)) != chunks:
+        before, after = ("x".join(map(str, lengths)) for lengths in (found, chunks))
         return f"chunks of {before} become chunks of {after}, which fit the image and viewers"
     # An axis of length 1 in the chunk may be anywhere: the order of the voxels stays.
     places = spec.storage.order or tuple(range(spec.ndim))

@@ -14,7 +14,7 @@ import zarr
 from targets import a_source, assert_whole, contents, convert, of_others, put_by_others
 
 from ilastik_lazy import folders
-from ilastik_lazy.errors import CorruptChunkError, DestinationError, DestinationExistsError
+from ilastik_lazy.errors import CorruptChunkError, DestinationError, DestinationExistsError, MetadataWarning
 from ilastik_lazy.ome_zarr.stores import LocalStore
 
 with warnings.catch_warnings():
@@ -72,6 +72,13 @@ class TestOverwriting:
         assert_whole(target)
         assert of_others(target) == others
         assert not {key for key in own & set(contents(target)) if "/" in key}
+
+    def test_with_another_version_of_zarr_warns_of_what_readers_will_not_find(self, image: Path, version: str) -> None:
+        others = put_by_others(image, VERSIONS[version])
+        other = "0.4" if version == "0.5" else "0.5"
+        with pytest.warns(MetadataWarning, match=r"labels, which others have put there, stays"):
+            convert(image, version=other, overwrite=True)
+        assert of_others(image) == others
 
     def test_keeps_what_is_added_while_the_images_are_exchanged(
         self, image: Path, version: str, monkeypatch: pytest.MonkeyPatch
