@@ -59,7 +59,7 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
             return f"the source has no chunks of plain gzip ({spec.storage.compression})"
         if spec.storage.access != "direct":
             return f"the source has chunks of gzip that are no chunks of the image (read through {spec.storage.access})"
-        return "gzip chunks are moved out of one HDF5 dataset, whole or cut at the borders of its chunks: this is none"
+        return "gzip chunks are kept of one HDF5 dataset, whole or cut at the borders of its chunks: this is none"
     if spec.dtype != spec.dtype.newbyteorder("<"):
         return "the source is big-endian"
     if (found := tuple(spec.chunks[i] for i in permutation)) != chunks:

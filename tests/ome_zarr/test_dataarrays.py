@@ -36,7 +36,7 @@ class TestDataArrays:
 
     @staticmethod
     def level0(path: Path) -> xr.DataArray:
-        with xr.open_dataset(path, group="scale0", engine="zarr", chunks=None) as dataset:
+        with xr.open_dataset(path, group="scale0", engine="zarr", consolidated=False, chunks=None) as dataset:
             return dataset["image"].load()
 
     def test_what_was_opened_is_converted_with_names_and_positions(self, export: Any, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ class TestDataArrays:
     def test_an_image_can_be_replaced_by_what_is_computed_of_it(self, tmp_path: Path) -> None:
         data = np.arange(20, dtype=np.uint8).reshape(4, 5)
         to_ome_zarr(ArrayBackedSource(data, "yx"), tmp_path / "a.zarr")
-        with xr.open_dataset(tmp_path / "a.zarr", group="scale0", engine="zarr", chunks={}) as dataset:
+        with xr.open_zarr(tmp_path / "a.zarr", group="scale0", consolidated=False) as dataset:
             to_ome_zarr(dataset["image"] + 1, tmp_path / "a.zarr", overwrite=True)
         np.testing.assert_array_equal(self.level0(tmp_path / "a.zarr"), data + 1)
 

@@ -132,7 +132,7 @@ class TestChunks:
         convert(tmp_path / "a.h5", tmp_path / "a.zarr", codec="gzip")
         report = convert(str(tmp_path / "a.zarr"), tmp_path / "b.zarr")
         assert "no chunks of plain gzip" not in report.reason
-        assert "out of one HDF5 dataset" in report.reason
+        assert "of one HDF5 dataset" in report.reason
 
     @pytest.mark.parametrize(("codec", "name"), [("zstd", "ZstdCodec"), ("blosc", "BloscCodec"), ("gzip", "GzipCodec")])
     def test_are_compressed_as_the_caller_wants(self, tmp_path: Path, codec: str, name: str) -> None:
