@@ -194,7 +194,7 @@ class TestBucket:
         monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
         record = {"id": "other", "host": "elsewhere", "pid": 1, "beat": 4}
         folder(url, s3).put(".ilz/lock", json.dumps(record).encode())
-        assert sorted(two_take_over(RemoteStore(folder(url, s3)), SlowRemoteStore(folder(url, s3)))) == ["busy", "held"]
+        assert sorted(two_take_over(SlowRemoteStore(folder(url, s3)), RemoteStore(folder(url, s3)))) == ["busy", "held"]
 
     def test_whose_server_checks_no_conditions_is_told(self) -> None:
         class Careless(ObjectFolder):

@@ -124,7 +124,7 @@ class TestOneThatWasSilent:
         record = tmp_path / ".ilz" / "lock-record"
         record.parent.mkdir()
         record.write_text(json.dumps({"id": "other", "host": "elsewhere", "pid": 1, "beat": 1}))
-        stores = [LocalStore(str(tmp_path)) for _ in range(3)] + [Slow(str(tmp_path))]
+        stores = [Slow(str(tmp_path))] + [LocalStore(str(tmp_path)) for _ in range(3)]
         assert sorted(two_take_over(*stores)) == ["busy", "busy", "busy", "held"]
         assert list(record.parent.iterdir()) in ([], [record.parent / "tmp"])
 
