@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from click.testing import CliRunner
+from children import run_command as run
 from n5_makers import write_n5
 
 import ilastik_lazy as il
-from ilastik_lazy.cli import main
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.packing import packing_from
 from ilastik_lazy.reductions import reduce
@@ -96,15 +95,17 @@ def test_a_child_gives_the_same_values(tmp_path, layout):
 
 
 def test_n5_is_unpacked_too(tmp_path):
-    data = write_n5(tmp_path / "a.n5", np.arange(24, dtype="i2").reshape(2, 3, 4), attributes={"scale_factor": 0.5})
+    data = write_n5(
+        tmp_path / "a.n5", np.ones((2, 3, 4), "i2"), axes="zyx", chunks=(2, 3, 4), attributes={"scale_factor": 0.5}
+    )
     np.testing.assert_array_equal(il.open_dataarray(tmp_path / "a.n5").values, data * 0.5)
 
 
 def test_info_states_the_packing(tmp_path):
     path = str(written(tmp_path, "h5netcdf"))
-    text = CliRunner().invoke(main, ["info", path]).output
+    text = run("info", path).stdout
     assert "packed   stored as int16; value = stored * 0.25 +10; NaN where -999 is stored" in text
-    (found,) = json.loads(CliRunner().invoke(main, ["info", "--json", path]).output)
+    (found,) = json.loads(run("info", "--json", path).stdout)
     assert found["dtype"] == "float64"
     assert found["packing"].startswith("stored as int16")
 

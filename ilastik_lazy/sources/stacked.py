@@ -143,7 +143,7 @@ def _common(members: Sequence[ArraySource], number: int) -> Axis:
     known = members[0].spec.axes[number]
     for member in members[1:]:
         other = member.spec.axes[number]
-        if (_states_position(known) or _states_position(other)) and _is_apart(known, other.translation, other):
+        if (_states_position(known) or _states_position(other)) and _is_apart(known, known.translation, other):
             raise _differs(members[0], known, member, other)
         known = _agreed(members[0], known, member, other)
     return known
