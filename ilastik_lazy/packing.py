@@ -20,6 +20,7 @@ from ilastik_lazy.errors import MetadataError
 __all__ = ["PACKING_ATTRIBUTES", "Packing", "packing_from"]
 
 Number = int | float
+_MOST_MARKS = 64
 
 PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "dtype")
 
@@ -131,6 +132,8 @@ def _missing(name: str, value: object, stored: np.dtype[Any], numbers: np.dtype[
         value = _float_from(value)
     found: list[Number] = []
     marks: Any = value.reshape(-1) if isinstance(value, np.ndarray) else value if isinstance(value, list) else [value]
+    if len(marks) > _MOST_MARKS:
+        raise MetadataError(f"{name} has {len(marks):,} values")
     for each in marks:
         if isinstance(each, bool) or not isinstance(each, int | float | np.number):
             raise MetadataError(f"{name} is {ascii(value)[:60]}, no number")

@@ -75,6 +75,12 @@ def test_what_is_made_of_packed_values_is_right(tmp_path, writer):
     np.testing.assert_array_equal(il.open_dataarray(tmp_path / "o.zarr").values, VALUES)
 
 
+@pytest.mark.parametrize("writer", WRITERS)
+def test_truth_values_are_truth_values(tmp_path, writer):
+    found = il.open_dataarray(written(tmp_path, writer, {}, VALUES > 10))
+    np.testing.assert_array_equal(found.values, VALUES > 10, strict=True)
+
+
 def test_what_is_written_again_is_packed_again(tmp_path):
     il.open_dataarray(written(tmp_path, "h5netcdf")).to_netcdf(tmp_path / "b.h5", engine="h5netcdf")
     with h5py.File(tmp_path / "b.h5") as file:

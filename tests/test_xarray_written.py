@@ -169,9 +169,10 @@ def test_wavelengths_become_names(tmp_path, writer):
     assert il.open_dataarray(tmp_path / "o.zarr").coords["c"].values.tolist() == ["405", "488"]
 
 
-def test_positions_of_step_1_without_a_unit_are_read_back(tmp_path):
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_positions_of_step_1_without_a_unit_are_read_back(tmp_path, version):
     array = xr.DataArray(np.ones((3, 4, 5), "f4"), dims=tuple("zyx"), coords={"z": [0, 1, 2], "x": np.arange(5) + 0.0})
-    il.to_ome_zarr(array, tmp_path / "a.zarr", levels=1)
+    il.to_ome_zarr(array, tmp_path / "a.zarr", levels=1, version=version)
     found = il.open_dataarray(tmp_path / "a.zarr")
     assert sorted(found.coords) == ["x", "z"]
     np.testing.assert_array_equal(found.coords["z"], [0, 1, 2])

@@ -193,7 +193,11 @@ class _Placed:
         unit = other.unit or known.unit
         if known.scale is None:
             if other.scale is not None or other.is_placed:
-                self.axis, self.said = replace(other, unit=unit), said
+                origin = converted(known.translation, known.unit or unit, unit)
+                # The position of a single plane is one that its step does not tell.
+                keeps = known.is_placed and not other.is_placed and origin is not None
+                placed = replace(other, translation=origin or 0.0, is_placed=True) if keeps else other
+                self.axis, self.said = replace(placed, unit=unit), said
             return
         if other.scale is None:
             return

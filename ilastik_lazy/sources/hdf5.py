@@ -25,13 +25,13 @@ from ilastik_lazy.errors import (
     MetadataWarning,
 )
 from ilastik_lazy.files import Stamp, stamp_of
-from ilastik_lazy.kinds import kind_from_name
+from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.sources.attributes import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.sources.conventions import CONVENTIONS, Settled, settled_axes
-from ilastik_lazy.sources.hdf5_attributes import plain_attribute, text_attribute, texts_attribute
+from ilastik_lazy.sources.hdf5_attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.sources.hdf5_file import (
@@ -197,7 +197,7 @@ def _source_of(
     # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
     dtype = np.dtype(dataset.dtype.str)
     settled = _axes_of_dataset(dataset, location, axes, limits)
-    channels = channel_count(settled.axes, dataset.shape)
+    kind = kind_from_name(location.path, dtype, channel_count(settled.axes, dataset.shape))
     spec = ArraySpec(
         name=location.internal_path.rsplit("/", 1)[-1] if location.internal_path else "",
         shape=dataset.shape,
@@ -208,11 +208,12 @@ def _source_of(
             str(location), location.path, layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"
         ),
         axes_guessed=settled.guessed,
-        channel_names=settled.channel_names,
-        kind=kind_from_name(location.path, dtype, channels),
+        # In an image of classes they would be taken for those of the values.
+        channel_names=() if kind in WHOLE_NUMBERS else settled.channel_names,
+        kind=kind,
         drange=_drange_of(dataset, location),
         display_mode=_optional_text(dataset, "display_mode", limits) or "",
-        packing=_packing_of(dataset, location, dtype),
+        packing=_packing_of(dataset, location, dtype, limits),
         remarks=settled.remarks,
     )
     direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
@@ -275,9 +276,9 @@ def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
         return None
 
 
-def _packing_of(dataset: h5py.Dataset, location: Location, stored: np.dtype[Any]) -> Packing | None:
-    names = [name for name in PACKING_ATTRIBUTES if name in dataset.attrs]
-    return packing_of(location, {name: dataset.attrs[name] for name in names}, stored)
+def _packing_of(dataset: h5py.Dataset, location: Location, stored: np.dtype[Any], limits: Limits) -> Packing | None:
+    found = {name: raw_attribute(dataset, name, limits) for name in PACKING_ATTRIBUTES if name in dataset.attrs}
+    return packing_of(location, found, stored)
 
 
 def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:

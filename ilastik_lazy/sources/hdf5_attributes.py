@@ -11,7 +11,8 @@ from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.limits import Limits
 
 __all__ = [
-    "coordinates_of", "decorating_text", "is_scale", "plain_attribute", "text_attribute", "texts_attribute",
+    "coordinates_of", "decorating_text", "is_scale", "plain_attribute", "raw_attribute", "text_attribute",
+    "texts_attribute",
 ]  # fmt: skip
 
 
@@ -49,10 +50,10 @@ def texts_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> tuple[s
     return tuple(_as_text(value, where, limits) for value in np.atleast_1d(_value(dataset, name, where, limits)).flat)
 
 
-def plain_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
-    """Value of an attribute of numbers or text as a list, number or `str`; None where it is not there.
+def raw_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
+    """Value of an attribute as it is, numbers in their own type, or a `str`; None where it is not there.
 
-    What cannot be read, or is neither, is described by a text in its place.
+    What cannot be read is described by a text in its place.
     """
     if name not in dataset.attrs:
         return None
@@ -60,10 +61,16 @@ def plain_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
         value = _value(dataset, name, f"attribute {name!r}", limits)
     except (MetadataError, LimitExceededError) as error:
         return str(error)
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def plain_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
+    """The same as a list, number or `str`."""
+    value = raw_attribute(dataset, name, limits)
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(value, list) and all(isinstance(each, bytes) for each in value):
         return [each.decode("latin-1") for each in value]
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+    return value
 
 
 def decorating_text(dataset: h5py.Dataset, name: str) -> str | None:

@@ -22,6 +22,7 @@ from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS
 
 __all__ = ["dimension_scales"]
 
+_MOST_TEXTS = 10_000
 # netCDF's mark of a dimension that has a length and no positions.
 _WITHOUT_POSITIONS = "This is a netCDF dimension but not a netCDF variable"
 
@@ -94,6 +95,8 @@ def _values(scale: h5py.Dataset, limits: Limits) -> np.ndarray[Any, Any]:
         raise MetadataError(f"{where} is compressed in a way that cannot be decoded here")
     check_chunks(where, scale.shape, scale.chunks or scale.shape, max(1, scale.dtype.itemsize), limits)
     is_text = h5py.check_string_dtype(scale.dtype) is not None
+    if is_text and scale.size > _MOST_TEXTS:
+        raise MetadataError(f"{where} holds {scale.size:,} texts")
     if scale.dtype.kind not in "biuf" and not is_text:
         raise MetadataError(f"{where} holds {str(scale.dtype)[:60]}")
     values: np.ndarray[Any, Any] = scale.asstr(errors="replace")[...] if is_text else scale[...]

@@ -78,7 +78,7 @@ def array_spec(
         chunks=layout.chunks,
         storage=storage,
         axes_guessed=settled.guessed,
-        channel_names=names or settled.channel_names,
+        channel_names=names if names or kind in WHOLE_NUMBERS else settled.channel_names,
         channel_colors=colors,
         kind=kind,
         drange=drange_from(node.attributes.get("drange"), storage.location),

@@ -8,6 +8,7 @@ import warnings
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from children import run_command as run
 from makers import axistags
@@ -153,3 +154,16 @@ def test_units_without_a_size_are_stated_by_info_and_kept_by_reduce(tmp_path):
     assert "axis_units" not in il.reductions.reduce(path, "mean", over="zy").attrs
     output = run("info", path).stdout
     assert "voxel    unknown, units without a size: z nanometer  y micrometer" in output
+
+
+def test_a_name_along_c_is_none_of_a_value_in_an_image_of_classes(tmp_path):
+    array = xr.DataArray(np.ones((1, 4, 5), "u1"), {"c": [405]}, ("c", "y", "x"), "image")
+    array.to_netcdf(tmp_path / "a_Simple Segmentation.h5", engine="h5netcdf")
+    assert "flag_meanings" not in il.open_dataarray(tmp_path / "a_Simple Segmentation.h5").attrs
+
+
+def test_a_plane_keeps_its_position_where_its_step_stands_elsewhere(tmp_path):
+    array = xr.DataArray(np.ones((1, 4, 5), "u1"), {"z": ("z", [4.0], {"units": "um"})}, ("z", "y", "x"), "image")
+    array.attrs["element_size_um"] = [2.0, 1.0, 1.0]
+    array.to_netcdf(tmp_path / "a.h5", engine="h5netcdf")
+    assert il.open_dataarray(tmp_path / "a.h5").coords["z"].values.tolist() == [4.0]
