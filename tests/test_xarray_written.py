@@ -134,7 +134,7 @@ def test_scales_of_any_name_count_for_the_dimension_they_are_attached_to(tmp_pat
 
 def test_names_that_are_no_axes_are_stated_and_not_denied(tmp_path):
     path = scaled(tmp_path / "a.h5", depth=np.arange(4.0), row=np.arange(5.0), column=np.arange(6.0))
-    with pytest.warns(MetadataWarning, match=r"dimension scales \['depth', 'row', 'column'\], which are not axes"):
+    with pytest.warns(MetadataWarning, match=r"dimension scales \['depth', 'row', 'column'\], which are not all axes"):
         found = il.open_dataarray(path, "image")
     assert found.attrs["axes_guessed"]
     with warnings.catch_warnings():
@@ -148,6 +148,17 @@ def test_scales_that_no_step_describes_are_unknown_with_a_warning(tmp_path, valu
     with pytest.warns(MetadataWarning, match=r"a\.h5/z: its positions do not rise evenly: positions along z"):
         found = il.open_dataarray(path, "image")
     assert list(found.coords) == ["y", "x"]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_where_some_dimensions_are_axes_only_the_others_are_guessed(tmp_path, writer):
+    array = xr.DataArray(np.ones((3, 4, 5), "f4"), {"t": [0, 2, 4]}, ("t", "lat", "lon"), "image")
+    path = write(array, tmp_path / name_for(writer), writer)
+    with pytest.warns(MetadataWarning, match="'t', 'lat', 'lon'.*tyx is guessed"):
+        found = il.open_dataarray(path, "image")
+    assert found.dims == ("t", "y", "x")
+    assert found.attrs["axes_guessed"]
+    np.testing.assert_array_equal(found.coords["t"], [0, 2, 4])
 
 
 def test_references_that_lead_nowhere_hide_no_image(tmp_path):

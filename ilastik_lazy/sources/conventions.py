@@ -144,7 +144,7 @@ def _warn(text: str) -> None:
 
 def _warn_of_guess(where: object, shape: Sequence[int], axes: tuple[Axis, ...], stated: Mapping[str, object]) -> None:
     said = [f"{name} {shown(value)}" for name, value in stated.items() if value]
-    what = f"has {' and '.join(said)}, which are not axes out of t, z, y, x, c" if said else "names no axes"
+    what = f"has {' and '.join(said)}, which are not all axes out of t, z, y, x, c" if said else "names no axes"
     _warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
         "pass axes= if that is wrong"
