@@ -17,6 +17,7 @@ from n5_makers import write_n5
 import ilastik_lazy as il
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.location import Location
+from ilastik_lazy.reductions import reduce
 from ilastik_lazy.sources import open_source
 from ilastik_lazy.terminal import describe, spec_as_json
 
@@ -149,9 +150,9 @@ def test_a_child_gives_the_same_answers(tmp_path):
 
 def test_units_without_a_size_are_stated_by_info_and_kept_by_reduce(tmp_path):
     path = written(tmp_path, "hdf5", (4, 5, 6), {"axis_units": json.dumps({"z": "nm", "y": "um"})}, axes="zyx")
-    reduced = il.reductions.reduce(path, "max", over="z")
+    reduced = reduce(path, "max", over="z")
     assert json.loads(reduced.attrs["axis_units"]) == {"y": "micrometer"}
-    assert "axis_units" not in il.reductions.reduce(path, "mean", over="zy").attrs
+    assert "axis_units" not in reduce(path, "mean", over="zy").attrs
     output = run("info", path).stdout
     assert "voxel    unknown, units without a size: z nanometer  y micrometer" in output
 
