@@ -19,6 +19,7 @@ from ilastik_lazy.location import Location
 from ilastik_lazy.sizes import parse_size
 from ilastik_lazy.sources import list_images, open_sources
 from ilastik_lazy.sources.stack import open_paths
+from ilastik_lazy.sources.unpacked import packed_again
 from ilastik_lazy.spec import ArraySource, Kind
 
 __all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
@@ -173,11 +174,16 @@ def lazy_dataset(
     storage_options: Mapping[str, Any] | None,
     kind: Kind | None,
     limits: Limits,
+    mask_and_scale: bool | Mapping[str, bool] | None = None,
 ) -> xr.Dataset:
     """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
     _check_arguments(axes, None)
     location = Location.parse(path, internal_path, storage_options)
-    return to_dataset(_all_sources(location, axes, project, kind, drop_variables, limits))
+    sources = _all_sources(location, axes, project, kind, drop_variables, limits)
+    for name, source in sources.items():
+        wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale
+        sources[name] = packed_again(source) if wanted is False else source
+    return to_dataset(sources)
 
 
 def _check_arguments(axes: str | None, order: str | None) -> None:

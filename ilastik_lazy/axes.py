@@ -11,8 +11,8 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "axes_of",
     "axis_names",
     "default_axes",
+    "names_that_fit",
     "parse_axes_attribute",
     "parse_axis_names",
     "parse_axistags",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 AXIS_NAMES = ("t", "z", "y", "x", "c")
+_IN_WORDS = {"time": "t", "channel": "c", "channels": "c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ class Axis:
 
     unit: str = ""
     """UDUNITS-2 name such as ``micrometer``; empty where unknown."""
+
+    is_placed: bool = field(default=False, compare=False)
+    """Whether the file itself states `translation`, also one of 0."""
 
     def __post_init__(self) -> None:
         if self.name not in AXIS_NAMES:
@@ -97,8 +102,10 @@ def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tup
     return found
 
 
-def default_axes(shape: Sequence[int]) -> tuple[Axis, ...]:
-    """Guess the axes of an array that names none, as ilastik itself does.
+def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis, ...]:
+    """Guess the axes of an array that does not name all of them, as ilastik itself does.
+
+    Where some of its `labels` are names of axes, the other dimensions are those of space, the last ones first.
 
     Raises
     ------
@@ -107,18 +114,21 @@ def default_axes(shape: Sequence[int]) -> tuple[Axis, ...]:
 
     Examples
     --------
-    >>> "".join(axis_names(default_axes((512, 512, 3))))
-    'yxc'
+    >>> "".join(axis_names(default_axes((512, 512, 3)))), "".join(axis_names(default_axes((3, 4, 5), ("time", "", ""))))
+    ('yxc', 'tyx')
     """
-    # lazyflow's get_default_axisordering has the same rule: a short last axis is colour.
-    if len(shape) == 3 and shape[2] <= 4:
-        return tuple(map(Axis, "yxc"))
     order = {2: "yx", 3: "zyx", 4: "zyxc", 5: "tzyxc"}
     if len(shape) not in order:
         raise MetadataError(
             f"an array of shape {tuple(shape)} is no image: expected 2 to 5 dimensions out of t, z, y, x, c"
         )
-    return tuple(map(Axis, order[len(shape)]))
+    names = [_IN_WORDS.get(label, label if label in AXIS_NAMES else "") for label in labels]
+    known = [name for name in names if name]
+    if len(names) == len(shape) and known and len(set(known)) == len(known):
+        free = iter([name for name in "xyzct" if name not in known])
+        return tuple(Axis(name or next(free)) for name in reversed(names))[::-1]
+    # lazyflow's get_default_axisordering has the same rule: a short last axis is colour.
+    return tuple(map(Axis, "yxc" if len(shape) == 3 and shape[2] <= 4 else order[len(shape)]))
 
 
 def _warn_of(where: object, problem: str) -> None:
@@ -194,12 +204,13 @@ def parse_axistags(text: str, ndim: int, where: object = "") -> tuple[Axis, ...]
         entries = loaded.get("axes") if isinstance(loaded, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise MetadataError(f"axistags has no list of axes: {text[:60]!a}")
-    keys = [entry.get("key") for entry in entries]
+    keys = [key.lower() if isinstance(key := entry.get("key"), str) else key for entry in entries]
     if "?" in keys and len(keys) == ndim:
         return None
-    if any(key not in AXIS_NAMES for key in keys) or len(set(keys)) != len(keys) or len(keys) != ndim:
+    if not all(isinstance(key, str) for key in keys) or not names_that_fit(keys, ndim):
         raise MetadataError(f"axistags names the axes {ascii(keys)[:80]}, which do not fit {ndim} dimensions")
-    return tuple(Axis(entry["key"], _checked_scale(entry["key"], entry.get("resolution"), where)) for entry in entries)
+    steps = (_checked_scale(key, entry.get("resolution"), where) for key, entry in zip(keys, entries, strict=True))
+    return tuple(map(Axis, keys, steps))
 
 
 def parse_axes_attribute(names: Sequence[object], ndim: int) -> tuple[Axis, ...] | None:
@@ -211,15 +222,18 @@ def parse_axes_attribute(names: Sequence[object], ndim: int) -> tuple[Axis, ...]
     'yxc'
     """
     keys = [str(name).lower() for name in reversed(list(names))]
-    if len(keys) != ndim or len(set(keys)) != ndim or any(key not in AXIS_NAMES for key in keys):
-        return None
-    return tuple(map(Axis, keys))
+    return tuple(map(Axis, keys)) if names_that_fit(keys, ndim) else None
 
 
 def with_units(axes: Sequence[Axis], units: Mapping[str, object]) -> tuple[Axis, ...]:
     """Give `axes` the units of an ``axis_units`` attribute, spelled in full."""
     spelled = {name: full_unit_name(unit) for name, unit in units.items() if isinstance(unit, str)}
     return tuple(replace(axis, unit=spelled.get(axis.name, axis.unit)) for axis in axes)
+
+
+def names_that_fit(names: Sequence[str], ndim: int) -> bool:
+    """Whether `names` are those of `ndim` axes: out of t, z, y, x, c, each once."""
+    return len(names) == ndim and len(set(names)) == ndim and set(names) <= set(AXIS_NAMES)
 
 
 def axes_of(
@@ -229,21 +243,18 @@ def axes_of(
     axistags: str | None = None,
     dimension_labels: Sequence[str] = (),
     axes_attribute: Sequence[object] | None = None,
+    other_names: Sequence[str] = (),
     units: Mapping[str, object] | None = None,
+    place: Callable[[tuple[Axis, ...]], tuple[Axis, ...]] = tuple,
+    labels_from: str = "DIMENSION_LABELS",
     where: object = "",
 ) -> tuple[tuple[Axis, ...], bool]:
-    """Settle the axes of one stored array, and say whether they are a guess.
+    """Settle the axes of one stored array, in storage order, and say whether they are a guess from the shape.
 
-    The order of trust: what the caller says (`names`), `axistags`, `dimension_labels`,
-    `axes_attribute`, the shape.  Where the caller contradicts the file, an axis keeps the step
-    that the file states only if it has the same name at the same place.  `where` names the array in warnings.
-
-    Returns
-    -------
-    axes : tuple of Axis
-        One for each dimension, in storage order.
-    guessed : bool
-        Whether only the shape was there to go by.
+    The order of trust: the caller (`names`), `axistags`, `dimension_labels` (which stand in `labels_from`),
+    `axes_attribute`, `other_names`, the shape.  Where the caller contradicts the file, an axis keeps the step that the
+    file states only if it has the same name at the same place.  `place` gives named axes the steps and origins that
+    the file states elsewhere.  `where` names the array in warnings.
 
     Raises
     ------
@@ -254,30 +265,31 @@ def axes_of(
     """
     ndim = len(shape)
     chosen = parse_axis_names(names, ndim) if names is not None else None
-    stored: tuple[Axis, ...] | None = None
+    found: list[tuple[str, tuple[Axis, ...]]] = []
     if axistags is not None:
         try:
-            stored = parse_axistags(axistags, ndim, where)
+            tagged = parse_axistags(axistags, ndim, where)
+            found += [("axistags", tagged)] if tagged is not None else []
         except MetadataError as error:
             if chosen is None:
                 raise MetadataError(
                     f"{error}; the shape is {tuple(shape)}: pass axes= with one letter of 'tzyxc' a dimension"
                 ) from error
     labels = tuple(label.lower() for label in dimension_labels)
-    usable = len(labels) == ndim and len(set(labels)) == ndim and set(labels) <= set(AXIS_NAMES)
-    if stored is not None and usable and labels != axis_names(stored):
-        said = f"axistags say {''.join(axis_names(stored))}, DIMENSION_LABELS say {''.join(labels)}"
-        _warn_of(where, f"{said}: axistags are used")
-    if stored is None and usable:
-        stored = tuple(map(Axis, labels))
-    if stored is None and axes_attribute is not None:
-        stored = parse_axes_attribute(axes_attribute, ndim)
-    if stored is not None and units:
-        stored = with_units(stored, units)
-    if chosen is not None:
-        known = stored or ()
-        pairs = zip(chosen, [*known, *[None] * (ndim - len(known))], strict=True)
-        return tuple(axis if axis and axis.name == name else Axis(name) for name, axis in pairs), False
-    if stored is not None:
+    found += [(labels_from, tuple(map(Axis, labels)))] if names_that_fit(labels, ndim) else []
+    if axes_attribute is not None and (attribute := parse_axes_attribute(axes_attribute, ndim)) is not None:
+        found.append(("axes", attribute))
+    if not found and names_that_fit(other_names, ndim):
+        found.append(("its voxel size", tuple(map(Axis, other_names))))
+    for name, axes in found[1:]:
+        if axis_names(axes) != axis_names(found[0][1]):
+            said = [f"{name} say {''.join(axis_names(axes))}" for name, axes in (found[0], (name, axes))]
+            _warn_of(where, f"{', '.join(said)}: {found[0][0]} are used")
+            break
+    if not found and chosen is None:
+        return place(with_units(default_axes(shape, labels), units or {})), True
+    stored = place(with_units(found[0][1] if found else tuple(map(Axis, chosen or ())), units or {}))
+    if chosen is None:
         return stored, False
-    return default_axes(shape), True
+    pairs = zip(chosen, stored, strict=True)
+    return tuple(axis if axis.name == name else Axis(name) for name, axis in pairs), False

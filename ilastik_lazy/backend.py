@@ -67,13 +67,15 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     ) -> xr.Dataset:
         """Open every image of a file; the parameters are those of `ilastik_lazy.open_dataset`.
 
-        The decoders of CF conventions, from `mask_and_scale` on, are accepted and have nothing to do.
+        Of the decoders of CF conventions only `mask_and_scale` has anything to do: False leaves packed numbers.
         """
         from ilastik_lazy.api import lazy_dataset
 
         path = _path(filename_or_obj)
         limits = granted(limits, trust, allow_external)
-        return lazy_dataset(path, internal_path, axes, project, drop_variables, storage_options, kind, limits)
+        return lazy_dataset(
+            path, internal_path, axes, project, drop_variables, storage_options, kind, limits, mask_and_scale
+        )
 
     def open_datatree(  # the keywords that a tree takes
         self,

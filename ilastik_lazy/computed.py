@@ -23,7 +23,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
 from ilastik_lazy.object_store import is_url
 from ilastik_lazy.origins import origins_of
-from ilastik_lazy.positions import step_and_origin
+from ilastik_lazy.positions import names_of, step_and_origin
 from ilastik_lazy.sources.stack import open_paths
 from ilastik_lazy.spec import COMPUTED, ArraySource, ArraySpec, DescribedSource, Kind, Storage, View
 from ilastik_lazy.units import full_unit_name
@@ -31,6 +31,7 @@ from ilastik_lazy.units import full_unit_name
 __all__ = ["AnySource", "ComputedSource", "as_source", "source_of"]
 
 
+_CAPITALS = "".join(AXIS_NAMES).upper()
 AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
 
 
@@ -126,6 +127,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
     ArgumentError
         Positions that cannot be written as an origin and a step.
     """
+    array = array.rename({dim: dim.lower() for dim in array.dims if isinstance(dim, str) and dim in _CAPITALS})
     dims = tuple(str(dim) for dim in array.dims)
     if unknown := [dim for dim in dims if dim not in AXIS_NAMES]:
         raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
@@ -218,9 +220,7 @@ def _channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ..
         # CF's meanings have no blanks; as long as they are those of the file, so are the names.
         names = stored if names == tuple("_".join(name.split()) for name in stored) else names
         return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
-    if "c" in array.dims and "c" in array.coords and array.coords["c"].dtype.kind in "UTO":
-        return tuple(str(name) for name in array.coords["c"].values)
-    return ()
+    return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
 
 
 def _colors_of(array: xr.DataArray, classes: int) -> tuple[tuple[int, int, int], ...]:

@@ -10,13 +10,15 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from ilastik_lazy.axes import AXIS_NAMES
+from ilastik_lazy.axes import AXIS_NAMES, Axis
 from ilastik_lazy.chunks import block_lengths, block_shape
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.indexing import CopiedWhenChanged, SourceArray
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "variable_name"]
+__all__ = [
+    "Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "unplaced_units", "variable_name",
+]  # fmt: skip
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
@@ -35,9 +37,9 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
         attributes["drange"] = list(spec.drange)
     if spec.display_mode:
         attributes["display_mode"] = spec.display_mode
-    unplaced = {axis.name: axis.unit for axis in spec.axes if axis.unit and axis.scale is None}
-    if unplaced:
-        attributes["axis_units"] = json.dumps(unplaced)
+    attributes |= unplaced_units(spec.axes)
+    if spec.packing is not None and spec.packing.stored == spec.dtype:
+        attributes |= spec.packing.attributes()
     if spec.channel_names and spec.is_label_image:
         # CF conventions 3.5: the meanings are one text, separated by blanks.
         attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
@@ -45,6 +47,12 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     if spec.channel_colors:
         attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
     return attributes
+
+
+def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
+    """The attribute ``axis_units``: a JSON text of the units of axes without positions, which have no coordinate."""
+    units = {axis.name: axis.unit for axis in axes if axis.unit and axis.scale is None}
+    return {"axis_units": json.dumps(units)} if units else {}
 
 
 def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
@@ -61,6 +69,9 @@ def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
     }
     if spec.storage.layout == "chunked":
         encoding["chunksizes"] = spec.chunks
+    if spec.packing is not None and spec.packing.stored != spec.dtype:
+        # As xarray leaves it where it unpacks: what is written again is packed again.
+        encoding |= {"dtype": spec.packing.stored} | spec.packing.attributes()
     return encoding
 
 

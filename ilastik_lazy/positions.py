@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["step_and_origin"]
+__all__ = ["names_of", "step_and_origin"]
 
 
 def step_and_origin(positions: np.ndarray[Any, Any]) -> tuple[float | None, float] | None:
@@ -34,3 +34,17 @@ def step_and_origin(positions: np.ndarray[Any, Any]) -> tuple[float | None, floa
     if not step > 0 or off > max(1e-4 * step, 2 * rounding * float(np.abs(positions).max())):
         return None
     return step, float(positions[0])
+
+
+def names_of(values: np.ndarray[Any, Any]) -> tuple[str, ...] | None:
+    """Names of channels, from coordinates that are texts or numbers; None for others.
+
+    >>> names_of(np.array([405, 488, 561]))
+    ('405', '488', '561')
+    """
+    if values.dtype.kind == "S":
+        return tuple(value.decode("utf-8", "replace") for value in values.tolist())
+    if values.dtype.kind not in "iufUTO":
+        return None
+    found = values.tolist()
+    return tuple(map(str, found)) if all(isinstance(value, str | int | float) for value in found) else None

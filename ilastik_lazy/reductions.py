@@ -22,7 +22,7 @@ from ilastik_lazy.chunks import Region, grid_shape, region_shape, regions_of_blo
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.histogram import HistogramResult, histogram
-from ilastik_lazy.lazy import to_dataarray
+from ilastik_lazy.lazy import to_dataarray, unplaced_units
 from ilastik_lazy.partials import REDUCTIONS, Array, Partial, Reduction
 from ilastik_lazy.sizes import human_bytes
 from ilastik_lazy.spec import ArraySource, ArraySpec
@@ -273,8 +273,9 @@ def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array
     """`values` with the coordinates that are left; attributes of the array only where they still hold."""
     variable = to_dataarray(source)
     attributes = dict(variable.attrs) if REDUCTIONS[name].keeps_values else {}
-    units = {dim: unit for dim, unit in variable.attrs.get("axis_units", {}).items() if dim in plan.dims}
-    attributes |= {"axis_units": units} if units else {}
+    attributes.pop("axis_units", None)
+    kept = tuple(axis for axis in source.spec.axes if axis.name in plan.dims)
+    attributes |= unplaced_units(kept)
     attributes |= {"reduction": name, "over": list(plan.over)}
     coordinates = {dim: variable.coords[dim] for dim in plan.dims if dim in variable.coords}
     return xr.DataArray(values, coordinates, plan.dims, source.spec.name, attributes)

@@ -14,6 +14,7 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, grid_shape
 from ilastik_lazy.errors import MetadataError
+from ilastik_lazy.packing import Packing
 
 __all__ = [
     "COMPUTED",
@@ -106,6 +107,12 @@ class ArraySpec:
     """Range for display that ilastik noted; not the range of the values."""
 
     display_mode: str = ""
+
+    packing: Packing | None = None
+    """How the stored numbers become values; `dtype` is that of the values in `UnpackedSource`, else of the numbers."""
+
+    remarks: tuple[str, ...] = ()
+    """What the file states of axes and positions that was not understood, and is not used."""
 
     def __post_init__(self) -> None:
         if not len(self.shape) == len(self.axes) == len(self.chunks):

@@ -30,6 +30,8 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
         ("size", _by_dim(spec.dims, spec.shape) + guessed),
         ("voxel", _voxel_size(spec)),
     ]
+    if spec.packing is not None:
+        rows.append(("packed", str(spec.packing)))
     if spec.channel_names:
         label = "classes" if not spec.is_label_image else "values"
         names = [f"{value} {name}" if spec.is_label_image else name for value, name in enumerate(spec.channel_names, 1)]
@@ -99,10 +101,14 @@ def _access(spec: ArraySpec) -> str:
 
 
 def _voxel_size(spec: ArraySpec) -> str:
-    known = [axis for axis in spec.axes if axis.scale is not None and axis.name != "c"]
-    if not known:
-        return "unknown: the file states no voxel size"
-    return "  ".join(f"{axis.name} {axis.scale:g} {axis.unit}".rstrip() for axis in known)
+    space = [axis for axis in spec.axes if axis.name != "c"]
+    known = [f"{axis.name} {axis.scale:g} {axis.unit}".rstrip() for axis in space if axis.scale is not None]
+    parts = ["  ".join(known)] if known else []
+    alone = [f"{axis.name} {axis.unit}" for axis in space if axis.scale is None and axis.unit]
+    parts += [f"{'' if known else 'unknown, '}units without a size: {'  '.join(alone)}"] if alone else []
+    if spec.remarks:
+        parts.append(f"{'' if parts else 'unknown: '}not understood: {'; '.join(spec.remarks)}")
+    return "; ".join(parts) or "unknown: the file states no voxel size"
 
 
 def spec_as_json(spec: ArraySpec) -> dict[str, Any]:
@@ -122,4 +128,6 @@ def spec_as_json(spec: ArraySpec) -> dict[str, Any]:
         "access": spec.storage.access,
         "drange": list(spec.drange) if spec.drange is not None else None,
         "display_mode": spec.display_mode,
+        "packing": str(spec.packing) if spec.packing is not None else None,
+        "remarks": list(spec.remarks),
     }

@@ -6,7 +6,7 @@ xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
 
 from __future__ import annotations
 
-__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "full_unit_name", "in_base_unit"]
+__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit"]
 
 _PREFIXES = {
     "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M",
@@ -78,8 +78,24 @@ def in_base_unit(value: float, unit: str) -> float | None:
     >>> in_base_unit(500, "nanometer") == in_base_unit(0.5, "micrometer")
     True
     """
+    if unit == "angstrom":
+        return value / 1e10
+    found = (converted(value, unit, base) for base in ("meter", "second"))
+    return next((number for number in found if number is not None), None)
+
+
+def converted(value: float, unit: str, wanted: str) -> float | None:
+    """`value` in another unit; None where nobody can say.
+
+    >>> converted(40, "nanometer", "micrometer"), converted(1, "second", "micrometer")
+    (0.04, None)
+    """
+    if unit == wanted:
+        return value
     for base in ("meter", "second"):
-        if unit.endswith(base) and (power := _POWERS.get(unit.removesuffix(base))) is not None:
+        powers = [_POWERS.get(text.removesuffix(base)) if text.endswith(base) else None for text in (unit, wanted)]
+        if powers[0] is not None and powers[1] is not None:
+            power = powers[0] - powers[1]
             # Divided, not multiplied by a fraction: 500 nanometer are 0.5 micrometer to the last digit.
             return value * 10.0**power if power >= 0 else value / 10.0**-power
-    return value / 1e10 if unit == "angstrom" else None
+    return None

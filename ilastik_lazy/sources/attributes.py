@@ -8,21 +8,24 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ilastik_lazy.axes import Axis, axes_of, axis_names
+import numpy as np
+
+from ilastik_lazy.axes import Axis
 from ilastik_lazy.chunks import grid_shape
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning
 from ilastik_lazy.limits import Limits
+from ilastik_lazy.packing import Packing, packing_from
 
 __all__ = [
     "channel_count",
     "check_chunks",
     "check_shape",
     "drange_from",
+    "packing_of",
     "pieces",
-    "settled_axes",
     "text_from",
     "units_from",
 ]
@@ -63,24 +66,6 @@ def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def settled_axes(
-    where: object, shape: Sequence[int], names: str | Sequence[str] | None, **stored: Any
-) -> tuple[tuple[Axis, ...], bool]:
-    """`axes_of`, with the dataset named in its errors, and a warning where it had to guess."""
-    try:
-        axes, guessed = axes_of(shape, names=names, where=where, **stored)
-    except MetadataError as error:
-        raise MetadataError(f"{where}: {error}") from error
-    if guessed:
-        warnings.warn(
-            f"{where} names no axes: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
-            "pass axes= if that is wrong",
-            MetadataWarning,
-            stacklevel=2,
-        )
-    return axes, guessed
-
-
 def channel_count(axes: Sequence[Axis], shape: Sequence[int]) -> int:
     """Length of the ``c`` axis; 1 without one."""
     return next((length for axis, length in zip(axes, shape, strict=True) if axis.name == "c"), 1)
@@ -114,6 +99,15 @@ def drange_from(value: object, where: object) -> tuple[float, float] | None:
         return value[0], value[1]
     warnings.warn(f"{where}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)
     return None
+
+
+def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packing | None:
+    """The packing that attributes state; one that makes no sense is a warning, and the numbers come as stored."""
+    try:
+        return packing_from(attributes, stored)
+    except MetadataError as error:
+        warnings.warn(f"{where}: {error}: values are as stored, not unpacked", MetadataWarning, stacklevel=2)
+        return None
 
 
 def text_from(value: object, name: str, where: object) -> str:

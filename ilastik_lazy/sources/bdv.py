@@ -156,7 +156,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
             MetadataWarning,
             stacklevel=2,
         )
-    placed = _placed_axes(location.path, setup, level)
+    placed, remarks = _placed_axes(location.path, setup, level)
     members = [_member(source, placed) for source in open_datasets(location, paths, "zyx", limits)]
     stacked = stack_of(members, "t")
     names = tuple(axes) if axes is not None else stacked.spec.dims
@@ -165,7 +165,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     found = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
     inside = Location(location.path, f"{setup.name}/scale{level}")
     storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
-    spec = replace(stacked.spec, name=setup.name, axes=tuple(found), storage=storage)
+    spec = replace(stacked.spec, name=setup.name, axes=tuple(found), storage=storage, remarks=remarks)
     return replace(stacked, spec=spec)
 
 
@@ -205,16 +205,23 @@ class UnsignedSource(View):
         return self.source.read(region).view(self.spec.dtype)
 
 
-def _placed_axes(path: str, setup: _Setup, level: int) -> tuple[Axis, ...]:
-    """Axes z y x of one level: its voxels are factor times larger, and its first centre lies inside the first."""
-    sizes, unit = _voxel_size(path, int(setup.name[1:]))
+def _placed_axes(path: str, setup: _Setup, level: int) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
+    """Axes z y x of one level: its voxels are factor times larger, and its first centre lies inside the first.
+
+    Beside them, what of the voxel size makes no sense.
+    """
+    try:
+        sizes, unit = _voxel_size(path, int(setup.name[1:]))
+    except (MetadataError, LimitExceededError) as error:
+        warnings.warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning, stacklevel=2)
+        return tuple(map(Axis, "zyx")), (str(error),)
     if sizes is None:
-        return tuple(Axis(name, None, 0.0, unit) for name in "zyx")
+        return tuple(Axis(name, None, 0.0, unit) for name in "zyx"), ()
     factors, finest = setup.factors[level], setup.factors[0]
     return tuple(
         Axis(name, size * factor, size * (factor - first) / 2, unit)
         for name, size, factor, first in zip("zyx", sizes, factors, finest, strict=True)
-    )
+    ), ()
 
 
 def _voxel_size(path: str, setup: int) -> tuple[tuple[float, ...] | None, str]:
@@ -222,11 +229,7 @@ def _voxel_size(path: str, setup: int) -> tuple[tuple[float, ...] | None, str]:
     beside = os.path.splitext(path)[0] + ".xml"
     if os.path.islink(beside) or not os.path.isfile(beside):
         return None, ""
-    try:
-        return _size_in(beside, os.path.basename(path), setup)
-    except (MetadataError, LimitExceededError) as error:
-        warnings.warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning, stacklevel=2)
-        return None, ""
+    return _size_in(beside, os.path.basename(path), setup)
 
 
 def _size_in(path: str, own_name: str, setup: int) -> tuple[tuple[float, ...] | None, str]:

@@ -25,17 +25,13 @@ from ilastik_lazy.errors import (
     MetadataWarning,
 )
 from ilastik_lazy.files import Stamp, stamp_of
-from ilastik_lazy.kinds import kind_from_name
+from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources.attributes import (
-    channel_count,
-    drange_from,
-    pieces,
-    settled_axes,
-    units_from,
-)
-from ilastik_lazy.sources.hdf5_attributes import text_attribute, texts_attribute
+from ilastik_lazy.packing import PACKING_ATTRIBUTES, Packing
+from ilastik_lazy.sources.attributes import channel_count, drange_from, packing_of, pieces
+from ilastik_lazy.sources.conventions import CONVENTIONS, Settled, settled_axes
+from ilastik_lazy.sources.hdf5_attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.sources.hdf5_file import (
@@ -50,6 +46,7 @@ from ilastik_lazy.sources.hdf5_file import (
 from ilastik_lazy.sources.hdf5_index import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.sources.hdf5_layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
 from ilastik_lazy.sources.hdf5_library import H5pySource
+from ilastik_lazy.sources.hdf5_scales import dimension_scales
 from ilastik_lazy.sources.hdf5_superblock import has_signature
 from ilastik_lazy.sources.hdf5_untrusted import images_by_child, open_images_by_child
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
@@ -199,20 +196,25 @@ def _source_of(
     _warn_of_absent_chunks(dataset, location, trouble is None)
     # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
     dtype = np.dtype(dataset.dtype.str)
-    tagged, guessed = _axes_of_dataset(dataset, location, axes, limits)
+    settled = _axes_of_dataset(dataset, location, axes, limits)
+    kind = kind_from_name(location.path, dtype, channel_count(settled.axes, dataset.shape))
     spec = ArraySpec(
         name=location.internal_path.rsplit("/", 1)[-1] if location.internal_path else "",
         shape=dataset.shape,
         dtype=dtype,
-        axes=tagged,
+        axes=settled.axes,
         chunks=dataset.chunks or pieces(dataset.shape, dtype.itemsize),
         storage=Storage(
             str(location), location.path, layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"
         ),
-        axes_guessed=guessed,
-        kind=kind_from_name(location.path, dtype, channel_count(tagged, dataset.shape)),
+        axes_guessed=settled.guessed,
+        # In an image of classes they would be taken for those of the values.
+        channel_names=() if kind in WHOLE_NUMBERS else settled.channel_names,
+        kind=kind,
         drange=_drange_of(dataset, location),
         display_mode=_optional_text(dataset, "display_mode", limits) or "",
+        packing=_packing_of(dataset, location, dtype, limits),
+        remarks=settled.remarks,
     )
     direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
     if trouble is None:
@@ -234,23 +236,22 @@ def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct:
         warnings.warn(incomplete_message(location, absent, count), IncompleteSourceWarning, stacklevel=2)
 
 
-def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Any:
+def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Settled:
     try:
         axistags = text_attribute(dataset, "axistags", limits)
     except MetadataError as error:
         if axes is None:
             raise MetadataError(f"{error}; pass axes= with one letter of 'tzyxc' a dimension") from error
         axistags = None
-    units = _optional_text(dataset, "axis_units", limits)
+    stated = {name: plain_attribute(dataset, name, limits) for name in CONVENTIONS}
+    stated |= {"axistags": axistags, "axis_units": _optional_text(dataset, "axis_units", limits)}
+    labels, (scales, beside) = _dimension_labels(dataset, limits), dimension_scales(dataset, limits)
+    is_labelled = any(labels)
     return settled_axes(
-        location,
-        dataset.shape,
-        axes,
-        axistags=axistags,
-        dimension_labels=_dimension_labels(dataset, limits),
-        axes_attribute=_axes_attribute(dataset),
-        units=units_from(units, location),
-    )
+        location, dataset.shape, axes, stated,
+        dims=labels if is_labelled else scales, dims_from="DIMENSION_LABELS" if is_labelled else "dimension scales",
+        beside=beside,
+    )  # fmt: skip
 
 
 def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
@@ -266,16 +267,6 @@ def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
         return ()
 
 
-def _axes_attribute(dataset: h5py.Dataset) -> list[str] | None:
-    """Value of an ``axes`` attribute: one text, or a list of texts."""
-    if "axes" not in dataset.attrs:
-        return None
-    value = dataset.attrs["axes"]
-    parts = list(value.reshape(-1)) if isinstance(value, np.ndarray) else [value]
-    texts = [part.decode("latin-1") if isinstance(part, bytes) else str(part) for part in parts]
-    return list(texts[0]) if len(texts) == 1 else texts
-
-
 def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
     """Text of an attribute that only decorates: what is wrong with it is a warning."""
     try:
@@ -283,6 +274,11 @@ def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
     except (MetadataError, LimitExceededError) as error:
         warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
         return None
+
+
+def _packing_of(dataset: h5py.Dataset, location: Location, stored: np.dtype[Any], limits: Limits) -> Packing | None:
+    found = {name: raw_attribute(dataset, name, limits) for name in PACKING_ATTRIBUTES if name in dataset.attrs}
+    return packing_of(location, found, stored)
 
 
 def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:

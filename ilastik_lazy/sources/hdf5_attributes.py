@@ -10,7 +10,10 @@ import numpy as np
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.limits import Limits
 
-__all__ = ["text_attribute", "texts_attribute"]
+__all__ = [
+    "coordinates_of", "decorating_text", "is_scale", "plain_attribute", "raw_attribute", "text_attribute",
+    "texts_attribute",
+]  # fmt: skip
 
 
 def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
@@ -45,6 +48,49 @@ def texts_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> tuple[s
         return ()
     where = f"{dataset.file.filename}: attribute {name!r} of {dataset.name!a}"
     return tuple(_as_text(value, where, limits) for value in np.atleast_1d(_value(dataset, name, where, limits)).flat)
+
+
+def raw_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
+    """Value of an attribute as it is, numbers in their own type, or a `str`; None where it is not there.
+
+    What cannot be read is described by a text in its place.
+    """
+    if name not in dataset.attrs:
+        return None
+    try:
+        value = _value(dataset, name, f"attribute {name!r}", limits)
+    except (MetadataError, LimitExceededError) as error:
+        return str(error)
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def plain_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
+    """The same as a list, number or `str`."""
+    value = raw_attribute(dataset, name, limits)
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list) and all(isinstance(each, bytes) for each in value):
+        return [each.decode("latin-1") for each in value]
+    return value
+
+
+def decorating_text(dataset: h5py.Dataset, name: str) -> str | None:
+    """Text of an attribute of which nobody need know that it is damaged."""
+    try:
+        return text_attribute(dataset, name, Limits())
+    except (MetadataError, LimitExceededError):
+        return None
+
+
+def is_scale(dataset: h5py.Dataset) -> bool:
+    """Whether the dataset is a dimension scale, and so no image."""
+    return "CLASS" in dataset.attrs and decorating_text(dataset, "CLASS") == "DIMENSION_SCALE"
+
+
+def coordinates_of(dataset: h5py.Dataset) -> list[str]:
+    """Paths of the arrays that are coordinates of this one, as CF's attributes say."""
+    above = (dataset.name or "").rpartition("/")[0]
+    texts = [decorating_text(dataset, name) for name in ("coordinates", "bounds") if name in dataset.attrs]
+    return [f"{above}/{name}".strip("/") for text in texts if text for name in text.split()]
 
 
 def _value(dataset: h5py.Dataset, name: str, where: str, limits: Limits) -> Any:

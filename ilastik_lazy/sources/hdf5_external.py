@@ -31,6 +31,7 @@ from ilastik_lazy.sources.hdf5_file import dataset_at, object_at, open_hdf5
 from ilastik_lazy.sources.hdf5_layout import is_converted, start_of
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.npy import contiguous_source
+from ilastik_lazy.sources.unpacked import unpacked
 from ilastik_lazy.spec import ArraySource, ArraySpec, Keep, View
 
 __all__ = [
@@ -121,7 +122,7 @@ def source_from(found: Found) -> ArraySource:
     if found.is_elsewhere:
         assert found.start is not None
         source = contiguous_source(source.spec, found.home, stamp_of(found.home), found.start)
-    return ReferringSource(source.spec, source, found.others) if found.others else source
+    return unpacked(ReferringSource(source.spec, source, found.others) if found.others else source)
 
 
 def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> str:

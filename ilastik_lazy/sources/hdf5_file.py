@@ -29,6 +29,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.foreign_errors import translated
 from ilastik_lazy.limits import Limits
+from ilastik_lazy.sources.hdf5_attributes import coordinates_of, is_scale
 from ilastik_lazy.sources.hdf5_superblock import check_superblock
 
 __all__ = [
@@ -223,12 +224,10 @@ class DatasetEntry:
     path: str
     shape: tuple[int, ...]
     dtype: str
-    is_tagged: bool
-    """Whether it has an ``axistags`` attribute."""
 
 
 def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
-    """All numeric datasets with 2 to 5 dimensions, in the order of their paths.
+    """All numeric datasets with 2 to 5 dimensions that are no coordinates of others, in the order of their paths.
 
     Hard links only: `visititems` follows no other, and visits each object once.
 
@@ -238,6 +237,7 @@ def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
         The file has more members, or deeper groups, than `limits` allow.
     """
     entries: list[DatasetEntry] = []
+    coordinates: set[str] = set()
     visited = 0
 
     def visit(name: str | bytes, node: h5py.Group | h5py.Dataset) -> str | None:
@@ -250,9 +250,13 @@ def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
         if name.count("/") > limits.depth:
             return f"groups nested more than {limits.depth} deep"
         if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 5 and node.dtype.kind in "biuf":
-            entries.append(DatasetEntry(name, node.shape, str(node.dtype), "axistags" in node.attrs))
+            coordinates.update(coordinates_of(node))
+            if not is_scale(node):
+                entries.append(DatasetEntry(name, node.shape, str(node.dtype)))
         return None
 
     if (trouble := file.visititems(visit)) is not None:
         raise LimitExceededError(f"{file.filename} has {trouble}: name the dataset with internal_path=")
+    # Of arrays that are said to be coordinates of one another, none is left out.
+    entries = [entry for entry in entries if entry.path not in coordinates] or entries
     return sorted(entries, key=lambda entry: entry.path)

@@ -26,6 +26,7 @@ from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_external import Found, ReferringSource
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.npy import contiguous_source
+from ilastik_lazy.sources.unpacked import unpacked
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["IsolatedSource", "images_by_child", "open_images_by_child", "trusting"]
@@ -79,7 +80,7 @@ def _settled(found: Found, path: str, stamp: Stamp, limits: Limits) -> ArraySour
     else:
         settled = _plain(replace(source, stamp=stamps[where.path], trust="untrusted"))
     others = tuple((other, stamps[other]) for other, _ in found.others)
-    return ReferringSource(settled.spec, settled, others) if others else settled
+    return unpacked(ReferringSource(settled.spec, settled, others) if others else settled)
 
 
 def _stamp_of_allowed(path: str, other: str, limits: Limits) -> Stamp:

@@ -37,11 +37,13 @@ from ilastik_lazy.sources.attributes import (
     check_chunks,
     check_shape,
     drange_from,
+    packing_of,
     text_from,
 )
+from ilastik_lazy.sources.conventions import settled_axes
 from ilastik_lazy.sources.json_text import parse_json_object
-from ilastik_lazy.sources.n5_axes import axes_of_dataset
 from ilastik_lazy.sources.n5_blocks import COMPRESSIONS, N5Source
+from ilastik_lazy.sources.unpacked import unpacked
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 __all__ = ["images", "open_image", "recognises"]
@@ -100,7 +102,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         )
     # To look at this many files takes 0.1 s on a local disk.
     contents = version_of(folder) if math.prod(spec.grid) <= _MOST_FILES else ""
-    return N5Source(spec, folder, stamp, limits.external_roots, contents)
+    return unpacked(N5Source(spec, folder, stamp, limits.external_roots, contents))
 
 
 def _container(location: Location) -> str:
@@ -236,19 +238,21 @@ def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: 
     dtype = np.dtype(kind)
     check_shape(folder, shape, limits)
     check_chunks(folder, shape, chunks, dtype.itemsize, limits)
-    tagged, guessed = axes_of_dataset(attributes, folder, shape, axes)
+    settled = settled_axes(folder, shape, axes, attributes, is_reversed=True)
     root = next((str(p) for p in (Path(folder), *Path(folder).parents) if p.suffix.lower() == ".n5"), folder)
     return ArraySpec(
         name=_own_name(folder),
         shape=shape,
         dtype=dtype,
-        axes=tagged,
+        axes=settled.axes,
         chunks=chunks,
         storage=Storage(folder, root, "chunked", _compression(attributes, folder)),
-        axes_guessed=guessed,
-        kind=kind_from_name(root, dtype, channel_count(tagged, shape)),
+        axes_guessed=settled.guessed,
+        kind=kind_from_name(root, dtype, channel_count(settled.axes, shape)),
         drange=drange_from(attributes.get("drange"), folder),
         display_mode=text_from(attributes.get("display_mode"), "display_mode", folder),
+        packing=packing_of(folder, attributes, dtype),
+        remarks=settled.remarks,
     )
 
 

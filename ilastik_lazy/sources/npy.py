@@ -30,7 +30,8 @@ from ilastik_lazy.files import Stamp, opened, read_into, read_up_to, stamp_of
 from ilastik_lazy.kinds import kind_from_name
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
-from ilastik_lazy.sources.attributes import channel_count, check_shape, pieces, settled_axes
+from ilastik_lazy.sources.attributes import channel_count, check_shape, pieces
+from ilastik_lazy.sources.conventions import settled_axes
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage
 
 __all__ = ["NpySource", "contiguous_source", "images", "open_image", "recognises"]
@@ -101,7 +102,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
             f"{path} has {stamp.size} bytes, and {needed} were written (shape {header.shape}): "
             "was it copied or exported completely?"
         )
-    tagged, guessed = settled_axes(path, header.shape, axes)
+    tagged, guessed, *_ = settled_axes(path, header.shape, axes)
     dtype = header.stored.newbyteorder("=")
     spec = ArraySpec(
         name=name,

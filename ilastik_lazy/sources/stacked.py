@@ -11,6 +11,7 @@ import numpy as np
 from ilastik_lazy.axes import Axis, axis_names
 from ilastik_lazy.chunks import Region, check_region, overlaps, region_shape
 from ilastik_lazy.errors import AxesError, MetadataError
+from ilastik_lazy.positions import step_and_origin
 from ilastik_lazy.spec import ArraySource, ArraySpec, Storage, View
 
 __all__ = ["StackSource", "stack_of"]
@@ -61,7 +62,8 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
     Raises
     ------
     MetadataError
-        A member has another shape, dtype or axes than the first one.
+        A member has another shape, dtype or axes than the first one, another step, unit or origin of an axis, or does
+        not begin where the one before it ends.
     AxesError
         They cannot be stacked along that axis.
     """
@@ -70,13 +72,14 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
     for member in members[1:]:
         _require_same(first, member.spec)
     shape, chunks = list(first.shape), list(first.chunks)
-    axes = list(first.axes)
+    axes = [_common(members, number) for number in range(first.ndim) if is_new or number != axis]
     names, colors = first.channel_names, first.channel_colors
     if is_new:
         shape.insert(0, len(members))
         chunks.insert(0, 1)
         axes.insert(0, Axis(_new_name(first, along)))
     else:
+        axes.insert(axis, _lengthened(members, axis))
         # Chunks form a grid: one that would reach into the next file becomes the whole length of a file.
         chunks[axis] = chunks[axis] if first.shape[axis] % chunks[axis] == 0 else max(1, first.shape[axis])
         shape[axis] *= len(members)
@@ -98,6 +101,7 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
         ),
         channel_names=names,
         channel_colors=colors,
+        packing=first.packing if all(member.spec.packing == first.packing for member in members) else None,
         kind=first.kind if all(member.spec.kind == first.kind for member in members) else None,
         drange=first.drange if all(member.spec.drange == first.drange for member in members) else None,
     )
@@ -132,6 +136,83 @@ def _require_same(first: ArraySpec, other: ArraySpec) -> None:
                 f"{other.storage.location} has {what} {found}, but {first.storage.location}, "
                 f"the first of the stack, has {wanted}: stack files that agree"
             )
+
+
+def _common(members: Sequence[ArraySource], number: int) -> Axis:
+    """The axis that all members share; what some of them do not state is taken from the others."""
+    known = members[0].spec.axes[number]
+    for member in members[1:]:
+        other = member.spec.axes[number]
+        if (_states_position(known) or _states_position(other)) and _is_apart(known, known.translation, other):
+            raise _differs(members[0], known, member, other)
+        known = _agreed(members[0], known, member, other)
+    return known
+
+
+def _lengthened(members: Sequence[ArraySource], number: int) -> Axis:
+    """The axis along which members follow one another, each where the one before it ends."""
+    first = members[0].spec.axes[number]
+    axes = [member.spec.axes[number] for member in members]
+    known = first
+    for member, axis in zip(members[1:], axes[1:], strict=True):
+        known = _agreed(members[0], known, member, axis)
+    if not any(map(_states_position, axes)) or known.name == "c":
+        return known
+    length = members[0].spec.shape[number]
+    if known.scale is None:
+        # Single planes: their positions are the step.
+        found = step_and_origin(np.array([axis.translation for axis in axes])) if length == 1 else None
+        if found is None and length == 1:
+            raise MetadataError(f"{_listed(members, axes)}: their positions do not rise evenly: {_REMEDY}")
+        return known if found is None else replace(known, scale=found[0], translation=found[1])
+    for count, (member, axis) in enumerate(zip(members, axes, strict=True)):
+        expected = first.translation + known.scale * length * count
+        if _is_apart(known, expected, axis):
+            end = f"{member.spec.storage.location} begins at {known.name} = {axis.translation:g} {known.unit}".rstrip()
+            raise MetadataError(f"{end}, where {expected:g} would follow: {_listed(members, axes)}: {_REMEDY}")
+    return known
+
+
+_REMEDY = "give the files in the order of their positions, without gap or overlap"
+
+
+def _listed(members: Sequence[ArraySource], axes: Sequence[Axis]) -> str:
+    pairs = [
+        f"{member.spec.storage.location} at {axis.translation:g}" for member, axis in zip(members, axes, strict=True)
+    ]
+    return ", ".join(pairs[:6]) + (", ..." if len(pairs) > 6 else "")
+
+
+def _states_position(axis: Axis) -> bool:
+    """Whether the file says where it begins: an origin of 0 is also what nobody stated."""
+    return axis.is_placed or axis.translation != 0
+
+
+def _is_apart(known: Axis, expected: float, axis: Axis) -> bool:
+    return abs(axis.translation - expected) > 1e-3 * (known.scale or axis.scale or 1e-9)
+
+
+def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> Axis:
+    """`known`, with what it lacks from `other`; an error where they have other steps or units."""
+    both = known.scale is not None and other.scale is not None
+    if both and abs(known.scale - other.scale) > 1e-4 * known.scale:  # type: ignore[operator]
+        raise _differs(first, known, member, other)
+    if known.unit and other.unit and known.unit != other.unit:
+        raise _differs(first, known, member, other)
+    if known.scale is None and other.scale is not None:
+        return replace(other, unit=other.unit or known.unit, translation=known.translation or other.translation)
+    return replace(known, unit=known.unit or other.unit)
+
+
+def _differs(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> MetadataError:
+    one, two = (
+        f"step {'unknown' if axis.scale is None else f'{axis.scale:g}'} {axis.unit} from {axis.translation:g}"
+        for axis in (known, other)
+    )
+    return MetadataError(
+        f"{member.spec.storage.location} has along {other.name} {two}, but {first.spec.storage.location}, "
+        f"the first of the stack, has {one}: stack files that agree"
+    )
 
 
 def _lightened(member: ArraySource, first: ArraySpec) -> ArraySource:

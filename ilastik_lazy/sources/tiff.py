@@ -95,6 +95,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         axes_guessed=guessed,
         channel_names=image.notes.channel_names if len(image.notes.channel_names) == channels and "c" in names else (),
         kind=kind_from_name(location.path, dtype, channels),
+        remarks=tuple(image.notes.problems),
     )
     return TiffSource(spec, location, stamp)
 

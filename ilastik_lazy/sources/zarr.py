@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import replace
 
 from ilastik_lazy.errors import (
     AccessDeniedError,
@@ -21,7 +20,7 @@ from ilastik_lazy.folders import version_of
 from ilastik_lazy.limits import Limits
 from ilastik_lazy.location import Location
 from ilastik_lazy.ome_metadata import Multiscale, parse_multiscales
-from ilastik_lazy.sources.zarr_coordinates import placed_axes
+from ilastik_lazy.sources.unpacked import unpacked
 from ilastik_lazy.sources.zarr_direct import ZarrSource, count_absent
 from ilastik_lazy.sources.zarr_files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.sources.zarr_layout import ArrayLayout, parse_layout
@@ -114,12 +113,20 @@ def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
 
 
 def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
-    """Internal paths of the arrays that no multiscales list, and that may be images."""
-    return [
-        inside
+    """Internal paths of the arrays that no multiscales list, and that may be images, no coordinates of others."""
+    found = [
+        (inside, node)
         for inside, node in children(root, limits)
         if node.kind == "array" and inside not in known and _may_be_image(node)
     ]
+    coordinates = {
+        _joined(inside.rpartition("/")[0], name)
+        for inside, node in found
+        for attribute in ("coordinates", "bounds")
+        for name in str(node.attributes.get(attribute, "")).split()
+    }
+    paths = [inside for inside, _ in found]
+    return [inside for inside in paths if inside not in coordinates] or paths
 
 
 def _may_be_image(node: Node) -> bool:
@@ -150,14 +157,13 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     home = _home_of(node, location.path, where, axes)
     store = home.group if home is not None else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
-    spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes)
-    if home is None:
-        spec = replace(spec, axes=placed_axes(node, layout, spec.axes, limits))
+    spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes, limits)
     is_complete = _complete(node, layout, where)
     contents = "" if is_complete is None else version_of(node.path)
-    return ZarrSource(
+    source = ZarrSource(
         spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
     )
+    return unpacked(source)
 
 
 def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:

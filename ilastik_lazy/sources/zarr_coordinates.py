@@ -1,27 +1,29 @@
-"""Where a plain Zarr array lies in space: the coordinates beside it, as xarray writes them.
+"""The coordinates beside a Zarr array, as xarray writes them.
 
 An array of the dimension ``x`` beside it, called ``x``, holds the positions along it, and its attribute ``units``
-their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).  OME-Zarr says it elsewhere.
+their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).  Of ``c`` it holds names.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import warnings
-from dataclasses import replace
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ilastik_lazy.axes import Axis
-from ilastik_lazy.errors import AccessDeniedError, FormatError, MetadataError, MetadataWarning, UnsafeFileError
+import numpy as np
+
+from ilastik_lazy.axes import AXIS_NAMES, Axis
+from ilastik_lazy.errors import AccessDeniedError, FormatError, MetadataError, UnsafeFileError
 from ilastik_lazy.limits import Limits
-from ilastik_lazy.positions import step_and_origin
+from ilastik_lazy.sources.conventions import Along
 from ilastik_lazy.sources.zarr_direct import ZarrSource
-from ilastik_lazy.sources.zarr_layout import ArrayLayout, parse_layout
+from ilastik_lazy.sources.zarr_layout import parse_layout
 from ilastik_lazy.sources.zarr_store import Node, node_at
 from ilastik_lazy.spec import ArraySpec, Storage
-from ilastik_lazy.units import full_unit_name
 
-__all__ = ["placed_axes"]
+__all__ = ["coordinates_beside"]
 
 # Values that CF packs into others: https://cfconventions.org/cf-conventions/cf-conventions.html#packed-data
 _PACKED = ("scale_factor", "add_offset")
@@ -29,67 +31,71 @@ _PACKED = ("scale_factor", "add_offset")
 _MOST_CHUNKS = 64
 
 
-def placed_axes(node: Node, layout: ArrayLayout, axes: tuple[Axis, ...], limits: Limits) -> tuple[Axis, ...]:
-    """`axes` of the array `node`, with step, origin and unit where there are coordinates beside it.
+def coordinates_beside(node: Node, dims: Sequence[str], shape: Sequence[int], limits: Limits) -> list[Along | None]:
+    """The coordinate of each dimension of the array `node`, as far as there is one.
 
-    Warns
-    -----
-    MetadataWarning
-        Coordinates that cannot be read, or are not evenly spaced: they only inform, so the image opens.
+    What is wrong with one is noted in it: coordinates only inform, so the image opens.
     """
-    if not (folder := node.files.parent(node.path)):
-        return axes
-    noted = layout.names or node.attributes.get("_ARRAY_DIMENSIONS")
-    if not isinstance(noted, list | tuple) or len(noted) != len(axes):
-        return axes
-    placed = []
-    for axis, name, length in zip(axes, noted, layout.shape, strict=True):
-        # Names of other axes are nobody's business: a name from a file becomes a path here.
-        if axis.name != "c" and isinstance(name, str) and name.lower() == axis.name:
-            axis = _placed(node, axis, os.path.join(folder, name), length, limits)
-        placed.append(axis)
-    return tuple(placed)
+    folder = node.files.parent(node.path)
+    # Names of other axes are nobody's business: a name from a file becomes a path here.
+    return [
+        _along(node, os.path.join(folder, name), length, limits) if folder and name.lower() in AXIS_NAMES else None
+        for name, length in zip(dims, shape, strict=True)
+    ]
 
 
-def _placed(image: Node, axis: Axis, path: str, length: int, limits: Limits) -> Axis:
+def _along(image: Node, path: str, length: int, limits: Limits) -> Along | None:
     try:
         image.files.check_links(path)
         node = node_at(path, image.files)
         if node is None or node.kind != "array" or node.document.get("shape") != [length]:
-            return axis
+            return None
         if any(name in node.attributes for name in _PACKED):
             raise MetadataError(f"{path} holds positions packed with a scale_factor")
-        source = _source(node, axis, limits)
-        if (chunks := math.prod(source.spec.grid)) > _MOST_CHUNKS:
-            raise MetadataError(f"{path} holds positions in {chunks:,} chunks")
-        found = step_and_origin(source.read((slice(0, length),)))
+        return Along(path, _values(node, limits), node.attributes.get("units"))
     except AccessDeniedError:
-        return axis  # S3 may hide what there is and what there is not
+        return None  # S3 may hide what there is and what there is not
     except (FormatError, UnsafeFileError) as error:
-        warnings.warn(f"{error}: positions along {axis.name} are taken as unknown", MetadataWarning, stacklevel=2)
-        return axis
-    if found is None:
-        warnings.warn(
-            f"{path}: its positions do not rise evenly: those along {axis.name} are taken as unknown",
-            MetadataWarning,
-            stacklevel=2,
-        )
-        return axis
-    unit = node.attributes.get("units")
-    # CF's "seconds since 2024-05-01" is a unit and a date.
-    named = full_unit_name(unit.partition(" since ")[0]) if isinstance(unit, str) else axis.unit
-    return replace(axis, scale=found[0], translation=found[1], unit=named)
+        return Along(path, problem=str(error).removeprefix(f"{path}: ").removeprefix(f"{path} "))
 
 
-def _source(node: Node, axis: Axis, limits: Limits) -> ZarrSource:
-    layout = parse_layout(node.document, node.version, node.path, limits, ranks=(1,))
+def _values(node: Node, limits: Limits) -> np.ndarray[Any, Any]:
+    """All values: numbers, or texts of one length."""
+    document, letters = _as_letters(node.document, node.version)
+    layout = parse_layout(document, node.version, node.path, limits, ranks=(1,))
     spec = ArraySpec(
-        name=axis.name,
-        shape=layout.shape,
-        dtype=layout.dtype,
-        axes=(axis,),
-        chunks=layout.chunks,
+        name="", shape=layout.shape, dtype=layout.dtype, axes=(Axis("x"),), chunks=layout.chunks,
         storage=Storage(node.path),
-    )
+    )  # fmt: skip
+    if (chunks := math.prod(spec.grid)) > _MOST_CHUNKS:
+        raise MetadataError(f"{node.path} holds positions in {chunks:,} chunks")
     # What is missing reads as its fill value, NaN: the positions are unknown then, and a warning says so.
-    return ZarrSource(spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete=False)
+    source = ZarrSource(
+        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete=False
+    )
+    values = source.read((slice(0, layout.shape[0]),))
+    return values.astype("=u4").view(f"=U{letters}") if letters else values
+
+
+def _as_letters(document: Mapping[str, Any], version: int) -> tuple[Mapping[str, Any], int]:
+    """Metadata of texts of one length as those of an array of their letters, and that length; 0 for numbers."""
+    kind = document.get("dtype" if version == 2 else "data_type")
+    options = kind.get("configuration") if isinstance(kind, dict) and kind.get("name") == "fixed_length_utf32" else None
+    if version == 2 and (found := re.fullmatch(r"([<>])U(\d{1,4})", str(kind))):
+        letters, changed = int(found[2]), dict[str, Any]({"dtype": f"{found[1]}u4"})
+    elif version == 3 and isinstance(options, dict) and type(options.get("length_bytes")) is int:
+        letters, changed = options["length_bytes"] // 4, dict[str, Any]({"data_type": "uint32"})
+    else:
+        return document, 0
+    changed |= {"shape": [length * letters for length in document["shape"]], "fill_value": 0}
+    grid = document.get("chunk_grid")
+    if isinstance(grid, dict) and isinstance(grid.get("configuration"), dict):
+        lengths = grid["configuration"].get("chunk_shape")
+        changed["chunk_grid"] = {**grid, "configuration": {"chunk_shape": _times(lengths, letters)}}
+    elif version == 2:
+        changed["chunks"] = _times(document.get("chunks"), letters)
+    return ({**document, **changed}, letters) if 0 < letters < 10_000 else (document, 0)
+
+
+def _times(lengths: object, factor: int) -> object:
+    return [length * factor for length in lengths] if isinstance(lengths, list) else lengths

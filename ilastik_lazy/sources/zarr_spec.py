@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import os
 import typing
-import warnings
 from dataclasses import dataclass
+from typing import Any
 
-from ilastik_lazy.axes import Axis, axes_of, axis_names, parse_axis_names, parse_axistags
-from ilastik_lazy.errors import MetadataError, MetadataWarning
+from ilastik_lazy.axes import Axis, axis_names, parse_axis_names, parse_axistags
+from ilastik_lazy.errors import MetadataError
 from ilastik_lazy.kinds import WHOLE_NUMBERS, kind_from_name
+from ilastik_lazy.limits import Limits
 from ilastik_lazy.ome_metadata import Multiscale
-from ilastik_lazy.sources.attributes import drange_from
+from ilastik_lazy.packing import PACKING_ATTRIBUTES
+from ilastik_lazy.sources.attributes import drange_from, packing_of
+from ilastik_lazy.sources.conventions import CONVENTIONS, Settled, axis_along, settled_axes
+from ilastik_lazy.sources.zarr_coordinates import coordinates_beside
 from ilastik_lazy.sources.zarr_layout import ArrayLayout
 from ilastik_lazy.sources.zarr_store import Node
 from ilastik_lazy.spec import ArraySpec, Kind, Storage
@@ -40,7 +44,13 @@ class Home:
 
 
 def array_spec(
-    node: Node, layout: ArrayLayout, home: Home | None, name: str, storage: Storage, axes: str | None
+    node: Node,
+    layout: ArrayLayout,
+    home: Home | None,
+    name: str,
+    storage: Storage,
+    axes: str | None,
+    limits: Limits,
 ) -> ArraySpec:
     """Spec of one array.
 
@@ -56,7 +66,8 @@ def array_spec(
     MetadataError
         The axes do not fit the array.
     """
-    found, guessed = _axes_in(node, layout, home, storage.location, axes)
+    settled = _axes_in(node, layout, home, storage.location, axes, limits)
+    found = settled.axes
     kind = _kind_of(node, layout, home, storage.path, found)
     names, colors = _classes_of(node, layout, home, kind, found)
     return ArraySpec(
@@ -66,58 +77,75 @@ def array_spec(
         axes=found,
         chunks=layout.chunks,
         storage=storage,
-        axes_guessed=guessed,
-        channel_names=names,
+        axes_guessed=settled.guessed,
+        channel_names=names if names or kind in WHOLE_NUMBERS else settled.channel_names,
         channel_colors=colors,
         kind=kind,
         drange=drange_from(node.attributes.get("drange"), storage.location),
         display_mode=mode if isinstance(mode := node.attributes.get("display_mode"), str) else "",
+        packing=packing_of(storage.location, _packing_attributes(node, layout, home), layout.dtype),
+        remarks=settled.remarks,
     )
 
 
+def _packing_attributes(node: Node, layout: ArrayLayout, home: Home | None) -> dict[str, Any]:
+    """CF's attributes; in Zarr 2 xarray keeps ``_FillValue`` as the fill value of the array."""
+    found = {name: node.attributes[name] for name in PACKING_ATTRIBUTES if name in node.attributes}
+    is_xarrays = node.version == 2 and home is None and "_ARRAY_DIMENSIONS" in node.attributes
+    if is_xarrays and node.document.get("fill_value") is not None:
+        # 0 is also what zarr-python writes where nobody asked for a fill value.
+        found |= {"_FillValue": layout.fill_value} if layout.fill_value != 0 or found else {}
+    return found
+
+
 def _axes_in(
-    node: Node, layout: ArrayLayout, home: Home | None, where: str, axes: str | None
-) -> tuple[tuple[Axis, ...], bool]:
-    """The axes, and whether they are a guess."""
+    node: Node, layout: ArrayLayout, home: Home | None, where: str, axes: str | None, limits: Limits
+) -> Settled:
     ndim = len(layout.shape)
-    tagged = _tagged_axes(node, ndim)
+    noted = layout.names or _texts(node.attributes.get("_ARRAY_DIMENSIONS"))
+    dims = noted if len(noted) == ndim else ()
     if home is None:
-        labels = layout.names or _texts(node.attributes.get("_ARRAY_DIMENSIONS")) or axis_names(tagged)
-        try:
-            found, guessed = axes_of(layout.shape, names=axes, dimension_labels=labels)
-        except MetadataError as error:
-            raise MetadataError(f"{where}: {error}") from error
-        if guessed:
-            warnings.warn(
-                f"{where} names no axes: {''.join(axis_names(found))} is guessed from its shape {layout.shape}; "
-                "pass axes= if that is wrong",
-                MetadataWarning,
-                stacklevel=2,
-            )
-        return found, guessed
-    unset = {axis.name for axis in tagged if axis.scale is None}
-    stored = home.multiscale.axes_of_level(home.level, unset)
+        attributes = {name: node.attributes[name] for name in CONVENTIONS if name in node.attributes}
+        return settled_axes(
+            where, layout.shape, axes, attributes,
+            dims=noted, dims_from="dimension_names" if layout.names else "_ARRAY_DIMENSIONS",
+            beside=coordinates_beside(node, dims, layout.shape, limits) if dims else (),
+        )  # fmt: skip
+    remarks = home.multiscale.problems
+    stored = home.multiscale.axes_of_level(home.level, _unset(node, ndim))
     if axes is None and len(stored) != ndim:
         raise MetadataError(
             f"{where} has shape {layout.shape}, and multiscales name the axes {''.join(axis_names(stored))}: "
             "pass axes= with one letter of 'tzyxc' a dimension"
         )
     if axes is None:
-        return stored, False
+        return Settled(_placed_beside(node, home, stored, dims, layout.shape, limits), remarks=remarks)
     pairs = zip(parse_axis_names(axes, ndim), [*stored, *[None] * ndim][:ndim], strict=True)
-    return tuple(axis if axis and axis.name == name else Axis(name) for name, axis in pairs), False
+    return Settled(tuple(axis if axis and axis.name == name else Axis(name) for name, axis in pairs), remarks=remarks)
 
 
-def _tagged_axes(node: Node, ndim: int) -> tuple[Axis, ...]:
-    """Axes in ilastik's ``axistags``: names, and which have no resolution; the numbers are the finest's."""
+def _placed_beside(
+    node: Node, home: Home, axes: tuple[Axis, ...], dims: tuple[str, ...], shape: tuple[int, ...], limits: Limits
+) -> tuple[Axis, ...]:
+    """`axes`, where a step of 1 and no unit may be unknown, by the coordinates in the level's own folder."""
+    unknown = [axis.scale is None and axis.name != "c" for axis in axes]
+    if not any(unknown) or node.files.parent(node.path) == home.group or dims != axis_names(axes):
+        return axes
+    wanted = tuple(name if is_unknown else "" for name, is_unknown in zip(dims, unknown, strict=True))
+    beside = coordinates_beside(node, wanted, shape, limits)
+    return tuple(axis_along(axis, along) or axis for axis, along in zip(axes, beside, strict=True))
+
+
+def _unset(node: Node, ndim: int) -> set[str]:
+    """Axes that have no resolution in ilastik's ``axistags``; the numbers there are the finest level's."""
     text = node.attributes.get("axistags")
     if not isinstance(text, str):
-        return ()
+        return set()
     try:
         json.loads(text)  # vigra's broken texts are worth a warning only where axes depend on them
-        return parse_axistags(text, ndim, node.path) or ()
+        return {axis.name for axis in parse_axistags(text, ndim, node.path) or () if axis.scale is None}
     except (ValueError, RecursionError):
-        return ()
+        return set()
 
 
 def _texts(value: object) -> tuple[str, ...]:
