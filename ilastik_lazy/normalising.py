@@ -30,7 +30,7 @@ def normalise(
     by: str | None = None,
     clip: bool = False,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Scale an array so that two of its percentiles become 0 and 1.
@@ -82,7 +82,7 @@ def standardise(
     *,
     by: str | None = None,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Shift and scale an array so that its mean becomes 0, and its standard deviation (of the population) 1.
@@ -128,7 +128,8 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
         raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
     dtype = np.result_type(array.dtype, np.float32)
     width = (last - first).where(last > first, 1.0)
-    scaled: xr.DataArray = (array.astype(dtype) - first.astype(dtype)) / width.astype(dtype)
+    # In float64: of values far from 0, the differences are smaller than float32 tells, and so are those of `first`.
+    scaled: xr.DataArray = ((array.astype(np.float64) - first) / width).astype(dtype)
     gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}
     scaled.attrs |= {"value_of_0": first.values.tolist(), "value_of_1": last.values.tolist()}

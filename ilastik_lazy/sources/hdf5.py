@@ -207,7 +207,12 @@ def _source_of(
         axes=tagged,
         chunks=dataset.chunks or pieces(dataset.shape, dtype.itemsize),
         storage=Storage(
-            str(location), location.path, layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"
+            str(location),
+            location.path,
+            layout,
+            pipeline.name,
+            "direct" if trouble is None else f"h5py ({trouble})",
+            pipeline.buffers,
         ),
         axes_guessed=guessed,
         kind=kind_from_name(location.path, dtype, channel_count(tagged, dataset.shape)),
