@@ -123,9 +123,7 @@ def plan_reduction(
     memory: str | int = MEMORY,
 ) -> ReductionPlan:
     """Decide how `reduce` will go about its work; nothing is read.  The parameters are those of `reduce`."""
-    return _plan(
-        spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, parse_size(memory, "memory")
-    )
+    return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, parse_size(memory, "memory"))
 
 
 def _reduction_of(spec: ArraySpec, name: str, skipna: bool | None) -> Reduction:

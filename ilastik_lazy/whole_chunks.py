@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ilastik_lazy.chunks import Region, check_region, overlaps, region_shape
-from ilastik_lazy.spec import ArraySource, ArraySpec, Derivation
+from ilastik_lazy.spec import ArraySource, ArraySpec, View
 
 __all__ = ["WholeChunks", "cell_of", "chunks_held", "interleaved"]
 
@@ -86,7 +86,7 @@ class _Chunks:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeChunks:
+class WholeChunks(View):
     """A source that is read by whole chunks, of which it holds the last ones."""
 
     source: ArraySource
@@ -103,11 +103,6 @@ class WholeChunks:
     def spec(self) -> ArraySpec:
         """What is known of the source."""
         return self.source.spec
-
-    @property
-    def derivation(self) -> Derivation:
-        """See `DerivedSource`."""
-        return Derivation((self.source,))
 
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`)."""

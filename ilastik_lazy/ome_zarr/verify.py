@@ -78,9 +78,9 @@ def require_unchanged(plan: Plan, source: ArraySource, store: Store, written: Co
         for shard, same in results:
             if not same:
                 raise ResumeMismatchError(
-                    f"{store.place} was begun with another computation: {unit_name((0, shard))} has other voxels now, so "
-                    "a function or its data were changed since, or it gives other numbers each time: compute as before, "
-                    "or start anew with overwrite=True (--overwrite)"
+                    f"{store.place} was begun with another computation: {unit_name((0, shard))} has other voxels now, "
+                    "so a function or its data were changed since, or it gives other numbers each time: compute as "
+                    "before, or start anew with overwrite=True (--overwrite)"
                 )
 
 

@@ -212,7 +212,7 @@ def _source_of(
             layout,
             pipeline.name,
             "direct" if trouble is None else f"h5py ({trouble})",
-            pipeline.buffers,
+            buffers=pipeline.buffers,
         ),
         axes_guessed=guessed,
         kind=kind_from_name(location.path, dtype, channel_count(tagged, dataset.shape)),
