@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.api import open_dataarray
-from ilastik_lazy.blockwise import MEMORY, Progress, in_pass
+from ilastik_lazy.blockwise import MEMORY, Progress, check_progress, in_pass
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy import chunked, to_dataset, variable_name
@@ -97,6 +97,7 @@ def standardise(
     >>> bool(abs(even.mean()) < 1e-4), round(float(even.std()), 4)
     (True, 1.0)
     """
+    check_progress(progress, 3)
     array = _opened(source)
     over = [str(dim) for dim in array.dims if dim != by]
     if not over or (by is not None and by not in array.dims):
