@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import os
 from collections import deque
@@ -24,7 +25,18 @@ from ilastik_lazy.chunks import (
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
-__all__ = ["AHEAD", "MEMORY", "Progress", "in_bytes", "in_order", "in_pass", "over_blocks", "threads_for", "work_block"]
+__all__ = [
+    "AHEAD",
+    "MEMORY",
+    "Progress",
+    "check_progress",
+    "in_bytes",
+    "in_order",
+    "in_pass",
+    "over_blocks",
+    "threads_for",
+    "work_block",
+]
 
 Progress = Callable[[int, int, int], None]
 """Called with blocks done, blocks in all, and decoded bytes so far; in the caller's thread only."""
@@ -43,6 +55,24 @@ def threads_for(workers: int | None) -> int:
     if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
         raise ArgumentError(f"workers={workers!r}: expected a whole number from 1 on")
     return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def check_progress(progress: Callable[..., object] | None, arguments: int) -> None:
+    """Raise `ArgumentError` unless `progress` can be called with so many numbers: before the work, not in its midst."""
+    if progress is None:
+        return
+    if not callable(progress):
+        raise ArgumentError(f"progress={progress!r}: expected a function of {arguments} numbers, or None")
+    try:
+        signature = inspect.signature(progress)
+    except (TypeError, ValueError):
+        return  # of some builtins nobody knows
+    try:
+        signature.bind(*range(arguments))
+    except TypeError as error:
+        raise ArgumentError(
+            f"progress={progress!r} cannot be called with {arguments} numbers ({error}): correct its parameters"
+        ) from error
 
 
 def work_block(spec: ArraySpec) -> tuple[int, ...]:

@@ -133,6 +133,11 @@ def source_of(array: xr.DataArray) -> ArraySource:
         raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"an array of {array.dtype} is no image: expected numbers")
+    if unknown := [dim for dim, length in zip(dims, array.shape, strict=True) if length != length]:
+        raise ArgumentError(
+            f"dask does not know the length along {unknown[0]!r}: call .data.compute_chunk_sizes(), "
+            "or avoid what depends on the values, such as a boolean index"
+        )
     original = source_behind(array.variable)
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
     kind = _kind_of(array, original)
@@ -144,9 +149,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         dtype=array.dtype,
         axes=tuple(_axis(array, dim, stored.get(dim), units.get(dim)) for dim in dims),
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
-        storage=original.spec.storage
-        if original is not None
-        else Storage(str(array.name or "a DataArray"), access=COMPUTED),
+        storage=original.spec.storage if original is not None else _storage_of(array),
         channel_names=names,
         channel_colors=_colors_of(array, len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)),
         kind=kind,
@@ -198,6 +201,11 @@ def _has_steps(array: xr.DataArray) -> bool:
         return False
     name = array.data.name
     return any(layer not in (name, f"original-{name}") for layer in array.data.dask.layers)
+
+
+def _storage_of(array: xr.DataArray) -> Storage:
+    compression = "none" if array.chunks is None else "computed"
+    return Storage(str(array.name or "a DataArray"), compression=compression, access=COMPUTED)
 
 
 def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:

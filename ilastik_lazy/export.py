@@ -13,16 +13,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ilastik_lazy.blockwise import threads_for
+from ilastik_lazy.blockwise import check_progress, threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
-from ilastik_lazy.ilastik_hdf5 import ImageLayout, write_image
+from ilastik_lazy.ilastik_hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.ilastik_n5 import write_n5
 from ilastik_lazy.location import checked_target
 from ilastik_lazy.new_file import new_file
 from ilastik_lazy.new_folder import new_folder
+from ilastik_lazy.shared_parts import with_shared_parts
 from ilastik_lazy.sizes import human_bytes
-from ilastik_lazy.spec import ArraySpec, DescribedSource
+from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
+from ilastik_lazy.whole_chunks import WholeChunks, chunks_held
 
 __all__ = ["ExportReport", "to_ilastik"]
 
@@ -141,6 +143,7 @@ def to_ilastik(
     'micrometer'
     """
     start = time.perf_counter()
+    check_progress(progress, 2)
     target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
     source = as_source(array)
     spec = source.spec
@@ -151,7 +154,7 @@ def to_ilastik(
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
     )  # fmt: skip
     _check_axes(spec)
-    described = DescribedSource(spec, source)
+    described = DescribedSource(spec, _read_once(source, layout, threads))
     if target.endswith(".n5"):
         with new_folder(target, overwrite=overwrite, is_replaceable=_is_n5) as folder:
             written = write_n5(folder, described, layout, workers=threads, progress=progress)
@@ -163,6 +166,14 @@ def to_ilastik(
         target, inside, spec.dims, spec.shape, layout.dtype, spec.nbytes, written, time.perf_counter() - start,
         _not_stored(spec),
     )  # fmt: skip
+
+
+def _read_once(source: ArraySource, layout: ImageLayout, workers: int) -> ArraySource:
+    """`source`, so that no block of the target reads or computes anew what another one has."""
+    source = with_shared_parts(source, workers)
+    spec = source.spec
+    held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
+    return WholeChunks.of(source, held * workers) if held else source
 
 
 def _checked_target(path: str | os.PathLike[str]) -> str:

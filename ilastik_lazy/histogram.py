@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, over_blocks, threads_for, work_block
+from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, check_progress, over_blocks, threads_for, work_block
 from ilastik_lazy.chunks import Region, region_shape
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.lazy import to_dataarray
-from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.shared_parts import with_shared_parts
+from ilastik_lazy.sizes import human_bytes, parse_size
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = ["HistogramResult", "histogram"]
@@ -76,7 +77,7 @@ def histogram(
     range: tuple[float, float] | None = None,  # numpy's name for it
     by: str | None = None,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> HistogramResult:
     """Count the values of a stored array in bins of equal width, block by block.
@@ -110,10 +111,12 @@ def histogram(
     >>> histogram(sample("segmentation")).counts[:4].tolist()
     [0, 46473, 772727, 0]
     """
+    check_progress(progress, 3)
     stored = as_source(source)
     spec, axis = stored.spec, _axis_of(stored.spec, by)
     bins = _checked_bins(spec, bins)
-    workers = _threads_that_fit(spec, axis, bins, workers, memory)
+    workers = _threads_that_fit(spec, axis, bins, workers, parse_size(memory, "memory"))
+    stored = with_shared_parts(stored, workers)
     limits = _known_range(spec) if range is None else range
     passes = 1 if limits is not None else 2
     if limits is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from ilastik_lazy.new_file import NewFile
 from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS
 from ilastik_lazy.spec import ArraySource, ArraySpec
 from ilastik_lazy.units import full_unit_name
+from ilastik_lazy.whole_chunks import cell_of, chunks_held, interleaved
 
 __all__ = [
     "ImageLayout",
@@ -33,6 +34,7 @@ __all__ = [
     "block_of",
     "checked_read",
     "ilastik_chunks",
+    "regions_in_turn",
     "write_image",
 ]
 
@@ -188,6 +190,19 @@ def block_of(spec: ArraySpec, layout: ImageLayout) -> tuple[int, ...]:
     return work_block(replace(spec, chunks=block()))
 
 
+def regions_in_turn(spec: ArraySpec, layout: ImageLayout, workers: int) -> Iterable[Region]:
+    """Regions of all blocks; where they share chunks of the source, those of one chunk for each worker in turn."""
+    block = block_of(spec, layout)
+    regions = regions_of_blocks(layout.shape, block)
+    if not chunks_held(block, spec.chunks, spec.shape):
+        return regions
+
+    def chunk_of(region: Region) -> tuple[int, ...]:
+        return cell_of(region, spec.chunks)
+
+    return interleaved(sorted(regions, key=chunk_of), chunk_of, workers)
+
+
 def checked_read(source: ArraySource, region: Region) -> np.ndarray[Any, Any]:
     """Read `region`, which must be what the spec says.
 
@@ -259,7 +274,7 @@ def _write_chunks(
 ) -> None:
     spec, done = source.spec, 0
     encode = functools.partial(_encoded_block, source, layout, zlib_deflater() if layout.compression else None)
-    regions = regions_of_blocks(layout.shape, block_of(spec, layout))
+    regions = regions_in_turn(spec, layout, workers)
     if progress is not None:
         progress(0, spec.nbytes)
     # Closed at once when a block fails, or `progress` raises: no thread outlives this call.

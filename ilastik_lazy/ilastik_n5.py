@@ -18,10 +18,10 @@ import numpy as np
 
 from ilastik_lazy.axes import axis_names
 from ilastik_lazy.blockwise import in_order
-from ilastik_lazy.chunks import Region, overlaps, region_shape, regions_of_blocks
+from ilastik_lazy.chunks import Region, overlaps, region_shape
 from ilastik_lazy.deflating import Deflate, gzip_deflater
 from ilastik_lazy.files import make_directories, write_new, writing
-from ilastik_lazy.ilastik_hdf5 import ImageLayout, block_of, checked_read
+from ilastik_lazy.ilastik_hdf5 import ImageLayout, checked_read, regions_in_turn
 from ilastik_lazy.spec import ArraySource
 
 __all__ = ["n5_attributes", "write_n5"]
@@ -67,9 +67,7 @@ def write_n5(
     if progress is not None:
         progress(0, spec.nbytes)
     # Closed at once when a block fails, or `progress` raises: no thread outlives this call.
-    with contextlib.closing(
-        in_order(make, regions_of_blocks(layout.shape, block_of(spec, layout)), workers)
-    ) as results:
+    with contextlib.closing(in_order(make, regions_in_turn(spec, layout, workers), workers)) as results:
         for region, nbytes in results:
             written += nbytes
             done += int(np.prod(region_shape(region), dtype=np.int64)) * spec.dtype.itemsize

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.api import open_dataarray
-from ilastik_lazy.blockwise import MEMORY, Progress, in_pass
+from ilastik_lazy.blockwise import MEMORY, Progress, check_progress, in_pass
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy import chunked, to_dataset, variable_name
@@ -30,7 +30,7 @@ def normalise(
     by: str | None = None,
     clip: bool = False,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Scale an array so that two of its percentiles become 0 and 1.
@@ -82,7 +82,7 @@ def standardise(
     *,
     by: str | None = None,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Shift and scale an array so that its mean becomes 0, and its standard deviation (of the population) 1.
@@ -97,6 +97,7 @@ def standardise(
     >>> bool(abs(even.mean()) < 1e-4), round(float(even.std()), 4)
     (True, 1.0)
     """
+    check_progress(progress, 3)
     array = _opened(source)
     over = [str(dim) for dim in array.dims if dim != by]
     if not over or (by is not None and by not in array.dims):
@@ -128,7 +129,8 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
         raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
     dtype = np.result_type(array.dtype, np.float32)
     width = (last - first).where(last > first, 1.0)
-    scaled: xr.DataArray = (array.astype(dtype) - first.astype(dtype)) / width.astype(dtype)
+    # In float64: of values far from 0, the differences are smaller than float32 tells, and so are those of `first`.
+    scaled: xr.DataArray = ((array.astype(np.float64) - first) / width).astype(dtype)
     gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}
     scaled.attrs |= {"value_of_0": first.values.tolist(), "value_of_1": last.values.tolist()}

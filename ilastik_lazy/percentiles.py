@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.blockwise import MEMORY, Progress
+from ilastik_lazy.blockwise import MEMORY, Progress, check_progress, threads_for
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.lazy import to_dataarray
 from ilastik_lazy.ranks import selection_of
-from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.shared_parts import with_shared_parts
+from ilastik_lazy.sizes import human_bytes, parse_size
 from ilastik_lazy.sources.window import window_of
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
@@ -29,7 +30,7 @@ def percentile(
     *,
     by: str | None = None,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Percentiles of all values of a stored array, block by block.
@@ -68,6 +69,7 @@ def percentile(
     >>> percentile(sample("raw"), [1, 50, 99.8]).values.tolist()
     [9.0, 26.0, 193.0]
     """
+    check_progress(progress, 3)
     stored = as_source(source)
     wanted = np.atleast_1d(np.asarray(q, np.float64))
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
@@ -80,7 +82,9 @@ def percentile(
     low = np.floor(place).astype(np.int64)
     high = np.minimum(low + 1, count - 1)
     ranks = np.unique(np.concatenate([low, high]))
-    values = _values_at(stored, axis, ranks, workers, memory, progress)
+    nbytes = parse_size(memory, "memory")
+    stored = with_shared_parts(stored, threads_for(workers))
+    values = _values_at(stored, axis, ranks, workers, nbytes, progress)
     below, above = (values[:, np.searchsorted(ranks, each)] for each in (low, high))
     with np.errstate(invalid="ignore"):
         # From the nearer neighbour, as numpy has it, infinities too.

@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, in_order, threads_for, work_block
+from ilastik_lazy.blockwise import AHEAD, MEMORY, Progress, check_progress, in_order, threads_for, work_block
 from ilastik_lazy.chunks import Region, grid_shape, region_shape, regions_of_blocks
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.histogram import HistogramResult, histogram
 from ilastik_lazy.lazy import to_dataarray, unplaced_units
 from ilastik_lazy.partials import REDUCTIONS, Array, Partial, Reduction
-from ilastik_lazy.sizes import human_bytes
+from ilastik_lazy.shared_parts import with_shared_parts
+from ilastik_lazy.sizes import human_bytes, parse_size
 from ilastik_lazy.spec import ArraySource, ArraySpec
 
 __all__ = [
@@ -119,10 +120,10 @@ def plan_reduction(
     *,
     skipna: bool | None = None,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
 ) -> ReductionPlan:
     """Decide how `reduce` will go about its work; nothing is read.  The parameters are those of `reduce`."""
-    return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, memory)
+    return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, parse_size(memory, "memory"))
 
 
 def _reduction_of(spec: ArraySpec, name: str, skipna: bool | None) -> Reduction:
@@ -185,7 +186,7 @@ def reduce(
     *,
     skipna: bool | None = None,
     workers: int | None = None,
-    memory: int = MEMORY,
+    memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Reduce a stored array block by block.
@@ -204,7 +205,8 @@ def reduce(
     workers
         Number of threads; one for each processor without it.  The result does not depend on it.
     memory
-        Bytes that the result and the blocks in work may take; fewer threads run where they do not fit.
+        What the result and the blocks in work may take, such as ``"2GB"``, or bytes; fewer threads run
+        where they do not fit.
     progress
         Called now and then from this thread; an exception that it raises ends the work.
 
@@ -231,9 +233,11 @@ def reduce(
     >>> reduce(sample("probabilities"), "max", over="zc").sizes
     Frozen({'y': 128, 'x': 160})
     """
+    check_progress(progress, 3)
     stored = as_source(source)
-    reduction = _reduction_of(stored.spec, name, skipna)
-    plan = _plan(stored.spec, reduction, _axes_over(stored.spec, over), workers, memory)
+    reduction, nbytes = _reduction_of(stored.spec, name, skipna), parse_size(memory, "memory")
+    plan = _plan(stored.spec, reduction, _axes_over(stored.spec, over), workers, nbytes)
+    stored = with_shared_parts(stored, plan.workers, nbytes - plan.nbytes)
     values = _carried_out(stored, reduction, plan, progress)
     return _labelled(stored, name, plan, values)
 

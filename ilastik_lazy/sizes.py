@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ilastik_lazy.errors import ArgumentError
 
 __all__ = ["human_bytes", "human_seconds", "parse_size"]
@@ -36,20 +38,25 @@ def human_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def parse_size(size: str | int, what: str) -> int:
-    """Bytes of a text such as ``"2GB"`` or ``"512MiB"``; `what` names the argument in the error.
+def parse_size(size: str | float, what: str) -> int:
+    """Bytes of a text such as ``"2GB"`` or ``"512MiB"``, or of a number; `what` names the argument in the error.
 
     Raises
     ------
     ArgumentError
-        The text is no size.
+        It is no size.
     """
     from dask.utils import parse_bytes
 
     try:
-        count = int(parse_bytes(size))
-    except ValueError as error:
-        raise ArgumentError(f"{what}={size!r}: expected a size such as '2GB'") from error
+        if isinstance(size, str) and any(map(str.isdigit, size)):
+            count = int(parse_bytes(size))
+        elif isinstance(size, int | float | np.integer | np.floating) and not isinstance(size, bool):
+            count = int(size)
+        else:
+            raise ValueError(size)  # dask takes "" for 1, and "GB" for 1 GB
+    except (ValueError, OverflowError) as error:
+        raise ArgumentError(f"{what}={size!r}: expected a size such as '2GB', or a number of bytes") from error
     if count < 0:
         raise ArgumentError(f"{what}={size!r}: expected a positive size")
     return count

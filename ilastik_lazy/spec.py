@@ -65,13 +65,16 @@ class Storage:
     layout: Literal["chunked", "contiguous", "virtual"] = "chunked"
 
     compression: str = "none"
-    """Names of the filters in the order of writing, such as ``shuffle+gzip``."""
+    """Names of the filters in the order of writing, such as ``shuffle+gzip``; ``computed`` for blocks of dask."""
 
     access: str = "direct"
     """``direct`` where chunks are read past h5py; otherwise who reads them, and why."""
 
     order: tuple[int, ...] = ()
     """For each axis of the spec its place in a stored chunk, where the axes were moved; else empty."""
+
+    buffers: int = 2
+    """Chunks' worth of memory that reading one takes beside the result: as stored, and between its filters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

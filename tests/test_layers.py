@@ -55,6 +55,7 @@ LAYERS = [
     "blocks",
     "lazy",
     "computed blockwise partials object_images table_rows project_tree",
+    "shared_parts whole_chunks",
     "histogram ilastik_hdf5 ranks",
     "percentiles",
     "ilastik_n5",

@@ -13,7 +13,9 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ilastik_lazy.errors import CorruptChunkError, DestinationError
+import dask
+
+from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError
 from ilastik_lazy.ome_zarr.journal import Journal, read_journals
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
@@ -31,14 +33,34 @@ _TASKS_PER_THREAD = 4
 
 
 def current_client() -> Any:
-    """The `distributed.Client` under which this is called; None if there is none."""
+    """The `distributed.Client` whose cluster shall convert; None where the threads of this process do.
+
+    They do without a client, under ``dask.config.set(scheduler="threads")``, and where a worker of the cluster
+    runs in this process: then this is a task, or a thread of one, and would hold the place of the tasks that
+    it waits for; or the cluster is nothing but threads of this process.
+
+    Raises
+    ------
+    ArgumentError
+        The client is asynchronous.
+    """
     distributed = sys.modules.get("distributed")
-    if distributed is None:
+    if distributed is None or dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
         return None
     try:
-        return distributed.default_client()
+        client = distributed.default_client()
     except ValueError:
         return None
+    # `get_worker` knows the thread of a task, but no thread that a task has started.
+    here = [worker.scheduler.address for worker in getattr(distributed.Worker, "_instances", ())]
+    if client.scheduler is not None and client.scheduler.address in here:
+        return None
+    if client.asynchronous:
+        raise ArgumentError(
+            "the dask Client is asynchronous, and nobody can wait for it here: make one without asynchronous=True, "
+            'or convert in threads, under dask.config.set(scheduler="threads")'
+        )
+    return client
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +130,23 @@ def write_on_cluster(
 def _task_level(plan: Plan, threads: int) -> int:
     """The highest level whose shards are many, and made of few: each is one task."""
     shards = math.prod(plan.levels[0].grid)
-    for number in range(len(plan.levels) - 1, 0, -1):
+    # A chunk that shards share is read once where they are in one task.
+    least = next((level.number for level in plan.levels if _holds_chunks(plan, level.number)), 0)
+    for number in range(len(plan.levels) - 1, least, -1):
         count = sum(1 for _ in tops(plan, number))
         if count >= _TASKS_PER_THREAD * threads and shards <= _MOST_SHARDS * count:
             return number
-    return 0
+    return least
+
+
+def _holds_chunks(plan: Plan, number: int) -> bool:
+    """Whether a shard of a level is made of no less than a chunk of the source."""
+    if not plan.held:
+        return True
+    factors = [math.prod(along) for along in zip(*(level.factors for level in plan.levels[: number + 1]), strict=True)]
+    made_of = [size * factor for size, factor in zip(plan.levels[number].shards, factors, strict=True)]
+    chunks = [min(plan.spec.chunks[i], plan.spec.shape[i]) for i in plan.permutation]
+    return all(length >= chunk for length, chunk in zip(made_of, chunks, strict=True))
 
 
 def _write_subtree(writer: UnitWriter, source: ArraySource, root: Task, written: frozenset[Task], mask: bool) -> int:

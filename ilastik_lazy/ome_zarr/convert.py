@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ilastik_lazy import __version__
-from ilastik_lazy.computed import AnySource, as_source
+from ilastik_lazy.blockwise import check_progress
+from ilastik_lazy.computed import AnySource, ComputedSource, as_source
 from ilastik_lazy.errors import ArgumentError, SourceChangedError, UnfinishedWriteError, VerificationError
 from ilastik_lazy.lazy import attributes_of
 from ilastik_lazy.ome_zarr.cluster import current_client, write_on_cluster
@@ -28,9 +29,11 @@ from ilastik_lazy.ome_zarr.statistics import Statistics
 from ilastik_lazy.ome_zarr.target import Target
 from ilastik_lazy.ome_zarr.tasks import Task, all_tasks, remaining, tops, unit_name
 from ilastik_lazy.ome_zarr.units import UnitWriter
-from ilastik_lazy.ome_zarr.verify import compare_levels, require_units, sound_units
+from ilastik_lazy.ome_zarr.verify import compare_levels, require_unchanged, require_units, sound_units
 from ilastik_lazy.ome_zarr.writer import Progress, shard_bytes, write_shards
+from ilastik_lazy.shared_parts import with_shared_parts
 from ilastik_lazy.spec import ArraySource, ArraySpec
+from ilastik_lazy.whole_chunks import WholeChunks
 
 __all__ = ["to_ome_zarr"]
 
@@ -122,7 +125,8 @@ def to_ome_zarr(
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
-        What was begun at `target` has other settings, or another version of the source.
+        What was begun at `target` has other settings, or another version of the source, or was computed otherwise:
+        of a computed array, some of what is written is computed again and compared.
     CorruptChunkError
         A chunk of the source is damaged; `target` is left unfinished.
     UnfinishedWriteError
@@ -144,6 +148,7 @@ def to_ome_zarr(
     start = time.perf_counter()
     if on_error not in ("raise", "mask"):
         raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
+    check_progress(progress, 2)
     array = as_source(source, storage_options)
     absent = absent_chunks(array)
     if absent and on_error == "raise":
@@ -168,14 +173,18 @@ def to_ome_zarr(
             place.repair()
         if found:
             counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
-        units = _write_units(plan, array, place, found, counter, mask=mask)
+        client = current_client()
+        reading = _read_once(plan, array, client)
+        if found and isinstance(array, ComputedSource):
+            require_unchanged(plan, reading, place.store, found, mask=mask)
+        units = _write_units(plan, reading, place, found, counter, client, mask=mask)
         require_units(plan, place.store, units)
         statistics, masked = _learned(units, place.learned)
         documents = _documents(plan, store.place, properties, statistics)
         place.write_arrays(documents)
         if verify:
             try:
-                compare_levels(plan, array, place.store, mask=mask, progress=counter.add)
+                compare_levels(plan, reading, place.store, mask=mask, progress=counter.add)
             except VerificationError:
                 place.withdraw_arrays(documents)
                 raise
@@ -201,8 +210,22 @@ def to_ome_zarr(
     )
 
 
+def _read_once(plan: Plan, source: ArraySource, client: Any) -> ArraySource:
+    """`source`, so that no shard reads or computes anew what another one has."""
+    source = with_shared_parts(source, plan.workers, plan.spare, client and client.get)
+    # On a cluster, a task has one thread, and chunks of its own.
+    return WholeChunks.of(source, plan.held * (1 if client else plan.workers)) if plan.held else source
+
+
 def _write_units(
-    plan: Plan, source: ArraySource, place: Target, found: Mapping[Task, Unit], counter: _Counter, *, mask: bool
+    plan: Plan,
+    source: ArraySource,
+    place: Target,
+    found: Mapping[Task, Unit],
+    counter: _Counter,
+    client: Any,
+    *,
+    mask: bool,
 ) -> dict[str, Unit]:
     """Write what is missing beside the units that were `found`; returns all units by name."""
     done = set(found)
@@ -213,7 +236,7 @@ def _write_units(
         place.require_lock()
         counter.add(nbytes)
 
-    if (client := current_client()) is not None:
+    if client is not None:
         write_on_cluster(client, writer, source, done, mask=mask, progress=advance)
         # Not what the tasks return: those whose worker died have written, too.
         units = read_journals(place.store) | units

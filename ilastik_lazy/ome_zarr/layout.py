@@ -87,11 +87,20 @@ def _part_of(length: int, whole: bool) -> int:
     return -(-length // 2)
 
 
-def shard_shape(shape: Index, stored: Index, chunks: Index, itemsize: int, axes: Sequence[Axis], target: int) -> Index:
+def shard_shape(
+    shape: Index,
+    stored: Index,
+    chunks: Index,
+    itemsize: int,
+    axes: Sequence[Axis],
+    target: int,
+    factors: Sequence[int] = (),
+) -> Index:
     """Group chunks into shards of about `target` bytes.
 
     A shard holds whole chunks of the source, and where an axis is halved an even number of voxels:
-    a pair must not lie in two shards.
+    a pair must not lie in two shards.  Chunks that are too large are cut along all axes that `factors` halve
+    from level 0 to level 1, so that the parts of a chunk are a shard of level 1, and are converted one after the other.
     """
     space = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
     shards = list(_whole_source_chunks(shape, stored, chunks, space))
@@ -101,10 +110,10 @@ def shard_shape(shape: Index, stored: Index, chunks: Index, itemsize: int, axes:
 
     least = [_even(c, c, length, i in space) for i, (c, length) in enumerate(zip(chunks, shape, strict=True))]
     while size() > _STRETCH * target and any(n > low for n, low in zip(shards, least, strict=True)):
-        # Too much at once, as of an array without chunks: parts of its chunks are read, some of them twice.
-        i = max(range(len(shape)), key=lambda i: shards[i] / least[i])
-        half = -(-shards[i] // (2 * chunks[i])) * chunks[i]
-        shards[i] = max(least[i], _even(half, chunks[i], shape[i], i in space))
+        cut = [i for i, factor in enumerate(factors) if factor == 2 and shards[i] > least[i]]
+        for i in cut or [max(range(len(shape)), key=lambda i: shards[i] / least[i])]:
+            half = -(-shards[i] // (2 * chunks[i])) * chunks[i]
+            shards[i] = max(least[i], _even(half, chunks[i], shape[i], i in space))
     for group in (space, [i for i in reversed(range(len(shape))) if i not in space]):
         while 2 * size() <= target:
             growing = [i for i in group if shards[i] < shape[i]]

@@ -19,6 +19,7 @@ from ilastik_lazy.ome_zarr.downsample import Method
 from ilastik_lazy.ome_zarr.layout import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.spec import ArraySpec
 from ilastik_lazy.text import encodable
+from ilastik_lazy.whole_chunks import chunks_held
 
 __all__ = ["OME_ORDER", "Level", "Plan", "Version", "plan_pyramid"]
 
@@ -29,6 +30,8 @@ Version = Literal["0.4", "0.5"]
 """Of OME-Zarr: 0.4 lies on Zarr v2, 0.5 on v3."""
 
 _SHARD_BYTES = 16 * 2**20
+# What is computed once for all shards may take so much where nobody says how much memory there is.
+_SPARE = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,12 @@ class Plan:
     workers: int
     memory: int
     """Bytes that the conversion needs at most, beside the interpreter and its libraries."""
+
+    spare: int
+    """Bytes that were granted beside these."""
+
+    held: int = 0
+    """Chunks of the source that each worker holds, since several shards need them; 0 where none is shared."""
 
     version: Version = "0.5"
     verbatim: bool = False
@@ -194,18 +203,22 @@ def plan_pyramid(
     itemsize = spec.dtype.itemsize
     chunks = inner_chunks(shape, stored, itemsize, axes)
     shapes = level_shapes(shape, axes, levels)
+    factors = shapes[1][1] if len(shapes) > 1 else ()
     # Smaller shards first, then fewer workers: both cost speed, the second more.
     crews = [(part, workers) for part in (1, 2, 4)] + [(4, crew) for crew in range(workers - 1, 0, -1)]
     for part, crew in [*crews, (8, 1), (16, 1)]:
-        shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part)
-        need = _memory(shards, stored, itemsize, crew, len(shapes))
+        shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part, factors)
+        # Of chunks that are stored as they are, the wanted part alone is read.
+        held = 0 if spec.storage.compression == "none" else chunks_held(shards, stored, shape)
+        need = _memory(shards, stored, itemsize, crew, len(shapes), spec.storage.buffers, held)
         if memory is None or need <= memory:
             made = tuple(
                 replace(level, codec=codec, sharded=version == "0.5")
                 for level in _levels(shapes, axes, chunks, shards, method)
             )
             spec = replace(spec, channel_names=tuple(map(encodable, spec.channel_names)))
-            return Plan(spec, permutation, made, method, codec, crew, need, version)
+            spare = _SPARE if memory is None else memory - need
+            return Plan(spec, permutation, made, method, codec, crew, need, spare, held, version)
     raise MemoryLimitError(
         f"memory={memory} bytes are too few to convert {spec.storage.location}: {-(-need // 10**6)} MB would do"
     )
@@ -242,7 +255,13 @@ def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
     return replace(axis, scale=step * factor, translation=axis.translation + moved)
 
 
-def _memory(shards: Index, stored: Index, itemsize: int, workers: int, levels: int) -> int:
-    """Bytes at the worst: for each worker a block as read, moved, encoded, and on its way to the disk; upper shards."""
+def _memory(
+    shards: Index, stored: Index, itemsize: int, workers: int, levels: int, buffers: int = 2, held: int = 0
+) -> int:
+    """Bytes at the worst: for each worker a block as read, moved, encoded, and on its way to the disk; upper shards.
+
+    A chunk that is held was decoded in its place, without a copy; and each worker begins an upper shard of its own.
+    """
     shard, chunk = math.prod(shards) * itemsize, math.prod(stored) * itemsize
-    return workers * (4 * shard + 2 * chunk) + (levels - 1) * 2 * shard + 16 * 2**20
+    chunks, waiting = (held + buffers - 1, (workers - 1) * shard) if held else (buffers, 0)
+    return workers * (4 * shard + chunks * chunk) + (levels - 1) * 2 * shard + waiting + 16 * 2**20

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator
+from collections.abc import Container, Hashable, Iterator
 
 import numpy as np
 
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
+from ilastik_lazy.whole_chunks import cell_of, interleaved
 
-__all__ = ["Task", "all_tasks", "below", "children_of", "remaining", "shards_of", "tops", "unit_name"]
+__all__ = ["Task", "all_tasks", "below", "children_of", "in_turn", "remaining", "shards_of", "tops", "unit_name"]
 
 Task = tuple[int, Index]
 """Number of a level, and a shard in it: converted, or read back where it is written already."""
@@ -49,9 +50,17 @@ def tops(plan: Plan, highest: int | None = None) -> Iterator[Task]:
     """Shards of level `highest`, and those below it that are part of none: odd last voxels alone."""
     highest = len(plan.levels) - 1 if highest is None else highest
     for number in range(highest, -1, -1):
-        for shard in np.ndindex(plan.levels[number].grid):
+        shards = np.ndindex(plan.levels[number].grid)
+        for shard in sorted(shards, key=lambda shard: _chunk_below(plan, number, shard)) if plan.held else shards:
             if number == highest or plan.parent(number, shard) is None:
                 yield number, shard
+
+
+def _chunk_below(plan: Plan, number: int, shard: Index) -> tuple[int, ...]:
+    """The chunk of the source in which a shard of any level begins."""
+    while number:
+        number, shard = next(children_of(plan, (number, shard)))
+    return cell_of(plan.source_region(plan.levels[0].region(shard)), plan.spec.chunks)
 
 
 def shards_of(plan: Plan) -> Iterator[Index]:
@@ -67,6 +76,17 @@ def remaining(plan: Plan, done: Container[Task], tops: Iterator[Task]) -> Iterat
     """
     for top in tops:
         yield from _below(plan, done, top, top in done)
+
+
+def in_turn(plan: Plan, tasks: Iterator[Task]) -> Iterator[Task]:
+    """`tasks`; where shards share chunks of the source, those of one chunk for each worker in turn."""
+    if not plan.held or plan.workers == 1:
+        return tasks
+
+    def chunk_of(task: Task) -> Hashable:
+        return task if task[0] else _chunk_below(plan, *task)
+
+    return interleaved(tasks, chunk_of, plan.workers)
 
 
 def _below(plan: Plan, done: Container[Task], task: Task, is_done: bool) -> Iterator[Task]:

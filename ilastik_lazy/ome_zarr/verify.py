@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import zarr.storage
 
 from ilastik_lazy.blockwise import in_order
 from ilastik_lazy.chunks import Region, block_shape, region_shape, regions_of_blocks
-from ilastik_lazy.errors import CorruptChunkError, VerificationError
+from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError
 from ilastik_lazy.foreign_errors import require_room
 from ilastik_lazy.ome_zarr.downsample import downsample
 from ilastik_lazy.ome_zarr.intake import read_shard
@@ -27,11 +27,12 @@ from ilastik_lazy.ome_zarr.tasks import Task, all_tasks, shards_of, unit_name
 from ilastik_lazy.ome_zarr.units import matches, read_unit
 from ilastik_lazy.spec import ArraySource
 
-__all__ = ["compare_levels", "require_units", "sound_units"]
+__all__ = ["compare_levels", "require_unchanged", "require_units", "sound_units"]
 
 Array = np.ndarray[Any, Any]
 
 _AT_ONCE = 4 * 2**20
+_LEAST_AGAIN = 8
 
 
 def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:
@@ -52,6 +53,35 @@ def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit], workers: in
         return matches(plan, store, task, units[unit_name(task)], deep=deep)
 
     return {task: units[unit_name(task)] for task, is_sound in in_order(check, noted, workers) if is_sound}
+
+
+def require_unchanged(plan: Plan, source: ArraySource, store: Store, written: Container[Task], *, mask: bool) -> None:
+    """Compute some of the shards that an earlier run has written again, and compare all their voxels.
+
+    The name of a computation does not tell whether a function in it was edited since.
+
+    Raises
+    ------
+    ResumeMismatchError
+        They differ.
+    """
+    shards = [shard for shard in shards_of(plan) if (0, shard) in written]
+    # The first and the last one, and some between: what was edited may change a part of the image only.
+    some = max(_LEAST_AGAIN, 2 * plan.workers)
+    again = shards if len(shards) <= some else [shards[i * (len(shards) - 1) // (some - 1)] for i in range(some)]
+
+    def is_same(shard: Index) -> bool:
+        block = read_shard(plan, source, shard, mask=mask).block
+        return not _differing(block, read_unit(plan, store, (0, shard))).any()
+
+    with contextlib.closing(in_order(is_same, again, plan.workers)) as results:
+        for shard, same in results:
+            if not same:
+                raise ResumeMismatchError(
+                    f"{store.place} was begun with another computation: {unit_name((0, shard))} has other voxels now, "
+                    "so a function or its data were changed since, or it gives other numbers each time: compute as "
+                    "before, or start anew with overwrite=True (--overwrite)"
+                )
 
 
 def compare_levels(
@@ -154,9 +184,12 @@ def _require_equal(
 
 
 def _require_same(expected: Array, found: Array, region: Region, level: Level, store: Store, other: str) -> None:
-    # NaN is what it was, too: compare bits.
-    bits = f"u{found.dtype.itemsize}"
-    same = np.ascontiguousarray(expected, found.dtype).view(bits) == np.ascontiguousarray(found).view(bits)
-    if not same.all():
-        where = [int(i) + part.start for i, part in zip(np.argwhere(~same)[0], region, strict=True)]
+    if (differing := _differing(expected, found)).any():
+        where = [int(i) + part.start for i, part in zip(np.argwhere(differing)[0], region, strict=True)]
         raise VerificationError(f"{store.place}: voxel {where} of {level.path} differs from {other}")
+
+
+def _differing(expected: Array, found: Array) -> Array:
+    """Where two arrays differ, bit by bit: NaN is what it was, too."""
+    bits = f"u{found.dtype.itemsize}"
+    return np.asarray(np.ascontiguousarray(expected, found.dtype).view(bits) != np.ascontiguousarray(found).view(bits))

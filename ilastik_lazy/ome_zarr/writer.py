@@ -24,7 +24,7 @@ from ilastik_lazy.ome_zarr.journal import Unit
 from ilastik_lazy.ome_zarr.layout import Index
 from ilastik_lazy.ome_zarr.plan import Plan
 from ilastik_lazy.ome_zarr.statistics import Statistics, statistics_of
-from ilastik_lazy.ome_zarr.tasks import Task
+from ilastik_lazy.ome_zarr.tasks import Task, in_turn
 from ilastik_lazy.ome_zarr.units import Encoded, UnitWriter
 from ilastik_lazy.spec import ArraySource
 
@@ -120,7 +120,7 @@ def write_shards(
             return decoded, made
 
         # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
-        results = stack.enter_context(contextlib.closing(in_order(convert, tasks, workers)))
+        results = stack.enter_context(contextlib.closing(in_order(convert, in_turn(plan, tasks), workers)))
         for _, (decoded, made) in results:
             units += [future.result() for future in made]
             if progress is not None:

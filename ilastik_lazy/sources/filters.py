@@ -111,15 +111,16 @@ def _unshuffle(data: Bytes, out: Bytes, itemsize: int) -> None:
 
 
 def _checked_fletcher32(data: Bytes) -> Bytes:
-    """Verify the checksum in the last 4 bytes and cut it off."""
+    """Verify the checksum in the last 4 bytes and cut it off; numcodecs makes a copy meanwhile."""
     from numcodecs.fletcher32 import Fletcher32
 
     if data.size <= 4:
         raise _StreamError(f"{data.size} bytes are too few to hold their own checksum")
     try:
-        return np.frombuffer(Fletcher32().decode(np.ascontiguousarray(data)), np.uint8)
+        Fletcher32().decode(np.ascontiguousarray(data))
     except RuntimeError as error:
         raise _StreamError("its fletcher32 checksum is wrong") from error
+    return data[:-4]
 
 
 def _check_scaleoffset(data: Bytes, count: int, itemsize: int) -> None:
@@ -144,6 +145,11 @@ class Pipeline:
     def name(self) -> str:
         """Such as ``shuffle+gzip``; ``none`` without filters."""
         return "+".join(FILTER_NAMES.get(f, f"filter {f}") for f in self.filters) or "none"
+
+    @property
+    def buffers(self) -> int:
+        """See `Storage.buffers`: as stored, decoded, and between two filters; of a checksum, what is checked."""
+        return 2 + len(self.filters) - (bool(self.filters) and self.filters[0] != _FLETCHER32)
 
     @property
     def is_supported(self) -> bool:
@@ -208,13 +214,14 @@ class Pipeline:
             elif active[position] == _DEFLATE:
                 # A checksum filter before gzip adds its 4 bytes to what gzip saw.
                 extra = 4 * active[:position].count(_FLETCHER32)
-                inflated = np.empty(out.size + extra, np.uint8)
+                inflated = np.empty(out.size + extra, np.uint8) if position else out
                 _inflater()[1](data, inflated)
                 data = inflated
             else:
-                unshuffled = np.empty_like(data)
+                unshuffled = out if position == 0 and data.size == out.size else np.empty_like(data)
                 _unshuffle(data, unshuffled, self.itemsize)
                 data = unshuffled
         if data.size != out.size:
             raise _StreamError(f"it holds {data.size} bytes instead of {out.size}")
-        out[:] = data
+        if data is not out:
+            out[:] = data

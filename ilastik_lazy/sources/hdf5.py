@@ -205,7 +205,12 @@ def _source_of(
         axes=settled.axes,
         chunks=dataset.chunks or pieces(dataset.shape, dtype.itemsize),
         storage=Storage(
-            str(location), location.path, layout, pipeline.name, "direct" if trouble is None else f"h5py ({trouble})"
+            str(location),
+            location.path,
+            layout,
+            pipeline.name,
+            "direct" if trouble is None else f"h5py ({trouble})",
+            buffers=pipeline.buffers,
         ),
         axes_guessed=settled.guessed,
         # In an image of classes they would be taken for those of the values.

@@ -246,7 +246,8 @@ def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: 
         dtype=dtype,
         axes=settled.axes,
         chunks=chunks,
-        storage=Storage(folder, root, "chunked", _compression(attributes, folder)),
+        # As stored, and decoded beside its place; gzip, bz2 and xz make a copy before.
+        storage=Storage(folder, root, "chunked", _compression(attributes, folder), buffers=4),
         axes_guessed=settled.guessed,
         kind=kind_from_name(root, dtype, channel_count(settled.axes, shape)),
         drange=drange_from(attributes.get("drange"), folder),

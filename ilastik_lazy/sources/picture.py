@@ -123,13 +123,17 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         raise LimitExceededError(f"{location} has shape {layout.shape}: more than {limits.axis_length} along an axis")
     names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], len(layout.shape))
     channels = layout.shape[names.index("c")] if "c" in names else 1
+    # The file, Pillow's picture, with four bytes for three samples, and its pixels.
+    buffers = 3 if len(layout.shape) == 2 else 4
     spec = ArraySpec(
         name=_NAME,
         shape=layout.shape,
         dtype=layout.dtype,
         axes=tuple(map(Axis, names)),
         chunks=layout.shape,
-        storage=Storage(location=str(location), path=location.path, compression=location.suffix.lstrip(".")),
+        storage=Storage(
+            location=str(location), path=location.path, compression=location.suffix.lstrip("."), buffers=buffers
+        ),
         kind=kind_from_name(location.path, layout.dtype, channels),
     )
     return PictureSource(spec, location, stamp)

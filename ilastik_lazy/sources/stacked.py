@@ -97,6 +97,7 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
             location=where,
             layout=first.storage.layout,
             compression=first.storage.compression,
+            buffers=first.storage.buffers,
             access=f"{len(members)} files, {first.storage.access}",
         ),
         channel_names=names,

@@ -91,6 +91,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
             path=location.path,
             layout="contiguous" if image.is_plain else "chunked",
             compression=image.compression,
+            buffers=2 if image.is_plain else 3,
         ),
         axes_guessed=guessed,
         channel_names=image.notes.channel_names if len(image.notes.channel_names) == channels and "c" in names else (),

@@ -157,7 +157,9 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     home = _home_of(node, location.path, where, axes)
     store = home.group if home is not None else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
-    spec = array_spec(node, layout, home, name, Storage(where, store, "chunked", layout.codec.name), axes, limits)
+    buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
+    storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers)
+    spec = array_spec(node, layout, home, name, storage, axes, limits)
     is_complete = _complete(node, layout, where)
     contents = "" if is_complete is None else version_of(node.path)
     source = ZarrSource(

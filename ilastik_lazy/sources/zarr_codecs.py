@@ -44,6 +44,9 @@ _COMPRESSORS: dict[str, Callable[[bytes, Bytes], None]] = {
 _FILTERS = ("shuffle", "delta", "fixedscaleoffset", "quantize", "bitround")
 _CHECKSUMS = ("crc32c",)
 
+# Chunks' worth of memory that a step takes at its worst, where that is more than its result.
+_BUFFERS = {"gzip": 2, "bz2": 2, "lzma": 2, "fixedscaleoffset": 5}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -78,24 +81,32 @@ class ChunkCodec:
             require_room(out.size)
             raise CorruptChunkError(" ".join(str(error).split())[:120] or type(error).__name__) from error
 
-    def _decode(self, data: bytes, out: Bytes) -> None:
+    @property
+    def buffers(self) -> int:
+        """See `Storage.buffers`: as stored, decoded, and what each step makes that does not decode into its place."""
+        made = [_BUFFERS.get(step.name, 1) for step in self.steps]
+        if made and self.steps[0].name in _COMPRESSORS:
+            made[0] -= 1
+        return 2 + sum(made)
+
+    def _decode(self, data: bytes | Bytes, out: Bytes) -> None:
         sizes = [out.size]
         for step in self.steps:
             sizes.append(_encoded_size(step, sizes[-1]))
         for step, size in zip(reversed(self.steps), reversed(sizes[:-1]), strict=True):
             if (decode := _COMPRESSORS.get(step.name)) is not None:
                 target = out if step is self.steps[0] else np.empty(size, np.uint8)
-                decode(data, target)
+                decode(bytes(data), target)
                 if target is out:
                     return
-                data = target.tobytes()
+                data = target
             elif step.name in _CHECKSUMS:
                 data = _checked_crc32c(data)
             else:
                 # Numbers that no element can hold would be cut to others, with a warning of numpy's at the most.
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
                     decoded = numcodecs.get_codec({"id": step.name, **dict(step.options)}).decode(data)
-                data = np.ascontiguousarray(decoded).tobytes()
+                data = np.ascontiguousarray(decoded).reshape(-1).view(np.uint8)
             if len(data) != size and size >= 0:
                 raise CorruptChunkError(f"it holds {len(data)} bytes instead of {size}")
         if len(data) != out.size:
@@ -115,8 +126,9 @@ def _encoded_size(step: Step, size: int) -> int:
     return size
 
 
-def _checked_crc32c(data: bytes) -> bytes:
+def _checked_crc32c(data: bytes | Bytes) -> bytes:
     """Verify the checksum in the last 4 bytes and cut it off."""
+    data = bytes(data)
     if len(data) < 4 or struct.unpack("<I", data[-4:])[0] != google_crc32c.value(data[:-4]):
         raise CorruptChunkError("its crc32c checksum is wrong")
     return data[:-4]
