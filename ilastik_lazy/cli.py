@@ -5,7 +5,7 @@ What is said when something goes wrong stands in `shell`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -166,6 +166,13 @@ def table(file: str, out: str | None, rows: int) -> None:
 @kind_option
 @click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As ilastik's two formats.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is whole.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "mask"]),
+    default="raise",
+    show_default=True,
+    help="Chunks of FILE that were never written: refuse it, or fill them.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def export(
     file: str,
@@ -175,6 +182,7 @@ def export(
     project: str | None,
     compression: str,
     overwrite: bool,
+    on_error: Literal["raise", "mask"],
     quiet: bool,
 ) -> None:
     """Write the image in FILE as ilastik opens it: TARGET.h5 or TARGET.n5, with its axes and voxel size.
@@ -192,6 +200,7 @@ def export(
             target,
             compression=None if compression == "none" else "gzip",
             overwrite=overwrite,
+            on_error=on_error,
             progress=progress,
         )
     if not quiet:

@@ -10,8 +10,8 @@ import os
 import re
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,16 +19,26 @@ import xarray as xr
 from ilastik_lazy.axes import AXIS_NAMES, Axis
 from ilastik_lazy.blocks import source_behind
 from ilastik_lazy.chunks import Region, check_region, region_shape
-from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError
 from ilastik_lazy.kinds import WHOLE_NUMBERS
 from ilastik_lazy.object_store import is_url
 from ilastik_lazy.origins import origins_of
 from ilastik_lazy.positions import names_of, step_and_origin
 from ilastik_lazy.sources.stack import open_paths
-from ilastik_lazy.spec import COMPUTED, ArraySource, ArraySpec, DescribedSource, Kind, Storage, View
+from ilastik_lazy.spec import (
+    COMPUTED,
+    ArraySource,
+    ArraySpec,
+    CountedChunks,
+    DescribedSource,
+    Kind,
+    Storage,
+    View,
+    leaves_of,
+)
 from ilastik_lazy.units import full_unit_name
 
-__all__ = ["AnySource", "ComputedSource", "as_source", "source_of"]
+__all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_source", "require_written", "source_of"]
 
 
 _CAPITALS = "".join(AXIS_NAMES).upper()
@@ -112,6 +122,32 @@ class ComputedSource(View):
         return made
 
 
+def absent_chunks(source: ArraySource) -> int:
+    """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
+
+    Of other formats, where they commonly stand for the fill value, none is counted.
+    """
+    return sum(leaf.count_absent() for leaf in leaves_of(source) if isinstance(leaf, CountedChunks))
+
+
+def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> int:
+    """Number of chunks of the exports behind `source` that were never written.
+
+    Raises
+    ------
+    UnfinishedWriteError
+        There are some, and `on_error` is not ``mask``.
+    """
+    if on_error not in ("raise", "mask"):
+        raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
+    if (absent := absent_chunks(source)) and on_error == "raise":
+        raise UnfinishedWriteError(
+            f"{source.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
+            "export it again, or have them filled with on_error='mask'"
+        )
+    return absent
+
+
 def source_of(array: xr.DataArray) -> ArraySource:
     """A source with the voxels, positions, class names and attributes of `array`.
 
@@ -157,10 +193,16 @@ def source_of(array: xr.DataArray) -> ArraySource:
         # A range for display of something else is none.
         drange=_drange_of(array) if original is not None or array.dtype.kind == "f" else None,
         display_mode=str(array.attrs.get("display_mode", "")),
+        is_inherited=original is None,
     )
     if original is not None:
         return DescribedSource(spec, original)
-    return ComputedSource(spec, array.variable, origins_of(array.variable))
+    origins = origins_of(array.variable)
+    if spec.drange is not None and array.chunks is None and not origins and array.size:
+        # In memory: it takes no time to look.
+        spec = spec.agreeing(float(np.fmin.reduce(array.values, None)), float(np.fmax.reduce(array.values, None)))
+        spec = replace(spec, is_inherited=False)
+    return ComputedSource(spec, array.variable, origins)
 
 
 def _unplaced_units(array: xr.DataArray) -> dict[str, object]:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ilastik_lazy.blockwise import check_progress, threads_for
-from ilastik_lazy.computed import AnySource, as_source
+from ilastik_lazy.computed import AnySource, as_source, require_written
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
+from ilastik_lazy.folders import lies_in
 from ilastik_lazy.ilastik_hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.ilastik_n5 import write_n5
 from ilastik_lazy.location import checked_target
@@ -23,7 +24,7 @@ from ilastik_lazy.new_file import new_file
 from ilastik_lazy.new_folder import new_folder
 from ilastik_lazy.shared_parts import with_shared_parts
 from ilastik_lazy.sizes import human_bytes
-from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource
+from ilastik_lazy.spec import ArraySource, ArraySpec, DescribedSource, leaves_of, storage_of
 from ilastik_lazy.whole_chunks import WholeChunks, chunks_held
 
 __all__ = ["ExportReport", "to_ilastik"]
@@ -75,6 +76,7 @@ def to_ilastik(
     display_mode: str | None = None,
     workers: int | None = None,
     overwrite: bool = False,
+    on_error: Literal["raise", "mask"] = "raise",
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportReport:
     """Write an image of any size as HDF5 or N5 that ilastik opens with the right axes, voxel size and units.
@@ -106,6 +108,9 @@ def to_ilastik(
     overwrite
         Replace the file at `path`, with all that it holds, once the new one is whole.  A dataset cannot be added
         to an existing file.
+    on_error
+        ``mask`` fills chunks of an unfinished export, which were never written, with the file's fill value; ``raise``
+        refuses such an export.
     progress
         Called with the bytes done and all bytes, in the caller's thread.
 
@@ -121,6 +126,8 @@ def to_ilastik(
         There is something at `path`.
     DestinationError
         The file cannot be written; nothing is left of it.
+    UnfinishedWriteError
+        Chunks of the source were never written.
     ArgumentError
         ilastik would not open the result, or `path` is the file that `array` is read from.
 
@@ -146,9 +153,13 @@ def to_ilastik(
     check_progress(progress, 2)
     target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
     source = as_source(array)
+    require_written(source, on_error)
     spec = source.spec
-    if _is_same_file(target, spec.storage.path):
-        raise ArgumentError(f"{target} is the file that the image is read from: choose another name")
+    for stored in map(storage_of, leaves_of(source)):
+        if _is_same_file(target, stored.path):
+            raise ArgumentError(f"{target} is the file that the image is read from: choose another name")
+        if os.path.isdir(stored.path) and lies_in(target, stored.path):
+            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another name")
     layout = ImageLayout(
         inside, spec.axes, spec.shape, _stored_dtype(spec), _checked_compression(compression),
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
@@ -204,7 +215,7 @@ def _checked_internal_path(internal_path: str) -> str:
 def _is_same_file(target: str, source: str) -> bool:
     if os.path.isdir(target) and os.path.exists(source):
         # A dataset of an N5 is a folder in it.
-        return os.path.commonpath([os.path.realpath(target), os.path.realpath(source)]) == os.path.realpath(target)
+        return lies_in(source, target)
     return bool(source) and os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source)
 
 
@@ -227,7 +238,8 @@ def _stored_dtype(spec: ArraySpec) -> np.dtype[Any]:
 def _checked_drange(drange: object, spec: ArraySpec) -> tuple[float, float] | None:
     if drange is None:
         # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
-        return None if spec.is_label_image else spec.drange
+        # Nor can it be written before it is known whether the voxels of a computation keep to it.
+        return None if spec.is_label_image or spec.is_inherited else spec.drange
     ends = tuple(drange) if isinstance(drange, list | tuple | np.ndarray) else ()
     if len(ends) == 2 and all(isinstance(end, int | float | np.number) for end in ends):
         low, high = (end.item() if isinstance(end, np.number) else end for end in ends)

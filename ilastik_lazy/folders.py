@@ -25,6 +25,7 @@ __all__ = [
     "free_bytes",
     "hold_lock",
     "keep_tree",
+    "lies_in",
     "lock_opened",
     "read_whole",
     "release_lock",
@@ -236,6 +237,11 @@ def free_bytes(path: str) -> int | None:
         return shutil.disk_usage(path or ".").free
     except OSError:
         return None
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is that of a folder, or of something in it, wherever symbolic links lead."""
+    return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep)
 
 
 def version_of(path: str) -> str:

@@ -117,7 +117,8 @@ def histogram(
     bins = _checked_bins(spec, bins)
     workers = _threads_that_fit(spec, axis, bins, workers, parse_size(memory, "memory"))
     stored = with_shared_parts(stored, workers)
-    limits = _known_range(spec) if range is None else range
+    is_known = not (spec.is_inherited and spec.dtype.kind == "f")
+    limits = (_known_range(spec) if is_known else None) if range is None else range
     passes = 1 if limits is not None else 2
     if limits is None:
         limits = _extent(stored, workers, progress)
@@ -195,7 +196,10 @@ def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tup
         what = "finite values" if math.prod(source.spec.shape) else "values"
         where = source.spec.storage.location
         raise ArgumentError(f"{where} has no {what} to find a range of: pass range=(lower, upper)")
-    return float(min(low for low, _ in extents)), float(max(high for _, high in extents))
+    ends = float(min(low for low, _ in extents)), float(max(high for _, high in extents))
+    # What was kept through a computation holds where the values agree with it.
+    known = _known_range(source.spec.agreeing(*ends)) if source.spec.is_inherited else None
+    return ends if known is None else known
 
 
 @dataclass(frozen=True, slots=True)

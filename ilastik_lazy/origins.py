@@ -61,14 +61,17 @@ def data_of(variable: xr.Variable) -> list[Any]:
 
 def origins_of(variable: xr.Variable) -> tuple[ArraySource | Storage, ...]:
     """All that a variable is read from, each once; of arrays of zarr, h5py and others the place alone."""
-    found: dict[Any, ArraySource | Storage] = {}
-    for origin in found_in(data_of(variable)):
-        if isinstance(origin, SourceArray):
-            # Not every source of a caller has a hash; those of copies are equal.
-            found[id(origin.source)] = origin.source
-        else:
-            found[origin] = origin
-    return tuple(found.values())
+    found = (each.source if isinstance(each, SourceArray) else each for each in found_in(data_of(variable)))
+    return tuple({_key_of(origin): origin for origin in found}.values())
+
+
+def _key_of(origin: ArraySource | Storage) -> Any:
+    """Itself; its number, where it is a source of a caller's that has no hash."""
+    try:
+        hash(origin)
+    except TypeError:
+        return id(origin)
+    return origin
 
 
 def found_in(roots: Iterable[Any]) -> Iterator[SourceArray | Storage]:

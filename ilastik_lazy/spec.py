@@ -6,7 +6,7 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -117,6 +117,9 @@ class ArraySpec:
     remarks: tuple[str, ...] = ()
     """What the file states of axes and positions that was not understood, and is not used."""
 
+    is_inherited: bool = False
+    """Whether `drange`, `kind` and the names of classes are those of the array that this one was computed from."""
+
     def __post_init__(self) -> None:
         if not len(self.shape) == len(self.axes) == len(self.chunks):
             raise MetadataError(
@@ -147,6 +150,20 @@ class ArraySpec:
     def grid(self) -> tuple[int, ...]:
         """Number of storage chunks along each axis."""
         return grid_shape(self.shape, self.chunks)
+
+    def agreeing(self, low: float, high: float) -> ArraySpec:
+        """Without inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
+        if not self.is_inherited:
+            return self
+        ends = self.drange or (-np.inf, np.inf)
+        names = self.channel_names if not self.holds_classes or 0 <= low <= high <= len(self.channel_names) else ()
+        return replace(
+            self,
+            drange=self.drange if ends[0] <= low <= high <= ends[1] else None,
+            kind=None if self.kind == "probabilities" and not 0 <= low <= high <= 1 else self.kind,
+            channel_names=names,
+            channel_colors=self.channel_colors if names == self.channel_names else (),
+        )
 
     @property
     def is_label_image(self) -> bool:

@@ -7,17 +7,19 @@ import functools
 import hashlib
 import os
 import time
+import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from ilastik_lazy import __version__
 from ilastik_lazy.blockwise import check_progress
-from ilastik_lazy.computed import AnySource, ComputedSource, as_source
-from ilastik_lazy.errors import ArgumentError, SourceChangedError, UnfinishedWriteError, VerificationError
+from ilastik_lazy.computed import AnySource, ComputedSource, as_source, require_written
+from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy import attributes_of
 from ilastik_lazy.ome_zarr.cluster import current_client, write_on_cluster
 from ilastik_lazy.ome_zarr.documents import metadata_documents
-from ilastik_lazy.ome_zarr.identity import absent_chunks, source_identity
+from ilastik_lazy.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.ome_zarr.journal import Unit, read_journals
 from ilastik_lazy.ome_zarr.labels import Table, object_properties
 from ilastik_lazy.ome_zarr.metadata import ome_attributes
@@ -146,16 +148,9 @@ def to_ome_zarr(
     (2, 40, 128, 160)
     """
     start = time.perf_counter()
-    if on_error not in ("raise", "mask"):
-        raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
     check_progress(progress, 2)
     array = as_source(source, storage_options)
-    absent = absent_chunks(array)
-    if absent and on_error == "raise":
-        raise UnfinishedWriteError(
-            f"{array.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
-            "export it again, or have them filled with on_error='mask'"
-        )
+    absent = require_written(array, on_error)
     store = store_at(target, array, storage_options)
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
@@ -164,6 +159,9 @@ def to_ome_zarr(
     properties = None if table is None else object_properties(array.spec, table)
     planned = _documents(plan, store.place, properties, None)
     identity = source_identity(array)
+    if unknown := without_version(array):
+        # Another text each time: what was begun is not gone on with.
+        identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
     with Target(store, settings, overwrite=overwrite, resume=resume) as place:
         counter = _Counter(plan.spec.nbytes * (2 if verify else 1), progress)
@@ -205,7 +203,7 @@ def to_ome_zarr(
         method_reason=plan.method_reason,
         resumed=len(found),
         parts=len(units),
-        voxels_per_class=_named_counts(plan.spec, statistics),
+        voxels_per_class=_named_counts(statistics.agreed(plan.spec), statistics),
         masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
     )
 
@@ -274,6 +272,8 @@ def _documents(
 ) -> dict[str, bytes]:
     """All metadata; the ranges of the voxels are known only when all are written."""
     measured = None if statistics is None else statistics.measured(plan.spec)
+    if statistics is not None:
+        plan = replace(plan, spec=statistics.agreed(plan.spec))
     attributes = ome_attributes(plan, name_of(place), measured=measured, properties=properties)
     return metadata_documents(plan, attributes, attributes_of(plan.spec))
 

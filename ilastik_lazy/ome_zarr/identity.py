@@ -7,10 +7,10 @@ from typing import Any
 
 from dask.base import tokenize
 
-from ilastik_lazy.computed import ComputedSource
+from ilastik_lazy.computed import ComputedSource, absent_chunks
 from ilastik_lazy.folders import version_of
 from ilastik_lazy.object_store import is_url
-from ilastik_lazy.spec import ArraySource, CountedChunks, Storage, VersionedSource, View, leaves_of, storage_of
+from ilastik_lazy.spec import ArraySource, Storage, VersionedSource, View, leaves_of, storage_of
 
 __all__ = ["absent_chunks", "source_identity", "without_version"]
 
@@ -53,12 +53,9 @@ def _version_of(leaf: ArraySource | Storage) -> str | None:
 
 def without_version(source: ArraySource) -> list[str]:
     """What a source reads of which nobody can tell whether it changed: a conversion of it cannot be resumed."""
-    return [storage_of(leaf).location for leaf in leaves_of(source) if _version_of(leaf) == ""]
-
-
-def absent_chunks(source: ArraySource) -> int:
-    """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
-
-    Of other formats, where they commonly stand for the fill value, none is counted.
-    """
-    return sum(leaf.count_absent() for leaf in leaves_of(source) if isinstance(leaf, CountedChunks))
+    return [
+        storage_of(leaf).location
+        for leaf in leaves_of(source)
+        if (isinstance(leaf, Storage) or is_url(leaf.spec.storage.path))
+        and not (os.path.exists(storage_of(leaf).path) or _version_of(leaf))
+    ]

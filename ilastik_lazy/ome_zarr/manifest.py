@@ -26,6 +26,7 @@ _MEANINGS = {
     "levels": "other levels or shards, which levels=, codec=, memory= and workers= decide",
     "metadata": "other names, colours, positions or properties",
     "token": "another computation, or an older version of the files that it reads",
+    "unversioned": "a source without a version, of which nobody can tell whether it changed since",
     "version": "another version of the source, which was written to or copied since",
 }
 """What differs, where the two values themselves would tell nobody."""

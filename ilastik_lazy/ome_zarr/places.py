@@ -7,14 +7,17 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ilastik_lazy.computed import ComputedSource
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.folders import lies_in
 from ilastik_lazy.location import checked_target
 from ilastik_lazy.object_store import ObjectFolder, is_url
 from ilastik_lazy.ome_zarr.manifest import read_manifest
 from ilastik_lazy.ome_zarr.members import image_attributes, root_of
 from ilastik_lazy.ome_zarr.remote_store import RemoteStore
 from ilastik_lazy.ome_zarr.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
-from ilastik_lazy.spec import ArraySource, leaves_of, storage_of
+from ilastik_lazy.sources.window import TransposedSource, WindowSource
+from ilastik_lazy.spec import ArraySource, DescribedSource, leaves_of, storage_of
 from ilastik_lazy.text import encodable
 
 __all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
@@ -42,6 +45,9 @@ def store_at(target: str | os.PathLike[str], source: ArraySource, storage_option
     text = checked_target(target, endings=_OTHER_FORMATS)
     if not is_url(text):
         _check_target(os.path.expanduser(text), source)
+    for stored in map(storage_of, leaves_of(source)):
+        if is_url(text) and f"{stored.location.rstrip('/')}/".startswith(f"{text.rstrip('/')}/"):
+            raise ArgumentError(f"{text} holds the source {stored.location}: choose another folder")
     return open_store(text, storage_options)
 
 
@@ -65,12 +71,28 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
 
 
 def _check_target(target: str, source: ArraySource) -> None:
-    here = os.path.realpath(target) + os.sep
-    for stored in filter(lambda stored: stored.path, map(storage_of, leaves_of(source))):
-        if (os.path.realpath(stored.location) + os.sep).startswith(here):
+    # What was made of an image may replace it: it is read to the end before.  All else in it would be lost.
+    is_made = isinstance(source, ComputedSource) or (
+        isinstance(source, DescribedSource) and isinstance(source.source, WindowSource | TransposedSource)
+    )
+    replaced = _levels_at(target) if is_made else ()
+    for stored in map(storage_of, leaves_of(source)):
+        if not stored.path or os.path.realpath(stored.location) in replaced:
+            continue
+        if lies_in(stored.location, target):
             raise ArgumentError(f"{target} holds the source {stored.location}: choose another folder")
-        if os.path.isdir(stored.path) and here.startswith(os.path.realpath(stored.path) + os.sep):
+        if os.path.isdir(stored.path) and lies_in(target, stored.path):
             raise ArgumentError(f"{target} lies in the source {stored.path}: choose another folder")
+
+
+def _levels_at(target: str) -> set[str]:
+    """Folders of the levels of the image at a path, if there is one."""
+    store = LocalStore(target)
+    try:
+        images = image_attributes(root_of(store, store.names() or ()))["multiscales"]
+        return {os.path.realpath(os.path.join(target, level["path"])) for each in images for level in each["datasets"]}
+    except (KeyError, TypeError, ValueError):
+        return set()
 
 
 def name_of(target: str) -> str:

@@ -48,6 +48,12 @@ class Statistics:
         channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
         return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(channels)]
 
+    def agreed(self, spec: ArraySpec) -> ArraySpec:
+        """`spec` without the inherited metadata that the voxels contradict."""
+        ends = np.array(self.measured(spec), float)
+        ends = ends[np.isfinite(ends).all(axis=1)]
+        return spec.agreeing(float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else spec
+
     def as_json(self) -> dict[str, Any]:
         """Plain values; the keys of JSON's objects are texts."""
         return {
@@ -88,7 +94,7 @@ def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: in
         for start in range(0, flat.size, _AT_ONCE):
             counts += np.bincount(flat[start : start + _AT_ONCE], minlength=256)
         return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
-    if spec.drange is not None or block.dtype.kind == "b":
+    if (spec.drange is not None and not spec.is_inherited) or block.dtype.kind == "b":
         return Statistics({}, {})
     channels = 1 if channel_axis is None else block.shape[channel_axis]
     ranges = {}

@@ -54,7 +54,7 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
     spec = source.spec
     if not isinstance(source, EncodedChunks) or source.chunk_codec != "zlib":
         if spec.storage.access == COMPUTED:
-            return "the voxels are computed, and stored nowhere"
+            return "the array is computed by dask or in memory, so that no stored chunks are at hand"
         if spec.storage.compression != "gzip":
             return f"the source has no chunks of plain gzip ({spec.storage.compression})"
         if spec.storage.access != "direct":

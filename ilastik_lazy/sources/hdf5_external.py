@@ -8,7 +8,6 @@ regular file, and stay what it was when the image was opened.  libhdf5 itself wo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,6 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.external import is_below
 from ilastik_lazy.files import Stamp, require_unchanged, stamp_of
-from ilastik_lazy.folders import version_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources.hdf5_direct import DirectHdf5Source
 from ilastik_lazy.sources.hdf5_file import dataset_at, object_at, open_hdf5
@@ -32,7 +30,7 @@ from ilastik_lazy.sources.hdf5_layout import is_converted, start_of
 from ilastik_lazy.sources.hdf5_library import H5pySource
 from ilastik_lazy.sources.npy import contiguous_source
 from ilastik_lazy.sources.unpacked import unpacked
-from ilastik_lazy.spec import ArraySource, ArraySpec, Keep, View
+from ilastik_lazy.spec import ArraySource, ArraySpec, Keep, Storage, View
 
 __all__ = [
     "Found",
@@ -65,9 +63,9 @@ class ReferringSource(View):
         return values
 
     @property
-    def how(self) -> Mapping[str, Any]:
+    def origins(self) -> tuple[ArraySource | Storage, ...]:
         """See `View`."""
-        return {"files": [[path, version_of(path)] for path, _ in self.files]}
+        return self.source, *(Storage(path, path) for path, _ in self.files)
 
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
         """See `EncodedChunks`."""
