@@ -198,7 +198,7 @@ class TestArguments:
             ({"path": "a.ilp"}, "end in .h5"),
             ({"path": "a.h5/volume/data"}, "internal_path="),
             ({"path": "s3://bucket/a.h5"}, "URL"),
-            ({"path": 3}, "not int"),
+            ({"path": 3}, "is of type int"),
             ({"internal_path": ""}, "internal_path=''"),
             ({"internal_path": "a/../b"}, "internal_path"),
             ({"internal_path": "a\0b"}, "internal_path"),
