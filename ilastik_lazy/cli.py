@@ -20,9 +20,10 @@ from ilastik_lazy.command_sources import (
     trust_option,
 )
 from ilastik_lazy.convert_commands import convert, verify
+from ilastik_lazy.errors import printable
 from ilastik_lazy.info_command import info
 from ilastik_lazy.shell import Group, run
-from ilastik_lazy.text import counted, printable
+from ilastik_lazy.text import counted
 
 __all__ = ["main"]
 

@@ -41,7 +41,7 @@
 
 from __future__ import annotations
 
-from ilastik_lazy.text import printable
+import re
 
 __all__ = [
     "AccessDeniedError",
@@ -78,7 +78,21 @@ __all__ = [
     "UnsafePathError",
     "UnsupportedFilterError",
     "VerificationError",
+    "printable",
 ]
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line, whatever a file brought into it.
+
+    Escape sequences would reach the terminal; marks of direction turn a name around.
+
+    >>> printable("a\x1b[2J")
+    'a\\x1b[2J'
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 _MOST_LETTERS = 500

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from ilastik_lazy.command_sources import image_options, limits_given, location_of, memory_given, memory_option
-from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning
+from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
 from ilastik_lazy.shell import Command, exit_code, in_shell, say
-from ilastik_lazy.text import counted, printable
+from ilastik_lazy.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd

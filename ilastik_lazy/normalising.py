@@ -5,14 +5,12 @@ In one graph of dask, ``(array - array.mean()) / array.std()`` holds every block
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.api import open_dataarray
 from ilastik_lazy.blockwise import MEMORY, Progress, check_progress, in_pass
 from ilastik_lazy.computed import AnySource, as_source
 from ilastik_lazy.errors import ArgumentError, AxesError
@@ -114,8 +112,6 @@ def _opened(source: AnySource) -> xr.DataArray:
     """The array as it is, or as `open_dataarray` gives it."""
     if isinstance(source, xr.DataArray):
         return source
-    if isinstance(source, str | os.PathLike):
-        return open_dataarray(source)
     stored = as_source(source)
     name = variable_name(stored.spec.name)
     return chunked(to_dataset({name: stored}), {name: stored}, "auto")[name]

@@ -95,7 +95,7 @@ def _access(spec: ArraySpec) -> str:
         return f"through {spec.storage.access}: correct, but one thread at a time"
     if "gzip" not in spec.storage.compression:
         return "directly, in threads"
-    from ilastik_lazy.sources.filters import inflater_name
+    from ilastik_lazy.inflating import inflater_name
 
     return f"directly, in threads ({inflater_name()})"
 

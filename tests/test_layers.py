@@ -17,14 +17,13 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 # From the bottom up.  A module imports from the lines below its own, never from its own line or above;
 # a folder (with a slash) is one line, whose modules may import one another, but not in a circle.
 LAYERS = [
-    "text",
     "errors",
-    "units limits sizes object_backend extras foreign_errors kept positions packing",
+    "text units limits sizes object_backend extras foreign_errors kept positions packing",
     "axes chunks cloud_objects web_objects",
     "object_store",
     "spec location files ome_metadata plain",
     "folders isolation external",
-    "deflating kinds cache label_axes project_paths new_file new_folder",
+    "inflating deflating kinds cache label_axes project_paths new_file new_folder",
     "sources.window sources.stacked sources.xml_text sources.json_text",
     "sources.filters sources.scratch sources.attributes sources.zarr_files sources.hdf5_superblock",
     "sources.voxel_sizes sources.unpacked",

@@ -7,98 +7,21 @@ Filters are numbered as in https://support.hdfgroup.org/documentation/index.html
 
 from __future__ import annotations
 
-import functools
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.foreign_errors import require_room
+from ilastik_lazy.inflating import Bytes, StreamError, inflate
 
-__all__ = ["FILTER_NAMES", "Pipeline", "inflater_name"]
-
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-Inflate = Callable[[bytes | Bytes, Bytes], None]
+__all__ = ["FILTER_NAMES", "Pipeline"]
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _SCALEOFFSET = 1, 2, 3, 6
 FILTER_NAMES = {
     _DEFLATE: "gzip", _SHUFFLE: "shuffle", _FLETCHER32: "fletcher32",
     4: "szip", 5: "nbit", _SCALEOFFSET: "scaleoffset", 32000: "lzf",
 }  # fmt: skip
-
-
-class _StreamError(Exception):
-    """Why a chunk cannot be decoded; becomes a `CorruptChunkError` where its name is known."""
-
-
-def _with_imagecodecs() -> Inflate | None:
-    """Libdeflate into a given buffer: 0.9 GB/s of float32, 2 GB/s of labels on one core."""
-    try:
-        from imagecodecs import DeflateError, deflate_decode
-    except ImportError:
-        return None
-    decode: Any = deflate_decode  # takes any buffer, whatever its stubs say
-
-    def inflate(data: bytes | Bytes, out: Bytes) -> None:
-        try:
-            size = len(decode(data, out=out))
-        except DeflateError as error:
-            raise _StreamError(f"the gzip stream is damaged ({error})") from error
-        if size != out.size:
-            raise _StreamError(f"it inflates to {size} bytes instead of {out.size}")
-
-    return inflate
-
-
-def _with_deflate() -> Inflate | None:
-    """Libdeflate through a 0.1 MB wheel; it returns new bytes, so one copy more."""
-    try:
-        from deflate import DeflateError, zlib_decompress
-    except ImportError:
-        return None
-
-    def inflate(data: bytes | Bytes, out: Bytes) -> None:
-        try:
-            found = zlib_decompress(data, out.size)
-        except DeflateError as error:
-            raise _StreamError(f"the gzip stream is damaged ({error})") from error
-        if len(found) != out.size:
-            raise _StreamError(f"it inflates to {len(found)} bytes instead of {out.size}")
-        out[:] = np.frombuffer(found, np.uint8)
-
-    return inflate
-
-
-def _with_zlib() -> Inflate:
-    def inflate(data: bytes | Bytes, out: Bytes) -> None:
-        stream = zlib.decompressobj()
-        try:
-            found = stream.decompress(bytes(data), out.size + 1)
-        except zlib.error as error:
-            raise _StreamError(f"the gzip stream is damaged ({error})") from error
-        # `eof` is set only after the Adler-32 behind the data was read and found right.
-        if len(found) != out.size or not stream.eof:
-            raise _StreamError(f"it inflates to {len(found)} bytes instead of {out.size}, or has no end")
-        out[:] = np.frombuffer(found, np.uint8)
-
-    return inflate
-
-
-@functools.cache
-def _inflater() -> tuple[str, Inflate]:
-    """The best inflater at hand, chosen once."""
-    for name, make in (("imagecodecs", _with_imagecodecs), ("deflate", _with_deflate)):
-        if (found := make()) is not None:
-            return name, found
-    return "zlib", _with_zlib()
-
-
-def inflater_name() -> str:
-    """Package that inflates gzip chunks here."""
-    return _inflater()[0]
 
 
 def _unshuffle(data: Bytes, out: Bytes, itemsize: int) -> None:
@@ -115,11 +38,11 @@ def _checked_fletcher32(data: Bytes) -> Bytes:
     from numcodecs.fletcher32 import Fletcher32
 
     if data.size <= 4:
-        raise _StreamError(f"{data.size} bytes are too few to hold their own checksum")
+        raise StreamError(f"{data.size} bytes are too few to hold their own checksum")
     try:
         Fletcher32().decode(np.ascontiguousarray(data))
     except RuntimeError as error:
-        raise _StreamError("its fletcher32 checksum is wrong") from error
+        raise StreamError("its fletcher32 checksum is wrong") from error
     return data[:-4]
 
 
@@ -131,7 +54,7 @@ def _check_scaleoffset(data: Bytes, count: int, itemsize: int) -> None:
     bits = int.from_bytes(data[:4].tobytes(), "little")
     least = 21 + (count * bits + 7) // 8
     if bits > 8 * itemsize or data.size < least:
-        raise _StreamError(f"its {data.size} bytes are too few for {count} elements of {bits} bits")
+        raise StreamError(f"its {data.size} bytes are too few for {count} elements of {bits} bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +100,7 @@ class Pipeline:
                 self._decode(np.frombuffer(data, np.uint8), [], scratch)
             else:
                 _check_scaleoffset(np.frombuffer(data, np.uint8), scratch.size // self.itemsize, self.itemsize)
-        except _StreamError as error:
+        except StreamError as error:
             raise CorruptChunkError(str(error)) from error
 
     def decode_into(self, data: bytes, mask: int, out: Bytes) -> None:
@@ -200,10 +123,10 @@ class Pipeline:
         active = [f for k, f in enumerate(self.filters) if not mask >> k & 1]
         try:
             if active == [_DEFLATE]:
-                _inflater()[1](data, out)
+                inflate(data, out)
                 return
             self._decode(np.frombuffer(data, np.uint8), active, out)
-        except _StreamError as error:
+        except StreamError as error:
             require_room(out.size)
             raise CorruptChunkError(str(error)) from error
 
@@ -215,13 +138,13 @@ class Pipeline:
                 # A checksum filter before gzip adds its 4 bytes to what gzip saw.
                 extra = 4 * active[:position].count(_FLETCHER32)
                 inflated = np.empty(out.size + extra, np.uint8) if position else out
-                _inflater()[1](data, inflated)
+                inflate(data, inflated)
                 data = inflated
             else:
                 unshuffled = out if position == 0 and data.size == out.size else np.empty_like(data)
                 _unshuffle(data, unshuffled, self.itemsize)
                 data = unshuffled
         if data.size != out.size:
-            raise _StreamError(f"it holds {data.size} bytes instead of {out.size}")
+            raise StreamError(f"it holds {data.size} bytes instead of {out.size}")
         if data is not out:
             out[:] = data

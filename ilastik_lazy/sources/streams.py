@@ -18,24 +18,26 @@ from deflate import DeflateError, gzip_decompress
 from numcodecs import blosc, lz4, zstd
 
 from ilastik_lazy.errors import CorruptChunkError
-from ilastik_lazy.sources.filters import Pipeline
+from ilastik_lazy.foreign_errors import require_room
+from ilastik_lazy.inflating import Bytes, StreamError, inflate
 
 __all__ = ["CODEC_ERRORS", "Bytes", "gunzip", "inflate_zlib", "unblosc", "unbz2", "unlz4", "unlzma", "unxz", "unzstd"]
-
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # What numcodecs, deflate, zlib, bz2 and lzma raise for bytes that are no stream of theirs.
 CODEC_ERRORS = (
     ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError, DeflateError,
 )  # fmt: skip
-_ZLIB = Pipeline((1,), 1)
 # xz -9 needs 65 MiB; a stream may claim a dictionary of 4 GiB.
 _LZMA_MEMORY = 256 * 2**20
 
 
 def inflate_zlib(data: bytes, out: Bytes) -> None:
     """Undo zlib."""
-    _ZLIB.decode_into(data, 0, out)
+    try:
+        inflate(data, out)
+    except StreamError as error:
+        require_room(out.size)
+        raise CorruptChunkError(str(error)) from error
 
 
 def gunzip(data: bytes, out: Bytes) -> None:
