@@ -11,7 +11,6 @@ import numpy as np
 import ilastik_lazy as il
 from benchmarks.exports import write_export
 from benchmarks.peers import opened
-from ilastik_lazy.cache import _cache_of
 
 SIDE = int(os.environ.get("ILASTIK_LAZY_BENCH_SIDE", "320"))
 READERS = ["ilastik_lazy", "h5py", "pyfive"]
@@ -57,7 +56,6 @@ class Scrolling:
                 for i in range(10):
                     file["exported_data"][SIDE // 2 + i]
             return
-        _cache_of.cache_clear()
         array = il.open_dataarray(self.path, cache="256MB" if reader.endswith("cache") else None)
         for i in range(10):
             array.isel(z=SIDE // 2 + i).compute()

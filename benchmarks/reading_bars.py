@@ -27,7 +27,6 @@ import ilastik_lazy as il
 from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
 from benchmarks.exports import write_export
 from benchmarks.peers import Decoder
-from ilastik_lazy.cache import _cache_of
 from ilastik_lazy.location import Location
 from ilastik_lazy.sources import hdf5_index, open_source
 
@@ -134,7 +133,6 @@ def planes(folder: Path, rounds: int) -> list[Row]:
     path = str(folder / "prob_gz.h5")
 
     def scroll() -> None:
-        _cache_of.cache_clear()
         array = il.open_dataarray(path, cache="256MB")
         for i in range(10):
             array.isel(z=100 + i).compute()

@@ -95,7 +95,7 @@ def _checked(store: Path, prob: xr.DataArray) -> str:
 
     with h5py.File(sample("probabilities"), "r") as file:
         expected = file["exported_data"][...]
-    with xr.open_datatree(store, engine="zarr") as tree:
+    with xr.open_datatree(store, engine="zarr", consolidated=False) as tree:
         written = tree["scale0/image"].transpose(*prob.dims)
         wrong = int(np.count_nonzero(written.values != expected))
         fine = tree["scale0"].coords["x"].values

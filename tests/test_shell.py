@@ -181,8 +181,8 @@ def test_memory_is_an_option_where_it_is_advised(export, tmp_path):
 
 # Messages of functions that no command calls.
 PYTHON_ONLY = {
-    "backend", "blocks", "computed", "datatree", "demo", "external", "indexing", "info_command", "isolation", "lazy",
-    "location", "normalising", "object_images", "object_store", "painting", "percentiles", "shell",
+    "backend", "blocks", "cluster", "computed", "datatree", "demo", "external", "indexing", "info_command", "isolation",
+    "lazy", "location", "normalising", "object_images", "object_store", "painting", "percentiles", "shell",
 }  # fmt: skip
 NOT_IN_SHELL = re.compile(r"(?:pass|with|without|raise|or|say) \w+=|\bopen_\w+\(|\.(?:astype|rename|sel)\(")
 # Arguments of `paint`, `to_ilastik` and `open_table`.

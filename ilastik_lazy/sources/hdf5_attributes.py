@@ -11,7 +11,7 @@ from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.limits import Limits
 
 __all__ = [
-    "coordinates_of", "decorating_text", "is_scale", "plain_attribute", "raw_attribute", "text_attribute",
+    "coordinates_of", "decorating_text", "is_scale", "path_of", "plain_attribute", "raw_attribute", "text_attribute",
     "texts_attribute",
 ]  # fmt: skip
 
@@ -81,6 +81,12 @@ def decorating_text(dataset: h5py.Dataset, name: str) -> str | None:
         return None
 
 
+def path_of(node: h5py.Dataset) -> str:
+    """Path of a dataset in its file; h5py gives bytes where it is not UTF-8, and None where nothing links to it."""
+    name = node.name or ""
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+
+
 def is_scale(dataset: h5py.Dataset) -> bool:
     """Whether the dataset is a dimension scale, and so no image."""
     return "CLASS" in dataset.attrs and decorating_text(dataset, "CLASS") == "DIMENSION_SCALE"
@@ -88,7 +94,7 @@ def is_scale(dataset: h5py.Dataset) -> bool:
 
 def coordinates_of(dataset: h5py.Dataset) -> list[str]:
     """Paths of the arrays that are coordinates of this one, as CF's attributes say."""
-    above = (dataset.name or "").rpartition("/")[0]
+    above = path_of(dataset).rpartition("/")[0]
     texts = [decorating_text(dataset, name) for name in ("coordinates", "bounds") if name in dataset.attrs]
     return [f"{above}/{name}".strip("/") for text in texts if text for name in text.split()]
 

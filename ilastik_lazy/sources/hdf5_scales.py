@@ -17,7 +17,7 @@ from ilastik_lazy.limits import Limits
 from ilastik_lazy.sources.attributes import check_chunks
 from ilastik_lazy.sources.conventions import Along
 from ilastik_lazy.sources.filters import FILTER_NAMES
-from ilastik_lazy.sources.hdf5_attributes import decorating_text
+from ilastik_lazy.sources.hdf5_attributes import decorating_text, path_of
 from ilastik_lazy.sources.hdf5_file import H5PY_ERRORS
 
 __all__ = ["dimension_scales"]
@@ -66,7 +66,7 @@ def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limit
             scale = dataset.file[reference] if reference else None
             if not isinstance(scale, h5py.Dataset):
                 continue
-            where = f"{dataset.file.filename}/{str(scale.name).strip('/')}"
+            where = f"{dataset.file.filename}/{path_of(scale).strip('/')}"
             named = named or _name_of(scale)
             if scale.shape != (length,) or (decorating_text(scale, "NAME") or "").startswith(_WITHOUT_POSITIONS):
                 continue
@@ -79,13 +79,13 @@ def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limit
 
 def _name_of(scale: h5py.Dataset) -> str:
     """The last part of its path; of a scale that has a text of its own, that, where only it is an axis."""
-    path = str(scale.name).rsplit("/", 1)[-1].removeprefix("_nc4_non_coord_")
+    path = path_of(scale).rsplit("/", 1)[-1].removeprefix("_nc4_non_coord_")
     own = decorating_text(scale, "NAME") or ""
     return own if len(own) == 1 and len(path) != 1 else path
 
 
 def _values(scale: h5py.Dataset, limits: Limits) -> np.ndarray[Any, Any]:
-    where = f"{scale.file.filename}/{str(scale.name).strip('/')}"
+    where = f"{scale.file.filename}/{path_of(scale).strip('/')}"
     if scale.is_virtual or scale.external:
         raise MetadataError(f"{where} keeps its values elsewhere")
     if any(name in scale.attrs for name in ("scale_factor", "add_offset")):
