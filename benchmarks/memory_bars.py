@@ -27,9 +27,9 @@ BUDGET, TWO_PASSES = 300e6, 100e6
 START = """
 import os, re, sys
 import dask.array, numpy, xarray, zarr, ilastik_lazy as il
-import ilastik_lazy.ome_zarr.convert
-from ilastik_lazy.normalising import normalise, standardise
-from ilastik_lazy.percentiles import percentile
+import ilastik_lazy.writers.ome_zarr.convert
+from ilastik_lazy.reductions.normalise import normalise, standardise
+from ilastik_lazy.reductions.percentile import percentile
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])

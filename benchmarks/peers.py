@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 
 import ilastik_lazy as il
-from ilastik_lazy.location import Location
-from ilastik_lazy.sources import open_source
-from ilastik_lazy.sources.filters import Pipeline
-from ilastik_lazy.sources.hdf5_index import chunk_index
+from ilastik_lazy.formats import open_source
+from ilastik_lazy.formats.hdf5.chunks.filters import Pipeline
+from ilastik_lazy.formats.hdf5.chunks.index import chunk_index
+from ilastik_lazy.formats.location import Location
 
 DIMS = ("z", "y", "x", "c")
 

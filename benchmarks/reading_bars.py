@@ -27,8 +27,9 @@ import ilastik_lazy as il
 from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
 from benchmarks.exports import write_export
 from benchmarks.peers import Decoder
-from ilastik_lazy.location import Location
-from ilastik_lazy.sources import hdf5_index, open_source
+from ilastik_lazy.formats import open_source
+from ilastik_lazy.formats.hdf5.chunks import index as hdf5_index
+from ilastik_lazy.formats.location import Location
 
 
 def with_h5py(path: str, operation: Callable[[Any], Any]) -> Callable[[], object]:

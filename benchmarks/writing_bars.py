@@ -22,9 +22,9 @@ import xarray as xr
 
 from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
 from benchmarks.exports import field
-from ilastik_lazy.deflating import deflater_name
-from ilastik_lazy.export import to_ilastik
-from ilastik_lazy.ilastik_hdf5 import ilastik_chunks
+from ilastik_lazy.storage.compression.deflating import deflater_name
+from ilastik_lazy.writers.ilastik import to_ilastik
+from ilastik_lazy.writers.ilastik.hdf5 import ilastik_chunks
 
 SHAPE = (2000, 250, 250)
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataarray as open_dataarray
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.datatree import open_datatree as open_datatree
-    from ilastik_lazy.export import to_ilastik as to_ilastik
-    from ilastik_lazy.ome_zarr import to_ome_zarr as to_ome_zarr
-    from ilastik_lazy.painting import paint as paint
     from ilastik_lazy.tables import open_table as open_table
+    from ilastik_lazy.tables.paint import paint as paint
+    from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
+    from ilastik_lazy.writers.ome_zarr import to_ome_zarr as to_ome_zarr
 
 __version__ = "0.1.0"
 
@@ -30,9 +30,9 @@ _HOME = {
     "open_dataset": "ilastik_lazy.api",
     "open_datatree": "ilastik_lazy.datatree",
     "open_table": "ilastik_lazy.tables",
-    "paint": "ilastik_lazy.painting",
-    "to_ilastik": "ilastik_lazy.export",
-    "to_ome_zarr": "ilastik_lazy.ome_zarr",
+    "paint": "ilastik_lazy.tables.paint",
+    "to_ilastik": "ilastik_lazy.writers.ilastik",
+    "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
 }
 __all__ = [
     "__version__",

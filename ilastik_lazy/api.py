@@ -8,19 +8,19 @@ from typing import Any
 
 import xarray as xr
 
-from ilastik_lazy.axes import parse_axis_names
-from ilastik_lazy.cache import CachedSource
+from ilastik_lazy.core.axes import parse_axis_names
+from ilastik_lazy.core.kinds import with_kind
+from ilastik_lazy.core.limits import Limits, Trust
+from ilastik_lazy.core.sizes import parse_size
+from ilastik_lazy.core.spec import ArraySource, Kind
+from ilastik_lazy.core.views.cache import CachedSource
+from ilastik_lazy.core.views.unpacked import packed_again
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
-from ilastik_lazy.external import Folders, granted
-from ilastik_lazy.kinds import with_kind
-from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset, variable_name
-from ilastik_lazy.limits import Limits, Trust
-from ilastik_lazy.location import Location
-from ilastik_lazy.sizes import parse_size
-from ilastik_lazy.sources import list_images, open_sources
-from ilastik_lazy.sources.stack import open_paths
-from ilastik_lazy.sources.unpacked import packed_again
-from ilastik_lazy.spec import ArraySource, Kind
+from ilastik_lazy.formats import list_images, open_sources
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.stack import open_paths
+from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name
+from ilastik_lazy.storage.allowed import Folders, granted
 
 __all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
 
@@ -75,7 +75,7 @@ def open_dataarray(
         How the server of a URL is reached, as in ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
         what is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
     limits
-        Sizes beyond which a file is refused: an `ilastik_lazy.limits.Limits`.
+        Sizes beyond which a file is refused: an `ilastik_lazy.core.limits.Limits`.
     trust
         ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
         them in a process of its own only (0.1 s more to open).
@@ -200,7 +200,7 @@ def _described(
         source = with_kind(source, kind)
     if project is None:
         return source
-    from ilastik_lazy.project import with_classes
+    from ilastik_lazy.project.classes import with_classes
 
     return with_classes(source, project, limits)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import xarray as xr
 
-from ilastik_lazy.axes import parse_axis_names
+from ilastik_lazy.core.axes import parse_axis_names
+from ilastik_lazy.core.limits import Limits, Trust
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
-from ilastik_lazy.external import Folders, granted
-from ilastik_lazy.lazy import Chunks, chunked, moved, to_dataset
-from ilastik_lazy.limits import Limits, Trust
-from ilastik_lazy.location import Location
-from ilastik_lazy.sources import format_of, open_sources
-from ilastik_lazy.spec import ArraySource
+from ilastik_lazy.formats import format_of, open_sources
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset
+from ilastik_lazy.storage.allowed import Folders, granted
 
 __all__ = ["open_datatree"]
 
@@ -68,7 +68,7 @@ def open_datatree(
     location = Location.parse(path, storage_options=storage_options)
     limits = granted(limits, trust, allow_external)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
-        from ilastik_lazy.project_tree import open_project
+        from ilastik_lazy.project.tree import open_project
 
         if axes is not None or order is not None:
             raise ArgumentError("axes= and order= are for images: a project tells the axes of each of its own")

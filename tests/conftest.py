@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from open_files import open_files, open_files_below
-from servers import S3Server, moto_server
-from shared_files import DATA, SHARED, note_marker
 
-from ilastik_lazy import blockwise
+from ilastik_lazy.core import parallel as blockwise
 from ilastik_lazy.demo import sample
+from tests.support.open_files import open_files, open_files_below
+from tests.support.servers import S3Server, moto_server
+from tests.support.shared_files import DATA, SHARED, note_marker
 
 # Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
-from makers import CHUNKS, DIRECT_LAYOUTS, H5PY_LAYOUTS, SHAPE, axistags, some_data, write_hdf5_export, write_layout
 
 import ilastik_lazy as il
+from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     ArgumentError,
@@ -25,7 +25,16 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     SourceNotFoundError,
 )
-from ilastik_lazy.limits import Limits
+from tests.support.makers import (
+    CHUNKS,
+    DIRECT_LAYOUTS,
+    H5PY_LAYOUTS,
+    SHAPE,
+    axistags,
+    some_data,
+    write_hdf5_export,
+    write_layout,
+)
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from children import run_python
-from makers import some_data, write_hdf5_export
+
+from tests.support.children import run_python
+from tests.support.makers import some_data, write_hdf5_export
 
 HEAVY = ["dask", "dask.array", "distributed", "zarr", "xarray", "h5py", "numpy", "pandas", "matplotlib", "rich"]
 
@@ -33,17 +34,15 @@ def export(tmp_path):
 
 def test_metadata_and_voxels_are_read_without_dask_zarr_and_xarray(export):
     code = """
-from ilastik_lazy.location import Location
-from ilastik_lazy.sources import open_source
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats import open_source
 open_source(Location.parse(sys.argv[1])).read((slice(0, 4), slice(0, 5)))
 """
     assert imported_by(code, export) == {"h5py", "numpy"}
 
 
 def test_the_engine_is_found_without_h5py_and_dask(tmp_path):
-    code = (
-        "import xarray; before = set(sys.modules); import ilastik_lazy.backend as b; e = b.IlastikBackendEntrypoint()"
-    )
+    code = "import xarray; before = set(sys.modules); import ilastik_lazy.engine as b; e = b.IlastikBackendEntrypoint()"
     shown = f"{code}; e.guess_can_open(sys.argv[1]); new = set(sys.modules) - before"
     run_python(
         f"import sys; {shown}; assert not new & {{'h5py', 'dask.array', 'zarr', 'zarr.core'}}, new", str(tmp_path)

@@ -1,0 +1,137 @@
+"""The commands that write an OME-Zarr and compare it with what it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ilastik_lazy.cli.messages import Command, in_shell, interrupted
+from ilastik_lazy.cli.options import image_options, kind_option, limits_given, source_at, storage_options
+
+__all__ = ["convert", "verify"]
+
+
+@click.command(cls=Command, short_help="Write an image as OME-Zarr.")
+@click.argument("file")
+@click.argument("target")
+@image_options("local")
+@kind_option
+@click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
+@click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
+@click.option(
+    "--downsample",
+    type=click.Choice(["auto", "mean", "mode", "nearest"]),
+    default="auto",
+    show_default=True,
+    help="How levels are made: mean for images, mode or nearest for labels; the report says why.",
+)
+@click.option(
+    "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
+)
+@click.option(
+    "--codec",
+    type=click.Choice(["auto", "zstd", "gzip", "blosc", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto moves chunks that are gzip already, and takes zstd for others.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "mask"]),
+    default="raise",
+    show_default=True,
+    help="Chunks of FILE that are damaged: stop, or fill them (NaN, 0) and list them.",
+)
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("--overwrite", is_flag=True, help="Replace the image TARGET once the new one is whole; its labels stay.")
+@click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
+@click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
+@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def convert(
+    file: str,
+    target: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    memory: str | None,
+    levels: int | None,
+    downsample: Any,
+    ome_version: Any,
+    codec: Any,
+    on_error: Any,
+    workers: int | None,
+    overwrite: bool,
+    resume: bool,
+    verify: bool,
+    table: str | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Write the image in FILE as OME-Zarr to TARGET, a folder or s3://bucket/name.
+
+    \b
+    ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
+    """
+    source = source_at(file, dataset, axes, project)
+    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.tables import open_table
+    from ilastik_lazy.writers.ome_zarr.commit.place import is_unfinished
+    from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
+    from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+
+    options: dict[str, Any] = {
+        "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
+        "codec": codec,
+    }  # fmt: skip
+    if dry_run:
+        from ilastik_lazy.cli.describe import describe_plan
+        from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
+
+        plan = plan_conversion(source, **options)
+        click.echo(in_shell("\n".join(describe_plan(plan, target))))
+        click.echo(f"  {estimate_conversion(source, plan)}")
+        return
+    try:
+        with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
+            options |= {"overwrite": overwrite, "resume": resume, "verify": verify}
+            options["table"] = None if table is None else open_table(table, trust=limits_given().trust)
+            options |= {"on_error": on_error, "storage_options": storage_options()}
+            report = to_ome_zarr(source, target, progress=progress, **options)
+    except KeyboardInterrupt:
+        is_begun = is_unfinished(target, storage_options())
+        interrupted("run the same command with --resume to go on" if is_begun else "nothing was written")
+    if not quiet:
+        click.echo(in_shell(str(report)))
+
+
+@click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")
+@click.argument("target")
+@click.argument("file", required=False)
+@image_options("local")
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def verify(
+    target: str,
+    file: str | None,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Compare the OME-Zarr TARGET with its checksums, and every voxel with FILE if that is named.
+
+    \b
+    ilastik-lazy verify brain.zarr brain_Probabilities.h5
+    """
+    source = None if file is None else source_at(file, dataset, axes, project)
+    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.writers.ome_zarr.check import verify_image
+
+    with progress_bar("verifying", quiet=quiet) as progress:
+        found = verify_image(target, source, workers=workers, storage_options=storage_options(), progress=progress)
+    if not quiet:
+        click.echo(str(found))

@@ -1,0 +1,133 @@
+"""What a person sees in a terminal: descriptions and sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.text import counted
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
+
+__all__ = ["describe", "describe_plan", "describe_project", "spec_as_json"]
+
+
+def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:
+    return "  ".join(f"{dim} {value}" for dim, value in zip(dims, values, strict=True))
+
+
+def describe(spec: ArraySpec) -> list[tuple[str, str]]:
+    """Pairs of label and text that tell a person what an image is."""
+    guessed = "  (axes guessed from the shape: pass --axes if wrong)" if spec.axes_guessed else ""
+    rows = [
+        ("image", f"{spec.kind or 'kind unknown'}, {spec.dtype.name}, {human_bytes(spec.nbytes)} in memory"),
+        ("size", _by_dim(spec.dims, spec.shape) + guessed),
+        ("voxel", _voxel_size(spec)),
+    ]
+    if spec.packing is not None:
+        rows.append(("packed", str(spec.packing)))
+    if spec.channel_names:
+        label = "classes" if not spec.is_label_image else "values"
+        names = [f"{value} {name}" if spec.is_label_image else name for value, name in enumerate(spec.channel_names, 1)]
+        rows.append((label, ", ".join(names)))
+    chunk = math.prod(spec.chunks) * spec.dtype.itemsize
+    if spec.storage.layout == "chunked":
+        count = math.prod(spec.grid)
+        rows.append(("chunks", f"{_by_dim(spec.dims, spec.chunks)}  ({count:,} of {human_bytes(chunk)})"))
+    else:
+        rows.append(("chunks", f"none, {spec.storage.layout} layout"))
+    rows.append(("stored", f"{spec.storage.compression}; read {_access(spec)}"))
+    if spec.drange is not None and not spec.is_label_image:
+        rows.append(("display", f"{spec.drange[0]:g} to {spec.drange[1]:g}"))
+    return rows
+
+
+def describe_project(tree: xr.DataTree, drawn: Callable[[str, str], dict[str, int]]) -> list[tuple[str, str]]:
+    """Pairs of label and text that tell a person what a project holds.
+
+    `drawn` gives the labelled voxels of each class, by the names of a lane and of a role.
+    """
+    about = tree.attrs
+    rows = [("project", f"{about.get('workflow', 'workflow unknown')}, ilastik {about.get('ilastik_version', '?')}")]
+    if names := about.get("label_names"):
+        rows.append(("classes", ", ".join(names)))
+    for lane in tree.children.values():
+        for name, role in lane.children.items():
+            images = [
+                f"{array.dtype.name}, {_by_dim(tuple(map(str, array.dims)), array.shape)}"
+                for array in role.data_vars.values()
+            ]
+            recorded = f"{role.attrs['file_path']}: " if "file_path" in role.attrs else ""
+            state = images[0] if images else str(role.attrs.get("status", "nothing selected"))
+            counts = ", ".join(f"{count:,} {label}" for label, count in drawn(str(lane.name), str(name)).items())
+            rows.append((str(lane.name), f"{name}: {recorded}{state}{f'; voxels: {counts}' if counts else ''}"))
+            if not images and "remedy" in role.attrs:
+                rows.append(("", f"  {role.attrs['remedy']}"))
+    return rows
+
+
+def describe_plan(plan: Plan, target: str) -> list[str]:
+    """Lines that tell a person what a conversion will write."""
+    dims = " ".join(axis.name for axis in plan.levels[0].axes)
+    lines = [
+        f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}"
+        + (f", levels by {plan.method}" if len(plan.levels) > 1 else ""),
+        *([f"  {plan.reason}"] if plan.reason else []),
+        *([f"  {plan.method}: {plan.method_reason}"] if len(plan.levels) > 1 else []),
+    ]
+    for level in plan.levels:
+        shape, shard, chunks = ("x".join(map(str, lengths)) for lengths in (level.shape, level.shards, level.chunks))
+        unit = "shards" if level.sharded else "blocks"
+        lines.append(f"  {level.path:14} {shape:24} {unit}: {math.prod(level.grid)} of {shard}, chunks of {chunks}")
+    size, memory = human_bytes(plan.nbytes), human_bytes(plan.memory)
+    lines.append(f"  {size} before compression, {counted(plan.workers, 'worker')}, at most {memory} of memory")
+    return lines
+
+
+def _access(spec: ArraySpec) -> str:
+    if spec.storage.access != "direct":
+        return f"through {spec.storage.access}: correct, but one thread at a time"
+    if "gzip" not in spec.storage.compression:
+        return "directly, in threads"
+    from ilastik_lazy.storage.compression.inflating import inflater_name
+
+    return f"directly, in threads ({inflater_name()})"
+
+
+def _voxel_size(spec: ArraySpec) -> str:
+    space = [axis for axis in spec.axes if axis.name != "c"]
+    known = [f"{axis.name} {axis.scale:g} {axis.unit}".rstrip() for axis in space if axis.scale is not None]
+    parts = ["  ".join(known)] if known else []
+    alone = [f"{axis.name} {axis.unit}" for axis in space if axis.scale is None and axis.unit]
+    parts += [f"{'' if known else 'unknown, '}units without a size: {'  '.join(alone)}"] if alone else []
+    if spec.remarks:
+        parts.append(f"{'' if parts else 'unknown: '}not understood: {'; '.join(spec.remarks)}")
+    return "; ".join(parts) or "unknown: the file states no voxel size"
+
+
+def spec_as_json(spec: ArraySpec) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "location": spec.storage.location,
+        "name": spec.name,
+        "kind": spec.kind,
+        "dims": list(spec.dims),
+        "shape": list(spec.shape),
+        "dtype": spec.dtype.name,
+        "axes": [{"name": a.name, "scale": a.scale, "translation": a.translation, "unit": a.unit} for a in spec.axes],
+        "axes_guessed": spec.axes_guessed,
+        "channel_names": list(spec.channel_names),
+        "chunks": list(spec.chunks) if spec.storage.layout == "chunked" else None,
+        "compression": spec.storage.compression,
+        "access": spec.storage.access,
+        "drange": list(spec.drange) if spec.drange is not None else None,
+        "display_mode": spec.display_mode,
+        "packing": str(spec.packing) if spec.packing is not None else None,
+        "remarks": list(spec.remarks),
+    }

@@ -1,0 +1,143 @@
+"""What the commands open, and the options that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ilastik_lazy.core.limits import Limits, Trust
+    from ilastik_lazy.core.spec import ArraySource
+    from ilastik_lazy.formats.location import Location
+
+__all__ = [
+    "image_options",
+    "kind_option",
+    "limits_given",
+    "location_of",
+    "memory_given",
+    "memory_option",
+    "source_at",
+    "storage_options",
+    "trust_option",
+]
+
+_Command = Callable[..., None]
+
+
+def storage_options() -> dict[str, str] | None:
+    """How objects are reached, as the command line says."""
+    endpoint = _told("endpoint_url")
+    return {"endpoint_url": endpoint} if endpoint else None
+
+
+def limits_given() -> Limits:
+    """What files may ask for, as the command line says."""
+    from ilastik_lazy.storage.allowed import granted
+
+    return granted(None, _told("trust"), _told("allow_external") or ())
+
+
+def memory_given(default: str) -> str:
+    """Most memory to use, as the command line says."""
+    return _told("memory") or default
+
+
+def location_of(file: str, dataset: str | None) -> Location:
+    """The location that the command line names."""
+    from ilastik_lazy.formats.location import Location
+    from ilastik_lazy.storage.objects import is_url
+
+    return Location.parse(file, dataset, storage_options() if is_url(file) else None)
+
+
+def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
+    """Source of the one image that a command works on."""
+    from ilastik_lazy.formats.stack import open_paths
+    from ilastik_lazy.storage.objects import is_url
+
+    limits = limits_given()
+    options = storage_options() if is_url(file) else None
+    source = open_paths(file, dataset, axes, storage_options=options, limits=limits)
+    if kind := _told("kind"):
+        from ilastik_lazy.core.kinds import with_kind
+
+        source = with_kind(source, kind)
+    if project is None:
+        return source
+    from ilastik_lazy.project.classes import with_classes
+
+    return with_classes(source, project, limits)
+
+
+def _told(option: str) -> Any:
+    """Value of an option that commands do not pass on themselves; None where the command has no such option."""
+    return click.get_current_context().meta.get(f"ilastik_lazy.{option}")
+
+
+def _remember(context: click.Context, option: click.Parameter, value: object) -> None:
+    context.meta[f"ilastik_lazy.{option.name}"] = value
+
+
+def trust_option(default: Trust) -> Callable[[_Command], _Command]:
+    """The option of `limits_given` that says how far FILE is trusted."""
+    return click.option(
+        "--trust",
+        type=click.Choice(["untrusted", "local"]),
+        default=default,
+        show_default=True,
+        expose_value=False,
+        callback=_remember,
+        help="untrusted: the HDF5 library, which malicious files crash, sees FILE in another process only.",
+    )
+
+
+kind_option = click.option(
+    "--kind",
+    metavar="KIND",
+    expose_value=False,
+    callback=_remember,
+    help="What the numbers mean, such as segmentation, if neither FILE nor its name tells.",
+)
+
+
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    expose_value=False,
+    callback=_remember,
+    help="Most memory to use, such as 2GB.",
+)
+
+
+def image_options(trust: Trust) -> Callable[[_Command], _Command]:
+    """What every command that opens an image takes; `trust` is how far it trusts files that nobody said more of."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            click.option(
+                "--allow-external",
+                metavar="FOLDER",
+                multiple=True,
+                expose_value=False,
+                callback=_remember,
+                help="Folder that links and references out of FILE may lead to; may be given several times.",
+            ),
+            trust_option(trust),
+            click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
+            click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
+            click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
+            click.option(
+                "--endpoint-url",
+                metavar="URL",
+                expose_value=False,
+                callback=_remember,
+                help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate

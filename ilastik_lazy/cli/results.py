@@ -1,0 +1,65 @@
+"""Results of reductions: what is printed, and what is written."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ilastik_lazy.core.text import counted
+from ilastik_lazy.errors import ArgumentError, DestinationError, DestinationExistsError
+from ilastik_lazy.formats.location import checked_target
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["check_output", "check_printable", "result_text", "write_result"]
+
+_PRINTED_VALUES = 1000
+
+
+def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr")) -> None:
+    """Refuse a file that cannot be written, before anything is read."""
+    if "://" in checked_target(path):
+        raise ArgumentError(f"{path} is a URL: results are written to local files")
+    if not path.endswith(endings):
+        raise ArgumentError(f"cannot write {path}: expected a name that ends in {' or '.join(endings)}")
+    if os.path.exists(path):
+        raise DestinationExistsError(f"there is something at {path}: remove it first")
+    if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
+        raise DestinationError(f"there is no folder {folder}: make it first")
+
+
+def check_printable(what: str, sizes: Mapping[str, int]) -> None:
+    """Refuse to print a picture as numbers, before anything is read."""
+    if (count := math.prod(sizes.values())) > _PRINTED_VALUES:
+        shape = "  ".join(f"{dim} {size}" for dim, size in sizes.items())
+        raise ArgumentError(
+            f"{what} has {count:,} values ({shape}), too many to print: add --out {what.split()[0]}.npy"
+        )
+
+
+def write_result(result: xr.DataArray, path: str) -> None:
+    """Write a bare ``.npy``, or a ``.zarr`` with coordinates."""
+    if path.endswith(".npy"):
+        import numpy as np
+
+        np.save(path, result.values, allow_pickle=False)
+    else:
+        result.to_dataset(name=str(result.name or "result")).to_zarr(path, zarr_format=3, consolidated=False)
+
+
+def result_text(result: xr.DataArray) -> str:
+    """A number, or a table of few numbers with their names; of a histogram, bins with something in them."""
+    if result.ndim == 0:
+        return f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item())
+    name = str(result.name or "value")
+    frame = result.to_dataframe(name=name)[[name]]
+    if "bin" in result.dims:
+        frame = frame[frame[name] > 0]
+    text: str = frame.to_string(float_format=lambda value: f"{value:.6g}") if len(frame) else "no values in any bin"
+    notes = [f"{counted(empty, 'empty bin')} left out"] if (empty := result.size - len(frame)) else []
+    if "outside" in result.coords and (outside := int(result.coords["outside"].sum())):
+        notes.append(f"{counted(outside, 'value')} in none: beyond all bins, or not a number")
+    return f"{text}\n({'; '.join(notes)})" if notes else text

@@ -1,0 +1,295 @@
+"""What the dimensions of an array mean: their names, order, step, origin and unit.
+
+The facts about files stand in ilastik's and vigra's sources: ``axistags`` is the JSON of vigra's
+``AxisTags::toJSON``, in numpy order; ``axes`` is reversed (Neuroglancer and N5); without either,
+ilastik guesses by shape (``lazyflow/utility/helpers.py``, ``get_default_axisordering``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.errors import AxesError, MetadataError, MetadataWarning
+
+__all__ = [
+    "AXIS_NAMES",
+    "Axis",
+    "axes_of",
+    "axis_names",
+    "default_axes",
+    "names_that_fit",
+    "parse_axes_attribute",
+    "parse_axis_names",
+    "parse_axistags",
+    "with_units",
+]
+
+AXIS_NAMES = ("t", "z", "y", "x", "c")
+_IN_WORDS = {"time": "t", "channel": "c", "channels": "c"}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of an array.
+
+    Examples
+    --------
+    >>> Axis("z", scale=0.8, unit="micrometer").positions(3).round(1).tolist()
+    [0.0, 0.8, 1.6]
+    """
+
+    name: str
+    """One of ``t``, ``z``, ``y``, ``x``, ``c``."""
+
+    scale: float | None = None
+    """Distance between neighbouring elements, in `unit`; None where the file does not tell."""
+
+    translation: float = 0.0
+    """Position of the centre of element 0, in `unit`."""
+
+    unit: str = ""
+    """UDUNITS-2 name such as ``micrometer``; empty where unknown."""
+
+    is_placed: bool = field(default=False, compare=False)
+    """Whether the file itself states `translation`, also one of 0."""
+
+    def __post_init__(self) -> None:
+        if self.name not in AXIS_NAMES:
+            raise AxesError(f"unknown axis {self.name!r}: expected one of t, z, y, x, c")
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise AxesError(f"axis {self.name!r} has scale {self.scale}: expected a positive number")
+        if not math.isfinite(self.translation):
+            raise AxesError(f"axis {self.name!r} has translation {self.translation}: expected a number")
+
+    def positions(self, length: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Positions of the centres of `length` elements; None where the scale is not known."""
+        if self.scale is None or self.name == "c":
+            return None
+        return self.translation + self.scale * np.arange(length, dtype=np.float64)
+
+
+def axis_names(axes: Sequence[Axis]) -> tuple[str, ...]:
+    """Names of the axes, in order.  A tuple, since to xarray the text "zyx" is one dimension."""
+    return tuple(axis.name for axis in axes)
+
+
+def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tuple[str, ...]:
+    """Check names that a caller gave, such as ``"zyxc"`` or ``["z", "y", "x", "c"]``.
+
+    Raises
+    ------
+    AxesError
+        A name is unknown or stands twice, or there are not `ndim` of them.
+    """
+    if not isinstance(names, str | Sequence):
+        raise AxesError(f"axes={names!r}: expected letters of 'tzyxc', such as 'zyxc'")
+    found = tuple(str(name).lower() for name in names)
+    if unknown := [name for name in found if name not in AXIS_NAMES]:
+        raise AxesError(f"unknown axis {unknown[0]!r} in axes={names!r}: expected letters of 'tzyxc'")
+    if len(set(found)) != len(found):
+        raise AxesError(f"axes={names!r} names an axis twice")
+    if ndim is not None and len(found) != ndim:
+        raise AxesError(f"axes={names!r} names {len(found)} axes, but the dataset has {ndim} dimensions")
+    return found
+
+
+def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis, ...]:
+    """Guess the axes of an array that does not name all of them, as ilastik itself does.
+
+    Where some of its `labels` are names of axes, the other dimensions are those of space, the last ones first.
+
+    Raises
+    ------
+    MetadataError
+        The array has fewer than 2 or more than 5 dimensions.
+
+    Examples
+    --------
+    >>> "".join(axis_names(default_axes((512, 512, 3)))), "".join(axis_names(default_axes((3, 4, 5), ("time", "", ""))))
+    ('yxc', 'tyx')
+    """
+    order = {2: "yx", 3: "zyx", 4: "zyxc", 5: "tzyxc"}
+    if len(shape) not in order:
+        raise MetadataError(
+            f"an array of shape {tuple(shape)} is no image: expected 2 to 5 dimensions out of t, z, y, x, c"
+        )
+    names = [_IN_WORDS.get(label, label if label in AXIS_NAMES else "") for label in labels]
+    known = [name for name in names if name]
+    if len(names) == len(shape) and known and len(set(known)) == len(known):
+        free = iter([name for name in "xyzct" if name not in known])
+        return tuple(Axis(name or next(free)) for name in reversed(names))[::-1]
+    # lazyflow's get_default_axisordering has the same rule: a short last axis is colour.
+    return tuple(map(Axis, "yxc" if len(shape) == 3 and shape[2] <= 4 else order[len(shape)]))
+
+
+def _warn_of(where: object, problem: str) -> None:
+    warnings.warn(f"{where}: {problem}" if str(where) else problem, MetadataWarning, stacklevel=3)
+
+
+def _checked_scale(key: str, value: object, where: object) -> float | None:
+    """Vigra's ``resolution``: 0 is "not set", and what is no positive number is ignored loudly."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if number == 0:
+            return None
+        # A light year is 1e16 m, an atom 1e-10 m: beyond these a step overflows, or is a mistake.
+        if 1e-30 < number < 1e30:
+            return number
+    shown = ascii(value)[:40]
+    _warn_of(where, f"axis {key!r} has resolution {shown}: not a positive number, its step is taken as unknown")
+    return None
+
+
+def _load_json(text: str) -> Any:
+    # 5,000 digits: beyond Python's limit for int() json raises, so long integers become inf here.
+    def parse_int(digits: str) -> int | float:
+        return int(digits) if len(digits) < 400 else math.inf
+
+    return json.loads(text, strict=False, parse_int=parse_int)
+
+
+def _recovered_entries(text: str) -> list[dict[str, Any]]:
+    """Axis entries of an ``axistags`` text that is no valid JSON.
+
+    vigra does not escape quotes in ``description``, so keys and resolutions are looked for alone.
+    """
+    entries = []
+    for part in re.split(r'(?="key"\s*:)', text)[1:]:
+        key = re.match(r'"key"\s*:\s*"(.)"', part)
+        if key is None:
+            return []
+        # Up to what ends it: of "1.2.3", or a number that was cut off, nobody knows which one it was.
+        step = re.search(r'"resolution"\s*:\s*(-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*[,}]', part, re.ASCII)
+        entries.append({"key": key[1], "resolution": float(step[1]) if step else 0})
+    return entries
+
+
+def parse_axistags(text: str, ndim: int, where: object = "") -> tuple[Axis, ...] | None:
+    """Axes of an ``axistags`` attribute; None where vigra itself did not know an axis (``?``).
+
+    Parameters
+    ----------
+    text
+        The JSON as stored, axes in numpy order.  ``resolution`` and ``description`` may lack.
+    ndim
+        Number of dimensions of the dataset.
+
+    Raises
+    ------
+    MetadataError
+        The text names no usable axes, or not `ndim` of them.
+    """
+    try:
+        loaded = _load_json(text)
+    except (ValueError, RecursionError) as error:
+        entries: Any = _recovered_entries(text)
+        if not entries:
+            raise MetadataError(f"axistags is not JSON: {text[:60]!a}") from error
+        _warn_of(where, "axistags is not valid JSON, only keys and resolutions were read")
+    else:
+        entries = loaded.get("axes") if isinstance(loaded, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise MetadataError(f"axistags has no list of axes: {text[:60]!a}")
+    keys = [key.lower() if isinstance(key := entry.get("key"), str) else key for entry in entries]
+    if "?" in keys and len(keys) == ndim:
+        return None
+    if not all(isinstance(key, str) for key in keys) or not names_that_fit(keys, ndim):
+        raise MetadataError(f"axistags names the axes {ascii(keys)[:80]}, which do not fit {ndim} dimensions")
+    steps = (_checked_scale(key, entry.get("resolution"), where) for key, entry in zip(keys, entries, strict=True))
+    return tuple(map(Axis, keys, steps))
+
+
+def parse_axes_attribute(names: Sequence[object], ndim: int) -> tuple[Axis, ...] | None:
+    """Axes of a Neuroglancer-style ``axes`` attribute: reversed, in any case; None if they do not fit.
+
+    Examples
+    --------
+    >>> "".join(axis_names(parse_axes_attribute("cXY", 3)))
+    'yxc'
+    """
+    keys = [str(name).lower() for name in reversed(list(names))]
+    return tuple(map(Axis, keys)) if names_that_fit(keys, ndim) else None
+
+
+def with_units(axes: Sequence[Axis], units: Mapping[str, object]) -> tuple[Axis, ...]:
+    """Give `axes` the units of an ``axis_units`` attribute, spelled in full."""
+    spelled = {name: full_unit_name(unit) for name, unit in units.items() if isinstance(unit, str)}
+    return tuple(replace(axis, unit=spelled.get(axis.name, axis.unit)) for axis in axes)
+
+
+def names_that_fit(names: Sequence[str], ndim: int) -> bool:
+    """Whether `names` are those of `ndim` axes: out of t, z, y, x, c, each once."""
+    return len(names) == ndim and len(set(names)) == ndim and set(names) <= set(AXIS_NAMES)
+
+
+def axes_of(
+    shape: Sequence[int],
+    *,
+    names: str | Sequence[str] | None = None,
+    axistags: str | None = None,
+    dimension_labels: Sequence[str] = (),
+    axes_attribute: Sequence[object] | None = None,
+    other_names: Sequence[str] = (),
+    units: Mapping[str, object] | None = None,
+    place: Callable[[tuple[Axis, ...]], tuple[Axis, ...]] = tuple,
+    labels_from: str = "DIMENSION_LABELS",
+    where: object = "",
+) -> tuple[tuple[Axis, ...], bool]:
+    """Settle the axes of one stored array, in storage order, and say whether they are a guess from the shape.
+
+    The order of trust: the caller (`names`), `axistags`, `dimension_labels` (which stand in `labels_from`),
+    `axes_attribute`, `other_names`, the shape.  Where the caller contradicts the file, an axis keeps the step that the
+    file states only if it has the same name at the same place.  `place` gives named axes the steps and origins that
+    the file states elsewhere.  `where` names the array in warnings.
+
+    Raises
+    ------
+    AxesError
+        `names` does not fit the shape.
+    MetadataError
+        The file contradicts itself, or the array cannot be an image.
+    """
+    ndim = len(shape)
+    chosen = parse_axis_names(names, ndim) if names is not None else None
+    found: list[tuple[str, tuple[Axis, ...]]] = []
+    if axistags is not None:
+        try:
+            tagged = parse_axistags(axistags, ndim, where)
+            found += [("axistags", tagged)] if tagged is not None else []
+        except MetadataError as error:
+            if chosen is None:
+                raise MetadataError(
+                    f"{error}; the shape is {tuple(shape)}: pass axes= with one letter of 'tzyxc' a dimension"
+                ) from error
+    labels = tuple(label.lower() for label in dimension_labels)
+    found += [(labels_from, tuple(map(Axis, labels)))] if names_that_fit(labels, ndim) else []
+    if axes_attribute is not None and (attribute := parse_axes_attribute(axes_attribute, ndim)) is not None:
+        found.append(("axes", attribute))
+    if not found and names_that_fit(other_names, ndim):
+        found.append(("its voxel size", tuple(map(Axis, other_names))))
+    for name, axes in found[1:]:
+        if axis_names(axes) != axis_names(found[0][1]):
+            said = [f"{name} say {''.join(axis_names(axes))}" for name, axes in (found[0], (name, axes))]
+            _warn_of(where, f"{', '.join(said)}: {found[0][0]} are used")
+            break
+    if not found and chosen is None:
+        return place(with_units(default_axes(shape, labels), units or {})), True
+    stored = place(with_units(found[0][1] if found else tuple(map(Axis, chosen or ())), units or {}))
+    if chosen is None:
+        return stored, False
+    pairs = zip(chosen, stored, strict=True)
+    return tuple(axis if axis.name == name else Axis(name) for name, axis in pairs), False

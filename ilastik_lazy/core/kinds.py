@@ -1,0 +1,142 @@
+"""What the numbers of an export mean, where its file name tells.
+
+ilastik writes no such thing into the file; its default name is ``{nickname}_{result_type}``, where
+the result type is the export source's display name (``ilastik/utility/slot_name_enum.py``).
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.spec import ArraySource, DescribedSource, Kind
+from ilastik_lazy.errors import ArgumentError
+
+__all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_kind"]
+
+# The longest name comes first: "Object Probabilities" ends like "Probabilities".
+_RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
+    ("blockwise object predictions", "object predictions"),
+    ("object predictions", "object predictions"),
+    ("blockwise object probabilities", "object probabilities"),
+    ("object probabilities", "object probabilities"),
+    ("object identities", "object identities"),
+    ("simple segmentation", "segmentation"),
+    ("multicut segmentation", "segmentation"),
+    ("tracking result", "tracking"),
+    ("merger result", "tracking"),
+    ("manual tracking", "tracking"),
+    ("probabilities all stages", "probabilities"),  # of each stage; they sum to the number of stages
+    ("pixel probabilities", "probabilities"),
+    ("probabilities", "probabilities"),
+    ("uncertainty", "uncertainty"),
+    ("features", "features"),
+    ("labels", "labels"),
+)
+WHOLE_NUMBERS = ("segmentation", "labels", "object identities", "object predictions", "tracking")
+# Probabilities and uncertainty may be exported as uint8, 0 to 255.
+_REAL_NUMBERS = ("features", "density")
+
+# Columns of ilastik's input tables, of all its workflows.
+_ROLES: dict[str, Kind] = {
+    "Raw Data": "intensity",
+    "Prediction Maps": "probabilities",
+    "Probabilities": "probabilities",
+    "Segmentation Image": "segmentation",
+    "Prediction Mask": "segmentation",
+    "Label Image": "object identities",
+    "Atlas": "object identities",
+    "Superpixels": "object identities",
+    "Groundtruth": "object identities",
+}
+_IDS = re.compile(
+    r"labels?|masks?|seg(ment(s|ed|ation|ations)?)?|ids?|instances?|objects?|class(es)?|annotations?|"
+    r"ground ?truth|gt|watersheds?|super(pixels|voxels)|tracks|tracking"
+)
+
+
+def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | None:
+    """Kind of the export at `path`; None where its name is not one that ilastik gives by default.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    dtype
+        Of the dataset; a name that contradicts it is not believed.
+    channels
+        Length of the ``c`` axis.  A one-channel ``_Probabilities`` may be a density map of
+        ilastik's counting workflow, so it is left open: the project tells.
+
+    Examples
+    --------
+    >>> kind_from_name("brain_Simple Segmentation.h5", np.dtype("uint8"), 1)
+    'segmentation'
+    """
+    stem = re.sub(r"[ _-]+", " ", Path(path).stem.lower())
+    stem = re.sub(r" stage \d+$", "", stem)
+    for name, kind in _RESULT_TYPES:
+        if stem == name or stem.endswith(" " + name):
+            if (kind in WHOLE_NUMBERS) != (dtype.kind in "ui") and not (kind == "probabilities" and dtype == np.uint8):
+                return None
+            return None if kind == "probabilities" and channels < 2 else kind
+    return None
+
+
+def kind_of_role(role: str, dtype: np.dtype[Any]) -> Kind | None:
+    """What the numbers of an input of a project mean by its role; None where that does not say, or they cannot.
+
+    Examples
+    --------
+    >>> kind_of_role("Raw Data", np.dtype("uint8"))
+    'intensity'
+    """
+    kind = _ROLES.get(role)
+    if kind in WHOLE_NUMBERS and dtype.kind not in "iu":
+        return None
+    return None if kind == "probabilities" and dtype.kind != "f" and dtype != np.uint8 else kind
+
+
+def name_of_ids(*names: str) -> str:
+    """The first word in `names` that people use for classes and ids; empty where there is none.
+
+    Examples
+    --------
+    >>> name_of_ids("img_01_cp_masks.tif", "exported_data"), name_of_ids("brain.h5")
+    ('masks', '')
+    """
+    words = (word for name in names for word in re.split(r"[^a-z]+", name.lower()))
+    return next((word for word in words if _IDS.fullmatch(word)), "")
+
+
+def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
+    """The same source, whose numbers mean what the caller says.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such kind, or the numbers cannot mean that.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> il.open_dataarray(sample("probabilities"), kind="features").attrs["ilastik_kind"]
+    'features'
+    """
+    spec = source.spec
+    if kind not in typing.get_args(Kind):
+        raise ArgumentError(f"kind={kind!r}: expected one of {', '.join(typing.get_args(Kind))}")
+    if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.dtype}, and {kind} are whole numbers: "
+            "open it without kind=, and convert it with .astype('uint32')"
+        )
+    if kind in _REAL_NUMBERS and spec.dtype.kind != "f":
+        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}, and {kind} are floating-point numbers")
+    return source if spec.kind == kind else DescribedSource(replace(spec, kind=kind), source)

@@ -1,0 +1,303 @@
+"""The waist: what is known of an array before it is read, and the contract of reading it.
+
+Formats meet dask, reductions, the OME-Zarr writer and the command line here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis, axis_names
+from ilastik_lazy.core.grid import Region, grid_shape
+from ilastik_lazy.core.views.packing import Packing
+from ilastik_lazy.errors import MetadataError
+
+__all__ = [
+    "COMPUTED",
+    "ArraySource",
+    "ArraySpec",
+    "CountedChunks",
+    "DescribedSource",
+    "EncodedChunks",
+    "Keep",
+    "Kind",
+    "Region",
+    "Storage",
+    "VersionedSource",
+    "View",
+    "leaves_of",
+    "storage_of",
+]
+
+Kind = Literal[
+    "probabilities",
+    "segmentation",
+    "uncertainty",
+    "features",
+    "labels",
+    "object identities",
+    "object predictions",
+    "object probabilities",
+    "tracking",
+    "density",
+    "intensity",
+]
+
+
+COMPUTED = "dask"
+"""`Storage.access` of what is stored nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How an array lies on the disk: for people, and for those who choose blocks."""
+
+    location: str
+    """File and internal path, as one would type them."""
+
+    path: str = ""
+    """The file alone; empty where there is none."""
+
+    layout: Literal["chunked", "contiguous", "virtual"] = "chunked"
+
+    compression: str = "none"
+    """Names of the filters in the order of writing, such as ``shuffle+gzip``; ``computed`` for blocks of dask."""
+
+    access: str = "direct"
+    """``direct`` where chunks are read past h5py; otherwise who reads them, and why."""
+
+    order: tuple[int, ...] = ()
+    """For each axis of the spec its place in a stored chunk, where the axes were moved; else empty."""
+
+    buffers: int = 2
+    """Chunks' worth of memory that reading one takes beside the result: as stored, and between its filters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArraySpec:
+    """What is known of an array before any voxel is read."""
+
+    name: str
+    """Last part of the internal path, such as ``exported_data``."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: tuple[Axis, ...]
+    chunks: tuple[int, ...]
+    """Chunk shape of the storage; for an array without chunks, the pieces that it is read in."""
+
+    storage: Storage
+    axes_guessed: bool = False
+    """Whether the axes are a guess from the shape alone."""
+
+    channel_names: tuple[str, ...] = ()
+    """Class names along ``c``; empty where unknown."""
+
+    channel_colors: tuple[tuple[int, int, int], ...] = ()
+    """RGB of each class, 0..255; empty where unknown."""
+
+    kind: Kind | None = None
+    """What the numbers mean, where the file or its name tell for sure."""
+
+    may_hold_ids: bool = False
+    """Whether the values may be classes or ids though `kind` is None, as of what was computed from probabilities."""
+
+    drange: tuple[float, float] | None = None
+    """Range for display that ilastik noted; not the range of the values."""
+
+    display_mode: str = ""
+
+    packing: Packing | None = None
+    """How the stored numbers become values; `dtype` is that of the values in `UnpackedSource`, else of the numbers."""
+
+    remarks: tuple[str, ...] = ()
+    """What the file states of axes and positions that was not understood, and is not used."""
+
+    is_inherited: bool = False
+    """Whether `drange`, `kind` and the names of classes are those of the array that this one was computed from."""
+
+    def __post_init__(self) -> None:
+        if not len(self.shape) == len(self.axes) == len(self.chunks):
+            raise MetadataError(
+                f"{self.storage.location}: {len(self.shape)} dimensions, "
+                f"{len(self.axes)} axes, {len(self.chunks)} chunk lengths"
+            )
+        if any(length < 1 for length in self.chunks):
+            raise MetadataError(f"{self.storage.location}: chunk shape {self.chunks} has an empty axis")
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes, as xarray calls them."""
+        return axis_names(self.axes)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded array."""
+        size = self.dtype.itemsize
+        for length in self.shape:
+            size *= length
+        return size
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of storage chunks along each axis."""
+        return grid_shape(self.shape, self.chunks)
+
+    def agreeing(self, low: float, high: float) -> ArraySpec:
+        """Without inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
+        if not self.is_inherited:
+            return self
+        ends = self.drange or (-np.inf, np.inf)
+        names = self.channel_names if not self.holds_classes or 0 <= low <= high <= len(self.channel_names) else ()
+        return replace(
+            self,
+            drange=self.drange if ends[0] <= low <= high <= ends[1] else None,
+            kind=None if self.kind == "probabilities" and not 0 <= low <= high <= 1 else self.kind,
+            channel_names=names,
+            channel_colors=self.channel_colors if names == self.channel_names else (),
+        )
+
+    @property
+    def is_label_image(self) -> bool:
+        """Whether the values are ids or classes, so that no mean of them makes sense."""
+        return self.holds_classes or self.kind in ("object identities", "tracking")
+
+    @property
+    def holds_classes(self) -> bool:
+        """Whether each value is the number of a class, from 1 on."""
+        return self.kind in ("segmentation", "labels", "object predictions")
+
+
+@runtime_checkable
+class ArraySource(Protocol):
+    """A stored array that can be read piece by piece.
+
+    Safe to share: `read` may run in many threads at once, and a pickled copy reads the same
+    data in another process.  So a source keeps no open handle, and no large state, in itself.
+    """
+
+    @property
+    def spec(self) -> ArraySpec: ...
+
+    def __hash__(self) -> int:
+        """Equal sources read the same data: caches are shared between them."""
+        ...
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region`: for each axis of `spec` a slice with bounds inside its shape, and step 1.
+
+        The result is a new, writeable array that belongs to the caller.
+
+        Raises
+        ------
+        SourceChangedError
+            The file is not the one that was opened.
+        CorruptChunkError
+            A chunk cannot be decoded.  Never are zeros returned for data that could not be read.
+        """
+        ...
+
+
+Keep = Callable[[tuple[int, ...], bytes, np.ndarray[Any, Any]], None]
+"""Called with the position of a chunk in the grid, its bytes as stored, and all its decoded bytes."""
+
+
+@runtime_checkable
+class EncodedChunks(Protocol):
+    """A source that can also hand over its chunks as they are stored, so that they need not be compressed again."""
+
+    @property
+    def chunk_codec(self) -> str:
+        """Such as ``zlib``: each chunk is one stream of it, decoded to C order; empty where that is not so."""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`), and hand each chunk that it touches to `keep`.
+
+        Left out are chunks that were never written, and those that are not encoded as `chunk_codec` says.
+        What `keep` is given as decoded is overwritten by the next chunk.
+        """
+        ...
+
+
+@runtime_checkable
+class CountedChunks(Protocol):
+    """A source of a format whose writers write all chunks: those that are missing were never written."""
+
+    def count_absent(self) -> int:
+        """Number of chunks that were never written; may have to read an index."""
+        ...
+
+
+@runtime_checkable
+class VersionedSource(Protocol):
+    """A source that knows which version of its data it reads where no file tells, such as an ETag."""
+
+    @property
+    def version(self) -> object:
+        """Its text is another for another version."""
+
+
+class View:
+    """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
+
+    What its origins know, a view knows.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
+    """
+
+    __slots__ = ()
+
+    source: ArraySource
+    """What it reads from, where that is one source."""
+
+    @property
+    def origins(self) -> tuple[ArraySource | Storage, ...]:
+        """What it reads from; what other libraries read is known by its place alone."""
+        return (self.source,)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """What decides its voxels beside `origins` and the spec, as plain JSON values."""
+        return {}
+
+    @property
+    def chunk_codec(self) -> str:
+        """See `EncodedChunks`."""
+        return self.source.chunk_codec if isinstance(self.source, EncodedChunks) else ""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """See `EncodedChunks`."""
+        assert isinstance(self.source, EncodedChunks)
+        return self.source.read_encoded(region, keep)
+
+
+def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
+    """What a source reads in the end, itself where it is no view."""
+    if isinstance(source, View):
+        for origin in source.origins:
+            yield from leaves_of(origin)
+    else:
+        yield source
+
+
+def storage_of(leaf: ArraySource | Storage) -> Storage:
+    """Where one of `leaves_of` lies."""
+    return leaf if isinstance(leaf, Storage) else leaf.spec.storage
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSource(View):
+    """A source whose spec says more than its file: class names from a project, for instance."""
+
+    spec: ArraySpec
+    source: ArraySource
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        return self.source.read(region)

@@ -1,0 +1,231 @@
+"""Arrays of one shape, one after the other along an axis, as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis, axis_names
+from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
+from ilastik_lazy.core.positions import step_and_origin
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage, View
+from ilastik_lazy.errors import AxesError, MetadataError
+
+__all__ = ["StackSource", "stack_of"]
+
+_STACKABLE = ("t", "z", "c")
+
+
+@dataclass(frozen=True, slots=True)
+class StackSource(View):
+    """Arrays of one shape, one after the other along an axis."""
+
+    spec: ArraySpec
+    members: tuple[ArraySource, ...]
+    axis: int
+    """Number of the axis along which they follow one another."""
+    is_new: bool
+    """Whether the members lack that axis, and each is one element of it."""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`); only the members that it touches are read."""
+        check_region(region, self.spec.shape)
+        out = np.empty(region_shape(region), self.spec.dtype)
+        if not out.size:
+            return out
+        before, along, behind = region[: self.axis], region[self.axis], region[self.axis + 1 :]
+        length = 1 if self.is_new else self.spec.shape[self.axis] // len(self.members)
+        for overlap in overlaps((along,), (length,)):
+            place = (*(slice(None) for _ in before), overlap.target[0])
+            inside = () if self.is_new else overlap.inside
+            part = self.members[overlap.chunk[0]].read((*before, *inside, *behind))
+            out[place] = np.expand_dims(part, self.axis) if self.is_new else part
+        return out
+
+    @property
+    def origins(self) -> tuple[ArraySource, ...]:
+        """See `View`."""
+        return self.members
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: a chunk has another place in the stack than in its member."""
+        return ""
+
+
+def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackSource:
+    """Stack `members` along an axis: one that they have is made longer, one that they lack becomes the first.
+
+    Raises
+    ------
+    MetadataError
+        A member has another shape, dtype or axes than the first one, another step, unit or origin of an axis, or does
+        not begin where the one before it ends.
+    AxesError
+        They cannot be stacked along that axis.
+    """
+    first = members[0].spec
+    axis, is_new = _place(first, along)
+    for member in members[1:]:
+        _require_same(first, member.spec)
+    shape, chunks = list(first.shape), list(first.chunks)
+    axes = [_common(members, number) for number in range(first.ndim) if is_new or number != axis]
+    names, colors = first.channel_names, first.channel_colors
+    if is_new:
+        shape.insert(0, len(members))
+        chunks.insert(0, 1)
+        axes.insert(0, Axis(_new_name(first, along)))
+    else:
+        axes.insert(axis, _lengthened(members, axis))
+        # Chunks form a grid: one that would reach into the next file becomes the whole length of a file.
+        chunks[axis] = chunks[axis] if first.shape[axis] % chunks[axis] == 0 else max(1, first.shape[axis])
+        shape[axis] *= len(members)
+        if axes[axis].name == "c":
+            names = tuple(name for member in members for name in member.spec.channel_names)
+            names, colors = (names if len(names) == shape[axis] else ()), ()
+    last = members[-1].spec.storage.location
+    where = first.storage.location if len(members) == 1 else f"{first.storage.location} ... {last}"
+    spec = replace(
+        first,
+        shape=tuple(shape),
+        axes=tuple(axes),
+        chunks=tuple(chunks),
+        storage=Storage(
+            location=where,
+            layout=first.storage.layout,
+            compression=first.storage.compression,
+            buffers=first.storage.buffers,
+            access=f"{len(members)} files, {first.storage.access}",
+        ),
+        channel_names=names,
+        channel_colors=colors,
+        packing=first.packing if all(member.spec.packing == first.packing for member in members) else None,
+        kind=first.kind if all(member.spec.kind == first.kind for member in members) else None,
+        drange=first.drange if all(member.spec.drange == first.drange for member in members) else None,
+    )
+    return StackSource(spec, tuple(_lightened(member, first) for member in members), axis, is_new)
+
+
+def _new_name(spec: ArraySpec, along: str | None) -> str:
+    return along or next(name for name in _STACKABLE if name not in spec.dims)
+
+
+def _place(spec: ArraySpec, along: str | None) -> tuple[int, bool]:
+    """Number of the axis along which is stacked, and whether it is a new one."""
+    if along is not None and along not in _STACKABLE:
+        raise AxesError(f"cannot stack along {along!r}: expected one of t, z, c")
+    if along is None and (set(_STACKABLE) <= set(spec.dims)):
+        return min(spec.dims.index(name) for name in _STACKABLE), False
+    if along is not None and along in spec.dims:
+        return spec.dims.index(along), False
+    if spec.ndim == 5:
+        raise AxesError(f"{spec.storage.location} has 5 dimensions already: stack along one of {', '.join(spec.dims)}")
+    return 0, True
+
+
+def _require_same(first: ArraySpec, other: ArraySpec) -> None:
+    for what, found, wanted in (
+        ("shape", other.shape, first.shape),
+        ("dtype", other.dtype, first.dtype),
+        ("axes", "".join(axis_names(other.axes)), "".join(axis_names(first.axes))),
+    ):
+        if found != wanted:
+            raise MetadataError(
+                f"{other.storage.location} has {what} {found}, but {first.storage.location}, "
+                f"the first of the stack, has {wanted}: stack files that agree"
+            )
+
+
+def _common(members: Sequence[ArraySource], number: int) -> Axis:
+    """The axis that all members share; what some of them do not state is taken from the others."""
+    known = members[0].spec.axes[number]
+    for member in members[1:]:
+        other = member.spec.axes[number]
+        if (_states_position(known) or _states_position(other)) and _is_apart(known, known.translation, other):
+            raise _differs(members[0], known, member, other)
+        known = _agreed(members[0], known, member, other)
+    return known
+
+
+def _lengthened(members: Sequence[ArraySource], number: int) -> Axis:
+    """The axis along which members follow one another, each where the one before it ends."""
+    first = members[0].spec.axes[number]
+    axes = [member.spec.axes[number] for member in members]
+    known = first
+    for member, axis in zip(members[1:], axes[1:], strict=True):
+        known = _agreed(members[0], known, member, axis)
+    if not any(map(_states_position, axes)) or known.name == "c":
+        return known
+    length = members[0].spec.shape[number]
+    if known.scale is None:
+        # Single planes: their positions are the step.
+        found = step_and_origin(np.array([axis.translation for axis in axes])) if length == 1 else None
+        if found is None and length == 1:
+            raise MetadataError(f"{_listed(members, axes)}: their positions do not rise evenly: {_REMEDY}")
+        return known if found is None else replace(known, scale=found[0], translation=found[1])
+    for count, (member, axis) in enumerate(zip(members, axes, strict=True)):
+        expected = first.translation + known.scale * length * count
+        if _is_apart(known, expected, axis):
+            end = f"{member.spec.storage.location} begins at {known.name} = {axis.translation:g} {known.unit}".rstrip()
+            raise MetadataError(f"{end}, where {expected:g} would follow: {_listed(members, axes)}: {_REMEDY}")
+    return known
+
+
+_REMEDY = "give the files in the order of their positions, without gap or overlap"
+
+
+def _listed(members: Sequence[ArraySource], axes: Sequence[Axis]) -> str:
+    pairs = [
+        f"{member.spec.storage.location} at {axis.translation:g}" for member, axis in zip(members, axes, strict=True)
+    ]
+    return ", ".join(pairs[:6]) + (", ..." if len(pairs) > 6 else "")
+
+
+def _states_position(axis: Axis) -> bool:
+    """Whether the file says where it begins: an origin of 0 is also what nobody stated."""
+    return axis.is_placed or axis.translation != 0
+
+
+def _is_apart(known: Axis, expected: float, axis: Axis) -> bool:
+    return abs(axis.translation - expected) > 1e-3 * (known.scale or axis.scale or 1e-9)
+
+
+def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> Axis:
+    """`known`, with what it lacks from `other`; an error where they have other steps or units."""
+    both = known.scale is not None and other.scale is not None
+    if both and abs(known.scale - other.scale) > 1e-4 * known.scale:  # type: ignore[operator]
+        raise _differs(first, known, member, other)
+    if known.unit and other.unit and known.unit != other.unit:
+        raise _differs(first, known, member, other)
+    if known.scale is None and other.scale is not None:
+        return replace(other, unit=other.unit or known.unit, translation=known.translation or other.translation)
+    return replace(known, unit=known.unit or other.unit)
+
+
+def _differs(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> MetadataError:
+    one, two = (
+        f"step {'unknown' if axis.scale is None else f'{axis.scale:g}'} {axis.unit} from {axis.translation:g}"
+        for axis in (known, other)
+    )
+    return MetadataError(
+        f"{member.spec.storage.location} has along {other.name} {two}, but {first.spec.storage.location}, "
+        f"the first of the stack, has {one}: stack files that agree"
+    )
+
+
+def _lightened(member: ArraySource, first: ArraySpec) -> ArraySource:
+    """`member` with a spec that shares what it can with the first one: pickled, that counts once.
+
+    Of 40 exports one takes 210 bytes, and 270 with a spec of its own.
+    """
+    spec = member.spec
+    storage = replace(first.storage, location=spec.storage.location, path=spec.storage.path)
+    shared = replace(first, name=spec.name, storage=storage, kind=spec.kind)
+    plain: Any = member
+    if shared == spec and "spec" in getattr(plain, "__dataclass_fields__", ()):
+        lighter: ArraySource = replace(plain, spec=shared)
+        return lighter
+    return member

@@ -1,0 +1,176 @@
+"""Views that cut and turn: a part of an array, such as the sub-volume that a project works on, and its axes moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region, check_region
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep, View
+from ilastik_lazy.errors import MetadataError
+
+__all__ = ["TransposedSource", "Window", "WindowSource", "transposed", "window_of", "windowed"]
+
+Window = tuple[int | slice, ...]
+"""For each axis of a source one element, or a slice with bounds inside its shape and step 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSource(View):
+    """A part of another source; positions stay those of the whole image."""
+
+    spec: ArraySpec
+    source: ArraySource
+    start: tuple[int, ...]
+    """First voxel, for each axis of `source`."""
+    taken: tuple[int, ...] = ()
+    """Axes of `source` of which one element is wanted, and which the part lacks."""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        return self.source.read(self._moved(region)).squeeze(self.taken)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        taken = {"taken": list(self.taken)} if self.taken else {}
+        return {"window": [list(self.start), list(self.spec.shape)]} | taken
+
+    @property
+    def chunk_codec(self) -> str:
+        """That of the whole, where the part begins at the border of a chunk, and is cut by borders or the image."""
+        spec, codec = self.source.spec, self.source.chunk_codec if isinstance(self.source, EncodedChunks) else ""
+        if any(first % chunk for first, chunk in zip(self.start, spec.chunks, strict=True)):
+            return ""
+        if any(spec.chunks[axis] > 1 for axis in self.taken):
+            return ""
+        for axis, length in zip(self._kept, self.spec.shape, strict=True):
+            # A chunk that goes on behind the part holds voxels that are no part of it.
+            if (self.start[axis] + length) % spec.chunks[axis] and self.start[axis] + length < spec.shape[axis]:
+                return ""
+        return codec if self.spec.chunks == tuple(spec.chunks[axis] for axis in self._kept) else ""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """See `EncodedChunks`."""
+        assert isinstance(self.source, EncodedChunks)
+        chunks, kept = self.source.spec.chunks, self._kept
+
+        def keep_moved(chunk: tuple[int, ...], stream: bytes, decoded: np.ndarray[Any, Any]) -> None:
+            keep(tuple(chunk[axis] - self.start[axis] // chunks[axis] for axis in kept), stream, decoded)
+
+        return self.source.read_encoded(self._moved(region), keep_moved).squeeze(self.taken)
+
+    @property
+    def _kept(self) -> list[int]:
+        return [axis for axis in range(len(self.start)) if axis not in self.taken]
+
+    def _moved(self, region: Region) -> Region:
+        moved = [slice(first, first + 1) for first in self.start]
+        for axis, part in zip(self._kept, region, strict=True):
+            moved[axis] = slice(part.start + self.start[axis], part.stop + self.start[axis])
+        return tuple(moved)
+
+
+def windowed(source: ArraySource, window: Window) -> ArraySource:
+    """The part of `source` that a window shows; itself, where that is all of it."""
+    spec = source.spec
+    spans = [part if isinstance(part, slice) else slice(part, part + 1) for part in window]
+    kept = [axis for axis, part in enumerate(window) if isinstance(part, slice)]
+    shape = tuple(spans[axis].stop - spans[axis].start for axis in kept)
+    if shape == spec.shape:
+        return source
+    axes = tuple(
+        axis if axis.scale is None else replace(axis, translation=axis.translation + span.start * axis.scale)
+        for axis, span in zip(spec.axes, spans, strict=True)
+    )
+    names, colors = spec.channel_names, spec.channel_colors
+    if "c" in spec.dims and not spec.is_label_image:
+        channels = spans[spec.dims.index("c")]
+        names, colors = names[channels], colors[channels]
+    places = [spec.storage.order[axis] for axis in kept] if spec.storage.order else []
+    storage = replace(spec.storage, order=tuple(map(sorted(places).index, places)))
+    cut = replace(
+        spec,
+        shape=shape,
+        axes=tuple(axes[axis] for axis in kept),
+        chunks=tuple(max(1, min(spec.chunks[axis], n)) for axis, n in zip(kept, shape, strict=True)),
+        storage=storage,
+        channel_names=names,
+        channel_colors=colors,
+    )
+    taken = tuple(axis for axis in range(spec.ndim) if axis not in kept)
+    return WindowSource(cut, source, tuple(span.start for span in spans), taken)
+
+
+def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]) -> ArraySource:
+    """The part of `source` from voxel `start` up to `stop`, which is not in it.
+
+    Raises
+    ------
+    MetadataError
+        It lies outside the image.
+    """
+    spec = source.spec
+    bounds = list(zip(start, stop, spec.shape, strict=False))
+    if not len(start) == len(stop) == spec.ndim or any(not 0 <= a < b <= length for a, b, length in bounds):
+        raise MetadataError(
+            f"{spec.storage.location}: the sub-volume from {start} to {stop} lies outside the image, shape {spec.shape}"
+        )
+    return windowed(source, tuple(slice(a, b) for a, b, _ in bounds))
+
+
+def _stored_order(spec: ArraySpec) -> tuple[int, ...]:
+    return spec.storage.order or tuple(range(spec.ndim))
+
+
+@dataclass(frozen=True, slots=True)
+class TransposedSource(View):
+    """Another source with its axes in another order."""
+
+    spec: ArraySpec
+    source: ArraySource
+    order: tuple[int, ...]
+    """For each axis its number in `source`."""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        return self.source.read(self._back(region)).transpose(self.order)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        return {"order": list(self.order)}
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """See `EncodedChunks`; the bytes of a chunk stay in the order of ``spec.storage.order``."""
+        assert isinstance(self.source, EncodedChunks)
+
+        def keep_moved(chunk: tuple[int, ...], stream: bytes, decoded: np.ndarray[Any, Any]) -> None:
+            keep(tuple(chunk[axis] for axis in self.order), stream, decoded)
+
+        return self.source.read_encoded(self._back(region), keep_moved).transpose(self.order)
+
+    def _back(self, region: Region) -> Region:
+        return tuple(region[self.order.index(axis)] for axis in range(len(self.order)))
+
+
+def transposed(source: ArraySource, order: Sequence[int]) -> ArraySource:
+    """`source` with axis ``order[k]`` as axis ``k``; itself, where nothing moves."""
+    if list(order) == list(range(source.spec.ndim)):
+        return source
+    if isinstance(source, TransposedSource):
+        return transposed(source.source, [source.order[axis] for axis in order])
+    spec = source.spec
+    moved = replace(
+        spec,
+        shape=tuple(spec.shape[axis] for axis in order),
+        axes=tuple(spec.axes[axis] for axis in order),
+        chunks=tuple(spec.chunks[axis] for axis in order),
+        storage=replace(spec.storage, order=tuple(_stored_order(spec)[axis] for axis in order)),
+    )
+    return TransposedSource(moved, source, tuple(order))

@@ -1,0 +1,135 @@
+"""xarray's door: ``xr.open_dataset(path, engine="ilastik")``.
+
+xarray instantiates every engine at the first ``open_dataset``, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from xarray.backends import BackendEntrypoint
+
+from ilastik_lazy.errors import ArgumentError, IlastikLazyError
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.storage.allowed import Folders, granted
+from ilastik_lazy.storage.files import opened, read_up_to
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ilastik_lazy.core.limits import Limits, Trust
+    from ilastik_lazy.core.spec import Kind
+
+__all__ = ["IlastikBackendEntrypoint"]
+
+_SUFFIXES = (".h5", ".hdf5", ".ilp")
+# ilastik creates its dataset, attributes and all, before the first chunk.
+_END_BYTES = 2**16
+
+
+class IlastikBackendEntrypoint(BackendEntrypoint):
+    """Opens what ilastik writes as labelled lazy arrays.
+
+    With netCDF4 or h5netcdf installed, xarray never asks another engine about ``.h5`` files:
+    write ``engine="ilastik"``.
+    """
+
+    description = "Open images of ilastik (HDF5 exports and projects) as labelled lazy arrays"
+    url = "https://pypi.org/project/ilastik_lazy"
+    supports_groups = True
+    open_dataset_parameters = (
+        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "kind", "storage_options",
+        "limits", "trust", "allow_external",
+        "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
+    )  # fmt: skip
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        internal_path: str | None = None,
+        axes: str | None = None,
+        project: str | os.PathLike[str] | None = None,
+        kind: Kind | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        trust: Trust = "local",
+        allow_external: Folders = (),
+        mask_and_scale: Any = None,
+        decode_times: Any = None,
+        concat_characters: Any = None,
+        decode_coords: Any = None,
+        use_cftime: Any = None,
+        decode_timedelta: Any = None,
+    ) -> xr.Dataset:
+        """Open every image of a file; the parameters are those of `ilastik_lazy.open_dataset`.
+
+        Of the decoders of CF conventions only `mask_and_scale` has anything to do: False leaves packed numbers.
+        """
+        from ilastik_lazy.api import lazy_dataset
+
+        path = _path(filename_or_obj)
+        limits = granted(limits, trust, allow_external)
+        return lazy_dataset(
+            path, internal_path, axes, project, drop_variables, storage_options, kind, limits, mask_and_scale
+        )
+
+    def open_datatree(  # the keywords that a tree takes
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        axes: str | None = None,
+        source_roots: Any = (),
+        storage_options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        trust: Trust = "local",
+        allow_external: Folders = (),
+    ) -> xr.DataTree:
+        """Open every image of a file, or every level of a pyramid, as a tree (`ilastik_lazy.open_datatree`)."""
+        from ilastik_lazy.datatree import open_datatree
+
+        tree = open_datatree(
+            _path(filename_or_obj), chunks=None, axes=axes, source_roots=source_roots,
+            storage_options=storage_options, limits=limits, trust=trust, allow_external=allow_external,
+        )  # fmt: skip
+        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+        return tree if not dropped else tree.map_over_datasets(lambda node: node.drop_vars(dropped, errors="ignore"))
+
+    def open_groups_as_dict(self, filename_or_obj: Any, **options: Any) -> dict[str, xr.Dataset]:
+        """The nodes of `open_datatree` by their paths, for ``xr.open_groups``."""
+        tree = self.open_datatree(filename_or_obj, **options)
+        return {node.path: node.to_dataset() for node in tree.subtree}
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Whether the file is one that ilastik wrote: HDF5 by its first bytes, with ``axistags`` inside."""
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            return False
+        text = os.fspath(filename_or_obj)
+        return "://" not in text and _looks_like_ilastik(text)
+
+
+def _path(filename_or_obj: Any) -> str | os.PathLike[str]:
+    if not isinstance(filename_or_obj, str | os.PathLike):
+        raise ArgumentError(f"engine='ilastik' opens paths, not {type(filename_or_obj).__name__} objects")
+    return filename_or_obj
+
+
+def _looks_like_ilastik(path: str) -> bool:
+    try:
+        location = Location.parse(path)
+        if location.suffix not in _SUFFIXES or not os.path.isfile(location.path):
+            return False
+        with opened(location.path) as fd:
+            size = os.fstat(fd).st_size
+            # A dataset that was exported again lies behind the old one, so the end is looked at as well.
+            starts = 0, max(0, size - _END_BYTES)
+            ends = [read_up_to(fd, _END_BYTES, start, location.path) for start in starts]
+    except (IlastikLazyError, OSError, ValueError):
+        return False
+    if b"\x89HDF\r\n\x1a\n" not in ends[0]:
+        return False
+    return location.suffix == ".ilp" or any(b"axistags" in end for end in ends)

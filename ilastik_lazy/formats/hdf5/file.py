@@ -1,0 +1,262 @@
+"""Open HDF5 files with h5py without being led astray: locks, links, attributes, listings.
+
+Nothing that points out of the file is followed, and no handle outlives its ``with`` block, so
+that ilastik can always reopen its own project for writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import h5py
+
+from ilastik_lazy.core.foreign_errors import translated
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.errors import (
+    CorruptChunkError,
+    CorruptFileError,
+    DatasetNotFoundError,
+    ExternalReferenceError,
+    FileBusyError,
+    LimitExceededError,
+    LockingWarning,
+    MetadataError,
+    UnsafePathError,
+)
+from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_scale
+from ilastik_lazy.formats.hdf5.superblock import check_superblock
+
+__all__ = [
+    "H5PY_ERRORS",
+    "DatasetEntry",
+    "LinkedFile",
+    "dataset_at",
+    "image_entries",
+    "key_of",
+    "link_of",
+    "names_in",
+    "object_at",
+    "open_hdf5",
+    "reading_chunks",
+]
+
+_MOST_SOFT_LINKS = 16
+
+# What h5py raises when libhdf5 finds a file damaged; there is no common base.
+H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, SystemError)
+
+
+def _open(path: str, **options: Any) -> h5py.File:
+    return h5py.File(path, "r", **options)
+
+
+def _open_with_lock(path: str) -> h5py.File:
+    """Open with a lock; without one where the file system has none, or a handle without one is open."""
+    try:
+        return _open(path)
+    except OSError as error:
+        text = str(error)
+        if error.errno in (errno.EAGAIN, errno.EACCES) and "lock" in text:
+            raise FileBusyError(
+                f"{path} is open for writing in another program (ilastik?): close it there, or wait until it is done"
+            ) from error
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524) and "lock" in text:
+            warnings.warn(
+                f"{path} lies on a file system without locks: opened without one", LockingWarning, stacklevel=4
+            )
+            return _open(path, locking=False)
+        if "file locking flag values don't match" in text:
+            return _open(path, locking=False)
+        raise
+
+
+@contextlib.contextmanager
+def open_hdf5(path: str) -> Iterator[h5py.File]:
+    """An open `h5py.File`, read only; errors of libhdf5 become ours.
+
+    Raises
+    ------
+    CorruptFileError, UnfinishedWriteError, FileBusyError, SourceIOError
+    """
+    check_superblock(path)
+    with _reading(path, "cannot be opened, it seems cut off or damaged"):
+        file = _open_with_lock(path)
+    with file, _reading(path, "is damaged"):
+        yield file
+
+
+def _reading(path: str, what_else: str) -> contextlib.AbstractContextManager[None]:
+    """Around reads of metadata: `what_else` is said of the file where the machine is not at fault."""
+    return translated(H5PY_ERRORS, lambda error: CorruptFileError(f"{path} {what_else} ({_one_line(error)})"), path)
+
+
+def reading_chunks(what: str, nbytes: int) -> contextlib.AbstractContextManager[None]:
+    """Around one read of `what`, in chunks of `nbytes`: errors of libhdf5 become `CorruptChunkError`."""
+    return translated(H5PY_ERRORS, lambda error: CorruptChunkError(f"{what} cannot be read ({error})"), what, nbytes)
+
+
+def _one_line(error: BaseException) -> str:
+    return ascii(str(error))[1:160].rstrip("'\"")
+
+
+def dataset_at(file: h5py.File, internal_path: str, *, refuse_external: bool = True) -> h5py.Dataset:
+    """The dataset at `internal_path`, walked to link by link.
+
+    Without `refuse_external`, whoever calls looks after data that lie in other files (`hdf5_external`).
+
+    Raises
+    ------
+    ExternalReferenceError
+        A link on the way leads to another file, or the data lie in one.  Nothing was followed.
+    DatasetNotFoundError, MetadataError, UnsafePathError
+    """
+    found = object_at(file, internal_path)
+    if isinstance(found, LinkedFile):
+        raise ExternalReferenceError(
+            f"{file.filename}: {internal_path!a} is a link into another file, {found.path!a}, which is not followed: "
+            "open that file, or pass allow_external=[folder] with a folder that you trust"
+        )
+    if not isinstance(found, h5py.Dataset):
+        inside = ", ".join(ascii(name) for name in names_in(found)[:8]) or "nothing"
+        raise MetadataError(f"{file.filename}: {internal_path!a} is a group, no dataset; it holds {inside}")
+    if refuse_external:
+        _refuse_external_data(file, found, internal_path)
+    return found
+
+
+class LinkedFile(NamedTuple):
+    """Where a link into another file leads, as it is written there."""
+
+    path: str
+    internal_path: str
+
+
+def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group | LinkedFile:
+    """What lies at `internal_path`, walked to link by link; links into other files end the walk."""
+    where = f"{file.filename}: {internal_path!a}"
+    parts, node, hops = deque(internal_path.split("/")), file["/"], 0
+    while parts:
+        name = parts.popleft()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            raise UnsafePathError(f"{where} holds '..': write the path without it")
+        link = link_of(node, name) if isinstance(node, h5py.Group) else None
+        if link is None:
+            raise DatasetNotFoundError(f"no dataset {internal_path!a} in {file.filename}{_what_there_is(file)}")
+        if isinstance(link, h5py.ExternalLink):
+            return LinkedFile(link.filename, "/".join((link.path, *parts)))
+        if isinstance(link, h5py.SoftLink):
+            hops += 1
+            if hops > _MOST_SOFT_LINKS:
+                raise UnsafePathError(f"{where} runs through more than {_MOST_SOFT_LINKS} soft links")
+            parts.extendleft(reversed(link.path.split("/")))
+            if link.path.startswith("/"):
+                node = file["/"]
+            continue
+        node = node[key_of(name)]
+    return node
+
+
+def names_in(group: h5py.Group) -> list[str]:
+    """Names of the members; h5py gives those that are not UTF-8 as bytes, and they become surrogates here."""
+    return [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in group]
+
+
+def key_of(name: str) -> str | bytes:
+    """What h5py takes for a name that `names_in` gave."""
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape")
+
+
+def link_of(group: h5py.Group, name: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
+    """The link called `name`, which is not followed; None where there is none.
+
+    `Group.get(name, getlink=True)` fails on names that are not UTF-8.
+    """
+    links, key = group.id.links, name.encode("utf-8", "surrogateescape")
+    if not links.exists(key):
+        return None
+    kind = links.get_info(key).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return h5py.HardLink()
+    if kind == h5py.h5l.TYPE_SOFT:
+        return h5py.SoftLink(links.get_val(key).decode("utf-8", "surrogateescape"))
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        return h5py.ExternalLink(*(part.decode("utf-8", "surrogateescape") for part in links.get_val(key)))
+    raise ExternalReferenceError(f"{group.file.filename}: {name!a} is a link of an unknown kind, which is not followed")
+
+
+def _what_there_is(file: h5py.File) -> str:
+    names = [ascii(entry.path) for entry in image_entries(file, Limits())]
+    return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "; it holds no image"
+
+
+def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path: str) -> None:
+    where = f"{file.filename}: {internal_path!a}"
+    if dataset.external:
+        raise ExternalReferenceError(
+            f"{where} keeps its data in another file, {dataset.external[0][0]!a}, which is not followed: "
+            "pass allow_external=[folder] with a folder that you trust"
+        )
+    if not dataset.is_virtual:
+        return
+    for part in dataset.virtual_sources():
+        if part.file_name != ".":
+            raise ExternalReferenceError(
+                f"{where} is made of data in another file, {part.file_name!a}, which is not followed: "
+                "pass allow_external=[folder] with a folder that you trust"
+            )
+        source = object_at(file, part.dset_name)
+        if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
+            raise ExternalReferenceError(f"{where} is made of {part.dset_name!a}, which is no plain dataset itself")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """An array of a file that may be an image."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
+    """All numeric datasets with 2 to 5 dimensions that are no coordinates of others, in the order of their paths.
+
+    Hard links only: `visititems` follows no other, and visits each object once.
+
+    Raises
+    ------
+    LimitExceededError
+        The file has more members, or deeper groups, than `limits` allow.
+    """
+    entries: list[DatasetEntry] = []
+    coordinates: set[str] = set()
+    visited = 0
+
+    def visit(name: str | bytes, node: h5py.Group | h5py.Dataset) -> str | None:
+        nonlocal visited
+        visited += 1
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "surrogateescape")
+        if visited > limits.members:
+            return f"more than {limits.members} members"
+        if name.count("/") > limits.depth:
+            return f"groups nested more than {limits.depth} deep"
+        if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 5 and node.dtype.kind in "biuf":
+            coordinates.update(coordinates_of(node))
+            if not is_scale(node):
+                entries.append(DatasetEntry(name, node.shape, str(node.dtype)))
+        return None
+
+    if (trouble := file.visititems(visit)) is not None:
+        raise LimitExceededError(f"{file.filename} has {trouble}: name the dataset with internal_path=")
+    # Of arrays that are said to be coordinates of one another, none is left out.
+    entries = [entry for entry in entries if entry.path not in coordinates] or entries
+    return sorted(entries, key=lambda entry: entry.path)

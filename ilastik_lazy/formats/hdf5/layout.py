@@ -1,0 +1,86 @@
+"""How one HDF5 dataset is stored: what its chunks went through, and whether they can be read past h5py."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Literal
+
+import h5py
+
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.errors import IncompleteSourceWarning, LimitExceededError, MetadataError, UnsupportedFilterError
+from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
+from ilastik_lazy.formats.hdf5.chunks.header import chunk_layout
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import check_chunks, check_shape
+
+__all__ = ["UNKNOWN_LAYOUT", "check_array", "is_converted", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
+
+UNKNOWN_LAYOUT = "unknown layout"
+"""Where only libhdf5 can find the chunks."""
+
+
+def check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
+    """Raise unless the dataset is an array of numbers, of a size that `limits` allow."""
+    if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.subdtype is not None:
+        hint = "; tables are opened with open_table()" if dataset.dtype.kind == "V" else ""
+        raise MetadataError(f"{location} is no image: its elements are {str(dataset.dtype)[:60]}{hint}")
+    check_shape(location, dataset.shape, limits)
+    if dataset.chunks is None:
+        _check_allocated(dataset, location, limits)
+    else:
+        check_chunks(location, dataset.shape, dataset.chunks, dataset.dtype.itemsize, limits)
+
+
+def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
+    """An array without chunks is all there, or nothing of it: then it reads as the fill value."""
+    nbytes = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if dataset.is_virtual or nbytes == 0 or dataset.id.get_storage_size():
+        return
+    if nbytes > limits.unallocated_bytes:
+        raise LimitExceededError(f"{location} would be {nbytes} bytes (shape {dataset.shape}), and none were written")
+    warnings.warn(f"{location} was never written: it reads as the fill value", IncompleteSourceWarning, stacklevel=2)
+
+
+def pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:
+    """Filters of the dataset; only those that HDF5 itself brings, so that no plugin is ever looked for."""
+    plist = dataset.id.get_create_plist()
+    filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
+    if unknown := [f for f in filters if f not in FILTER_NAMES]:
+        raise UnsupportedFilterError(
+            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: "
+            "export it again as 'compressed hdf5' or 'hdf5'"
+        )
+    return Pipeline(filters, dataset.dtype.itemsize)
+
+
+def layout_of(dataset: h5py.Dataset) -> Literal["chunked", "contiguous", "virtual"]:
+    """Layout of the dataset, in the words of `Storage`."""
+    if dataset.is_virtual:
+        return "virtual"
+    return "chunked" if dataset.chunks is not None else "contiguous"
+
+
+def why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str, path: str) -> str | None:
+    """Why the chunks cannot be read past h5py; None where they can."""
+    if layout != "chunked":
+        return f"{layout} layout"
+    if chunk_layout(dataset, path) is None:
+        return UNKNOWN_LAYOUT
+    if not pipeline.is_supported:
+        return f"{pipeline.name} filter"
+    return "converted type" if is_converted(dataset) else None
+
+
+def is_converted(dataset: h5py.Dataset) -> bool:
+    """Whether libhdf5 has to convert the elements: enumerations, bit fields, padded numbers."""
+    return dataset.dtype.kind == "b" or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype))
+
+
+def start_of(dataset: h5py.Dataset) -> int | None:
+    """First byte of a dataset whose elements lie in the file as they are in memory."""
+    if layout_of(dataset) != "contiguous" or is_converted(dataset):
+        return None
+    start: int | None = dataset.id.get_offset()
+    return start

@@ -1,0 +1,103 @@
+"""Dimension scales of HDF5: the names and coordinates of the dimensions, as netCDF-4, h5netcdf and xarray write them.
+
+https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html#netcdf_4_spec.  A scale is an array
+beside the image, to which ``DIMENSION_LIST`` refers.  h5py's own functions for it (``dataset.dims``) crash on
+labels of fixed length, so that attribute is read as what it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.errors import FormatError, MetadataError
+from ilastik_lazy.formats.conventions import Along
+from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
+from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES
+from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS
+from ilastik_lazy.formats.metadata import check_chunks
+
+__all__ = ["dimension_scales"]
+
+_MOST_TEXTS = 10_000
+# netCDF's mark of a dimension that has a length and no positions.
+_WITHOUT_POSITIONS = "This is a netCDF dimension but not a netCDF variable"
+
+
+def dimension_scales(dataset: h5py.Dataset, limits: Limits) -> tuple[tuple[str, ...], tuple[Along | None, ...]]:
+    """Names of the dimensions that have scales, and what these say of them; nothing where there are none.
+
+    A dimension whose scales cannot be followed has an empty name, and an `Along` that says why.
+    """
+    try:
+        lists = _references(dataset)
+    except H5PY_ERRORS as error:
+        return (), tuple(
+            Along(f"{dataset.file.filename}: DIMENSION_LIST of {dataset.name!a}", problem=f"it is damaged ({error})")
+            for _ in dataset.shape
+        )
+    if lists is None:
+        return (), ()
+    found = [
+        _scale_of(dataset, references, length, limits) for references, length in zip(lists, dataset.shape, strict=True)
+    ]
+    return tuple(name for name, _ in found), tuple(along for _, along in found)
+
+
+def _references(dataset: h5py.Dataset) -> list[Any] | None:
+    """The references of each dimension, in an attribute of the type that the specification has."""
+    if "DIMENSION_LIST" not in dataset.attrs:
+        return None
+    attribute = h5py.h5a.open(dataset.id, b"DIMENSION_LIST")
+    kind = h5py.check_vlen_dtype(attribute.dtype)
+    if attribute.shape != (dataset.ndim,) or kind is None or h5py.check_ref_dtype(kind) is not h5py.Reference:
+        return None
+    return list(dataset.attrs["DIMENSION_LIST"])
+
+
+def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limits) -> tuple[str, Along | None]:
+    where = f"{dataset.file.filename}: scale of {dataset.name!a}"
+    named = ""
+    for reference in references:
+        try:
+            scale = dataset.file[reference] if reference else None
+            if not isinstance(scale, h5py.Dataset):
+                continue
+            where = f"{dataset.file.filename}/{path_of(scale).strip('/')}"
+            named = named or _name_of(scale)
+            if scale.shape != (length,) or (decorating_text(scale, "NAME") or "").startswith(_WITHOUT_POSITIONS):
+                continue
+            values = _values(scale, limits)
+        except (FormatError, *H5PY_ERRORS) as error:
+            return named, Along(where, problem=str(error).removeprefix(f"{where} ").removeprefix(f"{where}: "))
+        return named, Along(where, values, unit=decorating_text(scale, "units"))
+    return named, None
+
+
+def _name_of(scale: h5py.Dataset) -> str:
+    """The last part of its path; of a scale that has a text of its own, that, where only it is an axis."""
+    path = path_of(scale).rsplit("/", 1)[-1].removeprefix("_nc4_non_coord_")
+    own = decorating_text(scale, "NAME") or ""
+    return own if len(own) == 1 and len(path) != 1 else path
+
+
+def _values(scale: h5py.Dataset, limits: Limits) -> np.ndarray[Any, Any]:
+    where = f"{scale.file.filename}/{path_of(scale).strip('/')}"
+    if scale.is_virtual or scale.external:
+        raise MetadataError(f"{where} keeps its values elsewhere")
+    if any(name in scale.attrs for name in ("scale_factor", "add_offset")):
+        raise MetadataError(f"{where} holds positions packed with a scale_factor")
+    plist = scale.id.get_create_plist()
+    if any(plist.get_filter(i)[0] not in FILTER_NAMES for i in range(plist.get_nfilters())):
+        raise MetadataError(f"{where} is compressed in a way that cannot be decoded here")
+    check_chunks(where, scale.shape, scale.chunks or scale.shape, max(1, scale.dtype.itemsize), limits)
+    is_text = h5py.check_string_dtype(scale.dtype) is not None
+    if is_text and scale.size > _MOST_TEXTS:
+        raise MetadataError(f"{where} holds {scale.size:,} texts")
+    if scale.dtype.kind not in "biuf" and not is_text:
+        raise MetadataError(f"{where} holds {str(scale.dtype)[:60]}")
+    values: np.ndarray[Any, Any] = scale.asstr(errors="replace")[...] if is_text else scale[...]
+    return values

@@ -1,0 +1,176 @@
+"""From ``"dir/a.h5/volume/data"`` to the file and the internal path.
+
+ilastik writes an internal path behind the last container extension of a path
+(``lazyflow/utility/pathHelpers.py``, ``PathComponents``); so may users here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+from ilastik_lazy.storage.objects import ObjectFolder, is_url
+
+__all__ = ["Location", "checked_path", "checked_target"]
+
+_CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
+
+
+def checked_path(path: object, what: str = "the path") -> str:
+    """The text of a path or URL that a system can have.
+
+    Raises
+    ------
+    ArgumentError
+        It is no path, empty, or has characters that no name may have.
+
+    Examples
+    --------
+    >>> checked_path("brain.h5")
+    'brain.h5'
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ArgumentError(f"{what} is of type {type(path).__name__}: expected text, such as 'brain.zarr'")
+    text: str = os.fsdecode(path)
+    if not text:
+        raise ArgumentError(f"{what} is empty: expected a name, such as 'brain.zarr'")
+    try:
+        # Names of files in other encodings have halves of pairs for their bytes; those of objects are UTF-8.
+        encoded = text.encode() if is_url(text) else os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"{what} {text!a} has characters that no encoding has: write its name anew") from error
+    if b"\0" in encoded:
+        raise ArgumentError(f"{what} {text!a} has a NUL in it, which no name may have: leave it out")
+    return text
+
+
+def checked_target(path: object, *, endings: tuple[str, ...] = ()) -> str:
+    """`checked_path` of something to write, which others find again by its name.
+
+    Parameters
+    ----------
+    endings
+        Of names that mean another format.
+    """
+    text = checked_path(path, "the target")
+    if text.startswith("-"):
+        raise ArgumentError(f"the target {text} begins with a dash, like an option of a command: write ./{text}")
+    if text.lower().startswith("memory:"):
+        raise ArgumentError(f"the target {text} lies in memory, where nothing lasts: name a folder or a bucket")
+    if os.path.expanduser(text).startswith("~"):
+        raise ArgumentError(f"the target {text} begins with the home of a user who is not here: write the whole path")
+    if (suffix := os.path.splitext(text.rstrip("/\\"))[1].lower()) in endings:
+        raise ArgumentError(f"{text} becomes a folder, and {suffix} is the name of another format: call it .zarr")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A file (or folder, or URL of one), and perhaps the path of a dataset in it."""
+
+    path: str
+    """Absolute path of the file, or its URL."""
+
+    internal_path: str | None = None
+    """Path of the dataset without a leading slash; None where it was not said."""
+
+    options: tuple[tuple[str, str | bool], ...] = field(default=(), repr=False)
+    """How the server of a URL is reached (see `ObjectFolder`); may hold credentials."""
+
+    @classmethod
+    def parse(
+        cls,
+        path: str | os.PathLike[str],
+        internal_path: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Location:
+        """Split `path` where the file ends and its inside begins.
+
+        Parameters
+        ----------
+        path
+            Path of a file, with or without an internal path behind it; ``~`` is expanded.  Or a URL such as
+            ``s3://bucket/brain.zarr``.
+        internal_path
+            Path of the dataset inside, for instance ``"volume/data"``.
+        storage_options
+            For a URL: see `ObjectFolder.parse`.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no such file.
+        ArgumentError
+            Both `path` and `internal_path` name a dataset, and not the same one.
+
+        Examples
+        --------
+        >>> Location.parse("brain.h5/volume/data")                   # doctest: +SKIP
+        Location(path='/data/brain.h5', internal_path='volume/data')
+        """
+        text = checked_path(path)
+        if internal_path is not None and not isinstance(internal_path, str):
+            raise ArgumentError(
+                f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'"
+            )
+        if storage_options is not None and not isinstance(storage_options, Mapping):
+            raise ArgumentError(f"storage_options={type(storage_options).__name__}: expected a dict of options")
+        given = internal_path.replace("\\", "/").strip("/") if internal_path is not None else None
+        if given == "":
+            raise ArgumentError("internal_path is empty: leave it out, or name a dataset")
+        folder = ObjectFolder.parse(text, storage_options) if is_url(text) else None
+        if folder is None and storage_options:
+            raise ArgumentError(f"storage_options are for URLs such as s3://bucket/x.zarr, and {text} is none")
+        file, inside = _split(os.path.expanduser(text)) if folder is None else _split_url(folder.url)
+        if inside is not None and given is not None and inside != given:
+            raise ArgumentError(f"{text!r} names the dataset {inside!r}, internal_path names {given!r}")
+        inside = given if given is not None else inside
+        return cls(os.path.abspath(file), inside) if folder is None else cls(file, inside, folder.options)
+
+    def at(self, internal_path: str | None) -> Location:
+        """The same file, and another dataset in it."""
+        return replace(self, internal_path=internal_path)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies behind a network."""
+        return is_url(self.path)
+
+    @property
+    def folder(self) -> ObjectFolder:
+        """The objects of a remote location."""
+        return ObjectFolder(self.path, self.options)
+
+    def __str__(self) -> str:
+        return self.path if self.internal_path is None else f"{self.path}/{self.internal_path}"
+
+    @property
+    def suffix(self) -> str:
+        """Extension of the file in lower case, with its dot."""
+        return Path(self.path).suffix.lower()
+
+
+def _split_url(url: str) -> tuple[str, str | None]:
+    """By the name alone: behind the last container extension begins its inside."""
+    for match in reversed(list(_CONTAINERS.finditer(url))):
+        return url[: match.end()], url[match.end() :].strip("/") or None
+    return url, None
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    if os.path.exists(text):
+        return text, None
+    unified = text.replace("\\", "/") if os.sep == "/" and "/" not in text else text.replace(os.sep, "/")
+    # The last container extension counts: "a.h5/b.h5/data" is the file "a.h5/b.h5".
+    for match in reversed(list(_CONTAINERS.finditer(unified))):
+        file, inside = unified[: match.end()], unified[match.end() :].strip("/")
+        if os.path.exists(file):
+            return file, inside or None
+    parent = os.path.dirname(os.path.abspath(text)) or "."
+    hint = "" if os.path.isdir(parent) else f" (nor a folder {parent})"
+    raise SourceNotFoundError(f"no such file: {text}{hint}")

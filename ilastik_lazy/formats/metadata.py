@@ -1,0 +1,118 @@
+"""What the metadata of one dataset mean, whichever format they were found in: axes, units, range, sizes.
+
+A format finds them in its own way; how they are understood, and how wrong ones are met, stands here once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.grid import grid_shape
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.views.packing import Packing, packing_from
+from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning
+
+__all__ = [
+    "channel_count",
+    "check_chunks",
+    "check_shape",
+    "drange_from",
+    "packing_of",
+    "pieces",
+    "text_from",
+    "units_from",
+]
+
+# Pieces in which an array without chunks is read: near ilastik's own chunk size.
+_PIECE_BYTES = 2**20
+
+
+def check_shape(where: object, shape: Sequence[int], limits: Limits) -> None:
+    """Raise unless `shape` is that of an image whose coordinates fit into memory."""
+    if not 2 <= len(shape) <= 5:
+        raise MetadataError(f"{where} is no image: it has {len(shape)} dimensions, expected 2 to 5")
+    if max(shape) > limits.axis_length:
+        raise LimitExceededError(
+            f"{where} has an axis of {max(shape)} elements, more than {limits.axis_length}: "
+            "pass limits= if that is meant"
+        )
+
+
+def check_chunks(where: object, shape: Sequence[int], chunks: Sequence[int], itemsize: int, limits: Limits) -> None:
+    """Raise where one chunk is too large to be decoded, or there are more than anybody can list."""
+    if (nbytes := math.prod(chunks) * itemsize) > limits.chunk_bytes:
+        raise LimitExceededError(f"{where} has chunks of {nbytes} bytes, more than {limits.chunk_bytes}")
+    if (count := math.prod(grid_shape(shape, chunks))) > limits.chunk_count:
+        raise LimitExceededError(f"{where} has {count} chunks, more than {limits.chunk_count}")
+
+
+def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Whole trailing axes up to about 1 MiB: what lies together in a contiguous layout.
+
+    >>> pieces((100, 1000, 1000), 4)
+    (1, 262, 1000)
+    """
+    found, size = list(shape), itemsize
+    for axis in reversed(range(len(shape))):
+        found[axis] = max(1, min(shape[axis], _PIECE_BYTES // size))
+        size *= found[axis]
+    return tuple(found)
+
+
+def channel_count(axes: Sequence[Axis], shape: Sequence[int]) -> int:
+    """Length of the ``c`` axis; 1 without one."""
+    return next((length for axis, length in zip(axes, shape, strict=True) if axis.name == "c"), 1)
+
+
+def units_from(value: object, where: object) -> dict[str, object]:
+    """Units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = "no JSON"
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        warnings.warn(f"{where}: axis_units is no JSON object: ignored", MetadataWarning, stacklevel=2)
+        return {}
+    return value
+
+
+def drange_from(value: object, where: object) -> tuple[float, float] | None:
+    """Range for display, from a ``drange`` attribute: two numbers."""
+    if value is None:
+        return None
+    # The comparison also refuses NaN, and integers that no float can hold.
+    if (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(number, int | float) and -1.7e308 < number < 1.7e308 for number in value)
+    ):
+        return value[0], value[1]
+    warnings.warn(f"{where}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)
+    return None
+
+
+def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packing | None:
+    """The packing that attributes state; one that makes no sense is a warning, and the numbers come as stored."""
+    try:
+        return packing_from(attributes, stored)
+    except MetadataError as error:
+        warnings.warn(f"{where}: {error}: values are as stored, not unpacked", MetadataWarning, stacklevel=2)
+        return None
+
+
+def text_from(value: object, name: str, where: object) -> str:
+    """Text of an attribute that only decorates; empty where there is none."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    warnings.warn(f"{where}: {name} is no text: ignored", MetadataWarning, stacklevel=2)
+    return ""

@@ -1,0 +1,274 @@
+"""Images in N5 folders, as ilastik writes them through z5, and as other programs do.
+
+An N5 is a tree of folders, each with an ``attributes.json``; those with ``dimensions`` are datasets
+(ilastik-formats.md 2.1).  N5 counts dimensions from the fastest: shape and blocks are reversed here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
+from ilastik_lazy.core.views.unpacked import unpacked
+from ilastik_lazy.errors import (
+    CorruptFileError,
+    DatasetNotFoundError,
+    IlastikLazyError,
+    IncompleteSourceWarning,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+    SourceNotFoundError,
+    UnsafePathError,
+    UnsupportedFilterError,
+)
+from ilastik_lazy.formats.conventions import settled_axes
+from ilastik_lazy.formats.json_text import parse_json_object
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import channel_count, check_chunks, check_shape, drange_from, packing_of, text_from
+from ilastik_lazy.formats.n5.blocks import COMPRESSIONS, N5Source
+from ilastik_lazy.storage.allowed import check_links
+from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
+from ilastik_lazy.storage.folders import version_of
+
+__all__ = ["images", "open_image", "recognises"]
+
+_FILE = "attributes.json"
+_MOST_FILES = 20_000
+_TYPES = {f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)} | {"float32", "float64"}
+# Java's N5 has these too; no image is made of them.
+_NO_IMAGES = ("string", "object")
+
+
+def recognises(location: Location, limits: Limits) -> bool:
+    """Whether `location` is an N5 folder, a group or dataset in one, or the ``attributes.json`` of one."""
+    if os.path.basename(location.path) != _FILE and not os.path.isdir(location.path):
+        return False
+    folder = _container(location)
+    if any(part.lower().endswith(".n5") for part in Path(folder).parts):
+        return True
+    try:
+        attributes = _attributes_of(folder, folder, limits)
+    except UnsafePathError:
+        return True  # a folder whose metadata lie elsewhere: `open_image` says why it is refused
+    except IlastikLazyError:
+        return False
+    return "n5" in attributes or _is_dataset(attributes)
+
+
+def images(location: Location, limits: Limits) -> list[str]:
+    """Internal paths of the images in a folder, the likeliest first; of a dataset its own name."""
+    container = _container(location)
+    if _is_dataset(_attributes_of(container, container, limits)):
+        return [_own_name(container)]
+    return _datasets_below(container, limits)
+
+
+def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+    """Source of one dataset; only its ``attributes.json`` is read.
+
+    As `hdf5.open_image`; the folder of `location` may also be the dataset itself.
+
+    Raises
+    ------
+    DatasetNotFoundError, MetadataError, UnsupportedFilterError, UnsafePathError, LimitExceededError
+    """
+    container = _container(location)
+    folder = _dataset_folder(container, location.internal_path, limits)
+    path = os.path.join(folder, _FILE)
+    stamp = stamp_of(path) if os.path.exists(path) else None
+    attributes = _attributes_of(folder, container, limits, stamp)
+    if stamp is None or not _is_dataset(attributes):
+        raise MetadataError(f"{folder} is a group, no dataset: its {_FILE} has no dimensions, blockSize, dataType")
+    spec = _spec_of(attributes, folder, axes, limits)
+    if 0 not in spec.shape and not _has_blocks(folder):
+        warnings.warn(
+            f"{folder} holds no block: it was never written, or all of it is 0", IncompleteSourceWarning, stacklevel=2
+        )
+    # To look at this many files takes 0.1 s on a local disk.
+    contents = version_of(folder) if math.prod(spec.grid) <= _MOST_FILES else ""
+    return unpacked(N5Source(spec, folder, stamp, limits.external_roots, contents))
+
+
+def _container(location: Location) -> str:
+    is_file = os.path.basename(location.path) == _FILE and not os.path.isdir(location.path)
+    return os.path.dirname(location.path) if is_file else location.path
+
+
+def _own_name(folder: str) -> str:
+    return Path(folder).stem if folder.lower().endswith(".n5") else os.path.basename(folder)
+
+
+def _attributes_of(folder: str, container: str, limits: Limits, stamp: Stamp | None = None) -> dict[str, Any]:
+    """What the ``attributes.json`` of a folder in `container` says; a group needs none."""
+    path = os.path.join(folder, _FILE)
+    # The folders on the way were looked at, or listed as none that are links.
+    if os.path.islink(path):
+        check_links(path, container, limits.external_roots)
+    try:
+        with opened(path, stamp) as fd:
+            data = read_up_to(fd, limits.attribute_bytes + 1, 0, path)
+    except SourceNotFoundError:
+        return {}
+    if len(data) > limits.attribute_bytes:
+        raise LimitExceededError(f"{path} is larger than {limits.attribute_bytes} bytes")
+    return parse_json_object(data, path)
+
+
+def _is_dataset(attributes: dict[str, Any]) -> bool:
+    """Whether a dataset is meant, right or wrong; a group may have attributes of any name but these."""
+    return sum(name in attributes for name in ("dimensions", "blockSize", "dataType")) >= 2
+
+
+def _may_be_image(attributes: dict[str, Any]) -> bool:
+    dimensions = attributes.get("dimensions")
+    has_rank = not isinstance(dimensions, list) or 2 <= len(dimensions) <= 5
+    return has_rank and attributes.get("dataType") not in _NO_IMAGES
+
+
+def _dataset_folder(container: str, internal_path: str | None, limits: Limits) -> str:
+    """Folder of the dataset that is meant; it lies in `container`, whatever links there are."""
+    if internal_path is None:
+        if _is_dataset(_attributes_of(container, container, limits)):
+            return container
+        internal_path = _only_image(container, limits)
+    parts = [part for part in internal_path.split("/") if part not in ("", ".")]
+    if ".." in parts or not internal_path.isprintable():
+        raise UnsafePathError(f"{container}: {internal_path!a} holds '..' or control characters")
+    folder = os.path.join(container, *parts)
+    check_links(folder, container, limits.external_roots)
+    if os.path.isdir(folder):
+        return folder
+    if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, container, limits)):
+        return container
+    names = [ascii(name) for name in _datasets_below(container, limits)]
+    held = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "no image"
+    raise DatasetNotFoundError(f"no dataset {internal_path!a} in {container}; it holds {held}")
+
+
+def _only_image(container: str, limits: Limits) -> str:
+    names = _datasets_below(container, limits)
+    if "exported_data" in names:
+        return "exported_data"
+    if not names:
+        raise DatasetNotFoundError(f"{container} holds no image: no numeric dataset with 2 to 5 dimensions")
+    if len(names) > 1:
+        shown = ", ".join(ascii(name) for name in names[:8])
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise DatasetNotFoundError(
+            f"{container} holds {len(names)} images: {shown}{more}; name one with internal_path={names[0]!a}, "
+            "or open all with open_dataset()"
+        )
+    return names[0]
+
+
+def _datasets_below(container: str, limits: Limits) -> list[str]:
+    """Paths of all datasets that may be images, ``exported_data`` first; links are not followed."""
+    found: list[str] = []
+    broken: list[IlastikLazyError] = []
+    visited, groups = 0, [""]
+    while groups:
+        group = groups.pop()
+        if group.count("/") > limits.depth:
+            raise LimitExceededError(
+                f"{container} has groups nested more than {limits.depth} deep: name the dataset with internal_path="
+            )
+        for name, is_folder in _members(os.path.join(container, group)):
+            visited += 1
+            if visited > limits.members:
+                raise LimitExceededError(
+                    f"{container} has more than {limits.members} members: name the dataset with internal_path="
+                )
+            if not is_folder or not name.isprintable():
+                continue
+            path = f"{group}/{name}" if group else name
+            try:
+                attributes = _attributes_of(os.path.join(container, path), container, limits)
+            except IlastikLazyError as error:
+                broken.append(error)
+                continue
+            if not _is_dataset(attributes):
+                groups.append(path)
+            elif _may_be_image(attributes):
+                found.append(path)
+    if broken and not found:
+        raise broken[0]
+    for reason in broken:
+        warnings.warn(f"{reason}; left out", MetadataWarning, stacklevel=2)
+    return sorted(found, key=lambda path: (path != "exported_data", path))
+
+
+def _members(folder: str) -> list[tuple[str, bool]]:
+    """Names in a folder, and whether each is a folder itself, not a link to one."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except OSError as error:
+        raise CorruptFileError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _has_blocks(folder: str) -> bool:
+    """Whether anything lies where the first part of a block's path is a number."""
+    return any(name.isdecimal() for name, _ in _members(folder))
+
+
+def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: Limits) -> ArraySpec:
+    shape = _lengths(attributes, "dimensions", folder, 0)
+    chunks = _lengths(attributes, "blockSize", folder, 1)
+    if len(chunks) != len(shape):
+        raise MetadataError(f"{folder}: blockSize has {len(chunks)} entries, dimensions {len(shape)}")
+    kind = attributes.get("dataType")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise MetadataError(f"{folder} is no image: its dataType is {ascii(kind)[:40]}, expected one such as 'float32'")
+    dtype = np.dtype(kind)
+    check_shape(folder, shape, limits)
+    check_chunks(folder, shape, chunks, dtype.itemsize, limits)
+    settled = settled_axes(folder, shape, axes, attributes, is_reversed=True)
+    root = next((str(p) for p in (Path(folder), *Path(folder).parents) if p.suffix.lower() == ".n5"), folder)
+    return ArraySpec(
+        name=_own_name(folder),
+        shape=shape,
+        dtype=dtype,
+        axes=settled.axes,
+        chunks=chunks,
+        # As stored, and decoded beside its place; gzip, bz2 and xz make a copy before.
+        storage=Storage(folder, root, "chunked", _compression(attributes, folder), buffers=4),
+        axes_guessed=settled.guessed,
+        kind=kind_from_name(root, dtype, channel_count(settled.axes, shape)),
+        drange=drange_from(attributes.get("drange"), folder),
+        display_mode=text_from(attributes.get("display_mode"), "display_mode", folder),
+        packing=packing_of(folder, attributes, dtype),
+        remarks=settled.remarks,
+    )
+
+
+def _lengths(attributes: dict[str, Any], name: str, folder: str, least: int) -> tuple[int, ...]:
+    """A list of integers, turned into numpy's order."""
+    value = attributes.get(name)
+    # JSON's true is an `int` to Python.
+    if not isinstance(value, list) or not all(type(length) is int and length >= least for length in value):
+        raise MetadataError(f"{folder}: {name} is {ascii(value)[:60]}, expected a list of integers from {least} up")
+    return tuple(reversed(value))
+
+
+def _compression(attributes: dict[str, Any], folder: str) -> str:
+    """Name of the compression; N5 before 2.0 had a text where a JSON object is now."""
+    value = attributes.get("compression", attributes.get("compressionType"))
+    name = value.get("type") if isinstance(value, dict) else value
+    if not isinstance(name, str):
+        raise MetadataError(f"{folder}: compression is {ascii(value)[:60]}, expected an object with a type")
+    found = "none" if name == "raw" else name
+    if found not in COMPRESSIONS or name == "none":
+        raise UnsupportedFilterError(
+            f"{folder} is compressed with {ascii(name)[:40]}, which cannot be decoded here: "
+            "export it again as 'compressed n5' or 'compressed hdf5'"
+        )
+    return found

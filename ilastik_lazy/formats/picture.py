@@ -1,0 +1,230 @@
+"""Single pictures: png, jpg, bmp, gif, ppm and their like, decoded by Pillow.
+
+Their formats know no pieces, so a read decodes the whole picture, in the calling thread.  Where Pillow
+would give fewer bits than the file holds, another decoder does it, or nobody.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis, parse_axis_names
+from ilastik_lazy.core.extras import require_package
+from ilastik_lazy.core.foreign_errors import translated
+from ilastik_lazy.core.grid import Region, check_region, region_shape
+from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
+from ilastik_lazy.errors import (
+    CorruptChunkError,
+    CorruptFileError,
+    DatasetNotFoundError,
+    LimitExceededError,
+    MetadataError,
+    UnsupportedFilterError,
+)
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.png import check_png
+from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_up_to, stamp_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["SUFFIXES", "PictureSource", "images", "open_image", "recognises"]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras"})
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+
+# Of the formats that Pillow knows, some start other programs (EPS starts ghostscript).
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "SUN")
+_NAME = "image"
+
+# What Pillow raises for damaged files; SyntaxError is its word for a bad header.
+_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError,
+                  RuntimeError, struct.error)  # fmt: skip
+
+# What numpy gets from a mode of Pillow: samples (0: no axis of them), dtype, and the mode to convert to before.
+_MODES = {
+    "1": (0, "u1", "L"),
+    "L": (0, "u1", None),
+    "LA": (2, "u1", None),
+    "P": (3, "u1", "RGB"),
+    "RGB": (3, "u1", None),
+    "RGBA": (4, "u1", None),
+    "CMYK": (4, "u1", None),
+    "YCbCr": (3, "u1", "RGB"),
+    "I;16": (0, "u2", None),
+    "I;16B": (0, "u2", None),
+    "I": (0, "u2", None),
+}
+_PNG_SAMPLES = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
+
+
+def recognises(location: Location, limits: Limits) -> bool:
+    """Whether the file is a picture, by its name or its first bytes."""
+    if not os.path.isfile(location.path):
+        return False
+    if location.suffix in SUFFIXES:
+        return True
+    with opened(location.path) as fd:
+        return read_up_to(fd, 8, 0, location.path).startswith(_SIGNATURES)
+
+
+def images(location: Location, limits: Limits) -> list[str]:
+    """The one image of a picture, which has no name of its own."""
+    return [_NAME]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Shape and dtype of the pixels, and how they are had."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    mode: str | None = None
+    """Mode of Pillow to convert to."""
+    decoder: str = "pillow"
+    """``pillow``, or ``png`` and ``ppm`` for 16 bits a colour, of which Pillow drops eight."""
+    offset: int = 0
+    """Where the pixels of a ``ppm`` start."""
+
+
+def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+    """Source of a picture, of which only the header is read.
+
+    Parameters
+    ----------
+    location
+        The file.
+    axes
+        Names of the axes; without them ``yx``, or ``yxc`` where there are several samples.
+
+    Raises
+    ------
+    MissingExtraError
+        Pillow is not installed, or imagecodecs where the picture has 16 bits a colour.
+    CorruptFileError, MetadataError, UnsupportedFilterError, LimitExceededError
+    """
+    if location.internal_path not in (None, _NAME):
+        raise DatasetNotFoundError(f"{location.path} is a picture, and holds nothing called {location.internal_path!r}")
+    stamp = stamp_of(location.path)
+    layout = _layout_of_file(location.path, stamp)
+    nbytes = math.prod(layout.shape) * layout.dtype.itemsize
+    if nbytes > limits.chunk_bytes:
+        raise LimitExceededError(f"{location} is a picture of {nbytes} bytes, more than {limits.chunk_bytes}")
+    if max(layout.shape) > limits.axis_length:
+        raise LimitExceededError(f"{location} has shape {layout.shape}: more than {limits.axis_length} along an axis")
+    names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], len(layout.shape))
+    channels = layout.shape[names.index("c")] if "c" in names else 1
+    # The file, Pillow's picture, with four bytes for three samples, and its pixels.
+    buffers = 3 if len(layout.shape) == 2 else 4
+    spec = ArraySpec(
+        name=_NAME,
+        shape=layout.shape,
+        dtype=layout.dtype,
+        axes=tuple(map(Axis, names)),
+        chunks=layout.shape,
+        storage=Storage(
+            location=str(location), path=location.path, compression=location.suffix.lstrip("."), buffers=buffers
+        ),
+        kind=kind_from_name(location.path, layout.dtype, channels),
+    )
+    return PictureSource(spec, location, stamp)
+
+
+def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
+    require_package("PIL.Image", "images", f"{path} is a picture, which is opened with Pillow")
+    with opened(path, stamp) as fd, os.fdopen(os.dup(fd), "rb") as file:
+        file.seek(0)
+        with translated(
+            _PILLOW_ERRORS,
+            lambda error: CorruptFileError(f"{path} cannot be read as a picture ({ascii(str(error))[:200]})"),
+            path,
+        ):
+            return _layout_of(_opened_picture(file, path), path)
+
+
+def _opened_picture(file: Any, path: str) -> Image:
+    from PIL.Image import DecompressionBombError, open
+
+    try:
+        return open(file, formats=_FORMATS)
+    except DecompressionBombError as error:
+        raise LimitExceededError(f"{path}: Pillow refuses it: {error}") from error
+
+
+def _layout_of(picture: Image, path: str) -> _Layout:
+    width, height = picture.size
+    if (frames := getattr(picture, "n_frames", 1)) != 1:
+        raise MetadataError(f"{path} holds {frames} pictures: save each as a file, and open them as a stack")
+    # Where the encoded pixels lie, and how: pictures from files have it.
+    tiles: Any = getattr(picture, "tile", ())
+    raw, offset = (tiles[0].args, tiles[0].offset) if tiles else (None, 0)
+    if picture.format == "PNG" and raw in _PNG_SAMPLES:
+        require_package("imagecodecs", "images,fast", f"{path} has 16 bits a colour, which needs imagecodecs")
+        return _Layout((height, width, _PNG_SAMPLES[raw]), np.dtype("u2"), decoder="png")
+    if picture.format == "PPM" and isinstance(raw, tuple):
+        if raw == ("RGB", 65535):
+            return _Layout((height, width, 3), np.dtype("u2"), decoder="ppm", offset=offset)
+        if raw[1] != 255:
+            raise UnsupportedFilterError(f"{path} has values up to {raw[1]}, which Pillow would scale: save it as png")
+    if picture.mode not in _MODES or (picture.mode == "I" and raw != "I;16B"):
+        raise UnsupportedFilterError(f"{path} is a picture of mode {picture.mode!r}, which is not opened")
+    samples, dtype, mode = _MODES[picture.mode]
+    if picture.mode == "P" and "transparency" in picture.info:
+        samples, mode = 4, "RGBA"
+    return _Layout((height, width, samples) if samples else (height, width), np.dtype(dtype), mode)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSource:
+    """One picture."""
+
+    spec: ArraySpec
+    location: Location
+    stamp: Stamp
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        check_region(region, self.spec.shape)
+        if 0 in region_shape(region):
+            return np.empty(region_shape(region), self.spec.dtype)
+        path = self.location.path
+        with opened(path, self.stamp) as fd:
+            data = read_exactly(fd, self.stamp.size, 0, path)
+        with translated(
+            _PILLOW_ERRORS,
+            lambda error: CorruptChunkError(f"{path} cannot be decoded ({ascii(str(error))[:200]})"),
+            path,
+            self.spec.nbytes,
+        ):
+            whole = _decoded(data, path)
+        if whole.shape != self.spec.shape:
+            raise CorruptChunkError(f"{path} decodes to shape {whole.shape} instead of {self.spec.shape}: damaged")
+        return np.array(whole[region], self.spec.dtype, order="C")
+
+
+def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
+    """Pixels of a picture, from all bytes of its file."""
+    picture = _opened_picture(io.BytesIO(data), path)
+    layout = _layout_of(picture, path)
+    if picture.format == "PNG":
+        try:
+            check_png(data)
+        except CorruptChunkError as error:
+            raise CorruptChunkError(f"{path} cannot be decoded: {error}") from error
+    if layout.decoder == "png":
+        from imagecodecs import png_decode
+
+        # Of a colour that is declared transparent (tRNS), libpng makes an alpha behind the samples of the file.
+        return np.asarray(png_decode(data))[..., : layout.shape[-1]]
+    if layout.decoder == "ppm":
+        return np.frombuffer(data, ">u2", math.prod(layout.shape), layout.offset).reshape(layout.shape)
+    return np.asarray(picture if layout.mode is None else picture.convert(layout.mode))

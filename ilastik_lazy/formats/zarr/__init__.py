@@ -1,0 +1,257 @@
+"""Images in Zarr stores: OME-Zarr 0.1 to 0.5, ilastik's own and anybody's, and plain arrays.
+
+An image is found by the ``multiscales`` of a group; an array alone, by the ``multiscales`` of the groups above it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySource, Storage
+from ilastik_lazy.core.views.unpacked import unpacked
+from ilastik_lazy.errors import (
+    AccessDeniedError,
+    DatasetNotFoundError,
+    IncompleteSourceWarning,
+    MetadataError,
+    MetadataWarning,
+    SourceNotFoundError,
+)
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
+from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
+from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
+from ilastik_lazy.formats.zarr.ome import Multiscale, parse_multiscales
+from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
+from ilastik_lazy.formats.zarr.tree import Node, children, is_zarr, node_at, node_inside, require_consolidated_agrees
+from ilastik_lazy.storage.folders import version_of
+
+__all__ = ["images", "open_image", "recognises", "tree"]
+
+# A dataset lies at most so deep below its group: "scale0/image" has two parts.
+_MOST_PARENTS = 4
+# To ask a server for the metadata takes time: what is surely something else is told by its name.
+_OTHER_SUFFIXES = frozenset(
+    {".h5", ".hdf5", ".hdf", ".ilp", ".n5", ".tif", ".tiff", ".npy", ".npz", ".csv", ".png", ".jpg", ".jpeg", ".zip"}
+)
+
+
+def recognises(location: Location, limits: Limits) -> bool:
+    """Whether the path is a folder with metadata of Zarr in it; behind a network, whether its name allows that."""
+    if location.is_remote:
+        return location.suffix not in _OTHER_SUFFIXES
+    return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles(location.path))
+
+
+def images(location: Location, limits: Limits) -> list[str]:
+    """Internal paths of the images: the finest level of each, other levels, label images, then plain arrays.
+
+    A folder that is an array itself goes by its own name without extension.
+    """
+    root = _root(location, limits)
+    if root.kind == "array":
+        return [_stem(root.path)]
+    found = _pyramids(root, limits)
+    labels = [(inside, multiscale) for inside, multiscale in found if is_label_group(inside, multiscale)]
+    others = [entry for entry in found if entry not in labels]
+    paths = [_joined(inside, multiscale.paths[0]) for inside, multiscale in others]
+    for inside, multiscale in (*others, *labels):
+        paths += [_joined(inside, path) for path in multiscale.paths]
+    # Each once: two multiscales of a group may list the same array.
+    return list(dict.fromkeys((*paths, *_plain_arrays(root, set(paths), limits))))
+
+
+def tree(location: Location, limits: Limits) -> dict[str, str]:
+    """Where each image goes in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
+    root = _root(location, limits)
+    if root.kind == "array":
+        return {_stem(root.path): _stem(root.path)}
+    nodes: dict[str, str] = {}
+    for inside, multiscale in _pyramids(root, limits):
+        for level, path in enumerate(multiscale.paths):
+            # Of several multiscales in one group, the first is "the" image.
+            nodes.setdefault(_joined(inside, f"scale{level}"), _joined(inside, path))
+    for path in _plain_arrays(root, set(nodes.values()), limits):
+        nodes.setdefault(path, path)
+    return nodes
+
+
+def _files_of(location: Location, limits: Limits) -> ZarrFiles:
+    return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path, limits.external_roots)
+
+
+def _root(location: Location, limits: Limits) -> Node:
+    root = node_at(location.path, _files_of(location, limits))
+    if root is not None:
+        return root
+    if location.is_remote:
+        raise SourceNotFoundError(f"no Zarr group or array at {location.path}")
+    raise DatasetNotFoundError(f"{location.path} holds no Zarr group or array")
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).removesuffix(".zarr").removesuffix(".ome") or "image"
+
+
+def _joined(above: str, path: str) -> str:
+    return f"{above}/{path}" if above else path
+
+
+def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
+    """All multiscales below `root`, with the internal paths of their groups, those nearest to it first."""
+    groups = [("", root), *((inside, node) for inside, node in children(root, limits) if node.kind == "group")]
+    return [(inside, m) for inside, node in groups for m in parse_multiscales(node.attributes, node.path)]
+
+
+def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
+    """Internal paths of the arrays that no multiscales list, and that may be images, no coordinates of others."""
+    found = [
+        (inside, node)
+        for inside, node in children(root, limits)
+        if node.kind == "array" and inside not in known and _may_be_image(node)
+    ]
+    coordinates = {
+        _joined(inside.rpartition("/")[0], name)
+        for inside, node in found
+        for attribute in ("coordinates", "bounds")
+        for name in str(node.attributes.get(attribute, "")).split()
+    }
+    paths = [inside for inside, _ in found]
+    return [inside for inside in paths if inside not in coordinates] or paths
+
+
+def _may_be_image(node: Node) -> bool:
+    shape, dtype = node.document.get("shape"), node.document.get("dtype", node.document.get("data_type"))
+    is_numeric = isinstance(dtype, str) and dtype.lstrip("<>|").startswith(("b", "i", "u", "f"))
+    return is_numeric and isinstance(shape, list) and 2 <= len(shape) <= 5
+
+
+def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+    """Source of one array; only metadata are read, and the names of its files counted.
+
+    Parameters
+    ----------
+    location
+        The store, a group or an array in it; without an internal path, the finest level of the only image is taken.
+    axes
+        Names of the axes where the caller knows better than the store.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There is no such array, or several.
+    MetadataError, UnsafePathError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
+    """
+    inside, node = _array_of(location, limits)
+    where = _joined(location.path, inside)
+    layout = parse_layout(node.document, node.version, where, limits)
+    home = _home_of(node, location.path, where, axes)
+    store = home.group if home is not None else location.path
+    name = inside.rsplit("/", 1)[-1] or _stem(location.path)
+    buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
+    storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers)
+    spec = array_spec(node, layout, home, name, storage, axes, limits)
+    is_complete = _complete(node, layout, where)
+    contents = "" if is_complete is None else version_of(node.path)
+    source = ZarrSource(
+        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
+    )
+    return unpacked(source)
+
+
+def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
+    """Internal path and node of the array that is meant."""
+    inside = location.internal_path or ""
+    root = _root(location, limits)
+    if root.kind == "array" and inside in ("", _stem(root.path)):
+        return "", root
+    node = node_inside(location.path, inside, root.files)
+    if node is not None and node.kind == "group":
+        below = _only_image(node, inside, limits)
+        inside = _joined(inside, below)
+        array = node_inside(location.path, inside, root.files)
+        if array is None or array.kind != "array":
+            raise DatasetNotFoundError(f"{location.path} should hold an array {inside!r}, as its multiscales say")
+        return inside, array
+    if node is None:
+        listed = images(location.at(None), limits)
+        if inside in listed:
+            raise DatasetNotFoundError(
+                f"{location.path} has no array {inside!r}, which its multiscales list: was it copied completely?"
+            )
+        known = ", ".join(map(repr, listed[:8])) or "no image"
+        raise DatasetNotFoundError(f"no array {inside!r} in {location.path}; it holds {known}")
+    return inside, node
+
+
+def _only_image(group: Node, inside: str, limits: Limits) -> str:
+    """The image that is meant by a group: its own finest level, or that of the only one below it."""
+    if own := parse_multiscales(group.attributes, group.path):
+        return own[0].paths[0]
+    found = _pyramids(group, limits)
+    finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
+    finest = finest or [_joined(place, m.paths[0]) for place, m in found] or _plain_arrays(group, set(), limits)
+    if len(finest) == 1:
+        return finest[0]
+    if not finest:
+        raise DatasetNotFoundError(f"{group.path} holds no image: no numeric array with 2 to 5 dimensions")
+    shown = ", ".join(finest[:8]) + (f" and {len(finest) - 8} more" if len(finest) > 8 else "")
+    ome = group.attributes.get("ome")
+    is_plate = "plate" in group.attributes or (isinstance(ome, dict) and "plate" in ome)
+    what = f"a plate with {len(finest)} fields of view" if is_plate else f"{len(finest)} images"
+    raise DatasetNotFoundError(
+        f"{group.path} holds {what}: {shown}; name one with internal_path={_joined(inside, finest[0])!r}, "
+        "or open all with open_datatree()"
+    )
+
+
+def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None:
+    """The multiscales that list an array, in one of the groups above it: also above the path that was named."""
+    folder = node.path
+    parts: list[str] = []
+    for _ in range(_MOST_PARENTS):
+        parts.insert(0, os.path.basename(folder))
+        if not (folder := node.files.parent(folder)):
+            break
+        try:
+            group = node_at(folder, node.files)
+        except AccessDeniedError:
+            if len(folder) >= len(root):
+                raise
+            break  # above what was named, S3 may hide what there is and what there is not
+        if group is None or group.kind != "group":
+            continue
+        inside = "/".join(parts)
+        require_consolidated_agrees(group, inside, node)
+        try:
+            multiscales = parse_multiscales(group.attributes, group.path)
+        except MetadataError as error:
+            if axes is None:
+                raise
+            warnings.warn(f"{error}: ignored, since axes= is given", MetadataWarning, stacklevel=2)
+            return None
+        for multiscale in multiscales:
+            if inside in multiscale.paths:
+                for problem in multiscale.problems:
+                    warnings.warn(problem, MetadataWarning, stacklevel=2)
+                return Home(folder, multiscale, multiscale.paths.index(inside))
+    return None
+
+
+def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
+    """Whether all files of the array are there; None where these are too many to look."""
+    counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles) else None
+    if counted is None:
+        return None
+    absent, count = counted
+    if absent:
+        what = "shards" if layout.index is not None else "chunks"
+        warnings.warn(
+            f"{where}: {absent} of {count} {what} were never written: they read as {layout.fill_value}. Some programs "
+            "leave out what is all fill value; where others lose a file, nothing tells",
+            IncompleteSourceWarning,
+            stacklevel=2,
+        )
+    return absent == 0

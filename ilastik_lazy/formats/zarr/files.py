@@ -1,0 +1,288 @@
+"""The files of a Zarr store: in a local folder, or objects behind a network.
+
+A path is a text: of a file, or a URL.  What tells versions apart is a `Stamp` of a file, the ETag of an object.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from ilastik_lazy.errors import (
+    AccessDeniedError,
+    LimitExceededError,
+    SourceChangedError,
+    SourceIOError,
+    SourceNotFoundError,
+)
+from ilastik_lazy.storage.allowed import check_links
+from ilastik_lazy.storage.files import Stamp, opened, read_exactly, require_unchanged, stamp_of
+from ilastik_lazy.storage.objects import ObjectFolder, ObjectState
+
+__all__ = ["LocalFiles", "RemoteFiles", "StoredFile", "Version", "ZarrFiles"]
+
+Part = TypeVar("Part")
+Version = Stamp | ObjectState
+
+# A request takes 20 to 100 ms however little it asks for: so many wait at a time.
+_REQUESTS = 16
+# Chunks of a shard that lie so near are fetched by one request, up to so many bytes.
+_NEAR, _MOST_AT_ONCE = 2**18, 2**24
+
+
+class StoredFile(Protocol):
+    """One chunk or shard, as stored.  `SourceNotFoundError` may come when it is opened, or first read."""
+
+    def whole(self, most: int) -> bytes:
+        """All bytes; `LimitExceededError` where they are more than `most`."""
+
+    def edge(self, length: int, *, at_start: bool) -> tuple[bytes, int]:
+        """The first or last `length` bytes, all where there are fewer; and the size of the file."""
+
+    def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """The bytes at each offset and size, which ascend; after `edge`."""
+
+
+class ZarrFiles(Protocol):
+    """How the files of a store are reached; small, and hashable."""
+
+    def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
+        """Content and version of each file; None where there is none, the error where nobody may know."""
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in a folder."""
+
+    @property
+    def can_list(self) -> bool: ...
+
+    def has_folder(self, path: str) -> bool: ...
+
+    def parent(self, path: str) -> str:
+        """Folder that holds `path`; empty where there is none, or it is of no concern to who named the store."""
+
+    def check_links(self, path: str) -> None:
+        """Raise where symbolic links on the way to `path` lead out of the store, or to nothing."""
+
+    def opened(self, path: str) -> contextlib.AbstractContextManager[StoredFile]: ...
+
+    def unchanged(self, path: str, version: Version) -> contextlib.AbstractContextManager[None]:
+        """Raise `SourceChangedError` unless the file has that version when the block ends."""
+
+    def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        """Call `function` for each part, in the order that reads fastest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """Files on a disk (see `ZarrFiles`)."""
+
+    top: str
+    """The store that was named."""
+    roots: tuple[str, ...] = ()
+    """Folders that symbolic links may lead to beside it."""
+    can_list: bool = field(default=True, init=False)
+
+    def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
+        """Content and version of each file."""
+        return [self._load(path, limit) for path in paths]
+
+    def _load(self, path: str, limit: int) -> tuple[bytes, Version] | None:
+        # The folders on the way were looked at, or listed as none that are links.
+        if os.path.islink(path):
+            self.check_links(path)
+        try:
+            stamp = stamp_of(path)
+        except SourceNotFoundError:
+            return None
+        if stamp.size > limit:
+            raise LimitExceededError(f"{path} has {stamp.size} bytes, more than {limit}")
+        with opened(path, stamp) as fd:
+            return read_exactly(fd, stamp.size, 0, path), stamp
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in a folder; symbolic links are none."""
+        try:
+            with os.scandir(path) as entries:
+                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise SourceIOError(f"cannot list {path}: {error.strerror}") from error
+
+    def has_folder(self, path: str) -> bool:
+        """Whether there is such a folder."""
+        return os.path.exists(path)
+
+    def parent(self, path: str) -> str:
+        """Folder that holds `path`, also above the one that was named."""
+        above = os.path.dirname(path)
+        return above if above != path else ""
+
+    def check_links(self, path: str, known: set[str] | None = None) -> None:
+        """See `external.check_links`."""
+        check_links(path, self.top, self.roots, known)
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[StoredFile]:
+        """Open a file of the store."""
+        self.check_links(path)
+        stamp = stamp_of(path)
+        with opened(path, stamp) as fd:
+            yield _LocalFile(fd, stamp.size, path)
+
+    @contextlib.contextmanager
+    def unchanged(self, path: str, version: Version) -> Iterator[None]:
+        """Look before and after."""
+        assert isinstance(version, Stamp)
+        require_unchanged(path, version)
+        yield
+        require_unchanged(path, version)
+
+    def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        """One after the other: dask's threads read other blocks meanwhile."""
+        for part in parts:
+            function(part)
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalFile:
+    fd: int
+    size: int
+    path: str
+
+    def whole(self, most: int) -> bytes:
+        if self.size > most:
+            raise LimitExceededError(f"{self.path} has {self.size} bytes, more than {most}")
+        return read_exactly(self.fd, self.size, 0, self.path)
+
+    def edge(self, length: int, *, at_start: bool) -> tuple[bytes, int]:
+        length = min(length, self.size)
+        return read_exactly(self.fd, length, 0 if at_start else self.size - length, self.path), self.size
+
+    def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        return (read_exactly(self.fd, size, offset, self.path) for offset, size in places)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFiles:
+    """Objects (see `ZarrFiles`).
+
+    That a chunk was replaced between opening and reading cannot be seen, since nobody knew its ETag;
+    that the array was, by the ETag of its metadata.
+    """
+
+    top: ObjectFolder
+    """The store that was named."""
+
+    @property
+    def can_list(self) -> bool:
+        """Whether the names of objects can be asked for."""
+        return self.top.can_list
+
+    def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
+        """Content and version of each object, all asked for at once."""
+        return list(_pool().map(lambda path: self._load(path, limit), paths))
+
+    def _load(self, path: str, limit: int) -> tuple[bytes, Version] | AccessDeniedError | None:
+        folder, key = self._at(path)
+        try:
+            return folder.fetch(key, limit=limit)
+        except SourceNotFoundError:
+            return None
+        except AccessDeniedError as error:
+            return error
+
+    def _at(self, path: str) -> tuple[ObjectFolder, str]:
+        folder, _, key = path.rpartition("/")
+        return ObjectFolder(folder, self.top.options), key
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in a folder."""
+        return list(ObjectFolder(path, self.top.options).children()[0])
+
+    def has_folder(self, path: str) -> bool:
+        """Whether there are objects in such a folder; where nobody can say, no."""
+        if not self.can_list:
+            return False
+        try:
+            return any(ObjectFolder(path, self.top.options).children())
+        except AccessDeniedError:
+            return False
+
+    def parent(self, path: str) -> str:
+        """Folder that holds `path`; not above what is called a Zarr store by its name."""
+        above, root = path.rpartition("/")[0], self.top.url
+        is_outside = len(path) <= len(root) and root.lower().endswith(".zarr")
+        return "" if is_outside or above.endswith((":", "/")) else above
+
+    def check_links(self, path: str) -> None:
+        """Objects have no links."""
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[StoredFile]:
+        """Nothing is asked for yet."""
+        yield _RemoteFile(*self._at(path))
+
+    @contextlib.contextmanager
+    def unchanged(self, path: str, version: Version) -> Iterator[None]:
+        """Look afterwards only: each look is a request."""
+        yield
+        folder, key = self._at(path)
+        try:
+            # Some servers tell less in a HEAD than in a GET, which was what opening asked.
+            is_same = folder.state(key) == version or folder.fetch(key)[1] == version
+        except SourceNotFoundError:
+            is_same = False
+        if not is_same:
+            raise SourceChangedError(f"{path} changed since it was opened: open it again")
+
+    def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        """Many at a time: most of the time they wait.  None runs on when this returns, or raises."""
+        requests = [_pool().submit(function, part) for part in parts]
+        try:
+            for request in requests:
+                request.result()
+        finally:
+            for request in requests:
+                request.cancel()
+            concurrent.futures.wait(requests)
+
+
+@functools.cache
+def _pool() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(_REQUESTS, thread_name_prefix="objects")
+
+
+@dataclass(slots=True)
+class _RemoteFile:
+    folder: ObjectFolder
+    key: str
+    state: ObjectState | None = None
+
+    def whole(self, most: int) -> bytes:
+        return self.folder.get(self.key, limit=most)
+
+    def edge(self, length: int, *, at_start: bool) -> tuple[bytes, int]:
+        found, self.state = self.folder.fetch_edge(self.key, length, at_start=at_start)
+        return found, self.state.size
+
+    def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        waiting = list(places)
+        while waiting:
+            start, stop = waiting[0][0], sum(waiting[0])
+            run = 1
+            for offset, size in waiting[1:]:
+                if offset - stop > _NEAR or offset + size - start > _MOST_AT_ONCE:
+                    break
+                stop, run = max(stop, offset + size), run + 1
+            try:
+                found = self.folder.get_range(self.key, start, stop - start, state=self.state)
+            except SourceNotFoundError as error:
+                # Its index was there a moment ago: to leave it out as never written would be wrong.
+                raise SourceChangedError(f"{self.folder.join(self.key)} is gone since its index was read") from error
+            for offset, size in waiting[:run]:
+                yield found[offset - start : offset - start + size]
+            del waiting[:run]

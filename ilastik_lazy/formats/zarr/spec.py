@@ -1,0 +1,190 @@
+"""What is known of a Zarr array unread: axes, names, colours and kind, from the array and from the image it is part of.
+
+Where an image lies in space is taken from ``multiscales`` alone: the ``axistags`` that ilastik writes
+beside each level repeat the resolution of the finest one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
+from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES
+from ilastik_lazy.errors import MetadataError
+from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, axis_along, settled_axes
+from ilastik_lazy.formats.metadata import drange_from, packing_of
+from ilastik_lazy.formats.zarr.coordinates import coordinates_beside
+from ilastik_lazy.formats.zarr.layout import ArrayLayout
+from ilastik_lazy.formats.zarr.ome import Multiscale
+from ilastik_lazy.formats.zarr.tree import Node
+
+__all__ = ["Home", "array_spec", "is_label_group"]
+
+
+def is_label_group(inside: str, multiscale: Multiscale) -> bool:
+    """Whether the group at the path `inside` holds labels: it says so, or lies in a group ``labels``."""
+    return multiscale.is_labels or os.path.basename(os.path.dirname(inside)) == "labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The multiscales that list an array."""
+
+    group: str
+    """Folder of the group."""
+    multiscale: Multiscale
+    level: int
+
+
+def array_spec(
+    node: Node,
+    layout: ArrayLayout,
+    home: Home | None,
+    name: str,
+    storage: Storage,
+    axes: str | None,
+    limits: Limits,
+) -> ArraySpec:
+    """Spec of one array.
+
+    Parameters
+    ----------
+    home
+        The multiscales that list it, if any do.
+    axes
+        Names of the axes where the caller knows better than the store.
+
+    Raises
+    ------
+    MetadataError
+        The axes do not fit the array.
+    """
+    settled = _axes_in(node, layout, home, storage.location, axes, limits)
+    found = settled.axes
+    kind = _kind_of(node, layout, home, storage.path, found)
+    names, colors = _classes_of(node, layout, home, kind, found)
+    return ArraySpec(
+        name=name,
+        shape=layout.shape,
+        dtype=layout.dtype,
+        axes=found,
+        chunks=layout.chunks,
+        storage=storage,
+        axes_guessed=settled.guessed,
+        channel_names=names if names or kind in WHOLE_NUMBERS else settled.channel_names,
+        channel_colors=colors,
+        kind=kind,
+        drange=drange_from(node.attributes.get("drange"), storage.location),
+        display_mode=mode if isinstance(mode := node.attributes.get("display_mode"), str) else "",
+        packing=packing_of(storage.location, _packing_attributes(node, layout, home), layout.dtype),
+        remarks=settled.remarks,
+    )
+
+
+def _packing_attributes(node: Node, layout: ArrayLayout, home: Home | None) -> dict[str, Any]:
+    """CF's attributes; in Zarr 2 xarray keeps ``_FillValue`` as the fill value of the array."""
+    found = {name: node.attributes[name] for name in PACKING_ATTRIBUTES if name in node.attributes}
+    is_xarrays = node.version == 2 and home is None and "_ARRAY_DIMENSIONS" in node.attributes
+    if is_xarrays and node.document.get("fill_value") is not None:
+        # 0 is also what zarr-python writes where nobody asked for a fill value.
+        found |= {"_FillValue": layout.fill_value} if layout.fill_value != 0 or found else {}
+    return found
+
+
+def _axes_in(
+    node: Node, layout: ArrayLayout, home: Home | None, where: str, axes: str | None, limits: Limits
+) -> Settled:
+    ndim = len(layout.shape)
+    noted = layout.names or _texts(node.attributes.get("_ARRAY_DIMENSIONS"))
+    dims = noted if len(noted) == ndim else ()
+    if home is None:
+        attributes = {name: node.attributes[name] for name in CONVENTIONS if name in node.attributes}
+        return settled_axes(
+            where, layout.shape, axes, attributes,
+            dims=noted, dims_from="dimension_names" if layout.names else "_ARRAY_DIMENSIONS",
+            beside=coordinates_beside(node, dims, layout.shape, limits) if dims else (),
+        )  # fmt: skip
+    remarks = home.multiscale.problems
+    stored = home.multiscale.axes_of_level(home.level, _unset(node, ndim))
+    if axes is None and len(stored) != ndim:
+        raise MetadataError(
+            f"{where} has shape {layout.shape}, and multiscales name the axes {''.join(axis_names(stored))}: "
+            "pass axes= with one letter of 'tzyxc' a dimension"
+        )
+    if axes is None:
+        return Settled(_placed_beside(node, home, stored, dims, layout.shape, limits), remarks=remarks)
+    pairs = zip(parse_axis_names(axes, ndim), [*stored, *[None] * ndim][:ndim], strict=True)
+    return Settled(tuple(axis if axis and axis.name == name else Axis(name) for name, axis in pairs), remarks=remarks)
+
+
+def _placed_beside(
+    node: Node, home: Home, axes: tuple[Axis, ...], dims: tuple[str, ...], shape: tuple[int, ...], limits: Limits
+) -> tuple[Axis, ...]:
+    """`axes`, where a step of 1 and no unit may be unknown, by the coordinates in the level's own folder."""
+    unknown = [axis.scale is None and axis.name != "c" for axis in axes]
+    if not any(unknown) or node.files.parent(node.path) == home.group or dims != axis_names(axes):
+        return axes
+    wanted = tuple(name if is_unknown else "" for name, is_unknown in zip(dims, unknown, strict=True))
+    beside = coordinates_beside(node, wanted, shape, limits)
+    return tuple(axis_along(axis, along) or axis for axis, along in zip(axes, beside, strict=True))
+
+
+def _unset(node: Node, ndim: int) -> set[str]:
+    """Axes that have no resolution in ilastik's ``axistags``; the numbers there are the finest level's."""
+    text = node.attributes.get("axistags")
+    if not isinstance(text, str):
+        return set()
+    try:
+        json.loads(text)  # vigra's broken texts are worth a warning only where axes depend on them
+        return {axis.name for axis in parse_axistags(text, ndim, node.path) or () if axis.scale is None}
+    except (ValueError, RecursionError):
+        return set()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _kind_of(node: Node, layout: ArrayLayout, home: Home | None, store: str, axes: tuple[Axis, ...]) -> Kind | None:
+    """What the numbers mean: as ilastik_lazy noted, as ``labels`` say, or by the store's name."""
+    is_whole = layout.dtype.kind in "iu"
+    noted = node.attributes.get("ilastik_kind")
+    if noted in typing.get_args(Kind) and (noted not in WHOLE_NUMBERS or is_whole):
+        return typing.cast("Kind", noted)
+    if home is not None and is_label_group(home.group, home.multiscale):
+        return "labels" if is_whole else None
+    names = axis_names(axes)
+    return kind_from_name(store, layout.dtype, layout.shape[names.index("c")] if "c" in names else 1)
+
+
+def _classes_of(
+    node: Node, layout: ArrayLayout, home: Home | None, kind: Kind | None, axes: tuple[Axis, ...]
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Names and colours of the channels; of label images, of their values."""
+    names = home.multiscale.channel_names if home is not None else ()
+    colors = home.multiscale.channel_colors if home is not None else ()
+    if kind in WHOLE_NUMBERS:
+        if home is not None and not home.multiscale.is_labels:
+            names, colors = (), ()  # omero speaks of channels
+        meanings, values = node.attributes.get("flag_meanings"), node.attributes.get("flag_values")
+        if not names and isinstance(meanings, str) and values == list(range(1, len(meanings.split()) + 1)):
+            names = tuple(meanings.split())
+        return names, colors or _noted_colors(node)
+    channels = layout.shape[axis_names(axes).index("c")] if "c" in axis_names(axes) else 0
+    return names if len(names) == channels else (), colors if len(colors) == channels else ()
+
+
+def _noted_colors(node: Node) -> tuple[tuple[int, int, int], ...]:
+    """The ``class_colors`` that ilastik_lazy notes, such as ``#ffc800``."""
+    try:
+        made = tuple(bytes.fromhex(text.removeprefix("#")) for text in _texts(node.attributes.get("class_colors")))
+    except ValueError:
+        return ()
+    return tuple((c[0], c[1], c[2]) for c in made) if all(len(c) == 3 for c in made) else ()

@@ -1,0 +1,207 @@
+"""The tree of groups and arrays in a Zarr store, and their metadata; nothing in it leads out of the folder.
+
+Both versions: ``.zgroup``, ``.zarray``, ``.zattrs`` of version 2, ``zarr.json`` of version 3.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.errors import (
+    AccessDeniedError,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+    UnfinishedWriteError,
+)
+from ilastik_lazy.formats.json_text import parse_json_object
+from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
+from ilastik_lazy.formats.zarr.ome import check_inside, parse_multiscales
+
+__all__ = ["Node", "children", "is_zarr", "node_at", "node_inside", "require_consolidated_agrees"]
+
+_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+# `to_ome_zarr` writes zarr.json of the root last; until then, this folder is there.
+_UNFINISHED = ".ilz"
+# Consolidated metadata hold those of all arrays: 1 kB each.
+_JSON_BYTES = 64 * 2**20
+_TELLING = ("shape", "chunks", "dtype", "compressor", "filters", "data_type", "chunk_grid", "codecs")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A group or an array, and what its metadata files say."""
+
+    path: str
+    """Folder, or URL of one."""
+    files: ZarrFiles
+    kind: Literal["group", "array"]
+    version: int
+    document: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    metadata_path: str
+    metadata_version: Version
+    """Of the file at `metadata_path`."""
+
+
+def is_zarr(path: str, files: ZarrFiles) -> bool:
+    """Whether the folder is a Zarr group or array, or was to become one."""
+    return any(files.has_folder(os.path.join(path, name)) for name in (*_FILES, _UNFINISHED))
+
+
+def node_at(path: str, files: ZarrFiles) -> Node | None:
+    """The group or array in a folder; None where there is none.
+
+    Raises
+    ------
+    MetadataError
+        Its metadata cannot be read, or versions 2 and 3 of them contradict each other.
+    AccessDeniedError
+        None of its metadata may be read.
+    """
+    loaded = dict(zip(_FILES, files.load([os.path.join(path, name) for name in _FILES], _JSON_BYTES), strict=True))
+
+    def document(name: str) -> tuple[Mapping[str, Any], Version] | None:
+        entry = loaded[name]
+        return (parse_json_object(entry[0], os.path.join(path, name)), entry[1]) if isinstance(entry, tuple) else None
+
+    third, second = document("zarr.json"), document(".zarray")
+    if third is not None:
+        return _third(path, files, *third, second[0] if second is not None else None)
+    attributes = document(".zattrs")
+    found = dict(attributes[0]) if attributes is not None else {}
+    if second is not None:
+        if second[0].get("zarr_format") != 2:
+            raise MetadataError(f"{path}/.zarray is not of Zarr version 2")
+        return Node(path, files, "array", 2, second[0], found, os.path.join(path, ".zarray"), second[1])
+    for name, group in ((".zgroup", document(".zgroup")), (".zattrs", attributes)):
+        if group is not None:
+            return Node(path, files, "group", 2, group[0], found, os.path.join(path, name), group[1])
+    for entry in loaded.values():
+        if isinstance(entry, AccessDeniedError):
+            raise entry
+    if files.has_folder(os.path.join(path, _UNFINISHED)):
+        raise UnfinishedWriteError(f"{path} is a conversion that was stopped, or still runs: convert once more")
+    return None
+
+
+def _third(
+    path: str, files: ZarrFiles, document: Mapping[str, Any], version: Version, second: Mapping[str, Any] | None
+) -> Node:
+    kind, attributes = document.get("node_type"), document.get("attributes", {})
+    if document.get("zarr_format") != 3 or kind not in ("group", "array") or not isinstance(attributes, dict):
+        raise MetadataError(f"{path}/zarr.json describes no group or array of Zarr version 3")
+    if second is not None:
+        if kind != "array" or document.get("shape") != second.get("shape"):
+            raise MetadataError(f"{path} holds a zarr.json and a .zarray that contradict each other")
+        warnings.warn(f"{path} holds a zarr.json and a .zarray: zarr.json is used", MetadataWarning, stacklevel=2)
+    return Node(path, files, kind, 3, document, attributes, os.path.join(path, "zarr.json"), version)
+
+
+def node_inside(root: str, inside: str, files: ZarrFiles) -> Node | None:
+    """The group or array at the internal path `inside` of the store at `root`.
+
+    Raises
+    ------
+    UnsafePathError
+        The path, or a symbolic link on it, leads out of the store.
+    """
+    path = os.path.join(root, check_inside(inside, root)) if inside else root
+    files.check_links(path)
+    return node_at(path, files)
+
+
+def _in_human_order(name: str) -> list[tuple[int, int, str]]:
+    """So that ``10`` comes after ``9``."""
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d{1,18})", name) if p]
+
+
+def children(node: Node, limits: Limits) -> Iterator[tuple[str, Node]]:
+    """All groups and arrays below a group, with their internal paths, from the top down.
+
+    Folders without metadata are looked into; symbolic links are not.  Where folders cannot be listed, those
+    are found that the metadata name.
+
+    Raises
+    ------
+    LimitExceededError
+        There are more than `limits` allow.
+    """
+    waiting: list[tuple[str, Node | None, int]] = [("", node, 0)]
+    known = {""}
+    while waiting:
+        above, group, depth = waiting.pop(0)
+        names = [
+            name for name in _names_below(node, above, group) if (f"{above}/{name}" if above else name) not in known
+        ]
+        if len(known) + len(names) > limits.members or depth >= limits.depth:
+            raise LimitExceededError(
+                f"{node.path} holds more than {limits.members} folders, or these are nested too deep"
+            )
+        for name in names:
+            inside = f"{above}/{name}" if above else name
+            known.add(inside)
+            child = node_at(os.path.join(node.path, inside), node.files)
+            if child is not None:
+                yield inside, child
+            if (child is None or child.kind == "group") and name != _UNFINISHED:
+                waiting.append((inside, child, depth + 1))
+
+
+def _names_below(root: Node, above: str, group: Node | None) -> list[str]:
+    """Names in the folder `above` of a store, in human order; of a folder without metadata, as far as it tells."""
+    if root.files.can_list:
+        try:
+            found = root.files.folders(os.path.join(root.path, above) if above else root.path)
+            return sorted((name for name in found if name.isprintable()), key=_in_human_order)
+        except AccessDeniedError:
+            pass  # many public buckets may be read, and not listed
+    return list(dict.fromkeys(_told_by(group))) if group is not None else []
+
+
+def _told_by(group: Node) -> Iterator[str]:
+    """Paths of the groups and arrays that the metadata of a group name."""
+    ome = group.attributes.get("ome")
+    content = ome if isinstance(ome, Mapping) else group.attributes
+    told: list[object] = []
+    if "multiscales" in content:
+        told += [path for m in parse_multiscales(group.attributes, group.path) for path in m.paths]
+        told.append("labels")
+    told += listed if isinstance(listed := content.get("labels"), list) else []
+    if content.get("bioformats2raw.layout") is not None:
+        series = node_at(os.path.join(group.path, "OME"), group.files)
+        inner = series.attributes if series is not None else {}
+        inner = inner["ome"] if isinstance(inner.get("ome"), Mapping) else inner
+        told += listed if isinstance(listed := inner.get("series"), list) else ["0"]
+    told += [re.sub(r"/?\.z\w+$", "", path) for path in _consolidated(group)]
+    for path in told:
+        if isinstance(path, str) and path:
+            yield check_inside(path, group.path)
+
+
+def _consolidated(group: Node) -> Mapping[str, Any]:
+    """The consolidated metadata of a group: documents by path, in version 2 by path and name of the file."""
+    if group.version == 2:
+        path = os.path.join(group.path, ".zmetadata")
+        (loaded,) = group.files.load([path], _JSON_BYTES)
+        collected = parse_json_object(loaded[0], path).get("metadata") if isinstance(loaded, tuple) else None
+    else:
+        inline = group.document.get("consolidated_metadata")
+        collected = inline.get("metadata") if isinstance(inline, dict) else None
+    return collected if isinstance(collected, dict) else {}
+
+
+def require_consolidated_agrees(group: Node, inside: str, array: Node) -> None:
+    """Raise `MetadataError` where the consolidated metadata of a group tell another array than its own do.
+
+    Others read the consolidated ones: nobody can tell which are right.
+    """
+    told = _consolidated(group).get(f"{inside}/.zarray" if group.version == 2 else inside)
+    if isinstance(told, dict) and any(told.get(key) != array.document.get(key) for key in _TELLING):
+        raise MetadataError(f"{group.path}: its consolidated metadata of {inside} contradict those of the array")

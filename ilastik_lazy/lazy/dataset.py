@@ -1,0 +1,207 @@
+"""From an `ArraySource` to xarray and dask, without reading a voxel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.core import indexing
+
+from ilastik_lazy.core.axes import AXIS_NAMES, Axis
+from ilastik_lazy.core.grid import block_lengths, block_shape
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
+
+__all__ = [
+    "Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "unplaced_units", "variable_name",
+]  # fmt: skip
+
+Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
+
+_CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
+
+
+def attributes_of(spec: ArraySpec) -> dict[str, Any]:
+    """Plain values only, so that they survive JSON, Zarr and netCDF."""
+    attributes: dict[str, Any] = {}
+    if spec.kind is not None:
+        attributes["ilastik_kind"] = spec.kind
+    if spec.axes_guessed:
+        attributes["axes_guessed"] = True
+    # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
+    if spec.drange is not None and not spec.is_label_image:
+        attributes["drange"] = list(spec.drange)
+    if spec.display_mode:
+        attributes["display_mode"] = spec.display_mode
+    attributes |= unplaced_units(spec.axes)
+    if spec.packing is not None and spec.packing.stored == spec.dtype:
+        attributes |= spec.packing.attributes()
+    if spec.channel_names and spec.is_label_image:
+        # CF conventions 3.5: the meanings are one text, separated by blanks.
+        attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
+        attributes["flag_meanings"] = " ".join("_".join(name.split()) for name in spec.channel_names)
+    if spec.channel_colors:
+        attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
+    return attributes
+
+
+def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
+    """The attribute ``axis_units``: a JSON text of the units of axes without positions, which have no coordinate."""
+    units = {axis.name: axis.unit for axis in axes if axis.unit and axis.scale is None}
+    return {"axis_units": json.dumps(units)} if units else {}
+
+
+def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
+    filters = spec.storage.compression.split("+")
+    encoding: dict[str, Any] = {
+        "source": spec.storage.location,
+        "original_shape": spec.shape,
+        "preferred_chunks": dict(zip(spec.dims, spec.chunks, strict=True)),
+        # In xarray's words, which netCDF engines take when the array is written again.
+        "compression": "zlib" if "gzip" in filters else None,
+        "zlib": "gzip" in filters,
+        "shuffle": "shuffle" in filters,
+        "fletcher32": "fletcher32" in filters,
+    }
+    if spec.storage.layout == "chunked":
+        encoding["chunksizes"] = spec.chunks
+    if spec.packing is not None and spec.packing.stored != spec.dtype:
+        # As xarray leaves it where it unpacks: what is written again is packed again.
+        encoding |= {"dtype": spec.packing.stored} | spec.packing.attributes()
+    return encoding
+
+
+def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Variable]:
+    """Coordinates of the axes whose positions, or names, are known; no other axis has any."""
+    coordinates = {}
+    for axis, length in zip(spec.axes, spec.shape, strict=True):
+        dim = dims[axis.name]
+        if axis.name == "c":
+            if len(spec.channel_names) == length and not spec.is_label_image:
+                coordinates[dim] = xr.Variable(dim, np.array(spec.channel_names), {"long_name": "class"})
+        elif (positions := axis.positions(length)) is not None:
+            attributes = {"axis": _CF_AXIS[axis.name]}
+            if axis.unit:
+                attributes["units"] = axis.unit
+            coordinates[dim] = xr.Variable(dim, positions, attributes)
+    return coordinates
+
+
+def variable_name(name: str) -> str:
+    """`name`, or another: xarray takes a variable that is called like a dimension for its coordinate."""
+    return f"image_{name}" if name in AXIS_NAMES else name
+
+
+def _dims_beside(
+    spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int], names: Collection[str]
+) -> dict[str, str]:
+    """Names of the dims of one array; one that differs from what is there gets a name of its own, none of `names`."""
+    own = {axis.name: axis.name for axis in spec.axes}
+    wanted = _coordinates_of(spec, own)
+    for axis, length in zip(spec.axes, spec.shape, strict=True):
+        known, here = dataset.get(axis.name), wanted.get(axis.name)
+        fits = sizes.get(axis.name, length) == length
+        if known is None or here is None:
+            same = known is here
+        else:
+            same = bool(known.identical(here))  # type: ignore[no-untyped-call]
+        if axis.name in sizes and not (fits and same):
+            dim = f"{axis.name}_{name}"
+            while dim in sizes or dim in names:
+                dim += "_"
+            own[axis.name] = dim
+    return own
+
+
+def to_dataarray(source: ArraySource) -> xr.DataArray:
+    """A lazily indexed array; nothing is read, no dask is needed."""
+    name = variable_name(source.spec.name)
+    return to_dataset({name: source})[name]
+
+
+def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
+    """A Dataset of lazily indexed variables; nothing is read, no dask is needed.
+
+    Where two arrays of a file differ in the length or positions of a dimension, the later one's
+    is called after it, for instance ``c_raw``.
+    """
+    variables: dict[str, xr.Variable] = {}
+    coordinates: dict[str, xr.Variable] = {}
+    sizes: dict[str, int] = {}
+    for name, source in sources.items():
+        spec = source.spec
+        dims = _dims_beside(spec, name, coordinates, sizes, sources)
+        lazy: Any = indexing.LazilyIndexedArray(SourceArray(source))
+        variables[name] = xr.Variable(
+            list(dims.values()), CopiedWhenChanged(lazy), attributes_of(spec), _encoding_of(spec)
+        )
+        variables[name].encoding["preferred_chunks"] = dict(zip(dims.values(), spec.chunks, strict=True))
+        coordinates |= _coordinates_of(spec, dims)
+        sizes |= dict(zip(dims.values(), spec.shape, strict=True))
+    return xr.Dataset(variables, coordinates)
+
+
+def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> tuple[tuple[int, ...], ...]:
+    """What dask calls ``chunks``, from what xarray's users write for it."""
+    auto = dict(zip(dims, block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims), strict=True))
+    sizes = dict(zip(dims, spec.shape, strict=True))
+    if isinstance(chunks, Mapping):
+        wanted: dict[Any, Any] = dict(zip(dims, spec.chunks, strict=True)) | {
+            k: v for k, v in chunks.items() if k in auto
+        }
+        if unknown := [k for k in chunks if k not in auto and k not in AXIS_NAMES]:
+            raise ArgumentError(f"chunks names the dimension {unknown[0]!r}; there are {', '.join(dims)}")
+    elif isinstance(chunks, int):
+        wanted = dict.fromkeys(dims, chunks)
+    elif isinstance(chunks, Sequence) and not isinstance(chunks, str) and len(chunks) == len(dims):
+        wanted = dict(zip(dims, chunks, strict=True))
+    else:
+        raise ArgumentError(f"chunks={chunks!r}: expected 'auto', {{}}, a dict of dims, an int, a tuple, or None")
+    lengths = []
+    for dim, length in wanted.items():
+        if length == "auto":
+            length = auto[dim]
+        if isinstance(length, Sequence) and not isinstance(length, str):
+            if sum(length) != sizes[dim]:
+                raise ArgumentError(f"chunks of {dim!r} add up to {sum(length)}, its length is {sizes[dim]}")
+            lengths.append(tuple(int(part) for part in length))
+            continue
+        if length is None or length == -1:
+            length = sizes[dim]
+        if not isinstance(length, int | np.integer) or (length < 1 and sizes[dim] > 0):
+            raise ArgumentError(f"chunks of {dim!r} are {length!r}: expected a positive length, -1 or 'auto'")
+        lengths += block_lengths((sizes[dim],), (int(length),))
+    return tuple(lengths)
+
+
+def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chunks) -> xr.Dataset:
+    """`dataset` with its variables as dask arrays; None leaves them lazily indexed.
+
+    Parameters
+    ----------
+    chunks
+        ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB; ``{}`` takes the storage
+        chunks; else as in xarray.
+    """
+    if chunks is None:
+        return dataset
+    from ilastik_lazy.lazy.dask_array import to_dask
+
+    variables = {}
+    for name, source in sources.items():
+        variable = dataset.variables[name]
+        dims = [str(dim) for dim in variable.dims]
+        data = to_dask(source, None if chunks == "auto" else _lengths_of_blocks(source.spec, dims, chunks))
+        variables[name] = xr.Variable(dims, data, variable.attrs, variable.encoding)
+    return dataset.assign(variables)
+
+
+def moved(dataset: xr.Dataset, order: Sequence[str]) -> xr.Dataset:
+    """`dataset` with its dims in `order`, as far as it has them; others come first."""
+    dims = [dim for dim in order if dim in dataset.dims]
+    others = [dim for dim in dataset.dims if dim not in dims]
+    return dataset.transpose(*others, *dims)

@@ -1,0 +1,305 @@
+"""The way back: a DataArray as an `ArraySource`, whatever was computed with it.
+
+What `open_dataarray` returned is recognised, so that its own source is read and not dask's copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from ilastik_lazy.core.axes import AXIS_NAMES, Axis
+from ilastik_lazy.core.grid import Region, check_region, region_shape
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS
+from ilastik_lazy.core.positions import names_of, step_and_origin
+from ilastik_lazy.core.spec import (
+    COMPUTED,
+    ArraySource,
+    ArraySpec,
+    CountedChunks,
+    DescribedSource,
+    Kind,
+    Storage,
+    View,
+    leaves_of,
+)
+from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError
+from ilastik_lazy.formats.stack import open_paths
+from ilastik_lazy.lazy.dask_array import source_behind
+from ilastik_lazy.lazy.origins import origins_of
+from ilastik_lazy.storage.objects import is_url
+
+__all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_source", "require_written", "source_of"]
+
+
+_CAPITALS = "".join(AXIS_NAMES).upper()
+AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
+
+
+def as_source(source: object, storage_options: Mapping[str, Any] | None = None) -> ArraySource:
+    """The source behind a path (a URL, a pattern), a DataArray, or itself.
+
+    Parameters
+    ----------
+    storage_options
+        How the server of a URL is reached.
+
+    Raises
+    ------
+    ArgumentError
+        It is something else.
+    """
+    if isinstance(source, xr.DataArray):
+        return source_of(source)
+    if isinstance(source, str | os.PathLike):
+        return open_paths(source, storage_options=storage_options if is_url(source) else None)
+    if isinstance(source, ArraySource):
+        return source
+    hint = ""
+    if isinstance(source, xr.Dataset):
+        hint = f": pick a variable, such as dataset[{next(iter(source.data_vars), 'exported_data')!r}]"
+    raise ArgumentError(f"expected a path, a DataArray or an ArraySource, not {type(source).__name__}{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedSource(View):
+    """A DataArray, read by computing the blocks that a region touches."""
+
+    spec: ArraySpec
+    variable: xr.Variable
+    origins: tuple[ArraySource | Storage, ...] = ()
+    """What its graph reads."""
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        # Not of the variable: to make its token, xarray loads one that is indexed lazily as a whole.
+        return type(self).__name__, self.variable.dims, self.variable.chunk().data.name
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: what is computed is stored nowhere."""
+        return ""
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Compute `region` in this thread (see `ArraySource.read`).
+
+        Raises
+        ------
+        ArgumentError
+            What is computed has another shape than the array says, or numbers that its dtype cannot hold.
+        """
+        check_region(region, self.spec.shape)
+        part = self.variable[region]
+        if part.chunks is None:
+            return np.array(part.values)
+        # The caller's threads are the parallelism: a scheduler in each of them would be one too many.
+        return self._as_declared(np.asarray(part.data.compute(scheduler="synchronous")), region_shape(region))
+
+    def _as_declared(self, values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        # dask believes what `map_blocks` is told of the shape and dtype of blocks, and writes what comes.
+        where, dtype = self.spec.storage.location, self.spec.dtype
+        if values.shape != shape:
+            raise ArgumentError(
+                f"{where} gives a block of shape {values.shape} for one of {shape}: "
+                "tell map_blocks what comes of it with chunks=, drop_axis= and new_axis="
+            )
+        with np.errstate(invalid="ignore", over="ignore"):
+            made = np.array(values, dtype)
+        # Numbers of another precision are rounded, as by any assignment; whole numbers must stay what they are.
+        if values.dtype != dtype and not (dtype.kind == values.dtype.kind == "f") and not (made == values).all():
+            raise ArgumentError(
+                f"{where} gives {values.dtype} that does not fit for {dtype}: "
+                "tell map_blocks what comes of it with dtype="
+            )
+        return made
+
+
+def absent_chunks(source: ArraySource) -> int:
+    """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
+
+    Of other formats, where they commonly stand for the fill value, none is counted.
+    """
+    return sum(leaf.count_absent() for leaf in leaves_of(source) if isinstance(leaf, CountedChunks))
+
+
+def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> int:
+    """Number of chunks of the exports behind `source` that were never written.
+
+    Raises
+    ------
+    UnfinishedWriteError
+        There are some, and `on_error` is not ``mask``.
+    """
+    if on_error not in ("raise", "mask"):
+        raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
+    if (absent := absent_chunks(source)) and on_error == "raise":
+        raise UnfinishedWriteError(
+            f"{source.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
+            "export it again, or have them filled with on_error='mask'"
+        )
+    return absent
+
+
+def source_of(array: xr.DataArray) -> ArraySource:
+    """A source with the voxels, positions, class names and attributes of `array`.
+
+    Parameters
+    ----------
+    array
+        Dims out of ``t, z, y, x, c``; its coordinates must be evenly spaced.
+
+    Raises
+    ------
+    AxesError
+        A dim has another name.
+    ArgumentError
+        Positions that cannot be written as an origin and a step.
+    """
+    array = array.rename({dim: dim.lower() for dim in array.dims if isinstance(dim, str) and dim in _CAPITALS})
+    dims = tuple(str(dim) for dim in array.dims)
+    if unknown := [dim for dim in dims if dim not in AXIS_NAMES]:
+        raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(f"an array of {array.dtype} is no image: expected numbers")
+    if unknown := [dim for dim, length in zip(dims, array.shape, strict=True) if length != length]:
+        raise ArgumentError(
+            f"dask does not know the length along {unknown[0]!r}: call .data.compute_chunk_sizes(), "
+            "or avoid what depends on the values, such as a boolean index"
+        )
+    original = source_behind(array.variable)
+    stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
+    kind = _kind_of(array, original)
+    names = _channel_names(array, kind, original.spec.channel_names if original is not None else ())
+    units = _unplaced_units(array)
+    spec = ArraySpec(
+        name=str(array.name or "image"),
+        shape=array.shape,
+        dtype=array.dtype,
+        axes=tuple(_axis(array, dim, stored.get(dim), units.get(dim)) for dim in dims),
+        chunks=original.spec.chunks if original is not None else _chunks_of(array),
+        storage=original.spec.storage if original is not None else _storage_of(array),
+        channel_names=names,
+        channel_colors=_colors_of(array, len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)),
+        kind=kind,
+        may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
+        # A range for display of something else is none.
+        drange=_drange_of(array) if original is not None or array.dtype.kind == "f" else None,
+        display_mode=str(array.attrs.get("display_mode", "")),
+        is_inherited=original is None,
+    )
+    if original is not None:
+        return DescribedSource(spec, original)
+    origins = origins_of(array.variable)
+    if spec.drange is not None and array.chunks is None and not origins and array.size:
+        # In memory: it takes no time to look.
+        spec = spec.agreeing(float(np.fmin.reduce(array.values, None)), float(np.fmax.reduce(array.values, None)))
+        spec = replace(spec, is_inherited=False)
+    return ComputedSource(spec, array.variable, origins)
+
+
+def _unplaced_units(array: xr.DataArray) -> dict[str, object]:
+    """Units of axes without positions, in the attribute that `lazy.attributes_of` gave them."""
+    text = array.attrs.get("axis_units")
+    try:
+        units = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        units = None
+    return units if isinstance(units, dict) else {}
+
+
+def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object) -> Axis:
+    if dim == "c":
+        return Axis(dim)
+    if dim not in array.coords:
+        return Axis(dim, unit=full_unit_name(unit_alone) if isinstance(unit_alone, str) else "")
+    positions = np.asarray(array.coords[dim].values)
+    if positions.dtype.kind not in "iuf":
+        raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
+    known = stored.positions(len(positions)) if stored is not None else None
+    if stored is not None and known is not None and np.array_equal(known, positions):
+        # Also of a single plane, whose step its position does not tell.
+        return stored
+    unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
+    if positions.dtype.kind == "f" and not np.isfinite(positions).all():
+        raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
+    if (found := step_and_origin(positions)) is None:
+        raise ArgumentError(
+            f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"
+        )
+    return Axis(dim, *found, unit)
+
+
+def _has_steps(array: xr.DataArray) -> bool:
+    """Whether dask does more than to read: `da.from_array` makes one layer, or one and what it reads from."""
+    if array.chunks is None:
+        return False
+    name = array.data.name
+    return any(layer not in (name, f"original-{name}") for layer in array.data.dask.layers)
+
+
+def _storage_of(array: xr.DataArray) -> Storage:
+    compression = "none" if array.chunks is None else "computed"
+    return Storage(str(array.name or "a DataArray"), compression=compression, access=COMPUTED)
+
+
+def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
+    preferred = array.encoding.get("preferred_chunks", {})
+    known = set(array.dims) <= set(preferred) and all(isinstance(c, int) and c > 0 for c in preferred.values())
+    # Of an array as it was opened dask reads parts of blocks; whatever came after needs whole ones.  `chunk` keeps
+    # the encoding: blocks of 144 MB over chunks of 16 kB were computed 18 times, past the memory agreed on.
+    if known and not _has_steps(array):
+        return tuple(preferred[dim] for dim in array.dims)
+    if array.chunks is not None:
+        return tuple(max(1, max(lengths)) for lengths in array.chunks)
+    return tuple(max(1, length) for length in array.shape)
+
+
+def _channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the channels; of label images, of the values 1, 2, ... as CF's flags tell."""
+    if kind in WHOLE_NUMBERS:
+        meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
+        names = tuple(meanings.split()) if isinstance(meanings, str) else ()
+        # CF's meanings have no blanks; as long as they are those of the file, so are the names.
+        names = stored if names == tuple("_".join(name.split()) for name in stored) else names
+        return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
+    return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
+
+
+def _colors_of(array: xr.DataArray, classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours of the classes; of some of these only, whose colours could be any, none."""
+    colors = array.attrs.get("class_colors")
+    if not isinstance(colors, list | tuple | np.ndarray) or len(colors) != classes:
+        return ()
+    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in colors):
+        return ()
+    return tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in colors)
+
+
+def _kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
+    """What the attributes say, if the numbers may still be that: xarray keeps attributes through any operation."""
+    kind = array.attrs.get("ilastik_kind")
+    if kind not in typing.get_args(Kind):
+        return None
+    if original is not None:
+        return kind
+    if array.dtype.kind == "b":
+        return None  # `prob > 0.5` holds no probabilities
+    # `prob.argmax("c")` holds classes, `segmentation.mean("z")` no more.
+    return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
+
+
+def _drange_of(array: xr.DataArray) -> tuple[float, float] | None:
+    drange = array.attrs.get("drange")
+    if isinstance(drange, list | tuple | np.ndarray) and len(drange) == 2:
+        low, high = drange
+        if all(isinstance(end, int | float | np.number) and np.isfinite(end) for end in (low, high)):
+            return float(low), float(high)
+    return None

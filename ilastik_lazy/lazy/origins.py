@@ -1,0 +1,178 @@
+"""What an array is made of: every source that its graph reads, and every array of other libraries.
+
+Whatever users do with an array, its sources stay in its graph: in tasks, in the functions of a blockwise layer,
+in closures, in xarray's wrappers of arrays that are indexed lazily.  All that can be reached is looked through as
+Python's own garbage collector does it, so that no class of dask or xarray has to be known.  What is in memory has
+no origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import gc
+import io
+import logging
+import os
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from xarray.backends import CachingFileManager
+
+from ilastik_lazy.core.spec import ArraySource, Storage
+from ilastik_lazy.lazy.indexing import SourceArray
+
+__all__ = ["data_of", "found_in", "origins_of"]
+
+# Modules and classes lead to the whole program, running things to arrays that have nothing to do with this one.
+_CLOSED = (
+    types.ModuleType, type, types.CodeType, types.FrameType, types.TracebackType, types.CoroutineType, weakref.ref,
+    threading.Thread, asyncio.AbstractEventLoop, asyncio.Future, concurrent.futures.Executor, logging.Logger,
+    bytes, bytearray, int, float, complex, type(None), slice, np.dtype, np.generic, np.random.Generator,
+)  # fmt: skip
+_CACHED = type(functools.lru_cache(int))
+_FOREIGN = (np.memmap, io.IOBase, os.PathLike, str, CachingFileManager)
+# Of modules that may not be there, or not be imported yet: then there is none of their objects.
+_FOREIGN_NAMES = {
+    "zarr": ("Array", "AsyncArray"),
+    "zarr.abc.store": ("Store",),
+    "h5py": ("HLObject",),
+    "netCDF4": ("Variable", "Dataset"),
+}
+# What is in the memory of a cluster.
+_CLOSED_NAMES = {"distributed": ("Future", "Client", "Worker", "Scheduler")}
+# Of all that a function may read.
+_GLOBALS = (da.Array, xr.DataArray, xr.Variable, xr.Dataset, SourceArray)
+_MARKS = ("zarr.json", ".zarray", ".zgroup", "attributes.json")
+
+
+def data_of(variable: xr.Variable) -> list[Any]:
+    """What a variable holds, not loaded: ``variable.data`` would read an array that is indexed lazily."""
+    return [part for part in gc.get_referents(variable) if hasattr(part, "dtype") and not isinstance(part, type)]
+
+
+def origins_of(variable: xr.Variable) -> tuple[ArraySource | Storage, ...]:
+    """All that a variable is read from, each once; of arrays of zarr, h5py and others the place alone."""
+    found = (each.source if isinstance(each, SourceArray) else each for each in found_in(data_of(variable)))
+    return tuple({_key_of(origin): origin for origin in found}.values())
+
+
+def _key_of(origin: ArraySource | Storage) -> Any:
+    """Itself; its number, where it is a source of a caller's that has no hash."""
+    try:
+        hash(origin)
+    except TypeError:
+        return id(origin)
+    return origin
+
+
+def found_in(roots: Iterable[Any]) -> Iterator[SourceArray | Storage]:
+    """Windows of sources, and places of arrays of other libraries, that can be reached from `roots`."""
+    closed = (*_CLOSED, *_known(_CLOSED_NAMES))
+    foreign = (*_FOREIGN, *_known(_FOREIGN_NAMES))
+    # What to do with the objects of a class: to ask for each of a million of them would take seconds.
+    treatments: dict[type, str] = {}
+    seen: set[int] = set()
+    todo = list(roots)
+    while todo:
+        follow: list[Any] = []
+        further: list[Any] = []
+        for each in todo:
+            kind = type(each)
+            if (treatment := treatments.get(kind)) is None:
+                treatment = treatments[kind] = _treatment_of(kind, closed, foreign)
+            if treatment == "closed" or id(each) in seen:
+                continue
+            seen.add(id(each))
+            if treatment == "open":
+                follow.append(each)
+            elif treatment == "array":
+                yield each
+            elif treatment == "foreign":
+                if (place := _place_of(each)) is not None:
+                    yield place
+            elif treatment == "source" and isinstance(each, ArraySource):
+                yield SourceArray(each)
+            else:
+                further += _parts_of(each)
+        todo = gc.get_referents(*follow) + further
+
+
+def _known(names: Mapping[str, tuple[str, ...]]) -> list[type]:
+    modules = [(sys.modules[module], classes) for module, classes in names.items() if module in sys.modules]
+    return [getattr(module, name) for module, classes in modules for name in classes if hasattr(module, name)]
+
+
+def _treatment_of(kind: type, closed: tuple[type, ...], foreign: tuple[type, ...]) -> str:
+    if issubclass(kind, SourceArray):
+        return "array"
+    if issubclass(kind, foreign):
+        return "foreign"
+    if issubclass(kind, closed):
+        return "closed"
+    if issubclass(kind, types.FunctionType | _CACHED | np.ndarray):
+        return "parts"
+    return "source" if hasattr(kind, "read") else "open"
+
+
+def _parts_of(each: Any) -> list[Any]:
+    """What is behind an object that is not followed as a whole."""
+    if isinstance(each, np.ndarray):
+        return each.reshape(-1).tolist() if each.dtype.kind in "OU" else []
+    if isinstance(each, types.FunctionType):
+        globals_read = (each.__globals__.get(name) for name in each.__code__.co_names)
+        return [
+            *(each.__closure__ or ()), *(each.__defaults__ or ()), *(each.__kwdefaults__ or {}).values(),
+            *each.__dict__.values(), *(value for value in globals_read if isinstance(value, _GLOBALS)),
+        ]  # fmt: skip
+    return [each.__wrapped__] if isinstance(each, _CACHED) else gc.get_referents(each)
+
+
+def _place_of(each: Any) -> Storage | None:
+    """Where an array, a file or a store of another library lies; None of a text that names no file."""
+    if isinstance(each, str | os.PathLike):
+        path = os.fspath(each)
+        return Storage(path, path) if isinstance(path, str) and os.sep in path and _holds_data(path) else None
+    if isinstance(each, CachingFileManager):
+        # What it is pickled as: its cache holds the files of all others.
+        args = each.__getstate__()[1]  # type: ignore[no-untyped-call]
+        return _named(args[0] if args else "")
+    if isinstance(each, np.memmap):
+        return _named(each.filename or "") if each.filename else None
+    if isinstance(each, io.IOBase):
+        return _named(name) if isinstance(name := getattr(each, "name", None), str | os.PathLike) else None
+    kind = type(each).__module__.partition(".")[0]
+    if kind == "h5py":
+        return _named(each.file.filename if each else "")
+    if kind == "netCDF4":
+        group = each if hasattr(each, "filepath") else each.group()
+        return _named(group.filepath())
+    store, inside = each, ""
+    if hasattr(each, "store_path"):
+        store, inside = each.store_path.store, each.store_path.path
+    # A folder, or a zip file; any other store is named by its address, and nobody knows its version.
+    root = getattr(store, "root", None) or getattr(store, "path", None)
+    if isinstance(root, str | os.PathLike) and os.path.exists(root):
+        return _named(os.path.join(root, inside) if os.path.isdir(root) and inside else root)
+    return Storage(f"{store}/{inside}" if inside else str(store))
+
+
+def _named(path: str | os.PathLike[str] | bytes) -> Storage:
+    text = os.path.abspath(os.fsdecode(path)) if path else ""
+    return Storage(text, text) if os.path.exists(text) else Storage(os.fsdecode(path) or "a file that is closed")
+
+
+def _holds_data(path: str) -> bool:
+    """Whether a path is that of a file, or of a folder with an array in it."""
+    try:
+        return os.path.isfile(path) or any(os.path.exists(os.path.join(path, mark)) for mark in _MARKS)
+    except ValueError:
+        return False  # a NUL in it

@@ -1,0 +1,3 @@
+"""What an ilastik project (`.ilp`) holds: classes, inputs, drawn labels."""
+
+__all__: list[str] = []

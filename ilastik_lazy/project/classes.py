@@ -1,0 +1,164 @@
+"""What an ilastik project (`.ilp`) knows about the classes of its exports.
+
+An export names neither its classes nor their colours; the project does
+(``<applet>/LabelNames``, ``<applet>/LabelColors``).  Nothing in a project is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ilastik_lazy.core.kinds import with_kind
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, DescribedSource
+from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
+from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.project.fields import optional_setting
+from ilastik_lazy.storage.isolation import in_child
+
+__all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
+
+_MOST_CLASSES = 1000
+_WITHOUT_CLASSES = ("features", "uncertainty", "object identities", "tracking", "density", "intensity")
+_NEURAL = re.compile("NNClass|NeuralNetwork|TrainableDomainAdaptation", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSet:
+    """Classes that one applet of a project was trained with: channel k is ``names[k]``, label k + 1."""
+
+    applet: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...] = ()
+
+
+def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[ClassSet, ...]:
+    """All class sets of a project, in the order of its applets' names.
+
+    Raises
+    ------
+    MetadataError
+        The file is no project.
+    """
+    location = Location.parse(path)
+    if limits is not None and limits.trust == "untrusted":
+        function, result = "project.classes:class_sets", tuple[ClassSet, ...]
+        found_by_child: tuple[ClassSet, ...] = in_child(location.path, function, result, location.path, None)
+        return found_by_child
+    with open_hdf5(location.path) as file:
+        if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
+            raise MetadataError(f"{location.path} is no ilastik project: it has no workflowName")
+        found = []
+        for applet in sorted(names_in(file)):
+            group = file[key_of(applet)] if isinstance(link_of(file, applet), h5py.HardLink) else None
+            if isinstance(group, h5py.Group) and isinstance(link_of(group, "LabelNames"), h5py.HardLink):
+                found.append(ClassSet(applet, _names_in(group, location.path), _colors_in(group)))
+        return tuple(classes for classes in found if classes.names)
+
+
+def _names_in(group: h5py.Group, path: str) -> tuple[str, ...]:
+    dataset = dataset_at(group.file, f"{group.name}/LabelNames")
+    # ilastik cannot store an empty list: it writes one element of garbage, and says so.
+    if dataset.ndim != 1 or dataset.attrs.get("isEmpty", False):
+        return ()
+    if dataset.dtype.kind not in "OS" or dataset.shape[0] > _MOST_CLASSES:
+        raise MetadataError(f"{path}: {group.name}/LabelNames is no list of up to {_MOST_CLASSES} names")
+    return tuple(_text(value) for value in dataset[...])
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
+    if not isinstance(link_of(group, "LabelColors"), h5py.HardLink):
+        return ()
+    dataset = dataset_at(group.file, f"{group.name}/LabelColors")
+    if dataset.ndim != 2 or dataset.shape[1] != 3:
+        return ()
+    if dataset.dtype.kind not in "iu" or dataset.shape[0] > _MOST_CLASSES:
+        return ()
+    return tuple((r, g, b) for r, g, b in np.clip(dataset[...], 0, 255).tolist())
+
+
+def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
+    """The classes that the channels (or the values) of an export stand for; None where none fit."""
+    stem = os.path.splitext(os.path.basename(spec.storage.path))[0]
+    if spec.kind in _WITHOUT_CLASSES:
+        return None
+    of_pixels = [classes for classes in sets if classes.applet.startswith("PixelClassification")]
+    of_objects = [classes for classes in sets if classes.applet == "ObjectClassification"]
+    others = [classes for classes in sets if classes not in of_pixels and classes not in of_objects]
+    if spec.kind in ("object predictions", "object probabilities"):
+        ordered = of_objects
+    elif stage := re.search(r"stage[ _-](\d+)", stem, re.IGNORECASE):
+        # Autocontext: "PixelClassification" is stage 1, "PixelClassification01" is stage 2.
+        ordered = of_pixels[int(stage[1]) - 1 : int(stage[1])]
+    elif "all stages" in stem.lower().replace("-", " ").replace("_", " "):
+        names = tuple(f"{name} (stage {i})" for i, c in enumerate(of_pixels, 1) for name in c.names)
+        ordered = [ClassSet("all stages", names, tuple(color for c in of_pixels for color in c.colors))]
+    elif spec.kind in ("probabilities", "segmentation", "labels"):
+        # Applets of tracking and of objects have classes, too, and cannot have made these.
+        ordered = [*of_pixels, *(classes for classes in others if _NEURAL.match(classes.applet))]
+    else:
+        ordered = [*of_pixels, *others, *of_objects]
+    if spec.kind in ("segmentation", "labels", "object predictions"):
+        return ordered[0] if ordered else None
+    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 0
+    return next((classes for classes in ordered if len(classes.names) == channels), None)
+
+
+def _counts(path: str) -> bool:
+    """Whether a project is of the workflow that counts cells."""
+    with open_hdf5(path) as file:
+        return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
+
+
+def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, limits: Limits) -> bool:
+    """Whether the project counts: it exports one image, which is called ``Probabilities`` and is a density."""
+    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    if spec.dtype.kind != "f" or channels != 1:
+        return False
+    path = Location.parse(project).path
+    if limits.trust == "untrusted":
+        return bool(in_child(path, "project.classes:_counts", bool, path))
+    return _counts(path)
+
+
+def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: Limits | None = None) -> ArraySource:
+    """The same source, its channels (or values) named as in `project`; a density of a counting project is one.
+
+    Raises
+    ------
+    ArgumentError
+        The project names no classes at all.
+    """
+    if source.spec.kind is None and _makes_density(project, source.spec, limits or Limits()):
+        return with_kind(source, "density")
+    sets = class_sets(project, limits)
+    if not sets:
+        raise ArgumentError(f"{os.fspath(project)} names no classes: nothing was labelled in it")
+    spec = source.spec
+    classes = classes_of(sets, spec)
+    if classes is None and spec.kind in _WITHOUT_CLASSES:
+        # Their channels, or values, are none of the classes.
+        return source
+    if classes is None:
+        known = "; ".join(f"{c.applet}: {', '.join(c.names)}" for c in sets)
+        warnings.warn(
+            f"{spec.storage.location}: no classes of {os.fspath(project)} fit its channels ({known}): c stays unnamed",
+            MetadataWarning,
+            stacklevel=2,
+        )
+        return source
+    colors = classes.colors if len(classes.colors) == len(classes.names) else ()
+    return DescribedSource(replace(spec, channel_names=classes.names, channel_colors=colors), source)

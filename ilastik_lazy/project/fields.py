@@ -1,0 +1,118 @@
+"""Single settings out of a project: texts, numbers and groups, none of them followed or unpickled.
+
+A project holds pickles and zip archives beside its settings; only datasets whose type is a text or
+a number are ever read here (`SerialSlot` and its kin in ilastik's ``appletSerializer``).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import h5py
+
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError, MetadataWarning
+from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of
+
+__all__ = ["dataset_in", "group_in", "number_values", "optional_setting", "text_value", "where_of"]
+
+_MOST_NUMBERS = 64
+
+
+def where_of(group: h5py.Group, name: str) -> str:
+    """File and path of a member, in printable letters."""
+    path = f"{group.name}/{name}".replace("//", "/")
+    return f"{group.file.filename}: {path!a}"
+
+
+def _has(group: h5py.Group, name: str) -> bool:
+    """Whether `group` has the member itself, and no link to elsewhere in its place."""
+    link = link_of(group, name)
+    if link is None or isinstance(link, h5py.HardLink):
+        return link is not None
+    if isinstance(link, h5py.ExternalLink):
+        raise ExternalReferenceError(
+            f"{where_of(group, name)} is a link into another file, {link.filename!a}; such links are not followed"
+        )
+    raise MetadataError(f"{where_of(group, name)} is a link, which ilastik never writes: save the project again")
+
+
+def group_in(group: h5py.Group, name: str) -> h5py.Group | None:
+    """The group called `name`; None where there is none.
+
+    Raises
+    ------
+    ExternalReferenceError, MetadataError
+        A link stands in its place; it was not followed.
+    """
+    if not _has(group, name):
+        return None
+    found = group[key_of(name)]
+    return found if isinstance(found, h5py.Group) else None
+
+
+def dataset_in(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """The dataset called `name`; None where there is none (see `group_in`)."""
+    if not _has(group, name):
+        return None
+    return dataset_at(group.file, f"{group.name}/{name}")
+
+
+def text_value(group: h5py.Group, name: str, limits: Limits) -> str | None:
+    """Text of a setting, stored in any of the ways that h5py had; None where it is not there.
+
+    Raises
+    ------
+    MetadataError
+        It is no text, or not in UTF-8.
+    LimitExceededError
+        It is longer than `limits` allow.
+    """
+    dataset = dataset_in(group, name)
+    if dataset is None:
+        return None
+    where = where_of(group, name)
+    if h5py.check_string_dtype(dataset.dtype) is None or dataset.shape is None or math.prod(dataset.shape) != 1:
+        raise MetadataError(f"{where} is no text but {str(dataset.dtype)[:40]} of shape {dataset.shape}")
+    if dataset.dtype.itemsize > limits.attribute_bytes:
+        raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
+    value = dataset[()] if dataset.shape == () else dataset[...].reshape(-1)[0]
+    if len(value) > limits.attribute_bytes:
+        raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
+    if isinstance(value, str):
+        return value
+    try:
+        return bytes(value).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{where} is not in UTF-8: {bytes(value)[:40]!a}") from error
+
+
+def number_values(group: h5py.Group, name: str) -> Any:
+    """A number, a bool, or nested lists of numbers; None where there is no such setting.
+
+    Raises
+    ------
+    MetadataError
+        It is no number, or more than 64 of them.
+    """
+    dataset = dataset_in(group, name)
+    if dataset is None:
+        return None
+    if dataset.dtype.kind not in "biuf" or dataset.shape is None or math.prod(dataset.shape) > _MOST_NUMBERS:
+        kind = str(dataset.dtype)[:40]
+        raise MetadataError(f"{where_of(group, name)} is no number, or list of a few: {kind} of shape {dataset.shape}")
+    return dataset[...].tolist()
+
+
+def optional_setting(group: h5py.Group, name: str, limits: Limits) -> Any:
+    """A text or numbers that only inform: what is wrong with them is a warning, and None."""
+    try:
+        dataset = dataset_in(group, name)
+        if dataset is None:
+            return None
+        return number_values(group, name) if dataset.dtype.kind in "biuf" else text_value(group, name, limits)
+    except (MetadataError, ExternalReferenceError, LimitExceededError) as error:
+        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        return None

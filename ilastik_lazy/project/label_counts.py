@@ -1,0 +1,51 @@
+"""How many voxels of each class were drawn in a project, for those who ask what is in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.formats.hdf5.untrusted import trusting
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.project.label_blocks import label_blocks, open_labels
+from ilastik_lazy.project.record import read_project
+from ilastik_lazy.storage.isolation import in_child
+
+__all__ = ["LabelCount", "label_counts"]
+
+LabelCount = tuple[int, str, tuple[tuple[int, int], ...]]
+"""Number of a lane, name of its label set, and pairs of a class and its number of voxels."""
+
+_AXES = "tzyxc"
+
+
+def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
+    """Voxels of each class in all label sets of the project at `location`; only what was drawn is read.
+
+    Raises
+    ------
+    MetadataError, CorruptChunkError, LimitExceededError
+        Labels that cannot be read.
+    """
+    if limits.trust == "untrusted":
+        function, result = "project.label_counts:label_counts", tuple[LabelCount, ...]
+        found: tuple[LabelCount, ...] = in_child(location.path, function, result, location, trusting(limits))
+        return found
+    project = read_project(location, limits)
+    made = []
+    for labels in project.label_sets:
+        blocks = label_blocks(labels.location, project.stamp, limits)
+        if not blocks.paths:
+            continue
+        # Which axes they are does not matter to a count.
+        axes = tuple(map(Axis, _AXES[: len(blocks.ends)]))
+        source = open_labels(labels.location, project.stamp, axes, blocks.ends, limits=limits)
+        counts = np.zeros(256, np.int64)
+        for start, stop in zip(blocks.starts.tolist(), blocks.stops.tolist(), strict=True):
+            region: Region = tuple(map(slice, start, stop))
+            counts += np.bincount(source.read(region).reshape(-1), minlength=256)
+        drawn = tuple((value, int(counts[value])) for value in np.flatnonzero(counts).tolist() if value)
+        made.append((labels.lane, labels.name, drawn))
+    return tuple(made)

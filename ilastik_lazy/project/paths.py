@@ -1,0 +1,288 @@
+"""Where the paths in a project lead on this machine, and which of them may be followed.
+
+A path in a project is data from whoever made the file.  It is followed on its own only where it
+stays below the project's folder; everything else needs a folder that the caller named.  Below such a folder
+the longest end of the path is taken that exists there, since projects and images move between machines.
+The syntax is that of ilastik's ``lazyflow/utility/pathHelpers.py``.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from ilastik_lazy.errors import (
+    LimitExceededError,
+    SourceNotFoundError,
+    UnknownFormatError,
+    UnsafePathError,
+)
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
+
+__all__ = ["Roots", "is_url", "resolve", "split_paths"]
+
+_MOST_PATHS = 1000
+_CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter alone is a drive of Windows
+_DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
+_VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
+_WILDCARD = re.compile(r"[*?\[]")
+_MOST_SHOWN = 4
+_HINT = "pass source_roots=[folder], with the folder that holds it"
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Folders that images may be opened from: the project's own, and those that the caller named."""
+
+    project: str
+    """Folder of the project, without symbolic links."""
+
+    named: tuple[str, ...] = ()
+    """Folders that the caller trusts, as spelled and without symbolic links."""
+
+    @classmethod
+    def of(cls, project: str, source_roots: Folders) -> Roots:
+        """Check the folders that a caller named.
+
+        Raises
+        ------
+        ArgumentError
+            One of them is no folder.
+        """
+        named: dict[str, None] = {}
+        for folder in named_folders(source_roots, "source_roots"):
+            named |= {os.path.realpath(folder): None, folder: None}
+        return cls(os.path.dirname(os.path.realpath(project)), tuple(named))
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` begins with a scheme such as ``https://``.
+
+    >>> is_url("precomputed://https://a.org/b"), is_url("C:/data/a.h5")
+    (True, False)
+    """
+    return _URL.match(text) is not None
+
+
+def split_paths(text: str) -> list[str]:
+    r"""Paths of a stack, which ilastik joins with ``os.pathsep`` of the machine that wrote the project.
+
+    >>> split_paths("a.png:b.png"), split_paths("C:\\a.png;C:\\b.png")
+    (['a.png', 'b.png'], ['C:/a.png', 'C:/b.png'])
+    """
+    unified = text.replace("\\", "/")
+    if is_url(unified):
+        return [unified]
+    is_from_windows = "\\" in text or _DRIVE.match(unified) is not None
+    if not is_from_windows and ":" in unified:
+        return [part for part in unified.split(":") if part]
+    parts = [part for part in unified.split(";") if part]
+    # On POSIX a semicolon is a letter like others, so there all parts must look like files.
+    are_files = all(os.path.splitext(part)[1] or _CONTAINERS.search(part) for part in parts)
+    return parts if is_from_windows or are_files else [unified]
+
+
+def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
+    """The file, and the dataset in it, that a path of a project stands for; several of a stack.
+
+    Parameters
+    ----------
+    text
+        The path as stored: relative to the project or absolute, with the internal path behind it.
+    roots
+        Where files may lie.  Below `Roots.project` lead only paths without ``..``, ``~``, globs and lists, which
+        need one of `Roots.named`.  What lies elsewhere is looked for below these: the longest end of the path
+        that exists there is taken.
+
+    Raises
+    ------
+    UnsafePathError
+        The path leads elsewhere; nothing there was opened or listed.
+    LimitExceededError
+        It lists more than 1000 files.
+    SourceNotFoundError
+        There is no such file, or several folders have one.
+    UnknownFormatError
+        It is a pattern of datasets in one file.
+    """
+    shown = ascii(text[:80])
+    if "\0" in text:
+        raise UnsafePathError(f"the path {shown} holds a NUL byte, which no file name does")
+    if not text.strip():
+        raise SourceNotFoundError("the project names no file")
+    parts = split_paths(text)
+    if len(parts) > _MOST_PATHS:
+        raise LimitExceededError(f"the path {shown}... lists {len(parts)} files, more than {_MOST_PATHS}")
+    return tuple(location for part in parts for location in _expanded(part, roots, is_listed=len(parts) > 1))
+
+
+def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
+    """The file that `part` names, or all files that it is a pattern of; never none."""
+    shown = ascii(part[:80])
+    if is_listed and not roots.named:
+        raise UnsafePathError(f"{shown} is one of a list of files: {_HINT}")
+    if is_url(part):
+        part = _path_of_url(part)
+    part = _VERBATIM.sub(lambda found: "//" if found[1] else "", part) if part.startswith("//") else part
+    is_out = False
+    for external, internal in _splits(part):
+        path, within = _place(external, roots)
+        if (real := _inside(path, within)) is not None:
+            if _is_there(real, shown):
+                return [Location(real, internal)]
+        else:
+            is_out = True
+            if os.path.isabs(path) and is_below(os.path.normpath(path), within):
+                raise UnsafePathError(f"{shown} is a link out of the folders that may be opened from: {_HINT}")
+    for start in range(_last_start(part) + 1):
+        for external, internal in _splits(part):
+            if end := _end_of(external, start):
+                places = [_inside(os.path.join(root, end), roots.named) for root in roots.named]
+                if found := [real for real in dict.fromkeys(places) if real and _is_there(real, shown)]:
+                    return [Location(_only(found, shown), internal)]
+    if _WILDCARD.search(part):
+        return _matches(part, roots)
+    if is_out:
+        raise UnsafePathError(f"{shown} leads out of the project's folder{_searched(part, roots)}: {_HINT}")
+    raise SourceNotFoundError(
+        f"no such file: {shown}, looked for in {roots.project}{_searched(part, roots)}: put it there, "
+        "or pass source_roots=[folder], with the folder that the path starts from"
+    )
+
+
+def _searched(part: str, roots: Roots) -> str:
+    """Where else a file was looked for, and under which names; nothing without named folders."""
+    if not roots.named:
+        return ""
+    external = _splits(part)[0][0]
+    first, last = _end_of(external, 0), _end_of(external, _last_start(part))
+    names = ascii(first[-80:]) if first == last else f"{first[-80:]!a} down to {last[-80:]!a}"
+    folders = list(dict.fromkeys(map(os.path.realpath, roots.named)))
+    return f", and nothing from {names} lies below {_listed(folders)}" if first else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(name.encode("utf-8", "replace").decode() for name in names[:_MOST_SHOWN]) + more
+
+
+def _only(found: Sequence[str], shown: str) -> str:
+    """The only file that fits."""
+    if len(found) > 1:
+        raise SourceNotFoundError(
+            f"{shown} may be any of {len(found)}: {_listed(found)}; pass source_roots=[folder], with one of the folders"
+        )
+    return found[0]
+
+
+def _matches(pattern: str, roots: Roots) -> list[Location]:
+    """Files that fit a glob, in plain text order as ilastik sorts them."""
+    shown = ascii(pattern[:80])
+    if not roots.named:
+        raise UnsafePathError(f"{shown} is a pattern of file names: {_HINT}")
+    if ".." in pattern.split("/"):
+        raise UnsafePathError(f"{shown} is a pattern with '..' in it: open the files themselves")
+    external, internal = _splits(pattern)[0]
+    if (first := _WILDCARD.search(external)) is None:
+        raise UnknownFormatError(f"{shown} is a stack of datasets in one file: open the file with open_dataset()")
+    path, _ = _place(external, roots)
+    # The folder before the first wildcard must be allowed before anything is listed.
+    fixed = os.path.dirname(path[: len(path) - len(external) + first.start()])
+    if _inside(fixed, roots.named) is not None and (found := _globbed(path[len(fixed) :], fixed, roots, shown)):
+        return [Location(name, internal) for name in found]
+    for start in range(_last_start(external[: first.start()] + "*") + 1):
+        found_in = {}
+        for root in dict.fromkeys(map(os.path.realpath, roots.named)):
+            end = _end_of(external, start)
+            fixed = os.path.dirname(os.path.join(root, end[: _first_wildcard(end)]))
+            if _inside(fixed, roots.named) is not None and (found := _globbed(end, root, roots, shown)):
+                found_in[root] = found
+        if found_in:
+            _only(list(found_in), shown)
+            return [Location(name, internal) for found in found_in.values() for name in found]
+    if os.path.isabs(path) and not is_below(path, roots.named):
+        raise UnsafePathError(f"{shown} leads out of the folders in source_roots{_searched(pattern, roots)}: {_HINT}")
+    raise SourceNotFoundError(f"no file fits {shown}{_searched(pattern, roots)}")
+
+
+def _first_wildcard(pattern: str) -> int:
+    found = _WILDCARD.search(pattern)
+    return len(pattern) if found is None else found.start()
+
+
+def _globbed(pattern: str, folder: str, roots: Roots, shown: str) -> list[str]:
+    """Files below `folder` that fit, without those behind links that lead out."""
+    listed = sorted(itertools.islice(glob.iglob(pattern.lstrip("/"), root_dir=folder), _MOST_PATHS + 1))
+    if len(listed) > _MOST_PATHS:
+        raise LimitExceededError(f"{shown} stands for more than {_MOST_PATHS} files")
+    found = [inside for name in listed if (inside := _inside(os.path.join(folder, name), roots.named)) is not None]
+    # A pattern such as "*" stands for images, and not for the folders beside them.
+    return [name for name in found if os.path.isfile(name) or _CONTAINERS.search(name)]
+
+
+def _path_of_url(url: str) -> str:
+    """Path of a ``file://`` URL; no other is opened."""
+    split = urlsplit(url)
+    if split.scheme.lower() != "file" or split.netloc not in ("", "localhost"):
+        raise UnsafePathError(f"{url[:80]!a} is a URL, and nothing is fetched from the network: open a local copy")
+    path = unquote(split.path)
+    if "\0" in path:
+        raise UnsafePathError(f"{url[:80]!a} holds a NUL byte, which no file name does")
+    return path.lstrip("/") if _DRIVE.match(path.lstrip("/")) else path
+
+
+def _splits(path: str) -> list[tuple[str, str | None]]:
+    """File and internal path, the likeliest first: ilastik splits behind the last container extension."""
+    ends = [match.end() for match in _CONTAINERS.finditer(path)]
+    pairs = [(path[:end], path[end:].strip("/") or None) for end in reversed(ends)]
+    return pairs if ends and ends[-1] == len(path) else [*pairs, (path, None)]
+
+
+def _place(external: str, roots: Roots) -> tuple[str, tuple[str, ...]]:
+    """Where the path itself says that a file lies, and the folders that it must stay below."""
+    expanded = os.path.expanduser(external) if external.startswith("~") and roots.named else external
+    if expanded.startswith("~") or _DRIVE.match(expanded):
+        return expanded, roots.named
+    own = os.path.join(roots.project, expanded)
+    # An absolute path leaves `own` as it is.
+    return own, roots.named if ".." in expanded.split("/") else (roots.project, *roots.named)
+
+
+def _names_of(path: str) -> list[str]:
+    """Names on the way to a file, without what means another folder on another machine: drive, home, ``..``."""
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    known = [i for i, name in enumerate(names) if name == ".." or (i == 0 and (name[1:] == ":" or name[0] == "~"))]
+    return names[known[-1] + 1 :] if known else names
+
+
+def _end_of(path: str, start: int) -> str:
+    """`path` from one of its names on."""
+    return "/".join(_names_of(path)[start:])
+
+
+def _last_start(part: str) -> int:
+    """The shortest end of a path is the name of its file: an internal path alone is no end."""
+    return len(_names_of(_splits(part)[0][0])) - 1
+
+
+def _is_there(real: str, shown: str) -> bool:
+    if os.path.isfile(real) or os.path.isdir(real):
+        return True
+    if os.path.exists(real):
+        raise UnsafePathError(f"{shown} is neither a file nor a folder")
+    return False
+
+
+def _inside(path: str, within: Sequence[str]) -> str | None:
+    """`path` without symbolic links, if it lies below one of the folders before and after; else None."""
+    if not os.path.isabs(path) or not is_below(os.path.normpath(path), within):
+        return None
+    real = os.path.realpath(path)
+    return real if is_below(real, within) else None

@@ -1,0 +1,173 @@
+"""A whole project as a tree: its settings, the images of each lane, and the labels drawn on them.
+
+A project opens also where its images are not at hand: what could not be opened, and what to do
+about it, stands in the attributes of its node.  Nothing in a project is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from ilastik_lazy.core.axes import axis_names
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import (
+    ArgumentError,
+    FormatError,
+    IlastikLazyError,
+    MissingExtraError,
+    MissingSourceWarning,
+    SourceError,
+    SourceNotFoundError,
+    UnknownFormatError,
+    UnsafePathError,
+)
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.lazy.dataset import Chunks, chunked, to_dataset
+from ilastik_lazy.project.inputs import RecordedInput, open_input
+from ilastik_lazy.project.labels import labelled_image, open_label_set
+from ilastik_lazy.project.paths import Roots, is_url
+from ilastik_lazy.project.record import read_project
+
+__all__ = ["open_project"]
+
+_NAMED = 3
+_REMEDIES = {
+    "outside": "pass source_roots=[folder], with the folder that holds the image",
+    "url": "download the image, and open the copy",
+    "missing": "put the image beside the project, or pass source_roots=[folder that file_path starts from]",
+    "unsupported": "open the files of the image one by one, or export it from ilastik as 'compressed hdf5'",
+    "invalid": "open the project in ilastik, choose the image again, and save",
+    "unreadable": "close other programs that use the image, check its permissions, and open the project again",
+    "refused": "open the image itself with open_dataarray(), if you trust where it came from",
+}
+
+
+def open_project(
+    path: str | os.PathLike[str],
+    *,
+    source_roots: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    chunks: Chunks = "auto",
+    limits: Limits | None = None,
+) -> xr.DataTree:
+    """Open an ilastik project (``.ilp``) as a tree of lazy arrays; only metadata are read.
+
+    Parameters
+    ----------
+    path
+        The project.
+    source_roots
+        Folders that images may be opened from, besides the project's own.  A project is data
+        from whoever made it, so absolute paths, ``..``, patterns and links lead nowhere else.
+    chunks
+        As in `open_dataarray`.
+    limits
+        Sizes beyond which a file is refused: an `ilastik_lazy.core.limits.Limits`.
+
+    Returns
+    -------
+    xarray.DataTree
+        The root's attributes are the settings.  ``/lane0000/Raw Data`` holds the variable ``image``,
+        ``/lane0000/labels`` the variable ``labels``: uint8, 0 where nothing was drawn, with the
+        classes in ``flag_values``, ``flag_meanings``, ``class_colors``.  The second stage of
+        Autocontext is ``labels_stage2``.  A node without ``image`` says why: ``file_path`` as
+        stored, ``status``, ``problem`` and ``remedy``.
+
+    Raises
+    ------
+    SourceNotFoundError, CorruptFileError, MetadataError
+        There is no such file, or it is no project; or its labels cannot be put together.
+    ExternalReferenceError
+        A part of it lies in another file.
+
+    Warns
+    -----
+    MissingSourceWarning
+        Images were not opened, or the axes of the labels are a guess.
+    """
+    limits = limits or Limits()
+    location = Location.parse(path)
+    roots = Roots.of(location.path, source_roots)
+    project = read_project(location, limits)
+    nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=project.attributes)}
+    problems: list[str] = []
+    for number, lane in enumerate(project.lanes):
+        nodes[f"/{_node_name(lane.name)}"] = xr.Dataset(attrs={"roles": [_printable(i.role) for i in lane.inputs]})
+        opened: dict[str, ArraySource] = {}
+        for recorded in lane.inputs:
+            name = f"/{_node_name(lane.name)}/{_node_name(recorded.role, 'labels')}"
+            source, attributes = _open_or_explain(project.path, recorded, roots, limits)
+            if source is None:
+                problems.append(f"{name[1:]}: {attributes['problem']}")
+                nodes[name] = xr.Dataset(attrs=attributes)
+            else:
+                opened[recorded.role] = source
+                nodes[name] = _lazy("image", source, chunks, attributes)
+        image = labelled_image(lane, opened)
+        for labels in (found for found in project.label_sets if found.lane == number):
+            source, attributes = open_label_set(labels, project.stamp, image, limits)
+            if source is not None:
+                nodes[f"/{_node_name(lane.name)}/{labels.name}"] = _lazy("labels", source, chunks, attributes)
+    if unclaimed := [labels.location for labels in project.label_sets if labels.lane >= len(project.lanes)]:
+        problems.append(f"{unclaimed[0]}: labels of a lane that is not there")
+    if problems:
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        warnings.warn(
+            f"{project.path}: not all of it was opened: {'; '.join(problems[:_NAMED])}{more}",
+            MissingSourceWarning,
+            stacklevel=2,
+        )
+    return xr.DataTree.from_dict(nodes)
+
+
+def _node_name(name: str, *taken: str) -> str:
+    """A name that a node of a tree may have; blanks stay, since ``Raw Data`` is what ilastik shows."""
+    plain = _printable(name)
+    return f"{plain}_" if plain in ("", ".", "..") or any(plain.startswith(word) for word in taken) else plain
+
+
+def _printable(name: str) -> str:
+    """A name without the surrogates that h5py gives for bytes that are no UTF-8."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _lazy(name: str, source: ArraySource, chunks: Chunks, attributes: dict[str, Any]) -> xr.Dataset:
+    return chunked(to_dataset({name: source}), {name: source}, chunks).assign_attrs(attributes)
+
+
+def _open_or_explain(
+    project: str, recorded: RecordedInput, roots: Roots, limits: Limits
+) -> tuple[ArraySource | None, dict[str, Any]]:
+    """The image of a role, and attributes of its node: where it was recorded, or why it is not there."""
+    attributes: dict[str, Any] = {"role": _printable(recorded.role), "nickname": recorded.nickname}
+    if recorded.file_path is not None:
+        attributes["file_path"] = recorded.file_path
+    if recorded.axes is not None:
+        attributes["recorded_axes"] = "".join(axis_names(recorded.axes))
+    if recorded.shape is not None:
+        attributes["recorded_shape"] = list(recorded.shape)
+    try:
+        source = open_input(project, recorded, roots, limits)
+    except IlastikLazyError as error:
+        status = _status_of(error, recorded)
+        remedy = _REMEDIES.get(status, "")
+        return None, attributes | {"status": status, "problem": str(error), "remedy": remedy}
+    return source, attributes | {"status": "embedded" if recorded.is_embedded else "opened"}
+
+
+def _status_of(error: IlastikLazyError, recorded: RecordedInput) -> str:
+    if isinstance(error, UnsafePathError):
+        is_remote = is_url(recorded.file_path or "") and not (recorded.file_path or "").lower().startswith("file:")
+        return "url" if is_remote else "outside"
+    if isinstance(error, SourceNotFoundError):
+        return "missing"
+    if isinstance(error, UnknownFormatError | MissingExtraError | ArgumentError):
+        return "unsupported"
+    if isinstance(error, FormatError):
+        return "invalid"
+    return "unreadable" if isinstance(error, SourceError) else "refused"

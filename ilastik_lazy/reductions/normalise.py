@@ -1,0 +1,133 @@
+"""Values brought to a common scale, in two passes: one measures, the other, lazy, scales block by block.
+
+In one graph of dask, ``(array - array.mean()) / array.std()`` holds every block until the mean is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, in_pass
+from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.lazy.dataset import chunked, to_dataset, variable_name
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.reductions import reduce
+from ilastik_lazy.reductions.percentile import percentile
+
+__all__ = ["normalise", "standardise"]
+
+
+def normalise(
+    source: AnySource,
+    percentiles: Sequence[float] = (0.0, 100.0),
+    *,
+    by: str | None = None,
+    clip: bool = False,
+    workers: int | None = None,
+    memory: str | int = MEMORY,
+    progress: Progress | None = None,
+) -> xr.DataArray:
+    """Scale an array so that two of its percentiles become 0 and 1.
+
+    Parameters
+    ----------
+    source
+        Path of a file, what `open_dataarray` returned, or an `ArraySource`.
+    percentiles
+        What becomes 0 and what becomes 1: least and greatest value, or such as ``(1, 99.8)``.
+    by
+        A dim, such as ``"c"``, each position of which is scaled on its own.
+    clip
+        Whether values below 0 become 0, and those above 1 become 1.
+    workers, memory, progress
+        Of the pass that measures (see `ilastik_lazy.reductions.percentile.percentile`).
+
+    Returns
+    -------
+    xarray.DataArray
+        float32 (float64 of float64, and of integers of more than 16 bits), with the dims and coordinates of
+        `source`; lazy: a block is read again when it is computed.  ``attrs["value_of_0"]`` and
+        ``attrs["value_of_1"]`` are the values that became so.  Where both are the same, they become 0.
+
+    Raises
+    ------
+    ArgumentError
+        `percentiles` are no two percentages, the lower one first; there are no values, or NaN among them.
+    AxesError, MemoryLimitError, CorruptChunkError, SourceError
+        As of `ilastik_lazy.reductions.percentile.percentile`.
+
+    Examples
+    --------
+    >>> from ilastik_lazy.demo import sample
+    >>> bright = normalise(sample("raw"), (1, 99.8), clip=True)
+    >>> bright.dtype, float(bright.min()), float(bright.max())
+    (dtype('float32'), 0.0, 1.0)
+    """
+    if len(percentiles) != 2 or not percentiles[0] < percentiles[1]:
+        raise ArgumentError(f"percentiles={percentiles!r}: expected two percentages, the lower one first")
+    array = _opened(source)
+    found = percentile(array, percentiles, by=by, workers=workers, memory=memory, progress=progress)
+    scaled = _scaled(array, found.isel(percentile=0, drop=True), found.isel(percentile=1, drop=True))
+    return scaled.clip(0, 1, keep_attrs=True) if clip else scaled
+
+
+def standardise(
+    source: AnySource,
+    *,
+    by: str | None = None,
+    workers: int | None = None,
+    memory: str | int = MEMORY,
+    progress: Progress | None = None,
+) -> xr.DataArray:
+    """Shift and scale an array so that its mean becomes 0, and its standard deviation (of the population) 1.
+
+    Parameters, result and errors are those of `normalise`; ``attrs["value_of_0"]`` is the mean, and
+    ``attrs["value_of_1"]`` is one standard deviation more.
+
+    Examples
+    --------
+    >>> from ilastik_lazy.demo import sample
+    >>> even = standardise(sample("raw"))
+    >>> bool(abs(even.mean()) < 1e-4), round(float(even.std()), 4)
+    (True, 1.0)
+    """
+    check_progress(progress, 3)
+    array = _opened(source)
+    over = [str(dim) for dim in array.dims if dim != by]
+    if not over or (by is not None and by not in array.dims):
+        raise AxesError(f"cannot standardise by {by!r}: the dims are {', '.join(map(str, array.dims))}")
+    options: dict[str, Any] = {"skipna": False, "workers": workers, "memory": memory}
+    mean, deviation = (
+        reduce(array, name, over, progress=in_pass(progress, number, 2, array.nbytes), **options)
+        for number, name in enumerate(("mean", "std"))
+    )
+    return _scaled(array, mean, mean + deviation)
+
+
+def _opened(source: AnySource) -> xr.DataArray:
+    """The array as it is, or as `open_dataarray` gives it."""
+    if isinstance(source, xr.DataArray):
+        return source
+    stored = as_source(source)
+    name = variable_name(stored.spec.name)
+    return chunked(to_dataset({name: stored}), {name: stored}, "auto")[name]
+
+
+def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+    """`array` with `low` at 0 and `high` at 1; these have no dims, or one of the array's."""
+    # Without coordinates: names of classes may repeat, which xarray cannot align.
+    first, last = (each.drop_vars(list(each.coords)).astype(np.float64) for each in (low, high))
+    if not (np.isfinite(first.values) & np.isfinite(last.values)).all():
+        raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
+    dtype = np.result_type(array.dtype, np.float32)
+    width = (last - first).where(last > first, 1.0)
+    # In float64: of values far from 0, the differences are smaller than float32 tells, and so are those of `first`.
+    scaled: xr.DataArray = ((array.astype(np.float64) - first) / width).astype(dtype)
+    gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
+    scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}
+    scaled.attrs |= {"value_of_0": first.values.tolist(), "value_of_1": last.values.tolist()}
+    return scaled.rename(array.name).transpose(*array.dims)

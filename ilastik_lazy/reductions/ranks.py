@@ -1,0 +1,180 @@
+"""The values of some ranks in each row of an array: counted digit by digit, or sorted where that takes less memory.
+
+Values are ranked by whole numbers in the same order.  One pass over all blocks counts the upper 16 bits of these,
+which tells the upper 16 bits of the wanted ranks; the next one counts the next 16 bits below those alone, and so on:
+one pass for 8 and 16 bits, two for float32, four for float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region, grid_shape
+from ilastik_lazy.core.parallel import AHEAD, Progress, over_blocks, threads_for, work_block
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+
+__all__ = ["selection_of"]
+
+Array = np.ndarray[Any, Any]
+
+_DIGIT = 16
+_DIGITS = 2**_DIGIT
+
+# Counts that are worth no thought, in bytes: beyond, a small array is sorted instead.
+_MANY_COUNTS = 2**26
+
+# Values that are counted in one go: many, beside the 2**16 counters that each adds to.
+_PIECE = 2**18
+
+
+def selection_of(
+    source: ArraySource, axis: int | None, ranks: Array, workers: int | None, memory: int
+) -> Counting | Sorting | None:
+    """How to find the values: by counting, or by sorting where that takes less memory; None where neither fits."""
+    fixed, each = _memory_of(source.spec, axis, len(ranks))
+    sorting = 4 * source.spec.nbytes
+    if fixed + each <= memory and not (fixed > _MANY_COUNTS and sorting < fixed):
+        return Counting(source, axis, ranks, min(threads_for(workers), int((memory - fixed) // each)))
+    return Sorting(source, axis, ranks, threads_for(workers)) if sorting <= memory else None
+
+
+def _memory_of(spec: ArraySpec, axis: int | None, ranks: int) -> tuple[int, int]:
+    """Bytes that the counts take, and those of each thread."""
+    block = work_block(spec)
+    rows, rows_of_block = (1, 1) if axis is None else (spec.shape[axis], block[axis])
+    # Counts of one digit for each prefix, of which one rank has one.
+    prefixes = 1 if spec.dtype.itemsize <= 2 else ranks
+    counts = 8 * _DIGITS * prefixes
+    each = 3 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + rows_of_block * counts * (1 + AHEAD)
+    return rows * counts, each
+
+
+class Sorting:
+    """The values of some ranks, in each row, of an array that is held as a whole."""
+
+    def __init__(self, source: ArraySource, axis: int | None, ranks: Array, workers: int) -> None:
+        self._source, self._axis, self._ranks, self._workers = source, axis, ranks, workers
+        self.blocks = _blocks_of(source.spec)
+        self.nbytes = source.spec.nbytes
+
+    def values(self, progress: Progress | None) -> Array:
+        """float64 of shape (rows, ranks)."""
+        spec = self._source.spec
+        whole = np.empty(spec.shape, spec.dtype.newbyteorder("="))
+        for region, block in over_blocks(self._source, lambda _, block: block, self._workers, progress, 0, 1):
+            whole[region] = block
+        rows = whole.reshape(1, -1) if self._axis is None else np.moveaxis(whole, self._axis, 0)
+        ordered = np.sort(rows.reshape(len(rows), -1), axis=1)
+        values = ordered[:, self._ranks].astype(np.float64) + 0.0  # -0.0 is 0.0
+        # NaN is sorted behind all numbers.
+        values[np.isnan(ordered[:, -1])] = np.nan
+        return values
+
+
+def _blocks_of(spec: ArraySpec) -> int:
+    return math.prod(grid_shape(spec.shape, work_block(spec)))
+
+
+class Counting:
+    """The values of some ranks, in each row, found digit by digit."""
+
+    def __init__(self, source: ArraySource, axis: int | None, ranks: Array, workers: int) -> None:
+        self._source, self._axis, self._workers = source, axis, workers
+        self._dtype = source.spec.dtype.newbyteorder("=")
+        self._bits = max(_DIGIT, 8 * self._dtype.itemsize)
+        self._passes = self._bits // _DIGIT
+        self.blocks, self.nbytes = self._passes * _blocks_of(source.spec), self._passes * source.spec.nbytes
+        rows = 1 if axis is None else source.spec.shape[axis]
+        self._left = np.tile(ranks, (rows, 1))
+        """Rank of each wanted value among those that begin with the same digits."""
+        self._prefixes = np.zeros((rows, len(ranks)), np.uint64)
+        """The digits of each wanted value that are known."""
+        self._has_nan = np.zeros(rows, bool)
+
+    def values(self, progress: Progress | None) -> Array:
+        """float64 of shape (rows, ranks)."""
+        for number in range(self._passes):
+            self._count_a_digit(number, progress)
+        values = _values_of_ranks(self._prefixes, self._dtype).astype(np.float64) + 0.0  # -0.0 is 0.0
+        values[self._has_nan] = np.nan
+        return values
+
+    def _count_a_digit(self, number: int, progress: Progress | None) -> None:
+        """Find digit `number`, from the highest, of all wanted values."""
+        known = [np.unique(row) for row in self._prefixes]
+        most = max(map(len, known))
+        counts = np.zeros((len(known), most, _DIGITS), np.int64)
+        shift = self._bits - _DIGIT * (number + 1)
+        axis = self._axis
+
+        def work(region: Region, block: Array) -> tuple[slice, Array, Array]:
+            parts = [block] if axis is None else np.moveaxis(block, axis, 0)
+            rows = slice(None) if axis is None else region[axis]
+            found = np.zeros((len(parts), most, _DIGITS), np.int64)
+            has_nan = np.zeros(len(parts), bool)
+            for i, (part, prefixes) in enumerate(zip(parts, known[rows], strict=True)):
+                flat = part.reshape(-1)
+                for first in range(0, flat.size, _PIECE):
+                    piece = flat[first : first + _PIECE]
+                    if number == 0 and self._dtype.kind == "f":
+                        has_nan[i] |= bool(np.isnan(piece).any())
+                    ranks = _ranks_of(piece.astype(self._dtype, copy=False))
+                    _add_digits(found[i], ranks, shift, prefixes if number else None)
+            return rows, found, has_nan
+
+        blocks = over_blocks(self._source, work, self._workers, progress, number, self._passes)
+        for _, (rows, found, has_nan) in blocks:
+            counts[rows] += found
+            self._has_nan[rows] |= has_nan
+        for row, prefixes in enumerate(known):
+            below = np.cumsum(counts[row], axis=1)
+            for i, prefix in enumerate(self._prefixes[row]):
+                sums = below[np.searchsorted(prefixes, prefix)]
+                digit = int(np.searchsorted(sums, self._left[row, i], side="right"))
+                self._left[row, i] -= sums[digit - 1] if digit else 0
+                self._prefixes[row, i] = prefix << np.uint64(_DIGIT) | np.uint64(digit)
+
+
+def _ranks_of(values: Array) -> Array:
+    """Whole numbers in the order of `values`: http://stereopsis.com/radix.html."""
+    kind, bits = values.dtype.kind, 8 * values.dtype.itemsize
+    whole: Array = values.view(f"u{values.dtype.itemsize}")
+    if kind in "bu":
+        return whole
+    top = whole.dtype.type(1 << (bits - 1))
+    if kind == "i":
+        signed: Array = whole ^ top
+        return signed
+    # Of negative floats all bits are turned, of others the sign alone.
+    turned = (whole.view(f"i{values.dtype.itemsize}") >> (bits - 1)).view(whole.dtype)
+    ranks: Array = whole ^ (turned | top)
+    return ranks
+
+
+def _values_of_ranks(ranks: Array, dtype: np.dtype[Any]) -> Array:
+    """What `_ranks_of` made `ranks` of."""
+    whole = ranks.astype(f"u{dtype.itemsize}")
+    top = whole.dtype.type(1 << (8 * dtype.itemsize - 1))
+    if dtype.kind == "i":
+        whole ^= top
+    elif dtype.kind == "f":
+        whole = np.where(whole & top, whole ^ top, ~whole)
+    return whole.view(dtype)
+
+
+def _add_digits(counts: Array, ranks: Array, shift: int, prefixes: Array | None) -> None:
+    """Add to row i of `counts` each digit that stands behind the i-th of `prefixes`, if there are any yet."""
+    digits = ranks >> shift
+    if prefixes is None:
+        counts[0] += np.bincount(digits, minlength=_DIGITS)
+        return
+    above = digits >> _DIGIT
+    for row, prefix in zip(counts, prefixes, strict=False):
+        found = digits[above == above.dtype.type(prefix)].astype(np.uint16)
+        if found.size < _DIGITS:
+            np.add.at(row, found, 1)
+        else:
+            row += np.bincount(found, minlength=_DIGITS)

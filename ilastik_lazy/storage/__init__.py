@@ -1,0 +1,3 @@
+"""Bytes on disks and in buckets: system calls, locks, objects, compression."""
+
+__all__: list[str] = []

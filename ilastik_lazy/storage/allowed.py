@@ -1,0 +1,97 @@
+"""What lies outside a file or folder, and may be followed from it: files below folders that the caller named.
+
+A file is data from whoever made it.  One that says "my pixels lie in /etc/passwd" is believed by
+HDF5, and its links lead anywhere, as symbolic links in a folder of N5 or Zarr do; here they lead below
+`Limits.external_roots`, which are none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ilastik_lazy.core.limits import Limits, Trust
+from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError
+
+__all__ = ["Folders", "check_links", "granted", "is_below", "named_folders"]
+
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folders = ()) -> Limits:
+    """`limits`, and what a caller allows beside them.
+
+    Raises
+    ------
+    ArgumentError
+        `trust` is none of its two words, or a root is no folder.
+    """
+    if trust not in ("local", "untrusted"):
+        raise ArgumentError(f"trust={trust!r}: expected 'local' or 'untrusted'")
+    if limits is not None and not isinstance(limits, Limits):
+        raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.core.limits.Limits(...)")
+    roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
+    return replace(limits or Limits(), trust=trust, external_roots=roots)
+
+
+def named_folders(given: Folders, argument: str) -> list[str]:
+    """Absolute paths of the folders that a caller named in `argument`; each must be one."""
+    parts = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(parts, Iterable) or not all(isinstance(part, str | os.PathLike) for part in parts):
+        raise ArgumentError(f"{argument}={given!r}: expected a folder, or a list of folders")
+    folders = [os.path.abspath(os.path.expanduser(os.fsdecode(part))) for part in parts]
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise ArgumentError(f"{argument} names {folder!a}, which is no folder")
+    return folders
+
+
+def is_below(path: str, folders: Sequence[str]) -> bool:
+    """Whether `path` is one of `folders`, or lies in one; both without symbolic links."""
+    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+
+
+def check_links(path: str, folder: str, roots: Sequence[str] = (), known: set[str] | None = None) -> None:
+    """Follow the symbolic links on the way from `folder` to `path`.
+
+    A look at each part of the way takes 2 us, `realpath` of all of it 30: only links are resolved.
+
+    Parameters
+    ----------
+    path
+        A file or folder that need not be there; only `path` itself is looked at where it does not lie in `folder`.
+    folder
+        What the caller opened, through links or not.
+    roots
+        Folders, without symbolic links, that links may lead to beside `folder`.
+    known
+        Parts of ways that were looked at already; gets those of this one.
+
+    Raises
+    ------
+    UnsafePathError
+        A link leads elsewhere, whether or not there is anything.
+    SourceIOError
+        A link leads to nothing: data that are missing (a disk that is not mounted), not data that were never written.
+    """
+    part, known = path, set() if known is None else known
+    while part not in known:
+        if os.path.islink(part):
+            _check_link(part, folder, roots)
+        known.add(part)
+        part = os.path.dirname(part)
+        if len(part) <= len(folder):
+            break
+
+
+def _check_link(link: str, folder: str, roots: Sequence[str]) -> None:
+    real = os.path.realpath(link)
+    if not is_below(real, (os.path.realpath(folder), *roots)):
+        where = f", which lies in none of {[*roots]!a}"[:150] if roots else ""
+        raise UnsafePathError(
+            f"{link} is a symbolic link out of {folder}, to {ascii(real)[:120]}{where}: "
+            "copy the data, or pass allow_external=[folder] with a folder that you trust"
+        )
+    if not os.path.exists(real):
+        raise SourceIOError(f"{link} is a link to nothing ({ascii(real)[:120]}): is a disk missing, or was it moved?")

@@ -1,0 +1,264 @@
+"""System calls that make, lock, list, exchange and remove files and folders of something that is written.
+
+Like those of `files`, each can be made to fail in a test.  Locks are those of the system (`flock`): they
+vanish with the process that holds them, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import sys
+import uuid
+
+from ilastik_lazy.storage.files import sync_directory
+
+__all__ = [
+    "append_line",
+    "create_exclusively",
+    "exchange",
+    "files_below",
+    "free_bytes",
+    "hold_lock",
+    "keep_tree",
+    "lies_in",
+    "lock_opened",
+    "read_whole",
+    "release_lock",
+    "remove_tree",
+    "sync_folders",
+    "take_over",
+    "version_of",
+]
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)
+
+
+def append_line(path: str, line: bytes) -> None:
+    """Add one line to a file, in one call: a process that dies leaves a line without its end at the most."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        data = line + b"\n"
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
+
+
+def create_exclusively(path: str, data: bytes) -> bool:
+    """Write a new small file; False if there is one."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    return True
+
+
+def take_over(path: str, data: bytes, seen: bytes) -> bool:
+    """Put `data` in the place of a small file that is `seen`; of several processes that try, one does and is told True.
+
+    A name is taken away by one process only; whoever takes another file than it has seen puts it back.
+    """
+    if read_whole(path) != seen:
+        return False
+    mine = f"{path}-{uuid.uuid4().hex}"
+    try:
+        os.rename(path, mine)
+    except FileNotFoundError:
+        return False
+    try:
+        if read_whole(mine) == seen:
+            return create_exclusively(path, data)
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, path)
+        return False
+    finally:
+        os.unlink(mine)
+
+
+def read_whole(path: str) -> bytes | None:
+    """All bytes of a file of ours; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def files_below(path: str) -> list[str]:
+    """Paths of all files below a folder, relative to it, with ``/``, in order."""
+    found = []
+    for folder, _, names in os.walk(path):
+        inside = os.path.relpath(folder, path)
+        found += [name if inside == "." else "/".join([*inside.split(os.sep), name]) for name in names]
+    return sorted(found)
+
+
+def sync_folders(path: str) -> None:
+    """Make the names of all folders below `path` durable; files are, each when it is written."""
+    for folder, _, _ in os.walk(path):
+        sync_directory(folder)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder with all that is in it, or a file, or a link; as much as the system lets go."""
+    if os.path.islink(path) or os.path.isfile(path):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def keep_tree(old: str, new: str, *, temporary: str) -> None:
+    """Have at `new`, too, all that is at `old`: hard links where the disk has them, else copies.
+
+    Of two files with one name the one that was written later stays.
+
+    Parameters
+    ----------
+    temporary
+        A folder on the disk of `new`, for files before they have their name.
+    """
+    if os.path.isdir(old) and not os.path.islink(old):
+        if not os.path.isdir(new):
+            os.mkdir(new)
+        for name in os.listdir(old):
+            keep_tree(os.path.join(old, name), os.path.join(new, name), temporary=temporary)
+        with contextlib.suppress(OSError):
+            shutil.copystat(old, new)
+        sync_directory(new)
+        return
+    if os.path.lexists(new):
+        if os.path.isdir(new) and not os.path.islink(new):
+            raise FileExistsError(errno.EEXIST, f"a folder is there, and a file at {old}", new)
+        there, here = os.lstat(old), os.lstat(new)
+        if os.path.samestat(there, here) or there.st_mtime_ns <= here.st_mtime_ns:
+            return
+    made = os.path.join(temporary, uuid.uuid4().hex)
+    try:
+        os.link(old, made, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        # FAT and some network shares have no links, or a member is a disk of its own.
+        shutil.copy2(old, made, follow_symlinks=False)
+        if not os.path.islink(made):
+            sync_file(made)
+    os.replace(made, new)
+    sync_directory(os.path.dirname(new))
+
+
+def sync_file(path: str) -> None:
+    """Make the bytes of a file durable that another program has written."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def hold_lock(path: str) -> int | None:
+    """Lock a file, made where it is missing, until `release_lock`; None if another process holds it.
+
+    Raises
+    ------
+    NotImplementedError
+        The file system has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError as error:
+        raise NotImplementedError from error
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The owner before may have removed the file while this process waited for the system.
+            if os.fstat(fd).st_ino == os.stat(path).st_ino:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            os.close(fd)
+            if error.errno in _NO_LOCKS:
+                raise NotImplementedError from error
+            raise
+        os.close(fd)
+
+
+def lock_opened(fd: int) -> None:
+    """Hold a lock on a new file until it is closed, where there are locks."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def release_lock(fd: int) -> None:
+    """Give a lock back."""
+    os.close(fd)
+
+
+def exchange(new: str, old: str) -> None:
+    """Put `new` in the place of `old`, which is then called `new`; whoever looks sees one of the two.
+
+    Where the system cannot exchange names (Linux can since 3.15), there is a moment without either.
+    """
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None, use_errno=True)
+        rename = getattr(library, "renameat2", None)
+        if rename is not None:
+            if rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
+                return
+            if (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+                raise OSError(code, os.strerror(code), old)
+    aside = f"{new}.old"
+    os.rename(old, aside)
+    os.rename(new, old)
+    os.rename(aside, new)
+
+
+def free_bytes(path: str) -> int | None:
+    """Bytes that may still be written near `path`; None where the system does not say."""
+    while path and not os.path.isdir(path):
+        path = os.path.dirname(path)
+    try:
+        return shutil.disk_usage(path or ".").free
+    except OSError:
+        return None
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is that of a folder, or of something in it, wherever symbolic links lead."""
+    return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep)
+
+
+def version_of(path: str) -> str:
+    """A text that changes when a file, or any file of a folder, is written to or replaced; empty if there is none.
+
+    Of a file its size and time; of a folder a hash of the names, sizes, times and numbers of all files below it.
+    """
+    try:
+        if not os.path.isdir(path):
+            status = os.stat(path)
+            return f"{status.st_size}-{status.st_mtime_ns}"
+        made = hashlib.sha256()
+        for name in files_below(path):
+            status = os.stat(os.path.join(path, *name.split("/")))
+            made.update(
+                f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\0".encode(errors="surrogateescape")
+            )
+        return made.hexdigest()
+    except OSError:
+        return ""

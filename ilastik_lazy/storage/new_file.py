@@ -1,0 +1,175 @@
+"""A file that libhdf5 writes, and that has its name only once it is whole.
+
+It is written beside the target under another name, synced, and renamed.  libhdf5 sees it as a Python
+file, so that every system call is made here, and what the system refuses is told with its reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import uuid
+from collections.abc import Iterator
+
+from ilastik_lazy.errors import DestinationError, DestinationExistsError
+from ilastik_lazy.storage.files import make_directories, writing
+from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
+
+__all__ = ["NewFile", "new_file"]
+
+# Without the first flag Windows would translate line ends.
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+# Ctrl-C while libhdf5 writes: raised through its C code, it becomes a SystemError and leaves the file open.
+_KEPT = (OSError, KeyboardInterrupt, MemoryError)
+
+_TEMPORARY = re.compile(r"\.ilastik_lazy-[0-9a-f]{32}\.part")
+
+_Bytes = bytes | bytearray | memoryview
+
+
+class NewFile:
+    """A new file as libhdf5 sees it: after the first error all writing succeeds, into nothing.
+
+    libhdf5 cannot close a file that it cannot flush: it keeps it open, and its space taken, until Python ends.
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd, self.path, self.position = fd, path, 0
+        self.error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise what was kept: `DestinationError` where the system refused anything."""
+        if self.error is None:
+            return
+        if not isinstance(self.error, OSError):
+            raise self.error
+        what = self.error.strerror or self.error
+        raise DestinationError(f"cannot write {self.path}: {what}") from self.error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + (os.fstat(self.fd).st_size if whence == os.SEEK_END else 0)
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def readinto(self, buffer: _Bytes) -> int:
+        """Fill as much of `buffer` as the file has."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view) and (part := os.pread(self.fd, len(view) - done, self.position)):
+            view[done : done + len(part)] = part
+            done += len(part)
+            self.position += len(part)
+        return done
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def write(self, data: _Bytes) -> int:
+        """Write all of `data`, or remember why not."""
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and self.error is None:
+            try:
+                done += os.pwrite(self.fd, view[done:], self.position + done)
+            except _KEPT as error:
+                self.error = error
+        self.position += len(view)
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """Set the length of the file, or remember why not."""
+        if self.error is None:
+            try:
+                os.ftruncate(self.fd, size)
+            except _KEPT as error:
+                self.error = error
+        return size
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+@contextlib.contextmanager
+def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
+    """A file that gets its name when the block ends well, and is deleted when it does not."""
+    _check_free(path, overwrite=overwrite)
+    folder = os.path.dirname(path)
+    # Hidden, and without an extension that a program would open; what a killed process leaves is no image.
+    temporary = os.path.join(folder, f".ilastik_lazy-{uuid.uuid4().hex}.part")
+    with writing(path):
+        make_directories(folder)
+        _remove_litter(folder)
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+    try:
+        try:
+            # Says that somebody is at work here; the name comes before the lock goes.
+            lock_opened(fd)
+            yield NewFile(fd, path)
+            with writing(path):
+                os.fsync(fd)
+                _publish(temporary, path, overwrite=overwrite)
+        finally:
+            os.close(fd)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+    _sync_folder(folder)
+
+
+def _remove_litter(folder: str) -> None:
+    """Remove what dead processes left; what a living one holds locked is no litter."""
+    for name in os.listdir(folder):
+        if _TEMPORARY.fullmatch(name):
+            place = os.path.join(folder, name)
+            # Of another user, or without locks: it stays.
+            with contextlib.suppress(NotImplementedError, OSError):
+                if (lock := hold_lock(place)) is not None:
+                    try:
+                        os.unlink(place)
+                    finally:
+                        release_lock(lock)
+
+
+def _check_free(path: str, *, overwrite: bool) -> None:
+    if os.path.isdir(path):
+        raise DestinationExistsError(f"{path} is a folder: choose another name")
+    if not overwrite and os.path.lexists(path):
+        raise DestinationExistsError(
+            f"there is something at {path}: choose another name, or pass overwrite=True to replace all of it "
+            "(a dataset cannot be added to an existing file)"
+        )
+
+
+def _publish(temporary: str, path: str, *, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            # Unlike a renaming, a link never replaces what another process has made meanwhile.
+            os.link(temporary, path)
+        except FileExistsError:
+            _check_free(path, overwrite=False)
+            raise
+        except OSError as error:
+            # FAT and some network shares have no links.
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            _check_free(path, overwrite=False)
+        else:
+            return
+    os.replace(temporary, path)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the name itself durable, where the file system can."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

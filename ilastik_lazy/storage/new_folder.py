@@ -1,0 +1,63 @@
+"""A folder that has its name only once all of it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+
+from ilastik_lazy.errors import DestinationExistsError
+from ilastik_lazy.storage.files import make_directories, writing
+
+__all__ = ["new_folder"]
+
+
+@contextlib.contextmanager
+def new_folder(path: str, *, overwrite: bool, is_replaceable: Callable[[str], bool]) -> Iterator[str]:
+    """A new, empty folder that is called `path` when the block ends well, and is deleted when it does not.
+
+    Parameters
+    ----------
+    overwrite
+        Replace what is at `path`.  Between two renamings nothing is there; a process that dies then leaves
+        the old folder beside it, hidden.
+    is_replaceable
+        Whether a folder is of the kind that is written: no other is ever removed.
+
+    Raises
+    ------
+    DestinationExistsError
+        There is something at `path`, and it must stay.
+    """
+    _check_free(path, overwrite, is_replaceable)
+    above = os.path.dirname(path)
+    temporary, old = (os.path.join(above, f".ilastik_lazy-{uuid.uuid4().hex}.{end}") for end in ("part", "old"))
+    with writing(path):
+        make_directories(above)
+        os.mkdir(temporary)
+    try:
+        yield temporary
+        with writing(path):
+            if overwrite and os.path.lexists(path):
+                _check_free(path, overwrite, is_replaceable)
+                os.rename(path, old)
+            _check_free(path, False, is_replaceable)
+            os.rename(temporary, path)
+    finally:
+        if os.path.lexists(old) and not os.path.lexists(path):
+            os.rename(old, path)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_free(path: str, overwrite: bool, is_replaceable: Callable[[str], bool]) -> None:
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise DestinationExistsError(
+            f"there is something at {path}: choose another name, or pass overwrite=True to replace all of it"
+        )
+    if os.path.islink(path) or not os.path.isdir(path) or not is_replaceable(path):
+        raise DestinationExistsError(f"{path} is not what would replace it: remove it yourself, or choose another name")

@@ -1,0 +1,312 @@
+"""Objects at ``s3://``, ``gs://``, ``az://``, ``https://``: the one place through which they are read and written."""
+
+from __future__ import annotations
+
+import functools
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError, SourceNotFoundError
+from ilastik_lazy.storage.objects.backend import ObjectState, Span
+
+if TYPE_CHECKING:
+    import zarr.storage
+
+    from ilastik_lazy.storage.objects.backend import Backend
+
+__all__ = ["ObjectFolder", "ObjectState", "is_url", "shown_url"]
+
+_SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "https": "https", "http": "http"}
+# What people know from fsspec, and from boto's configuration.
+_ALIASES = {
+    "s3": {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token", "anon": "skip_signature"},
+    "gs": {"token": "service_account_path", "anon": "skip_signature"},
+    "az": {"anon": "skip_signature"},
+}
+_S3_ALIASES = {"endpoint_url": "endpoint", "region_name": "region", "aws_endpoint_url": "endpoint"}
+
+
+def is_url(text: object) -> bool:
+    """Whether a path names objects behind a network, and no file.
+
+    Examples
+    --------
+    >>> is_url("s3://bucket/brain.zarr"), is_url("/data/brain.zarr")
+    (True, False)
+    """
+    return isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def shown_url(text: str) -> str:
+    """A URL as it may stand in a message: without name, password, query and fragment.
+
+    Examples
+    --------
+    >>> shown_url("https://me:secret@host/x.zarr?X-Amz-Signature=abc")
+    'https://host/x.zarr'
+    """
+    scheme, _, rest = text.partition("://")
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFolder:
+    """All objects whose names start with a common prefix.
+
+    Keeps no connection: equal folders share one for each process.  A pickled copy holds `options`,
+    credentials included, since another process needs them; no message and no `repr` shows them.
+    """
+
+    url: str
+    """Without a slash at its end: ``s3://bucket/folder``."""
+    options: tuple[tuple[str, str | bool], ...] = field(default=(), repr=False)
+    """As obstore names them, sorted: ``endpoint``, ``region``, ``access_key_id``, ``skip_signature`` ..."""
+
+    def __post_init__(self) -> None:
+        _split(self.url)
+        if self.url.endswith("/"):
+            raise ArgumentError(f"{self.url} ends with a slash: take ObjectFolder.parse")
+
+    @classmethod
+    def parse(cls, url: str, storage_options: Mapping[str, Any] | None = None) -> ObjectFolder:
+        """The folder at `url`.
+
+        Parameters
+        ----------
+        url
+            ``s3://bucket/folder``, ``gs://bucket/folder``, ``az://container/folder``, ``https://host/folder``.
+        storage_options
+            As obstore or fsspec name them: ``endpoint_url``, ``region``, ``access_key_id`` or ``key``,
+            ``secret_access_key`` or ``secret``, ``anon``, ...  What is not given is taken from the environment:
+            ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ...
+
+        Raises
+        ------
+        ArgumentError
+            The URL or an option is of no kind that is known here.
+
+        Examples
+        --------
+        >>> ObjectFolder.parse("s3://bucket/a/", {"endpoint_url": "http://127.0.0.1:9000", "key": "me"})
+        ObjectFolder(url='s3://bucket/a')
+        """
+        scheme = _split(url)[0]
+        options: dict[str, str | bool] = {}
+        for name, value in _flat(storage_options or {}).items():
+            known = _ALIASES.get(scheme, {}).get(name, name)
+            known = _S3_ALIASES.get(known, known) if scheme == "s3" else known
+            if value is None:
+                continue
+            if not isinstance(value, str | bool | int):
+                raise ArgumentError(f"storage_options[{name!r}] is a {type(value).__name__}: expected text or a bool")
+            options[known] = value if isinstance(value, bool) else str(value)
+        return cls(url.rstrip("/"), tuple(sorted(options.items())))
+
+    @property
+    def can_list(self) -> bool:
+        """Whether the names of objects can be asked for: plain web servers have no way to tell them."""
+        return _split(self.url)[0] not in ("http", "https")
+
+    def child(self, key: str) -> ObjectFolder:
+        """The folder with the name `key` in this one."""
+        return ObjectFolder(self.join(key), self.options) if key else self
+
+    def join(self, key: str) -> str:
+        """URL of the object with the name `key`, for messages and for `child`."""
+        return f"{self.url}/{key}" if key else self.url
+
+    def get(self, key: str, *, limit: int | None = None) -> bytes:
+        """All bytes of an object.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no such object.
+        SourceIOError
+            It cannot be read: no access, no answer.
+        LimitExceededError
+            It has more than `limit` bytes.
+        """
+        return self.fetch(key, limit=limit)[0]
+
+    def fetch(self, key: str, *, limit: int | None = None) -> tuple[bytes, ObjectState]:
+        """All bytes of an object, and what tells this version of it from another (see `get`)."""
+        backend, path = self._at(key)
+        return backend.fetch(path, self.join(key), None, limit)
+
+    def get_range(self, key: str, start: int, length: int, *, state: ObjectState | None = None) -> bytes:
+        """`length` bytes of an object from byte `start` on; fewer are an error (see `get`).
+
+        Parameters
+        ----------
+        state
+            The version that is meant: `SourceChangedError` where the server knows that it has another.
+        """
+        if length == 0:
+            return b""
+        backend, path = self._at(key)
+        span = Span(start, length, state.tag if state is not None else "")
+        data = backend.fetch(path, self.join(key), span, None)[0]
+        if len(data) != length:
+            raise SourceIOError(f"{self.join(key)} gave {len(data)} bytes from byte {start} on, not {length}: cut off")
+        return data
+
+    def get_tail(self, key: str, length: int) -> tuple[bytes, ObjectState]:
+        """The last `length` bytes of an object, all where it has fewer; one request (see `get`)."""
+        return self.fetch_edge(key, length, at_start=False)
+
+    def fetch_edge(self, key: str, length: int, *, at_start: bool) -> tuple[bytes, ObjectState]:
+        """The first or last `length` bytes, and what tells this version of the object from another (see `get`)."""
+        backend, path = self._at(key)
+        return backend.fetch(path, self.join(key), Span(0 if at_start else -length, length), None)
+
+    def state(self, key: str) -> ObjectState:
+        """Size and version of an object (see `get`)."""
+        backend, path = self._at(key)
+        return backend.state(path, self.join(key))
+
+    def size(self, key: str) -> int:
+        """Number of bytes of an object (see `get`)."""
+        return self.state(key).size
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object; where nobody can say, `SourceIOError`."""
+        try:
+            self.state(key)
+        except SourceNotFoundError:
+            return False
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Keys of all objects in the folder `prefix` of this one, and in the folders below, in no promised order.
+
+        Raises
+        ------
+        SourceIOError
+            They cannot be listed: no access, or a web server (see `can_list`).
+        """
+        backend, path = self._at(prefix)
+        own = len(self._at("")[1])
+        for name in backend.names(path, self.join(prefix)):
+            yield name[own:].lstrip("/")
+
+    def children(self, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the folders and of the objects that lie in the folder `prefix`, not deeper; sorted (see `list`)."""
+        backend, path = self._at(prefix)
+        folders, objects = backend.children(path, self.join(prefix))
+        return _last_parts(folders), _last_parts(objects)
+
+    def put(
+        self, key: str, data: bytes | memoryview, *, create: bool = False, replacing: ObjectState | None = None
+    ) -> None:
+        """Write an object in one step: who reads it sees the old bytes or the new ones, never a part.
+
+        Parameters
+        ----------
+        create
+            Only if there is none: the server decides (``If-None-Match: *``), so of several writers one wins.  A
+            request that was answered too late and sent again may find what it wrote itself.
+        replacing
+            Only as long as it is this version (``If-Match``).
+
+        Raises
+        ------
+        DestinationExistsError
+            `create`, and there is one; or there is another version than the one that was to be replaced.
+        DestinationError
+            It cannot be written.
+        """
+        backend, path = self._at(key)
+        backend.put(path, self.join(key), data, create, replacing)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error.
+
+        Raises
+        ------
+        DestinationError
+            It cannot be removed.
+        """
+        backend, path = self._at(key)
+        backend.delete(path, self.join(key))
+
+    def zarr_store(self) -> tuple[zarr.storage.ObjectStore[Any], str]:
+        """The bucket as zarr-python reads it, and the path of the folder in it."""
+        import zarr.storage
+
+        from ilastik_lazy.storage.objects.cloud import CloudObjects
+
+        backend, path = self._at("")
+        if not isinstance(backend, CloudObjects):
+            raise ArgumentError(f"{self.url} is no bucket, but on a web server")
+        return zarr.storage.ObjectStore(backend.store, read_only=True), path
+
+    def _at(self, key: str) -> tuple[Backend, str]:
+        """The bucket or server, and the whole name of an object there."""
+        scheme, host, path = _split(self.url)
+        return _backend_at(scheme, host, self.options), "/".join(part for part in (path, key) if part)
+
+
+def _last_parts(names: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(name.rstrip("/").rpartition("/")[2] for name in names))
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, name of the bucket or host, and of the folder in it."""
+    found, _, rest = url.partition("://")
+    scheme = "memory" if found == "memory" else _SCHEMES.get(found.lower())
+    if scheme is None:
+        raise ArgumentError(f"{shown_url(url)}: expected a URL with {', '.join(dict.fromkeys(_SCHEMES.values()))}")
+    if re.search(r"[?#]", rest) and scheme in ("http", "https"):
+        raise ArgumentError(f"{shown_url(url)}: a URL with a query names one object, and no folder: leave it out")
+    host, _, path = rest.partition("/")
+    if not host or "@" in host:
+        raise ArgumentError(
+            f"{shown_url(url)}: expected {scheme}://name/path; credentials go into storage_options or the environment"
+        )
+    if scheme in ("http", "https"):
+        path = urllib.parse.unquote(path)  # it is quoted when it is asked for
+    elif {".", ".."}.intersection(path.split("/")):
+        raise ArgumentError(f"{shown_url(url)}: the name of an object has no '.' or '..' to go up by: write it without")
+    return scheme, host, path.strip("/")
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without the nested ones of s3fs, ``client_kwargs={"endpoint_url": ...}``."""
+    nested = options.get("client_kwargs")
+    own = {name: value for name, value in options.items() if name != "client_kwargs"}
+    return {**(nested if isinstance(nested, Mapping) else {}), **own}
+
+
+# Equal folders share one pool of connections.
+@functools.lru_cache(maxsize=64)
+def _backend_at(scheme: str, host: str, options: tuple[tuple[str, str | bool], ...]) -> Backend:
+    if scheme == "memory":
+        return _memory(host)
+    root = f"{scheme}://{host}"
+    try:
+        if scheme in ("http", "https"):
+            from ilastik_lazy.storage.objects.web import WebObjects
+
+            if options:
+                raise ArgumentError(f"{root}: storage_options {[name for name, _ in options]} are not for web servers")
+            return WebObjects(root)
+        from ilastik_lazy.storage.objects.cloud import CloudObjects
+    except ImportError as missing:
+        raise MissingExtraError(
+            f"{root} is reached with {missing.name}: pip install 'ilastik_lazy[remote]'"
+        ) from missing
+    return CloudObjects.connect(scheme, host, options)
+
+
+@functools.cache
+def _memory(name: str) -> Backend:
+    """Objects in the memory of this process, for tests."""
+    from ilastik_lazy.storage.objects.cloud import CloudObjects
+
+    return CloudObjects.connect("memory", name, ())

@@ -1,0 +1,166 @@
+"""Files of a web server, through urllib3, read only.
+
+Not through obstore, which goes wherever the server redirects it: here nothing is asked of a host that the
+caller did not name.
+"""
+
+from __future__ import annotations
+
+import functools
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import urllib3
+
+from ilastik_lazy.errors import (
+    AccessDeniedError,
+    DestinationError,
+    LimitExceededError,
+    SourceChangedError,
+    SourceIOError,
+    SourceNotFoundError,
+)
+from ilastik_lazy.storage.objects.backend import ObjectState, Span
+
+__all__ = ["WebObjects"]
+
+_PIECE = 2**20
+_TIMEOUT = urllib3.Timeout(connect=5, read=10)
+# Waits 0, 0.2, 0.4 s: with three timeouts of 10 s, a dead server is given up in well under a minute.
+_RETRIES = urllib3.Retry(
+    total=2, backoff_factor=0.1, status_forcelist=(429, 500, 502, 503, 504), redirect=False, raise_on_status=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WebObjects:
+    """One web server (see `Backend`); it lists nothing, and nothing is written to it."""
+
+    root: str
+    """``https://host``."""
+
+    def fetch(self, path: str, url: str, span: Span | None, limit: int | None) -> tuple[bytes, ObjectState]:
+        """Bytes and state (see `Backend`); a server that knows no ranges sends the whole file, which is skipped."""
+        headers = {}
+        if span is not None:
+            first = f"{span.start}-{span.start + span.length - 1}" if span.start >= 0 else f"-{span.length}"
+            headers["Range"] = f"bytes={first}"
+            if span.tag and not span.tag.startswith("W/"):
+                headers["If-Match"] = span.tag
+        answer = self._ask("GET", path, url, headers)
+        try:
+            state = _state(answer, url)
+            if span is None:
+                if limit is not None and state.size > limit:
+                    raise LimitExceededError(f"{url} has {state.size} bytes, more than {limit}")
+                return _body(answer, 0, state.size, url), state
+            if span.tag and state.tag and span.tag != state.tag:
+                raise SourceChangedError(f"{url} changed since it was opened: open it again")
+            start = span.start if span.start >= 0 else max(0, state.size - span.length)
+            length = max(0, min(span.length, state.size - start))
+            return _body(answer, 0 if answer.status == 206 else start, length, url), state
+        finally:
+            # With bytes left on the line, the next request would take them for its answer.
+            if answer.length_remaining == 0:
+                answer.release_conn()
+            else:
+                answer.close()
+
+    def state(self, path: str, url: str) -> ObjectState:
+        """Size and version of a file."""
+        answer = self._ask("HEAD", path, url, {})
+        answer.release_conn()
+        return _state(answer, url)
+
+    def names(self, path: str, url: str) -> Iterator[str]:
+        """Raise `SourceIOError`."""
+        raise SourceIOError(f"{url}: a web server does not list its files: name one")
+
+    def children(self, path: str, url: str) -> tuple[list[str], list[str]]:
+        """Raise `SourceIOError`."""
+        raise SourceIOError(f"{url}: a web server does not list its files: name one")
+
+    def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
+        """Raise `DestinationError`."""
+        raise DestinationError(f"{url}: nothing can be written to a web server: take s3:// or a local folder")
+
+    def delete(self, path: str, url: str) -> None:
+        """Raise `DestinationError`."""
+        raise DestinationError(f"{url}: nothing can be removed from a web server")
+
+    def _ask(self, method: str, path: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        target = f"{self.root}/{urllib.parse.quote(path)}"
+        # Compressed on the way, a range would be one of the compressed bytes.
+        asked = {"Accept-Encoding": "identity", **headers}
+        try:
+            answer = _pool(self.root).request(
+                method, target, headers=asked, preload_content=False, redirect=False, timeout=_TIMEOUT, retries=_RETRIES
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise SourceIOError(f"cannot read {url}: {_reason(error)}") from None
+        if answer.status in (200, 206):
+            return answer
+        answer.drain_conn()
+        answer.release_conn()
+        if answer.status in (404, 410):
+            raise SourceNotFoundError(f"no such object: {url}")
+        if answer.status == 412:
+            raise SourceChangedError(f"{url} changed since it was opened: open it again")
+        if answer.status in (401, 403):
+            raise AccessDeniedError(f"cannot read {url}: the server says {answer.status}: it needs credentials")
+        if 300 <= answer.status < 400:
+            host = urllib.parse.urlsplit(answer.headers.get("Location", "")).netloc.rpartition("@")[2]
+            raise SourceIOError(
+                f"{url} redirects{f' to {host}' if host else ''}, which is not followed: name the URL that it leads to"
+            )
+        raise SourceIOError(f"cannot read {url}: the server says {answer.status}")
+
+
+@functools.lru_cache(maxsize=64)
+def _pool(root: str) -> urllib3.PoolManager:
+    """Connections to one server, through the proxy that the environment names, if any."""
+    scheme, _, host = root.partition("://")
+    proxy = urllib.request.getproxies().get(scheme)
+    if proxy and not urllib.request.proxy_bypass(host):
+        return urllib3.ProxyManager(proxy, maxsize=32)
+    return urllib3.PoolManager(maxsize=32)
+
+
+def _state(answer: urllib3.BaseHTTPResponse, url: str) -> ObjectState:
+    """Size and version of the whole file, also where a range of it was sent."""
+    text = answer.headers.get("Content-Length", "")
+    if answer.status == 206:
+        text = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    if not text.isascii() or not text.isdigit():
+        raise SourceIOError(f"cannot read {url}: the server does not tell its size")
+    return ObjectState(int(text), answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+
+
+def _body(answer: urllib3.BaseHTTPResponse, skip: int, length: int, url: str) -> bytes:
+    """`length` bytes of the body, after the first `skip`; fewer are an error."""
+    found = bytearray()
+    try:
+        while skip > 0 and (piece := answer.read(min(skip, _PIECE))):
+            skip -= len(piece)
+        while len(found) < length and (piece := answer.read(min(length - len(found), _PIECE))):
+            found += piece
+    except urllib3.exceptions.HTTPError as error:
+        raise SourceIOError(f"cannot read {url}: {_reason(error)}") from None
+    if len(found) != length:
+        raise SourceIOError(f"cannot read {url}: it ends after {len(found)} of {length} bytes")
+    return bytes(found)
+
+
+def _reason(error: Exception) -> str:
+    """What a person can use of an error of urllib3; the texts of the errors inside name no more than the host."""
+    inner = getattr(error, "reason", None) or error
+    known = {
+        "NameResolutionError": "no such host",
+        "NewConnectionError": "no connection",
+        "ConnectTimeoutError": "no answer in time",
+        "ReadTimeoutError": "no answer in time",
+        "SSLError": "the certificate of the server is not valid, or it speaks no TLS",
+    }
+    return known.get(type(inner).__name__, f"the connection broke off ({type(inner).__name__})")

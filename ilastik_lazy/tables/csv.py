@@ -1,0 +1,178 @@
+"""Tables in CSV files, as ilastik writes them: nothing is quoted, nothing is escaped.
+
+A class called ``a,b`` therefore shifts all columns behind it.  Rows are counted and columns checked,
+so that such a file is an error and never a table of other numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.errors import (
+    CorruptFileError,
+    IncompleteSourceWarning,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+)
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
+
+__all__ = ["read_csv_table"]
+
+# The only columns of ilastik that hold text: class names, which may look like numbers.
+_TEXT = ("User Label", "Predicted Class")
+# ilastik's widest tables have hundreds; pandas takes a minute for a million.
+_MOST_COLUMNS = 20_000
+_HEAD_BYTES = 2**20
+_PROBABILITY = "Probability of "
+# Columns of whole numbers, whatever was measured: of an empty table, nothing else says so.
+_WHOLE = re.compile(r"(object|parent|child\d*_object|track|lineage|labelimage)_(id|oid)\d*|original_oid|timestep|frame"
+                    r"|(labelimage|track|lineage|parentTrack|mergerLabel)Id")  # fmt: skip
+_WHOLE_IN_TRACKS = re.compile(r"Center_of.*")
+# What `str` and printf write for "not a number".
+_NAN = ["nan", "-nan", "NaN"]
+# Before pandas 3.1 the default is off by a last digit for some numbers; from then on it is exact, and this a warning.
+_EXACT = {"float_precision": "round_trip"} if [int(n) for n in pd.__version__.split(".")[:2]] < [3, 1] else {}
+_ADVICE = "does a class name hold a comma? ilastik quotes nothing: export the table as HDF5, or rename the class"
+
+
+def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]) -> pd.DataFrame:
+    """The whole table at `location`: whole numbers as int64, others as float64, class names as text.
+
+    A column with a number from 2**63 on is of uint64.  Without rows, ids and frames are of int64, and what is
+    measured of float64.
+
+    Parameters
+    ----------
+    most_bytes
+        Refuse a file that is larger.
+    check_names
+        Called with the names of the columns before the rows are read; raises if they are not wanted.
+
+    Raises
+    ------
+    MetadataError
+        A row does not fit the header; the message names its line.
+    LimitExceededError, CorruptFileError
+    """
+    path = location.path
+    text = _utf8(_content(path, most_bytes), path)
+    separator = "\t" if b"\t" in text[: text.find(b"\n")] and b"," not in text[: text.find(b"\n")] else ","
+    names = _column_names(text, separator, path)
+    check_names(names)
+    _check_lines(text, separator.encode(), len(names), path)
+    options: dict[str, Any] = {
+        "names": range(len(names)),
+        "quoting": csv.QUOTE_NONE,
+        "na_values": {i: _NAN for i, name in enumerate(names) if name not in _TEXT},
+        "dtype": {i: str for i, name in enumerate(names) if name in _TEXT},
+        "low_memory": False,
+    } | _EXACT
+    table: pd.DataFrame = pd.read_csv(
+        io.BytesIO(text), sep=separator, header=None, skiprows=1, index_col=False, keep_default_na=False, **options
+    )
+    table.columns = pd.Index(names)
+    if len(table):
+        _check_numbers(table, path)
+        _check_probabilities(table, path)
+        return table
+    return table.astype({name: _dtype_without_rows(name, names) for name in names})
+
+
+def _dtype_without_rows(name: str, names: Sequence[str]) -> type:
+    """What a column holds in tables with rows."""
+    if name in _TEXT:
+        return str
+    is_cut = "labelimageId" in names and _WHOLE_IN_TRACKS.fullmatch(name)
+    return np.int64 if is_cut or _WHOLE.fullmatch(name) else np.float64
+
+
+def _content(path: str, most_bytes: int) -> bytes:
+    stamp = stamp_of(path)
+    if stamp.size > most_bytes:
+        raise LimitExceededError(
+            f"{path} has {human_bytes(stamp.size)}, more than the {human_bytes(most_bytes)} that are allowed: "
+            "raise memory= if that is right"
+        )
+    with opened(path, stamp) as fd:
+        # Of what cannot be a table, gigabytes need not be read to find out.
+        data = read_up_to(fd, min(stamp.size, _HEAD_BYTES), 0, path)
+        if b"\0" not in data:
+            data = read_exactly(fd, stamp.size, 0, path)
+    if b"\0" in data:
+        raise CorruptFileError(f"{path} is no CSV file, or damaged: it holds zero bytes")
+    if not data.strip():
+        raise CorruptFileError(f"{path} is empty: was it exported completely?")
+    if not data.endswith(b"\n"):
+        what = "number" if b"\n" in data else "name of a column"
+        warnings.warn(
+            f"{path} does not end with a line end, as ilastik's tables do: its last {what} may be cut off",
+            IncompleteSourceWarning,
+            stacklevel=4,
+        )
+    return data
+
+
+def _utf8(data: bytes, path: str) -> bytes:
+    """`data` in UTF-8 without a byte order mark."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # Python writes text in the code page of Windows there, until 3.15.
+        try:
+            text = data.decode("cp1252")
+        except UnicodeDecodeError:
+            raise MetadataError(f"{path} is neither UTF-8 nor Windows-1252 at byte {error.start}") from error
+        warnings.warn(f"{path} is not UTF-8: its names are read as Windows-1252", MetadataWarning, stacklevel=4)
+        return text.encode()
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _column_names(text: bytes, separator: str, path: str) -> list[str]:
+    names = text.partition(b"\n")[0].decode().rstrip("\r").split(separator)
+    if len(names) > _MOST_COLUMNS:
+        raise LimitExceededError(f"{path} has {len(names)} columns, more than {_MOST_COLUMNS}")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise MetadataError(f"{path} has two columns {twice[0]!a}: {_ADVICE}")
+    return names
+
+
+def _check_lines(text: bytes, separator: bytes, columns: int, path: str) -> None:
+    """Pandas fills short rows and, at times, cuts long ones: count before it does."""
+    lines = io.BytesIO(text)
+    for number, line in enumerate(lines, 1):
+        found = line.count(separator) + 1
+        # A lone carriage return ends a row for pandas, and so would make two of one.
+        if found != columns or line.strip() == b"" or b"\r" in line.rstrip(b"\r\n"):
+            raise MetadataError(f"{path}: line {number} has {found} values for {columns} columns; {_ADVICE}")
+
+
+def _check_numbers(table: pd.DataFrame, path: str) -> None:
+    for name in table.columns:
+        column = table[name]
+        if name in _TEXT or column.dtype.kind in "iuf":
+            continue
+        wrong = pd.to_numeric(column, errors="coerce").isna().to_numpy() & ~column.isin(_NAN).to_numpy()
+        row = int(np.argmax(wrong))
+        found = str(column.iloc[row])[:40]
+        raise MetadataError(f"{path}: line {row + 2} has {found!a} in column {name!a}, which is no number; {_ADVICE}")
+
+
+def _check_probabilities(table: pd.DataFrame, path: str) -> None:
+    """The one trace that a class called ``1,2`` leaves where all counts fit: its "2" is taken for a probability."""
+    names: Sequence[str] = [name for name in table.columns if name.startswith(_PROBABILITY)]
+    total = table[list(names)].sum(axis=1).to_numpy()
+    if names and (wrong := total > 1.01).any():
+        row = int(np.argmax(wrong))
+        raise MetadataError(f"{path}: line {row + 2} has probabilities that add up to {total[row]:.3g}; {_ADVICE}")

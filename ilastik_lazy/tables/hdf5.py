@@ -1,0 +1,212 @@
+"""Tables in HDF5 files: one compound dataset, a row for each object.
+
+ilastik writes them without chunks unless a compression was chosen (``ilastik/utility/exportFile.py``).
+Chunks with known filters are decoded past libhdf5, as those of images are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.lib.recfunctions import repack_fields
+
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.spec import ArraySpec, Storage
+from ilastik_lazy.errors import (
+    DatasetNotFoundError,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+    UnfinishedWriteError,
+    UnsupportedFilterError,
+)
+from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
+from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
+from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
+from ilastik_lazy.storage.isolation import in_child
+
+__all__ = ["read_hdf5_table", "rows_of"]
+
+_MOST_SHOWN = 8
+
+
+def read_hdf5_table(
+    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object], limits: Limits
+) -> pd.DataFrame:
+    """The whole table at `location`: numbers as stored, text decoded.
+
+    Parameters
+    ----------
+    location
+        The file; without an internal path, ``table`` or the only table is taken.
+    most_bytes
+        Refuse a table that is larger.
+    check_names
+        Called with the names of the columns before the rows are read; raises if they are not wanted.
+    limits
+        Whether the HDF5 library may see the file in this process.
+
+    Raises
+    ------
+    DatasetNotFoundError, MetadataError, LimitExceededError, UnfinishedWriteError, ExternalReferenceError
+    """
+    if limits.trust == "untrusted":
+        function, result = "tables.hdf5:rows_of", tuple[str, np.ndarray[Any, Any]]
+        inside, rows = in_child(location.path, function, result, location, most_bytes, most_bytes=most_bytes)
+        check_names(rows.dtype.names or ())
+    else:
+        inside, rows = _read_rows(location, most_bytes, check_names)
+    here = Location(location.path, inside)
+    return pd.DataFrame({name: _column(rows, name, here) for name in rows.dtype.names or ()}, copy=False)
+
+
+def rows_of(location: Location, most_bytes: int) -> tuple[str, np.ndarray[Any, Any]]:
+    """Internal path and rows of a table, without gaps between the columns: what a child hands over."""
+    inside, rows = _read_rows(location, most_bytes, lambda _: None)
+    return inside, repack_fields(rows)
+
+
+def _read_rows(
+    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]
+) -> tuple[str, np.ndarray[Any, Any]]:
+    stamp = stamp_of(location.path)
+    with open_hdf5(location.path) as file:
+        inside = location.internal_path or _only_table(file)
+        here = Location(location.path, inside)
+        dataset = dataset_at(file, inside)
+        _check_table(dataset, here, most_bytes)
+        check_names(dataset.dtype.names)
+        chunked = _direct_source(dataset, here, stamp)
+        rows = dataset[...] if chunked is None else None
+    if chunked is not None:
+        rows = chunked.read((slice(0, chunked.spec.shape[0]),))
+    # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
+    require_unchanged(location.path, stamp)
+    assert rows is not None
+    return inside, rows
+
+
+def _only_table(file: h5py.File) -> str:
+    if file.get("table", getlink=True) is not None:
+        return "table"
+    found: list[str] = [name for name in names_in(file)[: Limits().members] if _is_table(file, name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(ascii(name) for name in found[:_MOST_SHOWN])
+        raise DatasetNotFoundError(
+            f"{file.filename} holds {len(found)} tables: {shown}; add the name of one to the path"
+        )
+    raise DatasetNotFoundError(
+        f"{file.filename} holds no table: no dataset 'table' of named columns; images are opened with open_dataarray()"
+    )
+
+
+def _is_table(file: h5py.File, name: str) -> bool:
+    if not isinstance(link_of(file, name), h5py.HardLink):
+        return False
+    node = file[key_of(name)]
+    return isinstance(node, h5py.Dataset) and node.ndim == 1 and node.dtype.names is not None
+
+
+def _check_table(dataset: h5py.Dataset, location: Location, most_bytes: int) -> None:
+    names = dataset.dtype.names
+    if names is None or dataset.ndim != 1:
+        raise MetadataError(
+            f"{location} is no table of named columns but {dataset.ndim}-dimensional {str(dataset.dtype)[:40]}: "
+            "images are opened with open_dataarray()"
+        )
+    for name in names:
+        field = dataset.dtype.fields[name][0]
+        # "O" would be text of any length or references: ilastik writes neither into tables.
+        if field.kind not in "biufS" or (field.kind == "f" and field.itemsize > 8):
+            raise MetadataError(f"{location}: column {name!a} holds {str(field)[:40]}: expected numbers or text")
+    if (nbytes := dataset.shape[0] * dataset.dtype.itemsize) > most_bytes:
+        raise LimitExceededError(
+            f"{location} has {dataset.shape[0]:,} rows, {human_bytes(nbytes)} in all, more than the "
+            f"{human_bytes(most_bytes)} that are allowed: raise memory= if that is right"
+        )
+    if dataset.is_virtual:
+        raise MetadataError(f"{location} is a view of other datasets: open these")
+    if dataset.chunks is not None:
+        _check_chunks(dataset.shape[0], dataset.chunks[0], dataset.dtype.itemsize, location)
+    _check_all_there(dataset, location)
+
+
+def _check_chunks(rows: int, length: int, itemsize: int, location: Location) -> None:
+    limits = Limits()
+    if length * itemsize > limits.chunk_bytes:
+        raise LimitExceededError(f"{location} has chunks of {length * itemsize} bytes, more than {limits.chunk_bytes}")
+    if (count := -(-rows // length)) > limits.chunk_count:
+        raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
+
+
+def _check_all_there(dataset: h5py.Dataset, location: Location) -> None:
+    """Rows that were never written would read as zeros, and look like objects."""
+    if dataset.shape[0] == 0:
+        return
+    if dataset.chunks is None:
+        there = dataset.id.get_storage_size() >= dataset.shape[0] * dataset.dtype.itemsize
+    else:
+        there = dataset.id.get_num_chunks() >= -(-dataset.shape[0] // dataset.chunks[0])
+    if not there:
+        raise UnfinishedWriteError(f"{location}: rows of the table were never written; export it again")
+
+
+def _direct_source(dataset: h5py.Dataset, location: Location, stamp: Stamp) -> DirectHdf5Source | None:
+    """A source that decodes the chunks itself; None where there are none, or h5py has to."""
+    if dataset.chunks is None or dataset.shape[0] == 0:
+        return None
+    plist = dataset.id.get_create_plist()
+    pipeline = Pipeline(tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters())), dataset.dtype.itemsize)
+    if unknown := [number for number in pipeline.filters if number not in FILTER_NAMES]:
+        raise UnsupportedFilterError(
+            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: export it as CSV"
+        )
+    if not pipeline.is_supported or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)):
+        return None
+    # What an image calls its axis x are the rows here.
+    spec = ArraySpec(
+        name="table",
+        shape=dataset.shape,
+        dtype=dataset.dtype,
+        axes=(Axis("x"),),
+        chunks=dataset.chunks,
+        storage=Storage(str(location), location.path, "chunked", pipeline.name),
+    )
+    return DirectHdf5Source(spec, location, stamp, pipeline, None)
+
+
+def _column(rows: np.ndarray[Any, Any], name: str, location: Location) -> np.ndarray[Any, Any] | pd.Series[Any]:
+    values = rows[name]
+    if values.dtype.kind == "S":
+        return _decoded(values, name, location)
+    # Without h5py's notes, in the byte order of this machine: pandas takes no other.
+    return values.astype(np.dtype(values.dtype.str).newbyteorder("="))
+
+
+def _decoded(values: np.ndarray[Any, Any], name: str, location: Location) -> pd.Series[Any]:
+    """Text of a column; class names repeat, so each is decoded once."""
+    distinct, which = np.unique(values, return_inverse=True)
+    texts = np.empty(len(distinct), object)
+    for i, value in enumerate(distinct):
+        try:
+            texts[i] = value.decode("utf-8")
+        except UnicodeDecodeError:
+            texts[i] = value.decode("utf-8", "replace")
+            warnings.warn(
+                f"{location}: column {name!a} holds {value[:40]!a}, which is not UTF-8: "
+                "its unknown bytes are shown as \\ufffd",
+                MetadataWarning,
+                stacklevel=2,
+            )
+    return pd.Series(texts[which], dtype=str)

@@ -1,0 +1,186 @@
+"""A column of a table in the pixels of its label image, lazily: `paint`; and whether the two fit: `mismatches`.
+
+Ids restart at 1 in every time frame, so a row belongs to a pixel by frame and id together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
+
+from ilastik_lazy.core.axes import AXIS_NAMES
+from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.tables.rows import Rows, key_columns, rows_of, values_of
+
+__all__ = ["mismatches", "paint"]
+
+
+def paint(
+    labels: xr.DataArray,
+    table: pd.DataFrame,
+    column: str,
+    *,
+    label: str | None = None,
+    time: str | None = None,
+    background: float | None = None,
+) -> xr.DataArray:
+    """Put a column of a table into the pixels of its objects, lazily.
+
+    Parameters
+    ----------
+    labels
+        The *Object Identities* image, whole along ``t``: its first frame is frame 0 of the table.  Slice the
+        result instead; dask then computes no more than the slice.
+    table
+        What `open_table` gave, or rows of it.
+    column
+        Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in the order
+        of ilastik, so that ``"Predicted Class"`` gives what the export *Object Predictions* holds.
+    label, time
+        Columns of ids and of frames, if not ``labelimage_oid`` or ``labelimageId``, and ``timestep`` or ``frame``.
+        Rows with ids below 1 stand for no object.
+    background
+        Value of pixels without a row: NaN for floats, else 0.  An integer column becomes wider, or float, where
+        it cannot hold it.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims, coordinates and blocks of `labels`; of text, ``attrs["flag_values"]`` and ``["flag_meanings"]``
+        tell the categories.
+
+    Raises
+    ------
+    ArgumentError
+        A column is not there, an id stands twice in a frame, or the table has frames that `labels` have not.
+
+    Examples
+    --------
+    >>> sizes = paint(open_dataarray("cells_Object Identities.h5"), cells, "Size in pixels")   # doctest: +SKIP
+    """
+    _check_labels(labels)
+    name, when = key_columns(table, label, time)
+    values, attributes = values_of(table, column)
+    rows = rows_of(table, values, name, when, labels.sizes.get("t"), background)
+    lazy = labels if labels.chunks is not None else labels.chunk("auto")
+    painted = _by_frame(lazy, _paint_block, rows, rows.values.dtype, "paint")
+    return xr.DataArray(painted, labels.coords, labels.dims, column, {"long_name": column} | attributes)
+
+
+def mismatches(
+    labels: xr.DataArray, table: pd.DataFrame, *, label: str | None = None, time: str | None = None
+) -> pd.DataFrame:
+    """Ids that only the label image, or only the table, has; reads the whole image, block by block.
+
+    Parameters
+    ----------
+    labels, table, label, time
+        As in `paint`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each: its frame and id, in columns called as in the table, and ``missing_from``, which is
+        ``"image"`` or ``"table"``.  Empty where the two fit.  Objects that tracking left out are missing
+        from its tables.
+    """
+    _check_labels(labels)
+    name, when = key_columns(table, label, time)
+    rows = rows_of(table, np.zeros(len(table), np.uint8), name, when, labels.sizes.get("t"), None)
+    lazy = labels if labels.chunks is not None else labels.chunk("auto")
+    blocks = _by_frame(lazy, _ids_of_block, rows, np.dtype(object), "ids")
+    found: set[tuple[int, int]] = set()
+    for block in compute(*blocks.to_delayed().ravel()):  # type: ignore[no-untyped-call]
+        found.update(*block.flat)
+    known = set(zip(rows.frames.tolist(), rows.ids.tolist(), strict=True))
+    missing = [(*key, "table") for key in found - known] + [(*key, "image") for key in known - found]
+    found_rows = pd.DataFrame(sorted(missing), columns=[when or "timestep", name, "missing_from"])
+    return found_rows if missing else found_rows.astype(dict(zip(found_rows, (np.int64, np.int64, str), strict=True)))
+
+
+def _check_labels(labels: xr.DataArray) -> None:
+    if not isinstance(labels, xr.DataArray):
+        raise ArgumentError(f"expected the label image as a DataArray, not {type(labels).__name__}: open it first")
+    if unknown := [dim for dim in labels.dims if dim not in AXIS_NAMES]:
+        raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
+    # Projects may be set to export any type, float32 too; whether these are whole numbers shows when they are read.
+    if labels.dtype.kind not in "buif":
+        raise ArgumentError(f"an array of {labels.dtype} is no label image: expected whole numbers")
+
+
+def _by_frame(lazy: xr.DataArray, work: Callable[..., Any], rows: Rows, dtype: np.dtype[Any], what: str) -> da.Array:
+    """`work` on each block, which is told the frames that it has along ``t``."""
+    data, dims = lazy.data, lazy.dims
+    # One key in the graph, which each task names: as an argument the rows would be in every task.
+    # dask itself makes its name, of all that is in it, and that of the result.
+    shared = delayed(rows, pure=True, traverse=False)
+    arguments: list[Any] = [data, dims]
+    if "t" in dims:
+        arguments += [da.arange(data.shape[dims.index("t")], chunks=(data.chunks[dims.index("t")],)), ("t",)]
+    made: da.Array = da.blockwise(  # type: ignore[no-untyped-call]
+        work,
+        dims,
+        *arguments,
+        rows=shared,
+        axis=dims.index("t") if "t" in dims else None,
+        dtype=dtype,
+        meta=np.empty((0,) * data.ndim, dtype),
+        token=what,
+    )
+    return made
+
+
+def _frames_of(
+    block: np.ndarray[Any, Any], frames: np.ndarray[Any, Any] | None, axis: int | None
+) -> list[tuple[int, tuple[slice | int, ...]]]:
+    """Each frame of a block, and where it lies."""
+    if frames is None or axis is None:
+        return [(0, (slice(None),) * block.ndim)]
+    before = (slice(None),) * axis
+    return [(int(frame), (*before, i)) for i, frame in enumerate(frames)]
+
+
+def _paint_block(
+    block: np.ndarray[Any, Any], frames: np.ndarray[Any, Any] | None = None, *, rows: Rows, axis: int | None
+) -> np.ndarray[Any, Any]:
+    painted = np.empty(block.shape, rows.values.dtype)
+    for frame, where in _frames_of(block, frames, axis):
+        painted[where] = rows.painted(_as_ids(block[where]), frame)
+    return painted
+
+
+def _ids_of_block(
+    block: np.ndarray[Any, Any], frames: np.ndarray[Any, Any] | None = None, *, rows: Rows, axis: int | None
+) -> np.ndarray[Any, Any]:
+    """Frame and id of all objects in the block, as one element."""
+    found = {
+        (frame, int(value))
+        for frame, where in _frames_of(block, frames, axis)
+        for value in np.unique(_as_ids(block[where]))
+        if value > 0
+    }
+    element = np.empty((1,) * block.ndim, object)
+    element[(0,) * block.ndim] = found
+    return element
+
+
+def _as_ids(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Unsigned whole numbers; what is below 1 stands for background, as 0 does."""
+    if labels.dtype.kind == "f":
+        # float64 has all whole numbers up to 2**53; NaN is none.
+        if not ((labels == np.floor(labels)) & (np.abs(labels) <= 2.0**53)).all():
+            raise ArgumentError("the label image holds fractions: is it a probability map, or was it averaged?")
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "b":
+        return labels.astype(np.uint8)
+    if labels.dtype.kind == "i":
+        unsigned: np.ndarray[Any, Any] = np.maximum(labels, 0).astype(labels.dtype.str.replace("i", "u"))
+        return unsigned
+    return labels

@@ -1,0 +1,3 @@
+"""What the package writes: ilastik's own formats, and OME-Zarr."""
+
+__all__: list[str] = []

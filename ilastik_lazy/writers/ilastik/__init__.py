@@ -1,0 +1,292 @@
+"""`to_ilastik`: from anything that can be opened to an HDF5 file or N5 folder that ilastik itself opens."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ilastik_lazy.core.parallel import check_progress, threads_for
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, DescribedSource, leaves_of, storage_of
+from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
+from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
+from ilastik_lazy.formats.location import checked_target
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.storage.folders import lies_in
+from ilastik_lazy.storage.new_file import new_file
+from ilastik_lazy.storage.new_folder import new_folder
+from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
+from ilastik_lazy.writers.ilastik.n5 import write_n5
+
+__all__ = ["ExportReport", "to_ilastik"]
+
+# `FormatValidity.ALL_DTYPES` of lazyflow's opExportSlot.py.
+_DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
+# ilastik's viewer raises an error for any other.
+_DISPLAY_MODES = ("default", "grayscale", "rgba", "random-colortable", "binary-mask")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What `to_ilastik` wrote."""
+
+    path: str
+    internal_path: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """As stored."""
+
+    bytes_decoded: int
+    """Size of the image in memory."""
+
+    bytes_written: int
+    seconds: float
+    not_stored: tuple[str, ...] = ()
+    """What is known of the image, and has no place in ilastik's HDF5."""
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        rate = f" ({human_bytes(self.bytes_decoded / self.seconds)}/s)" if self.seconds >= 1 else ""
+        lost = f"\n  not stored, since ilastik's HDF5 has no place for it: {', '.join(self.not_stored)}"
+        return (
+            f"{self.path}/{self.internal_path}\n"
+            f"  {'/'.join(self.dims)}: {shape} {self.dtype}\n"
+            f"  {human_bytes(self.bytes_written)} on disk, {human_bytes(self.bytes_decoded)} in memory; "
+            f"{self.seconds:.1f} s{rate}" + (lost if self.not_stored else "")
+        )
+
+
+def to_ilastik(
+    array: AnySource,
+    path: str | os.PathLike[str],
+    internal_path: str = "exported_data",
+    *,
+    compression: Literal["gzip"] | None = "gzip",
+    drange: tuple[float, float] | None = None,
+    display_mode: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    on_error: Literal["raise", "mask"] = "raise",
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportReport:
+    """Write an image of any size as HDF5 or N5 that ilastik opens with the right axes, voxel size and units.
+
+    Layout and attributes are those of ilastik's own exports.  Memory does not grow with the image.
+    The file or folder appears when all of it is written, so what was stopped never passes for a result.
+
+    Parameters
+    ----------
+    array
+        Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out of
+        ``t, z, y, x, c``, also a computed one, or an `ArraySource`.  Dims keep their order; ilastik needs
+        ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are stored as they are,
+        bool as uint8 and float16 as float32, of which ilastik knows neither.
+    path
+        What to make, by its name: a file that ends in ``.h5`` or ``.hdf5``, or a folder that ends in ``.n5``.
+    internal_path
+        Path of the dataset in the file, such as ``"volume/data"``.
+    compression
+        ``"gzip"`` is ilastik's "compressed hdf5" or "compressed n5", None its "hdf5" or "n5".
+    drange
+        Lowest and highest value for display; by default what the file of `array` says.  ilastik divides
+        integer probabilities by it.
+    display_mode
+        ``default``, ``grayscale``, ``rgba``, ``random-colortable`` or ``binary-mask``; by default what
+        the file of `array` says.
+    workers
+        Threads; None takes all cores.
+    overwrite
+        Replace the file at `path`, with all that it holds, once the new one is whole.  A dataset cannot be added
+        to an existing file.
+    on_error
+        ``mask`` fills chunks of an unfinished export, which were never written, with the file's fill value; ``raise``
+        refuses such an export.
+    progress
+        Called with the bytes done and all bytes, in the caller's thread.
+
+    Returns
+    -------
+    ExportReport
+        Path, bytes, seconds, and what ilastik's HDF5 has no place for: class names, and positions
+        that do not begin at 0.
+
+    Raises
+    ------
+    DestinationExistsError
+        There is something at `path`.
+    DestinationError
+        The file cannot be written; nothing is left of it.
+    UnfinishedWriteError
+        Chunks of the source were never written.
+    ArgumentError
+        ilastik would not open the result, or `path` is the file that `array` is read from.
+
+    Warns
+    -----
+    MetadataWarning
+        Positions that do not begin at 0 will in the file, or ilastik will not open an image without x and y.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> from ilastik_lazy.writers.ilastik import to_ilastik
+    >>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "nucleus.h5"
+    >>> report = to_ilastik(prob.sel(c="nucleus") > 0.5, file)
+    >>> report.dims, str(report.dtype)
+    (('z', 'y', 'x'), 'uint8')
+    >>> il.open_dataarray(file).z.attrs["units"]
+    'micrometer'
+    """
+    start = time.perf_counter()
+    check_progress(progress, 2)
+    target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
+    source = as_source(array)
+    require_written(source, on_error)
+    spec = source.spec
+    for stored in map(storage_of, leaves_of(source)):
+        if _is_same_file(target, stored.path):
+            raise ArgumentError(f"{target} is the file that the image is read from: choose another name")
+        if os.path.isdir(stored.path) and lies_in(target, stored.path):
+            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another name")
+    layout = ImageLayout(
+        inside, spec.axes, spec.shape, _stored_dtype(spec), _checked_compression(compression),
+        _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
+    )  # fmt: skip
+    _check_axes(spec)
+    described = DescribedSource(spec, _read_once(source, layout, threads))
+    if target.endswith(".n5"):
+        with new_folder(target, overwrite=overwrite, is_replaceable=_is_n5) as folder:
+            written = write_n5(folder, described, layout, workers=threads, progress=progress)
+    else:
+        with new_file(target, overwrite=overwrite) as file:
+            write_image(file, described, layout, workers=threads, progress=progress)
+            written = os.fstat(file.fd).st_size
+    return ExportReport(
+        target, inside, spec.dims, spec.shape, layout.dtype, spec.nbytes, written, time.perf_counter() - start,
+        _not_stored(spec),
+    )  # fmt: skip
+
+
+def _read_once(source: ArraySource, layout: ImageLayout, workers: int) -> ArraySource:
+    """`source`, so that no block of the target reads or computes anew what another one has."""
+    source = with_shared_parts(source, workers)
+    spec = source.spec
+    held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
+    return WholeChunks.of(source, held * workers) if held else source
+
+
+def _checked_target(path: str | os.PathLike[str]) -> str:
+    text = checked_target(path)
+    if "://" in text:
+        raise ArgumentError(f"{text} is a URL: this release writes local files")
+    if not text.endswith((".h5", ".hdf5", ".n5")):
+        hint = ", and name the dataset with internal_path=" if re.search(r"\.(h5|hdf5|n5)[/\\]", text) else ""
+        raise ArgumentError(f"{text}: ilastik knows formats by their names, so let it end in .h5 or .n5{hint}")
+    return os.path.abspath(os.path.expanduser(text))
+
+
+def _is_n5(path: str) -> bool:
+    """Whether a folder is an N5, so that it may be replaced by one."""
+    return not os.listdir(path) or os.path.isfile(os.path.join(path, "attributes.json"))
+
+
+def _checked_internal_path(internal_path: str) -> str:
+    if not isinstance(internal_path, str):
+        raise ArgumentError(f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'")
+    # ilastik takes a backslash for a slash, and needs none in front.
+    inside = internal_path.replace("\\", "/").strip("/")
+    if "\0" in inside or any(part in ("", ".", "..") for part in inside.split("/")):
+        raise ArgumentError(f"internal_path={internal_path!r}: expected names with '/' between, such as 'volume/data'")
+    return inside
+
+
+def _is_same_file(target: str, source: str) -> bool:
+    if os.path.isdir(target) and os.path.exists(source):
+        # A dataset of an N5 is a folder in it.
+        return lies_in(source, target)
+    return bool(source) and os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source)
+
+
+def _checked_compression(compression: object) -> Literal["gzip"] | None:
+    if compression is None or compression == "gzip":
+        return None if compression is None else "gzip"
+    raise ArgumentError(f"compression={compression!r}: ilastik writes 'gzip', or None")
+
+
+def _stored_dtype(spec: ArraySpec) -> np.dtype[Any]:
+    dtype = {"b1": "u1", "f2": "f4"}.get(key := f"{spec.dtype.kind}{spec.dtype.itemsize}", key)
+    if dtype not in _DTYPES:
+        raise ArgumentError(
+            f"{spec.storage.location} is {spec.dtype}: ilastik knows integers up to 64 bits, float32 and float64; "
+            "convert it with .astype()"
+        )
+    return np.dtype(f"<{dtype}")
+
+
+def _checked_drange(drange: object, spec: ArraySpec) -> tuple[float, float] | None:
+    if drange is None:
+        # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
+        # Nor can it be written before it is known whether the voxels of a computation keep to it.
+        return None if spec.is_label_image or spec.is_inherited else spec.drange
+    ends = tuple(drange) if isinstance(drange, list | tuple | np.ndarray) else ()
+    if len(ends) == 2 and all(isinstance(end, int | float | np.number) for end in ends):
+        low, high = (end.item() if isinstance(end, np.number) else end for end in ends)
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return low, high
+    raise ArgumentError(f"drange={drange!r}: expected two numbers, the lower one first, such as (0, 255)")
+
+
+def _checked_display_mode(display_mode: str | None, spec: ArraySpec) -> str:
+    if display_mode is not None and display_mode not in _DISPLAY_MODES:
+        raise ArgumentError(f"display_mode={display_mode!r}: ilastik knows {', '.join(_DISPLAY_MODES)}")
+    mode = spec.display_mode if display_mode is None else display_mode
+    if mode and mode not in _DISPLAY_MODES:
+        where = spec.storage.location or spec.name
+        warnings.warn(
+            f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning, stacklevel=3
+        )
+        return ""
+    return mode
+
+
+def _check_axes(spec: ArraySpec) -> None:
+    """Refuse what is no image to ilastik, and tell what changes."""
+    where = spec.storage.location
+    if not 2 <= spec.ndim <= 5:
+        raise AxesError(f"{where} has {spec.ndim} dimensions: ilastik opens images with 2 to 5")
+    if 0 in spec.shape:
+        raise ArgumentError(f"{where} has shape {spec.shape}, so no voxel: ilastik opens no such image")
+    if not {"y", "x"} <= set(spec.dims):
+        warnings.warn(
+            f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens images with x and y only",
+            MetadataWarning,
+            stacklevel=3,
+        )
+    if moved := [axis for axis in spec.axes if axis.translation]:
+        first = ", ".join(f"{axis.name} = {axis.translation:g} {axis.unit}".rstrip() for axis in moved)
+        warnings.warn(
+            f"ilastik's HDF5 has no place for an origin: {where} begins at {first}, and at 0 in the file",
+            MetadataWarning,
+            stacklevel=3,
+        )
+
+
+def _not_stored(spec: ArraySpec) -> tuple[str, ...]:
+    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.translation]
+    if spec.channel_names:
+        lost.append("class names")
+    if spec.channel_colors:
+        lost.append("class colours")
+    return tuple(lost)

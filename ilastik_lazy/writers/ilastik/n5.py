@@ -1,0 +1,94 @@
+"""An image as ilastik's exporter writes it to N5: a file a block, made and written by all threads.
+
+The blocks are those of its HDF5, cut off at the edges of the image, with big-endian elements; all
+that N5 counts, it counts from the fastest dimension (https://github.com/saalfeldlab/n5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.axes import axis_names
+from ilastik_lazy.core.grid import Region, overlaps, region_shape
+from ilastik_lazy.core.parallel import in_order
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.storage.compression.deflating import Deflate, gzip_deflater
+from ilastik_lazy.storage.files import make_directories, write_new, writing
+from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, checked_read, regions_in_turn
+
+__all__ = ["n5_attributes", "write_n5"]
+
+_FILE = "attributes.json"
+
+
+def n5_attributes(layout: ImageLayout) -> dict[str, Any]:
+    """The ``attributes.json`` of the dataset, as ilastik writes it."""
+    found = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in layout.attributes().items()}
+    return found | {
+        "axes": "".join(axis_names(layout.axes))[::-1],
+        "blockSize": list(layout.chunks[::-1]),
+        "compression": {"level": 1, "type": "gzip"} if layout.compression else {"type": "raw"},
+        "dataType": layout.dtype.name,
+        "dimensions": list(layout.shape[::-1]),
+    }
+
+
+def write_n5(
+    folder: str,
+    source: ArraySource,
+    layout: ImageLayout,
+    *,
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write `source` into a new, empty folder, and return the number of bytes; memory is bound by `workers`.
+
+    Raises
+    ------
+    DestinationError
+        The system refused to write; what is in the folder is then of no use.
+    """
+    dataset = os.path.join(folder, *layout.internal_path.split("/"))
+    with writing(folder):
+        make_directories(dataset)
+        written = write_new(os.path.join(folder, _FILE), json.dumps({"n5": "2.0.0"}, indent=4).encode())
+        text = json.dumps(n5_attributes(layout), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        written += write_new(os.path.join(dataset, _FILE), text.encode())
+    make = functools.partial(_write_blocks, dataset, source, layout, gzip_deflater() if layout.compression else None)
+    spec, done = source.spec, 0
+    if progress is not None:
+        progress(0, spec.nbytes)
+    # Closed at once when a block fails, or `progress` raises: no thread outlives this call.
+    with contextlib.closing(in_order(make, regions_in_turn(spec, layout, workers), workers)) as results:
+        for region, nbytes in results:
+            written += nbytes
+            done += int(np.prod(region_shape(region), dtype=np.int64)) * spec.dtype.itemsize
+            if progress is not None:
+                progress(done, spec.nbytes)
+    return written
+
+
+def _write_blocks(
+    dataset: str, source: ArraySource, layout: ImageLayout, encode: Deflate | None, region: Region
+) -> int:
+    """Write each block in `region`, zeros too: one that lacks is then one that was lost."""
+    values, written = checked_read(source, region), 0
+    stored = layout.dtype.newbyteorder(">")
+    for overlap in overlaps(region, layout.chunks):
+        block = np.ascontiguousarray(values[overlap.target], stored)
+        # Mode 0: every element is there, and nothing else.
+        head = struct.pack(f">HH{block.ndim}I", 0, block.ndim, *block.shape[::-1])
+        data = block.reshape(-1).view(np.uint8).data if encode is None else encode(block)
+        path = os.path.join(dataset, *map(str, overlap.chunk[::-1]))
+        with writing(path):
+            make_directories(os.path.dirname(path))
+            written += write_new(path, head, data)
+    return written

@@ -1,0 +1,8 @@
+"""OME-Zarr out of any source: plan, write, verify."""
+
+from __future__ import annotations
+
+from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
+from ilastik_lazy.writers.ome_zarr.report import ConversionReport
+
+__all__ = ["ConversionReport", "to_ome_zarr"]

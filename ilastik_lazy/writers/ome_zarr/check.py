@@ -1,0 +1,227 @@
+"""`verify`: whether an image is what it was when it was written, and what its source is."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region, regions_of_blocks
+from ilastik_lazy.core.parallel import in_order, threads_for, work_block
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.text import counted
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError
+from ilastik_lazy.formats.location import checked_path
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.storage.stores import WORK, Store
+from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.place import open_store
+from ilastik_lazy.writers.ome_zarr.conversion.units import unit_keys
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import Level
+from ilastik_lazy.writers.ome_zarr.plan.tasks import unit_name
+
+__all__ = ["Verification", "verify_image"]
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared, and found equal."""
+
+    target: str
+    units: int
+    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest.
+
+    Metadata and coordinates were compared, too.
+    """
+
+    nbytes: int
+    """Of these shards."""
+
+    voxels: int
+    """Voxels that are equal to those of the source; 0 where none was named."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.units:
+            size = human_bytes(self.nbytes)
+            is_one = self.units == 1
+            parts.append(
+                f"1 shard ({size}) is as it was written"
+                if is_one
+                else f"{self.units} shards ({size}) are as they were written"
+            )
+        if self.voxels:
+            parts.append(f"{counted(self.voxels, 'voxel')} {'is' if self.voxels == 1 else 'are'} equal to the source")
+        return f"{self.target}\n  {'; '.join(parts)}"
+
+
+def verify_image(
+    target: str | os.PathLike[str],
+    source: AnySource | None = None,
+    *,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
+
+    Metadata that were edited since are told as a difference, after all shards were compared.
+
+    Parameters
+    ----------
+    target
+        The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
+    source
+        What it was made of, in any order of axes.
+    progress
+        Called with the bytes that were compared and all of them, in the caller's thread.
+
+    Raises
+    ------
+    VerificationError
+        With the shard, the metadata or the voxel that is the first to differ.
+    ArgumentError
+        There is no manifest, and no source to compare with.
+    """
+    place = checked_path(target, "the image to verify")
+    store = open_store(place, storage_options)
+    try:
+        names = store.names()
+    except DestinationExistsError as error:
+        raise ArgumentError(f"{place} is a file, no OME-Zarr: name the folder first, then its source") from error
+    if names is None:
+        raise ArgumentError(f"there is nothing at {place}")
+    manifest = read_manifest(store)
+    if WORK in names and manifest is None:
+        raise VerificationError(f"{place} is an unfinished conversion: go on with it with resume=True (--resume)")
+    if manifest is None and source is None:
+        raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
+    crew = threads_for(workers)
+    expected = None if source is None else as_source(source, storage_options)
+    rows = [] if manifest is None else _expected_units(store, manifest)
+    nbytes = sum(unit.nbytes for _, unit in rows)
+    total, done = nbytes + (0 if expected is None else expected.spec.nbytes), 0
+
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
+
+    advance(0)  # from here on, a rate can be told
+    _compare_units(store, rows, crew, advance)
+    if manifest is not None:
+        _compare_documents(store, manifest)
+    voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, advance)
+    return Verification(place, len(rows), nbytes, voxels)
+
+
+def _compare_units(
+    store: Store, expected: list[tuple[list[str], Unit]], workers: int, advance: Callable[[int], None]
+) -> None:
+    """Raise unless all units are sound."""
+
+    def check(row: tuple[list[str], Unit]) -> int:
+        keys, unit = row
+        parts = []
+        for key in keys:
+            if (data := store.get(key)) is None:
+                raise VerificationError(f"{store.place}: {key} is missing")
+            parts.append(data)
+        if (found := sum(map(len, parts))) != unit.nbytes:
+            raise VerificationError(f"{store.place}: {keys[0]} has {found} bytes, and was written with {unit.nbytes}")
+        if checksum(parts) != unit.crc32c:
+            raise VerificationError(f"{store.place}: {keys[0]} is not as it was written: its checksum differs")
+        return found
+
+    for _, size in in_order(check, expected, workers):
+        advance(size)
+
+
+def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
+    """Metadata and coordinates; images of older releases have noted none of them."""
+    noted = manifest.get("documents", {})
+    # Names out of a file: none may lead out of the image.
+    if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
+    for key, crc in noted.items():
+        if (data := store.get(key)) is None:
+            raise VerificationError(f"{store.place}: {key} is missing")
+        if checksum([data]) != crc:
+            raise VerificationError(
+                f"{store.place}: {key} is not as it was written: it was edited, or is damaged; all shards are sound"
+            )
+
+
+def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:
+    """Keys and checksum of each unit that the plan in a manifest has."""
+    made = []
+    try:
+        for number, (_, shape, chunks, shards, factors, codec, sharded) in enumerate(manifest["plan"]["levels"]):
+            level = Level(number, tuple(shape), tuple(chunks), tuple(shards), tuple(factors), (), codec, bool(sharded))
+            for shard in np.ndindex(level.grid):
+                name = unit_name((number, shard))
+                nbytes, crc = manifest["units"][name]
+                made.append((unit_keys(level, shard), Unit(name, int(nbytes), int(crc))))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged") from error
+    return made
+
+
+def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, advance: Callable[[int], None]) -> int:
+    """Number of voxels, all of which are equal."""
+    here, there = found.spec, expected.spec
+    sizes = dict(zip(there.dims, there.shape, strict=True))
+    if sorted(here.dims) != sorted(there.dims) or any(
+        sizes[dim] != n for dim, n in zip(here.dims, here.shape, strict=True)
+    ):
+        raise VerificationError(
+            f"{here.storage.location} is {_shown(here)}, and {there.storage.location} is {_shown(there)}"
+        )
+    order = [there.dims.index(dim) for dim in here.dims]
+    back = [here.dims.index(dim) for dim in there.dims]
+
+    def compare(region: Region) -> int:
+        values = expected.read(region)
+        other = found.read(tuple(region[i] for i in order)).transpose(back)
+        same = _equal(values, other) | ((values != values) & (other != other))
+        if not same.all():
+            first = np.argwhere(~same)[0]
+            where = ", ".join(
+                f"{dim}={int(i) + part.start}" for dim, i, part in zip(there.dims, first, region, strict=True)
+            )
+            raise VerificationError(
+                f"{here.storage.location} differs from {there.storage.location} at {where}: "
+                f"{other[tuple(first)]} instead of {values[tuple(first)]}"
+            )
+        return values.nbytes
+
+    regions = regions_of_blocks(there.shape, work_block(there))
+    for _, size in in_order(compare, regions, workers):
+        advance(size)
+    return math.prod(there.shape)
+
+
+def _equal(values: Array, other: Array) -> Array:
+    """Where numbers are equal; 64-bit integers beside floats too, which numpy compares rounded to floats."""
+    same: Array = values == other
+    if {values.dtype.kind, other.dtype.kind} & {"f"} and values.dtype != other.dtype:
+        whole, real = (values, other) if values.dtype.kind in "iu" else (other, values)
+        if whole.dtype.kind in "iu":
+            # 2**53 + 1 rounds to 2**53, which is another integer.
+            with np.errstate(invalid="ignore"):
+                same &= real.astype(whole.dtype) == whole
+    return same
+
+
+def _shown(spec: ArraySpec) -> str:
+    return " ".join(f"{dim}={n}" for dim, n in zip(spec.dims, spec.shape, strict=True))

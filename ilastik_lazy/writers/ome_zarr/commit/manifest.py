@@ -1,0 +1,74 @@
+"""What a conversion says of itself on the disk: its plan, and the checksums of what it wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ilastik_lazy.storage.stores import Store
+
+__all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
+
+MANIFEST = "scale0/image/.ilz-manifest.json"
+"""What was written, from what, and the checksum of each unit; stays in the finished image.
+
+In an array, where nobody lists: zarr-python warns of each file in a group that is no member of it.
+"""
+
+OLD_MANIFEST = ".ilz-manifest.json"
+"""Where releases before this one have put it."""
+
+Manifest = dict[str, Any]
+"""``plan`` (see `Plan.as_json` and the source's version) and ``units`` by name: bytes and checksum."""
+
+
+_MEANINGS = {
+    "levels": "other levels or shards, which levels=, codec=, memory= and workers= decide",
+    "metadata": "other names, colours, positions or properties",
+    "token": "another computation, or an older version of the files that it reads",
+    "unversioned": "a source without a version, of which nobody can tell whether it changed since",
+    "version": "another version of the source, which was written to or copied since",
+}
+"""What differs, where the two values themselves would tell nobody."""
+
+
+def read_manifest(store: Store) -> Manifest | None:
+    """The manifest of a finished image; None if it has none that can be read."""
+    for key in (MANIFEST, OLD_MANIFEST):
+        if (text := store.get(key)) is not None:
+            try:
+                manifest = json.loads(text)
+            except ValueError:
+                return None
+            return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
+    return None
+
+
+def as_text(value: Any) -> bytes:
+    """Plain values as JSON, the same for equal values."""
+    return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def is_text(data: bytes) -> bool:
+    """Whether `data` are JSON."""
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def difference(text: bytes, plan: dict[str, Any]) -> str:
+    """The first setting that differs, for people."""
+    try:
+        begun = json.loads(text)
+    except ValueError:
+        return "a plan that cannot be read"
+    if not isinstance(begun, dict):
+        return "a plan that cannot be read"
+    for name in sorted(begun.keys() | plan.keys()):
+        if begun.get(name) != plan.get(name):
+            if name in _MEANINGS:
+                return _MEANINGS[name]
+            return f"another {name}: {str(begun.get(name))[:100]}, now {str(plan.get(name))[:100]}"
+    return "another plan"

@@ -1,0 +1,162 @@
+"""What in a place belongs to the image there, and what others have put beside it: labels, tables, notes.
+
+An image is replaced as a whole, and so are its arrays, their coordinates and all metadata.  Nothing else is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import warnings
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
+
+from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
+from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, Store
+from ilastik_lazy.writers.ome_zarr.commit.manifest import OLD_MANIFEST, read_manifest
+
+__all__ = [
+    "arrays_of",
+    "clear",
+    "discard",
+    "foreign_members",
+    "image_attributes",
+    "kept_members",
+    "root_of",
+    "warn_of_other_format",
+]
+
+_METADATA = (*ROOTS, ".zmetadata")
+_COORDINATES = ("t", "c", "z", "y", "x")
+# Of an image whose root is its array: "c" and, of Zarr v2, names such as "0.12".
+_CHUNKS = re.compile(r"c|\d+(\.\d+)*")
+
+Role = Literal["own", "folder", "foreign"]
+
+
+def foreign_members(store: Store, arrays: Collection[str]) -> list[str]:
+    """Keys of all that is not of the image with these `arrays`: of a folder that is foreign as a whole, its own."""
+    return sorted(key for key, role in _members(store, "", arrays) if role == "foreign")
+
+
+def kept_members(store: Store, arrays: Collection[str], needed: Collection[str]) -> list[str]:
+    """`foreign_members` that stay where the image is replaced by one with the arrays `needed`.
+
+    Raises
+    ------
+    DestinationExistsError
+        One has a name that the new image needs.
+    """
+    kept = foreign_members(store, arrays)
+    if clashes := [key for key in kept if _role_of(key, needed) != "foreign"]:
+        raise DestinationExistsError(
+            f"{store.place} holds {', '.join(clashes)}, which is not of the image there, and the new image needs "
+            "that name: move it, or choose another target"
+        )
+    return kept
+
+
+def warn_of_other_format(store: Store, kept: Collection[str], version: str) -> None:
+    """Warn of groups and arrays that stay in an image of another version of Zarr, where readers pass them by."""
+    names = {"zarr.json"} if version == "0.4" else {".zgroup", ".zarray"}
+    if hidden := [key for key in kept if names.intersection(store.names(key) or ())]:
+        warnings.warn(
+            f"{store.place}: {', '.join(hidden)}, which others have put there, stays, but is of another version of "
+            f"Zarr than the new image of OME-Zarr {version}: programs that open this may not find it",
+            MetadataWarning,
+            stacklevel=4,
+        )
+
+
+def clear(store: Store, arrays: Collection[str]) -> None:
+    """Remove the image with these `arrays`, and nothing else."""
+    found = [(key, role) for key, role in _members(store, "", arrays) if key != WORK]
+    for key, role in found:
+        if role == "own":
+            store.delete(key)
+    for key, role in found:
+        if role == "folder":
+            store.prune(key)
+
+
+def discard(old: Store, final: Store, arrays: Collection[str]) -> None:
+    """Remove an image beside its place `final`, but for the lock; what others have put into it is at `final` then."""
+    for key in kept_members(old, arrays, arrays_of(final)):
+        final.keep(key, old)
+    # What says which arrays are its own goes last: whoever has to go on must not take one for foreign.
+    for name in sorted(old.names() or [], key=lambda name: _role_of(name, ()) == "own"):
+        if name != WORK:
+            old.delete(name)
+
+
+def _role_of(key: str, arrays: Collection[str]) -> Role:
+    """What a key is to an image with these `arrays`: of it, a folder that holds some of it, or neither.
+
+    >>> [_role_of(key, ["scale0/image"]) for key in ("scale0/image", "scale0", "labels", "scale0/zarr.json")]
+    ['own', 'folder', 'foreign', 'own']
+    """
+    folder, name = posixpath.split(key)
+    if not folder and (name in (WORK, OLD_MANIFEST, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
+        return "own"
+    if key in arrays:
+        return "own"
+    if any(array.startswith(f"{key}/") for array in arrays):
+        return "folder"
+    holds_arrays = any(array.startswith(f"{folder}/") for array in arrays)
+    return "own" if folder and holds_arrays and name in (*_METADATA, *_COORDINATES) else "foreign"
+
+
+def _members(store: Store, folder: str, arrays: Collection[str]) -> Iterator[tuple[str, Role]]:
+    for name in store.names(folder) or []:
+        key = posixpath.join(folder, name)
+        role = _role_of(key, arrays)
+        if role == "folder":
+            if store.names(key) is None:
+                role = "foreign"  # a file with the name of a folder of ours
+            else:
+                yield from _members(store, key, arrays)
+        yield key, role
+
+
+def arrays_of(store: Store) -> list[str]:
+    """Paths of the arrays of an image, also of one that is unfinished or of another program; empty where unknown."""
+    plan = (read_manifest(store) or {}).get("plan") or _object(store, PLAN)
+    levels = plan.get("levels") if isinstance(plan, dict) else None
+    found = [level[0] for level in levels if isinstance(level, list) and level] if isinstance(levels, list) else []
+    if not found:
+        root = root_of(store, store.names() or [])
+        if root.get("node_type") == "array":
+            return [""]
+        multiscales = image_attributes(root).get("multiscales")
+        for multiscale in multiscales if isinstance(multiscales, list) else []:
+            datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
+            found += [d.get("path") for d in datasets if isinstance(d, dict)] if isinstance(datasets, list) else []
+    # Names out of a file: "." and ".." would make others' members ours.
+    return [path for path in found if isinstance(path, str) and not {"", ".", ".."} & set(path.split("/"))]
+
+
+def root_of(store: Store, names: Collection[str]) -> dict[str, Any]:
+    """What the root's metadata say, in the words of Zarr v3; empty where there are none that can be read."""
+    if "zarr.json" in names and (root := _object(store, "zarr.json")):
+        return root
+    if ".zarray" in names:
+        return {"node_type": "array"}
+    return {"attributes": _object(store, ".zattrs")} if ".zattrs" in names else {}
+
+
+def image_attributes(root: dict[str, Any]) -> dict[str, Any]:
+    """OME-Zarr's attributes of a root (see `root_of`), of version 0.4 or 0.5."""
+    attributes = root.get("attributes")
+    if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
+        attributes = attributes["ome"]
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _object(store: Store, key: str) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none that can be read."""
+    try:
+        found = json.loads(store.get(key) or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

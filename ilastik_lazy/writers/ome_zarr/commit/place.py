@@ -1,0 +1,129 @@
+"""Where an image shall be: the store that a path or URL names, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ilastik_lazy.core.spec import ArraySource, DescribedSource, leaves_of, storage_of
+from ilastik_lazy.core.text import encodable
+from ilastik_lazy.core.views.window import TransposedSource, WindowSource
+from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.formats.location import checked_target
+from ilastik_lazy.lazy.from_xarray import ComputedSource
+from ilastik_lazy.storage.bucket import RemoteStore
+from ilastik_lazy.storage.folders import lies_in
+from ilastik_lazy.storage.objects import ObjectFolder, is_url
+from ilastik_lazy.storage.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
+from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
+
+__all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
+
+State = Literal["nothing", "empty", "unfinished", "image", "other"]
+
+_OTHER_FORMATS = (
+    ".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv", ".zip", ".ozx", ".tar",
+)  # fmt: skip
+
+
+def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
+    """The store at a path or URL.
+
+    Parameters
+    ----------
+    source
+        What will be converted: no file of it lies in the store, nor the store in one.
+
+    Raises
+    ------
+    ArgumentError
+        The target holds the source, lies in it, has the name of another format, or none.
+    """
+    text = checked_target(target, endings=_OTHER_FORMATS)
+    if not is_url(text):
+        _check_target(os.path.expanduser(text), source)
+    for stored in map(storage_of, leaves_of(source)):
+        if is_url(text) and f"{stored.location.rstrip('/')}/".startswith(f"{text.rstrip('/')}/"):
+            raise ArgumentError(f"{text} holds the source {stored.location}: choose another folder")
+    return open_store(text, storage_options)
+
+
+def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
+    """The store at a path or URL, whatever is there."""
+    if is_url(target):
+        return RemoteStore(ObjectFolder.parse(target, storage_options))
+    path = os.path.abspath(os.path.expanduser(target))
+    # A link to a folder stays one, and what it points to is replaced: it may be there for want of space here.
+    return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
+
+
+def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Whether a conversion to `target` was begun and may be resumed; one that shall replace an image, too."""
+    store = open_store(target, storage_options)
+    for place in (store, store.beside()):
+        names = (place.names() if place is not None else None) or []
+        if WORK in names and not any(name in LAST_ROOTS for name in names):
+            return True
+    return False
+
+
+def _check_target(target: str, source: ArraySource) -> None:
+    # What was made of an image may replace it: it is read to the end before.  All else in it would be lost.
+    is_made = isinstance(source, ComputedSource) or (
+        isinstance(source, DescribedSource) and isinstance(source.source, WindowSource | TransposedSource)
+    )
+    replaced = _levels_at(target) if is_made else ()
+    for stored in map(storage_of, leaves_of(source)):
+        if not stored.path or os.path.realpath(stored.location) in replaced:
+            continue
+        if lies_in(stored.location, target):
+            raise ArgumentError(f"{target} holds the source {stored.location}: choose another folder")
+        if os.path.isdir(stored.path) and lies_in(target, stored.path):
+            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another folder")
+
+
+def _levels_at(target: str) -> set[str]:
+    """Folders of the levels of the image at a path, if there is one."""
+    store = LocalStore(target)
+    try:
+        images = image_attributes(root_of(store, store.names() or ()))["multiscales"]
+        return {os.path.realpath(os.path.join(target, level["path"])) for each in images for level in each["datasets"]}
+    except (KeyError, TypeError, ValueError):
+        return set()
+
+
+def name_of(target: str) -> str:
+    """Name of an image: that of its folder, without what says that it is one.
+
+    >>> name_of("/data/brain.ome.zarr")
+    'brain'
+    """
+    name = Path(target).name
+    return encodable(name.removesuffix(".zarr").removesuffix(".ome") or name)
+
+
+def state_of(store: Store) -> State:
+    """What is at a place: an image of any program, one that was begun, or something that is neither."""
+    names = store.names()
+    if names is None:
+        return "nothing"
+    if not names:
+        return "empty"
+    if WORK in names:
+        # While it is published, some of the root's metadata may be there: the last one makes the image.
+        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
+    if _is_image(store, names) or (any(name in ROOTS for name in names) and read_manifest(store) is not None):
+        return "image"
+    return "other"
+
+
+def _is_image(store: Store, names: Collection[str]) -> bool:
+    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
+
+    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
+    """
+    root = root_of(store, names)
+    return root.get("node_type") == "array" or "multiscales" in image_attributes(root)

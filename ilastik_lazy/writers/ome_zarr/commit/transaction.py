@@ -1,0 +1,305 @@
+"""A place that becomes an OME-Zarr, and does not look like one before it is whole.
+
+Order of writing: lock, plan, units and a line of the journal after each, the arrays' metadata, the
+manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes early finds no Zarr
+there; a process that dies leaves a place without root metadata, from which `resume` goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
+from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
+from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, difference, is_text, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.members import (
+    arrays_of,
+    clear,
+    discard,
+    foreign_members,
+    kept_members,
+    warn_of_other_format,
+)
+from ilastik_lazy.writers.ome_zarr.commit.place import State, state_of
+from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, writing_order
+
+__all__ = ["Target"]
+
+_AT_ONCE = 8
+
+
+class Target:
+    """A place under construction; use it in a ``with`` block, and call `publish` at its end.
+
+    Parameters
+    ----------
+    final
+        Where the image shall be.
+    plan
+        Plain JSON values of everything that decides what is written.
+    overwrite
+        Replace an image there, once the new one is whole; what others have put into it stays.
+    resume
+        Go on with what was begun there.
+
+    Raises
+    ------
+    DestinationExistsError
+        There is something that may not be replaced.
+    DestinationBusyError
+        Another process is writing there.
+    ResumeMismatchError
+        What was begun there has another plan.
+    """
+
+    def __init__(self, final: Store, plan: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
+        self.final = final
+        self.store = final
+        """Where it is built: the place itself, or one beside an image that will be replaced."""
+        self.done: dict[str, Unit] = {}
+        """Units that earlier runs have written."""
+        self.is_complete = False
+        """Whether an earlier run has written all of it."""
+        self.learned: dict[str, Any] = {}
+        """What an earlier run that was complete has noted of the voxels."""
+        self._plan = json.loads(json.dumps(plan))
+        self._arrays = [level[0] for level in self._plan.get("levels", ())]
+        self._overwrite, self._resume = overwrite, resume
+        self._lock: Lock | None = None
+        self._made = self._is_new = self._is_repaired = False
+        """Whether this run has made the place, and whether all that is in it is of this run."""
+
+    def __enter__(self) -> Target:
+        try:
+            self._begin()
+        except BaseException:
+            self._leave()
+            raise
+        self.journal = Journal(self.store)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._leave()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            held, self._lock = self._lock, None
+            held.release()
+
+    def _leave(self) -> None:
+        """After an error: keep what can be resumed; what holds no unit is removed, so that nobody has to tidy up."""
+        try:
+            if self._lock is not None and self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
+                with contextlib.suppress(DestinationBusyError):
+                    self.require_lock(ask=True)
+                    self._empty()
+                    self.store.delete(WORK)
+                    if self._made:
+                        self.store.prune("")
+        finally:
+            self._release()
+
+    def _begin(self) -> None:
+        state = state_of(self.final)
+        if state == "image":
+            if self._resume and self._adopt(self.final):
+                self._tidy()
+                return
+            if self._resume and not self._overwrite and (manifest := read_manifest(self.final)) is not None:
+                found = difference(as_text(manifest.get("plan")), self._plan)
+                raise ResumeMismatchError(
+                    f"{self.final.place} is an image that was made with {found}: choose another name, or replace it "
+                    "with overwrite=True (--overwrite)"
+                )
+            if not self._overwrite:
+                raise DestinationExistsError(
+                    f"an image is at {self.final.place}: choose another name, or pass overwrite=True"
+                )
+            beside = self.final.beside()
+            if beside is None:
+                held = foreign_members(self.final, arrays_of(self.final))
+                also = f", but not {', '.join(held)}, which others have put there" if held else ""
+                raise DestinationExistsError(
+                    f"an image is at {self.final.place}, where images cannot be exchanged: "
+                    f"delete it yourself{also}, or choose another name"
+                )
+            kept = kept_members(self.final, arrays_of(self.final), self._arrays)
+            warn_of_other_format(self.final, kept, str(self._plan.get("ome_zarr")))
+            self.store, state = beside, state_of(beside)
+        self._take(state)
+        if self.store is self.final and state != "image" and state_of(self.final) == "image":
+            # Whoever had the lock has finished in between: what is here now is not to be emptied.
+            self.store.delete(WORK)
+            self._release()
+            self._made = False
+            self._begin()
+            return
+        if state == "unfinished" and not (self._overwrite or self._resume):
+            raise DestinationExistsError(
+                f"an unfinished conversion is at {self.store.place}: go on with it with resume=True (--resume), "
+                "or start anew with overwrite=True (--overwrite)"
+            )
+        if self._resume and self._is_begun():
+            if state_of(self.store) == "image":
+                # All is written, only the exchange is missing.
+                self._adopt(self.store)
+                self._finish()
+            else:
+                self.done = read_journals(self.store)
+                self.store.delete(f"{WORK}/tmp")
+            return
+        self._is_new = True
+        self._empty()
+        self.store.put(PLAN, [as_text(self._plan)])
+
+    def _take(self, state: State) -> None:
+        """Make the place where there is none, and lock it; refuse what may not be written to."""
+        place, may_replace = self.store.place, self._overwrite or self._resume
+        if state == "other":
+            raise DestinationExistsError(
+                f"something is at {place} that is no Zarr image, so it is not replaced (not with overwrite=True "
+                "either): remove it yourself, or choose another name"
+            )
+        if state == "nothing":
+            self._made = self.store.make()
+            if not self._made and not may_replace:
+                raise DestinationBusyError(f"another conversion has just made {place}")
+        elif state == "empty" and not may_replace:
+            raise DestinationExistsError(f"an empty folder is at {place}: remove it, or pass overwrite=True")
+        self._lock = self.store.lock(patient=may_replace)
+
+    def _is_begun(self) -> bool:
+        """Whether this very plan was begun here."""
+        text = self.store.get(PLAN)
+        if text is None or (not is_text(text) and not self.store.keys(JOURNALS)):
+            # Whoever began lost its power before anything was written.
+            return False
+        if text != as_text(self._plan):
+            raise ResumeMismatchError(
+                f"{self.store.place} was begun with {difference(text, self._plan)}: ask for the same again, "
+                "or start anew with overwrite=True (--overwrite)"
+            )
+        return True
+
+    def _adopt(self, store: Store) -> bool:
+        """Take the image at `store` for done, if it is what this plan makes."""
+        manifest = read_manifest(store)
+        if manifest is None or manifest.get("plan") != self._plan:
+            return False
+        try:
+            self.done = {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
+        except (TypeError, ValueError):
+            return False
+        learned = manifest.get("learned")
+        self.learned = learned if isinstance(learned, dict) else {}
+        self.is_complete = True
+        return True
+
+    def _tidy(self) -> None:
+        """Remove what the writer of a finished image had no time to."""
+        if WORK in (self.final.names() or []):
+            self._lock = self.final.lock()
+            if (old := self.final.beside()) is not None and old.names() is not None:
+                discard(old, self.final, arrays_of(old) or self._arrays)
+                old.delete("")
+            self.final.delete(WORK)
+
+    def require_lock(self, *, ask: bool = False) -> None:
+        """Raise `DestinationBusyError` if another process has taken the place over; `ask` looks at the lock itself."""
+        if self._lock is not None:
+            self._lock.require(ask=ask)
+
+    def repair(self) -> None:
+        """Lock a finished image, of which some units are damaged and will be written again."""
+        if self.is_complete:
+            self._lock = self._lock or self.store.lock()
+            self._is_repaired = True
+
+    def _empty(self) -> None:
+        """Remove all of an image that is in the place, but the lock that this process holds."""
+        if self.store is self.final:
+            clear(self.store, arrays_of(self.store) or self._arrays)
+        else:
+            discard(self.store, self.final, arrays_of(self.store) or self._arrays)
+        for key in self.store.keys(WORK):
+            if not key.startswith(LOCK):
+                self.store.delete(key)
+
+    def write_arrays(self, documents: Mapping[str, bytes]) -> None:
+        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
+
+        Of a finished image, those that are not as they were written.
+        """
+        inner = [key for key in documents if not is_root(key)]
+        if self.is_complete:
+            inner = [key for key in inner if self.store.get(key) != documents[key]]
+            if not inner:
+                return
+            self.repair()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            # Those of arrays before those of the groups that hold them; of one depth, the disk takes many at a time.
+            for depth in sorted({key.count("/") for key in inner}, reverse=True):
+                at_depth = [key for key in inner if key.count("/") == depth]
+                for _ in pool.map(lambda key: self.store.put(key, [documents[key]]), at_depth):
+                    pass
+
+    def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
+        """Remove the metadata again by which wrong voxels could be read."""
+        for key in reversed(writing_order(documents)):
+            if not self.is_complete and not is_root(key):
+                self.store.delete(key)
+
+    def publish(
+        self, documents: Mapping[str, bytes], units: Mapping[str, Unit], learned: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the manifest, with what was `learned` of the voxels, and the root's metadata: now it is an image."""
+        if self.is_complete and not self._is_repaired:
+            return
+        self.require_lock(ask=True)
+        manifest = {
+            "plan": self._plan,
+            "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()},
+            "documents": self._checksums(documents),
+            "learned": learned or {},
+        }
+        self.store.put(MANIFEST, [as_text(manifest)])
+        self.store.sync()
+        for key in writing_order(documents):
+            # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
+            if is_root(key) and not self.is_complete:
+                self.store.put(key, [documents[key]])
+        # What follows removes the journal, and must not look like a place where nothing was written.
+        self._is_new = False
+        self._finish()
+
+    def _checksums(self, documents: Mapping[str, bytes]) -> dict[str, int]:
+        """Of all metadata; of an image that was repaired, its root's are those that were noted, if any."""
+        if self.is_complete:
+            noted = (read_manifest(self.store) or {}).get("documents", {})
+            roots = {key: crc for key, crc in noted.items() if is_root(key)}
+            return roots | {key: checksum([data]) for key, data in documents.items() if not is_root(key)}
+        return {key: checksum([data]) for key, data in documents.items()}
+
+    def _finish(self) -> None:
+        """Put the image in its place, and remove what only its making needed."""
+        if self.store is not self.final:
+            # Linked before the exchange: at no moment does the place lack what others have put there.
+            for key in kept_members(self.final, arrays_of(self.final), self._arrays):
+                self.store.keep(key, self.final)
+            self.final.replace_by(self.store)
+            # The name is free for the next conversion that replaces this one: it must wait until all is removed.
+            held = self.store.lock()
+            try:
+                discard(self.store, self.final, arrays_of(self.store) or self._arrays)
+                self.store.delete("")
+            finally:
+                held.release()
+            self.store = self.final
+        self.final.delete(WORK)

@@ -1,0 +1,175 @@
+"""The same conversion on a dask.distributed cluster: subtrees of the pyramid are tasks, and write their own shards.
+
+A task notes what it has written where the target is, so one that is run again, since its worker died,
+goes on where that one stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import sys
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError
+from ilastik_lazy.storage.bucket import RemoteStore
+from ilastik_lazy.storage.stores import PLAN, WORK
+from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
+from ilastik_lazy.writers.ome_zarr.conversion.one_pass import shard_bytes, write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
+from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, below, remaining, tops, unit_name
+
+__all__ = ["current_client", "write_on_cluster"]
+
+_MOST_SHARDS = 32
+"""Shards of level 0 in one task: a lost task costs at most their time."""
+_TASKS_PER_THREAD = 4
+
+
+def current_client() -> Any:
+    """The `distributed.Client` whose cluster shall convert; None where the threads of this process do.
+
+    They do without a client, under ``dask.config.set(scheduler="threads")``, and where a worker of the cluster
+    runs in this process: then this is a task, or a thread of one, and would hold the place of the tasks that
+    it waits for; or the cluster is nothing but threads of this process.
+
+    Raises
+    ------
+    ArgumentError
+        The client is asynchronous.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is None or dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
+        return None
+    try:
+        client = distributed.default_client()
+    except ValueError:
+        return None
+    # `get_worker` knows the thread of a task, but no thread that a task has started.
+    here = [worker.scheduler.address for worker in getattr(distributed.Worker, "_instances", ())]
+    if client.scheduler is not None and client.scheduler.address in here:
+        return None
+    if client.asynchronous:
+        raise ArgumentError(
+            "the dask Client is asynchronous, and nobody can wait for it here: make one without asynchronous=True, "
+            'or convert in threads, under dask.config.set(scheduler="threads")'
+        )
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """Shards that a task need not write: those of levels above its own, and those that are written."""
+
+    level: int
+    written: frozenset[Task]
+
+    def __contains__(self, task: object) -> bool:
+        return task in self.written or (isinstance(task, tuple) and task[0] > self.level)
+
+
+def write_on_cluster(
+    client: Any,
+    writer: UnitWriter,
+    source: ArraySource,
+    done: Container[Task],
+    *,
+    mask: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write all levels up to one whose shards keep the cluster busy; what is above is left to the caller.
+
+    Raises
+    ------
+    CorruptChunkError
+        A chunk cannot be decoded, or workers die over it.
+    DestinationError
+        A worker does not see the target, or the cluster ended.
+    """
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
+
+    plan = writer.plan
+    # Workers outlive a client that is killed: what they still write must not get into another conversion.
+    writer = replace(writer, begun=writer.store.get(PLAN))
+    level = _task_level(plan, sum(client.nthreads().values()))
+    futures = {}
+    for root in tops(plan, level):
+        if next(remaining(plan, done, iter([root])), None) is not None:
+            written = frozenset(task for task in below(plan, root) if task in done)
+            # Not scattered: data that lie in a worker die with it.
+            futures[client.submit(_write_subtree, writer, source, root, written, mask, pure=False)] = root
+    try:
+        completed: Any = as_completed  # not typed
+        for future in completed(list(futures)):
+            try:
+                decoded = future.result()
+            except KilledWorker as error:
+                raise CorruptChunkError(
+                    f"{plan.spec.storage.location}: workers died over {unit_name(futures[future])}; "
+                    "what is written stays, go on with resume=True"
+                ) from error
+            if progress is not None:
+                progress(decoded)
+    except (CancelledError, CommClosedError, ClosedClientError) as error:
+        raise DestinationError(
+            f"{writer.store.place}: the cluster is gone; what is written stays, go on with resume=True (--resume)"
+        ) from error
+    finally:
+        if client.status == "running":
+            client.cancel(list(futures))
+
+
+def _task_level(plan: Plan, threads: int) -> int:
+    """The highest level whose shards are many, and made of few: each is one task."""
+    shards = math.prod(plan.levels[0].grid)
+    # A chunk that shards share is read once where they are in one task.
+    least = next((level.number for level in plan.levels if _holds_chunks(plan, level.number)), 0)
+    for number in range(len(plan.levels) - 1, least, -1):
+        count = sum(1 for _ in tops(plan, number))
+        if count >= _TASKS_PER_THREAD * threads and shards <= _MOST_SHARDS * count:
+            return number
+    return least
+
+
+def _holds_chunks(plan: Plan, number: int) -> bool:
+    """Whether a shard of a level is made of no less than a chunk of the source."""
+    if not plan.held:
+        return True
+    factors = [math.prod(along) for along in zip(*(level.factors for level in plan.levels[: number + 1]), strict=True)]
+    made_of = [size * factor for size, factor in zip(plan.levels[number].shards, factors, strict=True)]
+    chunks = [min(plan.spec.chunks[i], plan.spec.shape[i]) for i in plan.permutation]
+    return all(length >= chunk for length, chunk in zip(made_of, chunks, strict=True))
+
+
+def _write_subtree(writer: UnitWriter, source: ArraySource, root: Task, written: frozenset[Task], mask: bool) -> int:
+    """One task, in a worker: returns the decoded bytes of level 0 below `root` that were not written before."""
+    plan = writer.plan
+    decoded = sum(shard_bytes(plan, shard) for level, shard in below(plan, root) if not level) - sum(
+        shard_bytes(plan, shard) for level, shard in written if not level
+    )
+    if not isinstance(writer.store, RemoteStore):
+        if WORK not in (writer.store.names() or []):
+            # What it wrote there would be on its own disk.
+            raise DestinationError(
+                f"{writer.store.place} is not there on {socket.gethostname()}: all workers must share the target"
+            )
+        # Of a worker that died over this task; in a bucket it would cost a request for each line.
+        noted = read_journals(writer.store)
+        written |= {task for task in below(plan, root) if unit_name(task) in noted}
+    write_shards(
+        replace(writer, journal=Journal(writer.store)),
+        source,
+        remaining(plan, written, iter([root])),
+        _Below(root[0], written),
+        workers=1,
+        mask=mask,
+    )
+    return decoded

@@ -1,0 +1,311 @@
+"""`to_ome_zarr`: from anything that can be opened to an OME-Zarr that everything opens."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from ilastik_lazy import __version__
+from ilastik_lazy.core.parallel import check_progress
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.whole_chunks import WholeChunks
+from ilastik_lazy.errors import SourceChangedError, VerificationError
+from ilastik_lazy.lazy.dataset import attributes_of
+from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
+from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
+from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
+from ilastik_lazy.writers.ome_zarr.conversion.cluster import current_client, write_on_cluster
+from ilastik_lazy.writers.ome_zarr.conversion.one_pass import Progress, shard_bytes, write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
+from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
+from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
+from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
+from ilastik_lazy.writers.ome_zarr.metadata.labels import Table, object_properties
+from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
+from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, Version
+from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, all_tasks, remaining, tops, unit_name
+from ilastik_lazy.writers.ome_zarr.report import ConversionReport
+from ilastik_lazy.writers.ome_zarr.verify import compare_levels, require_unchanged, require_units, sound_units
+
+__all__ = ["to_ome_zarr"]
+
+
+def to_ome_zarr(
+    source: AnySource,
+    target: str | os.PathLike[str],
+    *,
+    version: Version = "0.5",
+    memory: str | int | None = None,
+    levels: int | None = None,
+    downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
+    codec: Literal["auto", "zstd", "gzip", "blosc", "none"] = "auto",
+    workers: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    verify: bool = False,
+    table: Table | None = None,
+    on_error: Literal["raise", "mask"] = "raise",
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
+
+    One pass over the source; memory does not grow with the image.  The folder becomes an image only
+    when all of it is written, so a conversion that was stopped never passes for a result.
+
+    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root, not
+    in a group ``labels``: that is for labels *of an image*, and this is the one that ilastik reads, too.
+    ome-zarr-py and napari-ome-zarr show labels.  (The latter, 0.10, makes a Zarr group of the folder two above.)
+
+    Parameters
+    ----------
+    source
+        Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
+        of ``t, z, y, x, c``, or an `ArraySource`.
+    target
+        Folder to make, by custom ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
+        ``remote``).
+    version
+        Of OME-Zarr: ``"0.4"`` lies on Zarr v2, without shards, for older programs and for ilastik itself.
+    memory
+        Most bytes to use beside the interpreter, such as ``"2GB"``.  Of a DataArray that is computed, one dask block
+        for each worker is counted, and not what its computation takes on the way; on a cluster each worker uses as
+        much as one thread does here.
+    levels
+        Number of resolutions, the full one included; None goes on until the image is 256 voxels long.
+        An image of which nothing is left to halve has fewer.
+    downsample
+        How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
+        ``auto`` takes the mean of floats, of intensities (``kind``) and of integers of 8 and 16 bits that no file,
+        name or role calls classes or ids; the mode where the file is known to hold labels, and of masks; and
+        ``nearest`` for other integers, since a mean would invent ids if they are some.  A mean of integers is
+        rounded half to even; what ``nearest`` takes, the first voxel of each pair, keeps its position.
+    codec
+        Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
+        takes ``zstd`` for all others; ``blosc`` in 0.4.
+    workers
+        Threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
+    overwrite
+        Replace the image at `target`, once the new one is whole; what others have put into it, such as labels and
+        tables, stays where it is.
+    resume
+        Go on with a conversion that was stopped; what it has written is checked, and not written again.
+        Where nothing was begun, begin; where all is done, do nothing.
+    verify
+        Read all levels back and compare every voxel before the image is published.
+    table
+        Of the objects whose ids the image holds, as `open_table` gives it, or its file: becomes the properties of
+        the ids in ``image-label``, up to 20,000 values; beyond, a warning tells how many objects these are.
+    on_error
+        ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and those that were never
+        written with the file's fill value, and lists them in the report;
+        ``raise`` stops at the first, and leaves what can be resumed.
+    storage_options
+        For a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
+    progress
+        Called with the bytes done and all bytes, in the caller's thread; to verify counts them again.
+
+    Returns
+    -------
+    ConversionReport
+        Levels, bytes, seconds; its text is a summary.
+
+    Raises
+    ------
+    DestinationExistsError
+        There is something at `target`.
+    DestinationBusyError
+        Another process is writing there.
+    ResumeMismatchError
+        What was begun at `target` has other settings, or another version of the source, or was computed otherwise:
+        of a computed array, some of what is written is computed again and compared.
+    CorruptChunkError
+        A chunk of the source is damaged; `target` is left unfinished.
+    UnfinishedWriteError
+        Chunks of the source were never written.
+    MemoryLimitError
+        `memory` is too small.
+    VerificationError
+        What was written differs from the source.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, zarr, ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "nuclei.zarr"
+    >>> report = il.to_ome_zarr(sample("probabilities"), folder)
+    >>> zarr.open_array(folder / "scale0/image", mode="r").shape    # c, z, y, x
+    (2, 40, 128, 160)
+    """
+    start = time.perf_counter()
+    check_progress(progress, 2)
+    array = as_source(source, storage_options)
+    absent = require_written(array, on_error)
+    store = store_at(target, array, storage_options)
+    plan = plan_conversion(
+        array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
+    )
+    # Its digest tells whether an interrupted conversion was to say the same; ranges are measured on the way.
+    properties = None if table is None else object_properties(array.spec, table)
+    planned = _documents(plan, store.place, properties, None)
+    identity = source_identity(array)
+    if unknown := without_version(array):
+        # Another text each time: what was begun is not gone on with.
+        identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
+    settings = _settings(plan, identity, planned, on_error)
+    with Target(store, settings, overwrite=overwrite, resume=resume) as place:
+        counter = _Counter(plan.spec.nbytes * (2 if verify else 1), progress)
+        mask = on_error == "mask"
+        found = sound_units(plan, place.store, place.done, plan.workers)
+        if len(found) < len(place.done):
+            place.repair()
+        if found:
+            counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
+        client = current_client()
+        reading = _read_once(plan, array, client)
+        if found and isinstance(array, ComputedSource):
+            require_unchanged(plan, reading, place.store, found, mask=mask)
+        units = _write_units(plan, reading, place, found, counter, client, mask=mask)
+        require_units(plan, place.store, units)
+        statistics, masked = _learned(units, place.learned)
+        documents = _documents(plan, store.place, properties, statistics)
+        place.write_arrays(documents)
+        if verify:
+            try:
+                compare_levels(plan, reading, place.store, mask=mask, progress=counter.add)
+            except VerificationError:
+                place.withdraw_arrays(documents)
+                raise
+        if source_identity(array).get("version") != identity.get("version"):
+            raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
+        place.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
+    return ConversionReport(
+        target=store.place,
+        levels=tuple(level.shape for level in plan.levels),
+        dims=tuple(axis.name for axis in plan.levels[0].axes),
+        method=plan.method,
+        codec=plan.codec,
+        bytes_decoded=plan.spec.nbytes,
+        bytes_written=sum(unit.nbytes for unit in units.values()),
+        seconds=time.perf_counter() - start,
+        verified=verify,
+        reason=plan.reason,
+        method_reason=plan.method_reason,
+        resumed=len(found),
+        parts=len(units),
+        voxels_per_class=_named_counts(statistics.agreed(plan.spec), statistics),
+        masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
+    )
+
+
+def _read_once(plan: Plan, source: ArraySource, client: Any) -> ArraySource:
+    """`source`, so that no shard reads or computes anew what another one has."""
+    source = with_shared_parts(source, plan.workers, plan.spare, client and client.get)
+    # On a cluster, a task has one thread, and chunks of its own.
+    return WholeChunks.of(source, plan.held * (1 if client else plan.workers)) if plan.held else source
+
+
+def _write_units(
+    plan: Plan,
+    source: ArraySource,
+    place: Target,
+    found: Mapping[Task, Unit],
+    counter: _Counter,
+    client: Any,
+    *,
+    mask: bool,
+) -> dict[str, Unit]:
+    """Write what is missing beside the units that were `found`; returns all units by name."""
+    done = set(found)
+    units = {unit.name: unit for unit in found.values()}
+    writer = UnitWriter(plan, place.store, place.journal)
+
+    def advance(nbytes: int) -> None:
+        place.require_lock()
+        counter.add(nbytes)
+
+    if client is not None:
+        write_on_cluster(client, writer, source, done, mask=mask, progress=advance)
+        # Not what the tasks return: those whose worker died have written, too.
+        units = read_journals(place.store) | units
+        done = {task for task in all_tasks(plan) if unit_name(task) in units}
+    todo = remaining(plan, done, tops(plan))
+    made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=advance)
+    return units | {unit.name: unit for unit in made}
+
+
+def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Statistics, list[str]]:
+    """Statistics of all voxels, and what could not be decoded; of an image that is done, what was noted of it."""
+    if noted:
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            return Statistics.from_json(noted["statistics"]), [str(text) for text in noted["masked"]]
+    parts = (unit.statistics for unit in units.values() if unit.statistics)
+    masked = [text for unit in units.values() for text in unit.masked]
+    return functools.reduce(Statistics.merged, parts, Statistics({}, {})), masked
+
+
+class _Counter:
+    """Adds up bytes, and tells whoever wants to know."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self.add(0)
+
+    def add(self, nbytes: int) -> None:
+        self._done += nbytes
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _documents(
+    plan: Plan, place: str, properties: list[dict[str, Any]] | None, statistics: Statistics | None
+) -> dict[str, bytes]:
+    """All metadata; the ranges of the voxels are known only when all are written."""
+    measured = None if statistics is None else statistics.measured(plan.spec)
+    if statistics is not None:
+        plan = replace(plan, spec=statistics.agreed(plan.spec))
+    attributes = ome_attributes(plan, name_of(place), measured=measured, properties=properties)
+    return metadata_documents(plan, attributes, attributes_of(plan.spec))
+
+
+def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, bytes], on_error: str) -> dict[str, Any]:
+    """Everything that decides what is written, as plain JSON values."""
+    digest = hashlib.sha256()
+    for key in sorted(documents):
+        digest.update(key.encode() + b"\0" + documents[key] + b"\0")
+    levels = [
+        [level.path, level.shape, level.chunks, level.shards, level.factors, level.codec, level.sharded]
+        for level in plan.levels
+    ]
+    return identity | {
+        "library": __version__,
+        "ome_zarr": plan.version,
+        # Of a cube read by other axes, all else is the same.
+        "axes": "".join(plan.spec.dims),
+        "levels": levels,
+        "method": plan.method,
+        "moved chunks": plan.verbatim,
+        "on_error": on_error,
+        "metadata": digest.hexdigest(),
+    }
+
+
+def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
+    """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
+    known = spec.channel_names
+    # Two classes may have one name, or the number of another, and each has its own voxels.
+    names = {
+        k: name if known.count(name) == 1 and not name.isdecimal() else f"{name} ({k})"
+        for k, name in enumerate(known, 1)
+    }
+    return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}

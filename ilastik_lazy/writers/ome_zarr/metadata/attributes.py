@@ -1,0 +1,119 @@
+"""OME-Zarr metadata, as plain JSON values.
+
+https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, which differ in where the version stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy import __version__
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
+from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
+from ilastik_lazy.writers.ome_zarr.metadata.labels import holds_labels, image_label
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
+
+__all__ = ["ome_attributes"]
+
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_DESCRIPTIONS = {
+    "mean": "mean of 2 voxels along each halved axis, integers rounded half to even",
+    "mode": "most frequent value of 2 voxels along each halved axis, the smallest if equally frequent",
+    "nearest": "first of 2 voxels along each halved axis, at whose position it is",
+}
+
+
+def ome_attributes(
+    plan: Plan,
+    name: str,
+    *,
+    measured: Sequence[tuple[float, float]] | None = None,
+    properties: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What the root group says of the image: its attribute ``ome``, and in 0.4 its attributes themselves.
+
+    Parameters
+    ----------
+    measured
+        Least and largest value of each channel, NaN aside; one pair where there is no axis ``c``.
+    properties
+        Of the objects that the values are ids of, as `object_properties` gives them.
+    """
+    multiscale: dict[str, Any] = {
+        "name": name,
+        "axes": [_axis(axis) for axis in plan.levels[0].axes],
+        "datasets": [
+            {"path": level.path, "coordinateTransformations": _transformations(level.axes)} for level in plan.levels
+        ],
+        "type": plan.method,
+        "metadata": {
+            "description": _DESCRIPTIONS[plan.method],
+            "method": "ilastik_lazy.to_ome_zarr",
+            "version": __version__,
+        },
+    }
+    if plan.version == "0.4":
+        attributes: dict[str, Any] = {"multiscales": [{"version": "0.4"} | multiscale]}
+    else:
+        attributes = {"version": "0.5", "multiscales": [multiscale]}
+    spec = plan.spec
+    if holds_labels(spec) or properties is not None:
+        version = {"version": "0.4"} if plan.version == "0.4" else {}
+        attributes["image-label"] = version | image_label(spec, measured, properties)
+    elif "c" in spec.dims and not spec.is_label_image:
+        attributes["omero"] = _omero(plan, measured)
+    return attributes
+
+
+def _axis(axis: Axis) -> dict[str, str]:
+    entry = {"name": axis.name, "type": _TYPES[axis.name]}
+    valid = OME_TIME_UNITS if axis.name == "t" else OME_SPACE_UNITS
+    # A unit says something about the step: without one it would only look like knowledge.
+    if axis.name != "c" and axis.scale is not None and axis.unit in valid:
+        entry["unit"] = axis.unit
+    return entry
+
+
+def _transformations(axes: tuple[Axis, ...]) -> list[dict[str, Any]]:
+    """Scale of each axis, 1 where it is not known; then the position of the first voxel's centre."""
+    made: list[dict[str, Any]] = [{"type": "scale", "scale": [float(axis.scale or 1.0) for axis in axes]}]
+    if any(axis.translation for axis in axes):
+        made.append({"type": "translation", "translation": [float(axis.translation) for axis in axes]})
+    return made
+
+
+def _omero(plan: Plan, measured: Sequence[tuple[float, float]] | None) -> dict[str, Any]:
+    """Names, colours and contrast of the channels, for viewers."""
+    spec = plan.spec
+    count = spec.shape[spec.dims.index("c")]
+    channels = []
+    for k in range(count):
+        rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k)
+        label = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
+        window = _window(plan, None if measured is None else measured[k])
+        channels.append(
+            {"label": label, "color": "".join(f"{part:02X}" for part in rgb), "window": window, "active": k < 4}
+        )
+    return {"channels": channels, "rdefs": {"model": "color"}}
+
+
+def _window(plan: Plan, measured: tuple[float, float] | None) -> dict[str, float]:
+    """Contrast, and the range that it may be moved in: what the file notes, else what was measured."""
+    if plan.spec.drange is not None:
+        low, high = plan.spec.drange
+        return {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+    low, high = 0.0, 1.0
+    if plan.dtype.kind in "iu":
+        limits = np.iinfo(plan.dtype)
+        low, high = float(limits.min), float(limits.max)
+    start, end = low, high
+    if measured is not None and math.isfinite(measured[0]) and measured[0] < measured[1] < math.inf:
+        start, end = map(float, measured)
+        if plan.dtype.kind == "f":
+            low, high = start, end
+    return {"min": low, "max": high, "start": start, "end": end}

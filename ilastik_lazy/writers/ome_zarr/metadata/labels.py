@@ -1,0 +1,124 @@
+"""``image-label``: what the values of a label image stand for, for viewers.
+
+https://ngff.openmicroscopy.org/0.5/#labels-md: each value may have a colour and properties.
+
+Where the values are classes, each has both.  Where they are ids of objects, properties come from a
+table, and there are no colours: a viewer has some for any number of ids, and to napari an id that is
+not in a list of colours is transparent.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.errors import ArgumentError, MetadataWarning
+from ilastik_lazy.tables import open_table
+from ilastik_lazy.tables.rows import key_columns
+from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
+
+__all__ = ["Table", "holds_labels", "image_label", "object_properties"]
+
+Table = str | os.PathLike[str] | pd.DataFrame
+"""A table of objects, or the file to open it from."""
+
+# Beyond this, a value that was measured is no number of a class.
+_MOST_CLASSES = 255
+# Of all objects together, about 1 MB of JSON: every reader loads it when it opens the image.
+_MOST_VALUES = 20_000
+
+
+def holds_labels(spec: ArraySpec) -> bool:
+    """Whether the image is a label image to OME-Zarr, which takes integers only."""
+    return spec.dtype.kind in "iu" and (spec.is_label_image or spec.display_mode == "random-colortable")
+
+
+def image_label(
+    spec: ArraySpec, measured: Sequence[tuple[float, float]] | None, properties: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    """Colours and names of classes, or properties of objects.
+
+    Parameters
+    ----------
+    measured
+        Least and largest value of each channel, where they are known: how many classes there are.
+    properties
+        What `object_properties` gave.
+    """
+    if properties is not None:
+        return {"properties": properties} if properties else {}
+    count = _count_of_classes(spec, measured)
+    if not count:
+        return {}
+    rgb = [spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k) for k in range(count)]
+    made: dict[str, Any] = {"colors": [{"label-value": k + 1, "rgba": [*rgb[k], 255]} for k in range(count)]}
+    if spec.channel_names:
+        # As many as there are colours, or ome-zarr-models refuses the image.
+        made["properties"] = [
+            {"label-value": k + 1} | ({"class": spec.channel_names[k]} if k < len(spec.channel_names) else {})
+            for k in range(count)
+        ]
+    return made
+
+
+def _count_of_classes(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None) -> int:
+    if not spec.holds_classes:
+        return 0
+    # NaN where nothing was measured.
+    largest = max((high for _, high in measured or () if not math.isnan(high)), default=0)
+    if largest > _MOST_CLASSES:
+        return 0
+    return max(len(spec.channel_names), int(largest))
+
+
+def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
+    """Rows of a table of objects as properties of their ids, in the order of ids.
+
+    Raises
+    ------
+    ArgumentError
+        The image holds no ids of objects, or an id stands for several rows.
+    """
+    if spec.dtype.kind not in "iu" or spec.kind not in (None, "object identities"):
+        raise ArgumentError(
+            f"table= tells of objects by their ids, and {spec.storage.location} holds "
+            f"{spec.kind or 'no integers'} ({spec.dtype.name}): pass it with the image of object identities"
+        )
+    if not isinstance(table, pd.DataFrame):
+        table = open_table(table)
+    name, _ = key_columns(table, None, None)
+    table = table[table[name] > 0].sort_values(name)
+    ids = table[name]
+    if not ids.is_unique:
+        raise ArgumentError(
+            f"the table has id {ids[ids.duplicated()].iloc[0]} in several rows, as ids restart in every frame, and "
+            "the metadata of a label image have one entry an id: pass the rows of one frame, or no table"
+        )
+    columns = [column for column in table.columns if column != name]
+    most = max(1, _MOST_VALUES // max(1, len(columns)))
+    if len(table) > most:
+        warnings.warn(
+            f"{spec.storage.location}: its table has {len(table):,} objects: "
+            "the metadata of the image hold the properties of the first "
+            f"{most:,} ids, and the table those of all",
+            MetadataWarning,
+            stacklevel=2,
+        )
+        table = table.iloc[:most]
+    made: list[dict[str, Any]] = [{"label-value": int(number)} for number in table[name]]
+    for column in columns:
+        for entry, value in zip(made, table[column].tolist(), strict=True):
+            if _is_json(value):
+                entry[str(column)] = value
+    return made
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON has the value: NaN, which is no value, it has not."""
+    return isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))

@@ -1,0 +1,111 @@
+"""What a conversion learns of the voxels on its way: their range, and how many there are of each class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.spec import ArraySpec
+
+__all__ = ["Statistics", "statistics_of"]
+
+_MOST_COUNTED = 255
+_AT_ONCE = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Mergeable results of a part of an image."""
+
+    ranges: Mapping[int, tuple[float, float]]
+    """Least and greatest finite value of each channel; without a channel axis, of channel 0."""
+
+    counts: Mapping[int, int]
+    """Voxels of each value of a label image; none of one with values that were not counted, which has a range."""
+
+    def merged(self, other: Statistics) -> Statistics:
+        """Statistics of two parts together."""
+        ranges = dict(self.ranges)
+        for channel, (low, high) in other.ranges.items():
+            a, b = ranges.get(channel, (low, high))
+            ranges[channel] = min(a, low), max(b, high)
+        counts = dict(self.counts)
+        for value, count in other.counts.items():
+            counts[value] = counts.get(value, 0) + count
+        if ranges and counts:
+            low, high = ranges.get(0, (math.inf, -math.inf))
+            ranges, counts = {0: (min(low, *counts), max(high, *counts))}, {}
+        return Statistics(ranges, counts)
+
+    def measured(self, spec: ArraySpec) -> list[tuple[float, float]]:
+        """Least and greatest value of each channel, NaN where no voxel told; of a label image, of all its values."""
+        if self.counts:
+            return [(min(self.counts), max(self.counts))]
+        channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+        return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(channels)]
+
+    def agreed(self, spec: ArraySpec) -> ArraySpec:
+        """`spec` without the inherited metadata that the voxels contradict."""
+        ends = np.array(self.measured(spec), float)
+        ends = ends[np.isfinite(ends).all(axis=1)]
+        return spec.agreeing(float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else spec
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; the keys of JSON's objects are texts."""
+        return {
+            "ranges": {str(channel): list(ends) for channel, ends in self.ranges.items()},
+            "counts": {str(value): count for value, count in self.counts.items()},
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Statistics:
+        return cls(
+            {int(channel): (float(low), float(high)) for channel, (low, high) in found["ranges"].items()},
+            {int(value): int(count) for value, count in found["counts"].items()},
+        )
+
+
+def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: int | None, first: int) -> Statistics:
+    """Statistics of a block of level 0.
+
+    Parameters
+    ----------
+    spec
+        Of the source: classes are counted in label images, as far as they are no larger than 255; a range is
+        looked for where the file notes none.
+    block
+        Voxels in the target's order of axes.
+    channel_axis, first
+        Number of the axis ``c``, None if there is none; channel of its first voxel.
+    """
+    if spec.is_label_image:
+        if block.dtype != np.uint8:
+            if not spec.holds_classes or block.dtype.kind not in "iu":
+                return Statistics({}, {})
+            least, most = int(block.min()), int(block.max())
+            if least < 0 or most > _MOST_COUNTED:
+                return Statistics({0: (least, most)}, {})
+        flat, counts = block.reshape(-1), np.zeros(256, np.int64)
+        # numpy counts a copy of 8 bytes a value.
+        for start in range(0, flat.size, _AT_ONCE):
+            counts += np.bincount(flat[start : start + _AT_ONCE], minlength=256)
+        return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+    if (spec.drange is not None and not spec.is_inherited) or block.dtype.kind == "b":
+        return Statistics({}, {})
+    channels = 1 if channel_axis is None else block.shape[channel_axis]
+    ranges = {}
+    for k in range(channels):
+        part = block if channel_axis is None else block.take(k, axis=channel_axis) if channels > 1 else block
+        # Unlike `min`, these pass over NaN.
+        low, high = float(np.fmin.reduce(part, axis=None)), float(np.fmax.reduce(part, axis=None))
+        if not np.isfinite([low, high]).all():
+            finite = part[np.isfinite(part)]
+            if not finite.size:
+                continue
+            low, high = float(finite.min()), float(finite.max())
+        ranges[first + k] = low, high
+    return Statistics(ranges, {})

@@ -1,0 +1,90 @@
+"""How long a conversion will take, and how large its store will be: measured on a few shards, written nowhere.
+
+Disks and servers that are slower than the processors take longer than this tells.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilastik_lazy.core.parallel import in_order
+from ilastik_lazy.core.sizes import human_bytes, human_seconds
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.writers.ome_zarr.conversion.intake import read_shard
+from ilastik_lazy.writers.ome_zarr.downsample import downsample
+from ilastik_lazy.writers.ome_zarr.encode.chunks import encode_chunks
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
+from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
+
+__all__ = ["Estimate", "estimate_conversion"]
+
+# Rounds of one shard a worker; the first one is not counted: it waits for imports, threads and the disk.
+_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a few shards tell of the whole."""
+
+    seconds: float
+    nbytes: int
+    """Of the store."""
+
+    measured: int
+    """Decoded bytes of the source that were converted to know this."""
+
+    def __str__(self) -> str:
+        return (
+            f"about {human_seconds(self.seconds)} and {human_bytes(self.nbytes)} on disk, an estimate: "
+            f"{human_bytes(self.measured)} were converted in memory, nothing was written"
+        )
+
+
+def estimate_conversion(source: ArraySource, plan: Plan) -> Estimate:
+    """Read, downsample and encode a few shards of `source` with the workers of `plan`, in memory.
+
+    Raises
+    ------
+    CorruptChunkError
+        A chunk of these shards cannot be decoded.
+    """
+    grid = plan.levels[0].grid
+    wanted = _spread(math.prod(grid), 1 + _ROUNDS * plan.workers)
+    shards = [tuple(int(i) for i in np.unravel_index(number, grid)) for number in wanted]
+
+    def convert(shard: Index) -> tuple[int, int]:
+        return _convert(source, plan, shard)
+
+    warm, *counted = shards
+    convert(warm)
+    start = time.perf_counter()
+    results = [result for _, result in in_order(convert, counted or [warm], plan.workers)]
+    seconds = time.perf_counter() - start
+    decoded = sum(size for size, _ in results)
+    share = plan.spec.nbytes / decoded
+    return Estimate(seconds * share, round(sum(encoded for _, encoded in results) * share), decoded)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Up to `most` of `count` numbers, as far apart as they can be.
+
+    >>> _spread(10, 3), _spread(2, 5)
+    ([0, 3, 6], [0, 1])
+    """
+    return [i * count // most for i in range(most)] if count > most else list(range(count))
+
+
+def _convert(source: ArraySource, plan: Plan, shard: Index) -> tuple[int, int]:
+    """Decoded and encoded bytes of a shard, the latter with its part of all levels."""
+    intake = read_shard(plan, source, shard)
+    block, streams = intake.block, intake.streams
+    decoded, encoded = block.nbytes, 0
+    for level in plan.levels:
+        if level.number:
+            block, streams = downsample(block, level.factors, plan.method), {}
+        encoded += sum(len(data) for _, data in encode_chunks(block, level.chunks, level.codec, streams))
+    return decoded, encoded

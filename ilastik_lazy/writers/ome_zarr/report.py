@@ -1,0 +1,102 @@
+"""What a conversion says of itself when it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ilastik_lazy.core.sizes import human_bytes, human_seconds
+
+__all__ = ["ConversionReport"]
+
+_MOST_CLASSES, _MOST_CHUNKS = 12, 10
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionReport:
+    """What a conversion wrote."""
+
+    target: str
+    levels: tuple[tuple[int, ...], ...]
+    """Shape of each level, in OME order."""
+
+    dims: tuple[str, ...]
+    method: str
+    codec: str
+    bytes_decoded: int
+    """Size of level 0 in memory."""
+
+    bytes_written: int
+    """Size of all voxels on the disk, those that an earlier run has written included."""
+
+    seconds: float
+    verified: bool
+    reason: str = ""
+    """Why chunks were moved as they are, or were not."""
+
+    method_reason: str = ""
+    """Why levels were made by `method`."""
+
+    resumed: int = 0
+    """Parts of the image, each a shard or a block of chunks, that an earlier run had written."""
+
+    parts: int = 0
+    """All parts of the image."""
+
+    voxels_per_class: Mapping[str, int] = field(default_factory=dict)
+    """Of a label image of 8 bits, by the name of the class, or its number."""
+
+    masked: tuple[str, ...] = ()
+    """Chunks of the source that could not be decoded, and are filled (``on_error="mask"``)."""
+
+    @property
+    def ratio(self) -> float:
+        """Decoded bytes of level 0 for each byte on the disk, all levels counted."""
+        return self.bytes_decoded / max(1, self.bytes_written)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs: plain values by name."""
+        return {**dataclasses.asdict(self), "voxels_per_class": dict(self.voxels_per_class), "ratio": self.ratio}
+
+    def __str__(self) -> str:
+        lines = [self.target, *(f"  {line}" for line in (self._levels(), self._size(), self._time()))]
+        if self.voxels_per_class:
+            lines.append(f"  voxels: {self._classes()}")
+        if self.masked:
+            lines.append(f"  chunks that cannot be decoded and are filled: {len(self.masked):,}")
+            lines += [f"    {text}" for text in self.masked[:_MOST_CHUNKS]]
+            if len(self.masked) > _MOST_CHUNKS:
+                lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more, in `masked`")
+        return "\n".join(lines)
+
+    def _levels(self) -> str:
+        shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
+        why = f": {self.method_reason}" if len(self.levels) > 1 and self.method_reason else ""
+        return f"{_count(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}{why}"
+
+    def _size(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        less = f"{self.ratio:.1f} times less" if self.ratio >= 1 else f"{1 / self.ratio:.1f} times more"
+        return f"{human_bytes(self.bytes_written)} on disk, {less} than in memory; {self.codec}{why}"
+
+    def _time(self) -> str:
+        rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 and not self.resumed else ""
+        # A rate would count what an earlier run has done.
+        parts = f"{self.resumed:,} of {_count(self.parts, 'part')}" if self.parts else _count(self.resumed, "part")
+        earlier = f"; {parts} from an earlier run" if self.resumed else ""
+        return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
+
+    def _classes(self) -> str:
+        total = sum(self.voxels_per_class.values())
+        shown = [
+            f"{name} {count:,} ({100 * count / total:.3g} %)"
+            for name, count in list(self.voxels_per_class.items())[:_MOST_CLASSES]
+        ]
+        more = len(self.voxels_per_class) - len(shown)
+        return ", ".join(shown) + (f", and {more} more values" if more else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

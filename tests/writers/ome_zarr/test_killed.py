@@ -1,0 +1,310 @@
+"""Conversions that are killed at any moment and resumed, and many with one target."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import ngff_zarr
+import pytest
+
+from ilastik_lazy.errors import DestinationExistsError
+from tests.support.children import run_python
+from tests.support.ome_zarr.targets import (
+    HERE,
+    a_source,
+    assert_no_image,
+    assert_resumes,
+    assert_whole,
+    contents,
+    convert,
+    put_by_others,
+)
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+# Imports once, then forks conversions that kill themselves with SIGKILL at the system call of a given number (a
+# `write` is half done by then), and others that resume them.  Prints what was found, as JSON.
+_KILLED = """
+import json, os, shutil, signal, sys, warnings
+sys.path[:0] = sys.argv[1:3]
+folder, step, options = sys.argv[3], int(sys.argv[4]), json.loads(sys.argv[5])
+import numpy as np, zarr
+from tests.support.ome_zarr import targets
+from ilastik_lazy.storage import folders
+from ilastik_lazy.storage.stores import LocalStore
+from ilastik_lazy.writers.ome_zarr.commit.journal import read_journals
+
+old = f"{folder}/old.zarr"
+CALLS = ("write", "replace", "mkdir", "rename", "rmdir", "unlink", "link", "fsync", "open")
+
+# A killed process loses nothing that it wrote: waiting for the disk would be half of the time.
+os.fsync = lambda fd: None
+
+def killing(limit):
+    count = 0
+    def counted(module, name):
+        original = getattr(module, name)
+        def call(*arguments, **more):
+            nonlocal count
+            count += 1
+            if count == limit:
+                if name == "write":
+                    original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **more)
+        setattr(module, name, call)
+    for name in CALLS:
+        counted(os, name)
+    counted(folders, "exchange")
+    return lambda: count
+
+def forked(work):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def run(target, limit):
+    def work():
+        calls = killing(limit)
+        targets.convert(targets.Path(target), overwrite=overwrite, **options)
+        with open(f"{target}.calls", "w") as file:
+            file.write(str(calls()))
+    return forked(work)
+
+def voxels(target):
+    return np.asarray(zarr.open_array(f"{target}/scale0/image", mode="r")[...])
+
+def units(target):
+    return {str(path): path.stat().st_ino for path in targets.Path(target).rglob("image/c/*/*")}
+
+def foreign(target):
+    return targets.of_others(targets.Path(target))
+
+overwrite = os.path.exists(old)
+others = foreign(old) if overwrite else {}
+before, after = targets.a_source(seed=1).data, targets.a_source().data
+assert run(f"{folder}/count.zarr", 0) == 0
+total = int(open(f"{folder}/count.zarr.calls").read())
+found = {"calls": total, "killed": 0, "images": 0, "bad": [], "most written twice": 0, "unfinished": []}
+# The last calls publish, exchange and tidy up: each of them is another case.
+for limit in sorted({*range(1, total + 3, step), *range(total - 14, total + 3)}):
+    target = f"{folder}/{limit}.zarr"
+    if overwrite:
+        shutil.copytree(old, target, symlinks=True)
+    code = run(target, limit)
+    assert code in (-signal.SIGKILL, 0), code
+    found["killed"] += code != 0
+    is_image = os.path.exists(f"{target}/zarr.json")
+    found["images"] += is_image
+    allowed = (before, after) if overwrite else (after,)
+    if is_image and not any(np.array_equal(voxels(target), data) for data in allowed):
+        found["bad"].append(f"{limit}: a wrong image")
+    if overwrite and not is_image:
+        found["bad"].append(f"{limit}: neither the old nor the new image")
+    if overwrite and foreign(target) != others:
+        found["bad"].append(f"{limit}: what others have put there is not there")
+    built = f"{folder}/.{limit}.zarr.ilz-new" if overwrite else target
+    noted = len(read_journals(LocalStore(built))) if os.path.exists(built) else 0
+    files = units(built)
+    if limit % 97 == 1 and not is_image and os.path.exists(target):
+        shutil.copytree(target, f"{target}.kept")
+        found["unfinished"].append(f"{target}.kept")
+    # Every other time begun anew, with another plan.
+    resumes = not overwrite or limit % 2 == 0
+    again = options | ({"resume": True} if resumes else {"codec": "none", "levels": 2})
+    if forked(lambda: targets.convert(targets.Path(target), overwrite=overwrite, **again)):
+        found["bad"].append(f"{limit}: cannot be resumed")
+        continue
+    if overwrite and foreign(target) != others:
+        found["bad"].append(f"{limit}: what others have put there is lost")
+    if not np.array_equal(voxels(target), after):
+        found["bad"].append(f"{limit}: wrong after it was resumed")
+    if not is_image and resumes:
+        now = units(target)
+        moved = {path.replace(built, target): inode for path, inode in files.items()}
+        found["most written twice"] = max(
+            found["most written twice"], sum(now[path] != inode for path, inode in moved.items() if path in now)
+        )
+    litter = [name for name in os.listdir(folder) if name.startswith(".")] + [
+        str(path) for path in targets.Path(target).rglob("*") if ".ilz/" in str(path)
+    ]
+    if litter:
+        found["bad"].append(f"{limit}: {litter}")
+    shutil.rmtree(target)
+print(json.dumps(found))
+"""
+
+
+def kill_at_many_moments(folder: Path, *, step: int, **options: Any) -> dict[str, Any]:
+    """What was found of conversions that were killed; where there is ``old.zarr``, each has replaced a copy of it."""
+    arguments = [str(HERE.parent), str(HERE), str(folder), str(step), json.dumps(options)]
+    found: dict[str, Any] = json.loads(run_python(_KILLED, *arguments, timeout=3000))
+    return found
+
+
+# Every call with ILASTIK_LAZY_LONG=1, 938 of version 0.5; else 250 of them all together, and 240 at least.
+_STEP = 1 if os.environ.get("ILASTIK_LAZY_LONG") else 9
+
+
+class TestKilled:
+    @pytest.mark.parametrize("version", ["0.5", "0.4"])
+    def test_at_any_moment_leaves_no_image_and_is_resumed(self, tmp_path: Path, version: str) -> None:
+        found = kill_at_many_moments(tmp_path, step=_STEP if version == "0.5" else 4 * _STEP, version=version)
+        assert found["bad"] == []
+        assert found["killed"] >= {"0.5": 112, "0.4": 60}[version]
+        assert found["most written twice"] <= 2, "no more than there are workers"
+        for target in found["unfinished"]:
+            assert_no_image(Path(target))
+            with pytest.raises((FileNotFoundError, ValueError, KeyError)):
+                ngff_zarr.from_ngff_zarr(target)
+
+    def test_while_overwriting_leaves_the_old_image_or_the_new_one(self, tmp_path: Path) -> None:
+        convert(tmp_path / "old.zarr", source=a_source(seed=1))
+        put_by_others(tmp_path / "old.zarr")
+        found = kill_at_many_moments(tmp_path, step=2 * _STEP)
+        assert found["bad"] == []
+        assert found["images"] >= found["killed"] >= 68
+
+    def test_is_told_by_the_second_run_which_can_go_on_or_replace_it(self, tmp_path: Path) -> None:
+        target = tmp_path / "a.zarr"
+
+        def stop(done: int, total: int) -> None:
+            if done > total // 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            convert(target, progress=stop)
+        before = contents(target)
+        with pytest.raises(DestinationExistsError, match=r"unfinished.*--resume"):
+            convert(target)
+        assert contents(target) == before
+        report = assert_resumes(target)
+        assert report.resumed > 10
+        with pytest.raises(KeyboardInterrupt):
+            convert(tmp_path / "b.zarr", progress=stop)
+        convert(tmp_path / "b.zarr", overwrite=True)
+        assert_whole(tmp_path / "b.zarr")
+
+
+_AGAIN = """
+import os, random, signal, sys
+sys.path[:0] = sys.argv[1:3]
+folder, wanted = sys.argv[3], int(sys.argv[4])
+import numpy as np, zarr
+from tests.support.ome_zarr import targets
+chance = random.Random(int(sys.argv[5]))
+os.fsync = lambda fd: None
+killed = images = 0
+after = targets.a_source().data
+while killed < wanted:
+    images += 1
+    target = f"{folder}/{images}.zarr"
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            limit, count = chance.randrange(1, 400), 0
+            def ticking(name):
+                original = getattr(os, name)
+                def call(*arguments, **more):
+                    global count
+                    count += 1
+                    if count == limit:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return original(*arguments, **more)
+                setattr(os, name, call)
+            for name in ("write", "replace", "mkdir", "unlink", "fsync", "open"):
+                ticking(name)
+            try:
+                targets.convert(targets.Path(target), resume=True)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        chance.random()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        is_image = os.path.exists(f"{target}/zarr.json")
+        if is_image:
+            found = np.asarray(zarr.open_array(f"{target}/scale0/image", mode="r")[...])
+            assert np.array_equal(found, after), "a wrong image"
+        assert code in (0, -signal.SIGKILL), code
+        if code == 0:
+            assert is_image
+            break
+        killed += 1
+print(killed, images)
+"""
+
+
+def test_killed_again_and_again_it_is_done_in_the_end(tmp_path: Path) -> None:
+    wanted = 1000 if os.environ.get("ILASTIK_LAZY_LONG") else 12
+    said = run_python(_AGAIN, str(HERE.parent), str(HERE), str(tmp_path), str(wanted), "0", timeout=3000)
+    killed, images = (int(number) for number in said.split())
+    assert killed >= wanted
+    assert images >= 1
+
+
+_RACE = """
+import os, sys, time
+sys.path[:0] = sys.argv[1:3]
+from tests.support.ome_zarr import targets
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
+target, count, overwrite = targets.Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "overwrite"
+start = time.time() + 0.3
+children = []
+for seed in range(count):
+    pid = os.fork()
+    if pid == 0:
+        code = 9
+        try:
+            source = targets.a_source(seed)
+            while time.time() < start:
+                pass
+            targets.convert(target, source=source, overwrite=overwrite)
+            code = 0
+        except DestinationBusyError:
+            code = 1
+        except DestinationExistsError:
+            code = 2
+        finally:
+            os._exit(code)
+    children.append(pid)
+print([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children])
+"""
+
+
+def race(target: Path, *, how: str = "", count: int = 8) -> list[int]:
+    said = run_python(_RACE, str(HERE.parent), str(HERE), str(target), str(count), how).decode()
+    return [int(code) for code in said.strip()[1:-1].split(",")]
+
+
+def test_of_eight_processes_with_one_target_exactly_one_writes_it(tmp_path: Path) -> None:
+    for attempt in range(50 if os.environ.get("ILASTIK_LAZY_LONG") else 2):
+        target = tmp_path / f"{attempt}.zarr"
+        codes = race(target)
+        assert sorted(codes)[:2] in ([0, 1], [0, 2])
+        assert set(codes) <= {0, 1, 2}
+        assert_whole(target, a_source(codes.index(0)).data)
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_of_many_that_overwrite_one_target_none_blends_with_another(tmp_path: Path) -> None:
+    convert(tmp_path / "a.zarr")
+    codes = race(tmp_path / "a.zarr", how="overwrite", count=5)
+    assert 0 in codes
+    assert set(codes) <= {0, 1}
+    winners = [seed for seed, code in enumerate(codes) if code == 0]
+    for seed in winners:
+        try:
+            assert_whole(tmp_path / "a.zarr", a_source(seed).data)
+            return
+        except AssertionError:
+            continue
+    raise AssertionError("the image is none of the winners'")
