@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, names_that_fit
-from ilastik_lazy.core.units import OME_TIME_UNITS, full_unit_name
+from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS, full_unit_name
 
 __all__ = ["SIZE_ATTRIBUTES", "VoxelSize", "names_stated", "shown", "stated_sizes"]
 
@@ -122,7 +122,8 @@ def _transform(value: Any, ndim: int) -> VoxelSize:
         raise ValueError(f"transform/axes is {shown(given)}, not {ndim} out of t, z, y, x, c")
     steps = _numbers(value.get("scale"), "transform/scale", ndim, is_step=True)
     origins = _numbers(value.get("translate", [0.0] * ndim), "transform/translate", ndim)
-    return VoxelSize(f"transform {shown(value)}", steps, origins, _units(value.get("units"), ndim), names)
+    said = f"transform {shown(value)}"
+    return VoxelSize(said, steps, origins, _units(said, value.get("units"), ndim), names)
 
 
 def _vector(name: str, value: Any, attributes: Mapping[str, Any], *, is_reversed: bool) -> VoxelSize:
@@ -141,7 +142,7 @@ def _vector(name: str, value: Any, attributes: Mapping[str, Any], *, is_reversed
         starts = (size * (factor - 1) / 2 for size, factor in zip(steps, times, strict=True))
         origins = tuple(start + at for start, at in zip(starts, origins or (0.0,) * count, strict=True))
         steps = tuple(size * factor for size, factor in zip(steps, times, strict=True))
-    units = _units("nanometer" if unit is None and not is_viewers else unit, count)
+    units = _units(said, "nanometer" if unit is None and not is_viewers else unit, count)
     if is_reversed:
         steps, units, origins = steps[::-1], units[::-1], origins[::-1] if origins is not None else None
     return VoxelSize(said, steps, origins, units, is_of_finest=is_viewers)
@@ -157,10 +158,13 @@ def _from_json(value: object) -> object:
     return value
 
 
-def _units(value: object, count: int) -> tuple[str, ...]:
-    """The unit of each of `count` steps."""
+def _units(said: str, value: object, count: int) -> tuple[str, ...]:
+    """The unit of each of `count` steps; by CF's habit, ``units`` may be that of the voxels' values, such as kelvin."""
     texts = value if isinstance(value, list) and len(value) == count else [value] * count
-    return tuple(full_unit_name(text) if isinstance(text, str) else "" for text in texts)
+    units = tuple(full_unit_name(text) if isinstance(text, str) else "" for text in texts)
+    if strange := [unit for unit in units if unit and unit not in OME_SPACE_UNITS | OME_TIME_UNITS]:
+        raise ValueError(f"{said} stands beside the unit {shown(strange[0])}, which is none of length or time")
+    return units
 
 
 def _numbers(value: object, what: str, count: int | None = None, *, is_step: bool = False) -> tuple[float, ...]:

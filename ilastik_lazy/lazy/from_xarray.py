@@ -9,7 +9,7 @@ import json
 import os
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -179,6 +179,8 @@ def source_of(array: xr.DataArray) -> ArraySource:
     kind = _kind_of(array, original)
     names = _channel_names(array, kind, original.spec.channel_names if original is not None else ())
     units = _unplaced_units(array)
+    origins = origins_of(array.variable) if original is None else ()
+    classes = len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
@@ -187,7 +189,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else _storage_of(array),
         channel_names=names,
-        channel_colors=_colors_of(array, len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)),
+        channel_colors=_colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins),
         kind=kind,
         may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
         # A range for display of something else is none.
@@ -197,7 +199,6 @@ def source_of(array: xr.DataArray) -> ArraySource:
     )
     if original is not None:
         return DescribedSource(spec, original)
-    origins = origins_of(array.variable)
     if spec.drange is not None and array.chunks is None and not origins and array.size:
         # In memory: it takes no time to look.
         spec = spec.agreeing(float(np.fmin.reduce(array.values, None)), float(np.fmax.reduce(array.values, None)))
@@ -223,11 +224,11 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     positions = np.asarray(array.coords[dim].values)
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
+    unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
     known = stored.positions(len(positions)) if stored is not None else None
     if stored is not None and known is not None and np.array_equal(known, positions):
-        # Also of a single plane, whose step its position does not tell.
-        return stored
-    unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
+        # Also of a single plane, whose step its position does not tell.  The unit may be the caller's correction.
+        return replace(stored, unit=unit or stored.unit)
     if positions.dtype.kind == "f" and not np.isfinite(positions).all():
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
     if (found := step_and_origin(positions)) is None:
@@ -273,14 +274,21 @@ def _channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ..
     return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
 
 
-def _colors_of(array: xr.DataArray, classes: int) -> tuple[tuple[int, int, int], ...]:
+def _colors_of(
+    array: xr.DataArray, classes: int, channels: Sequence[str], origins: Sequence[ArraySource | Storage]
+) -> tuple[tuple[int, int, int], ...]:
     """Colours of the classes; of some of these only, whose colours could be any, none."""
-    colors = array.attrs.get("class_colors")
-    if not isinstance(colors, list | tuple | np.ndarray) or len(colors) != classes:
+    given = array.attrs.get("class_colors")
+    texts = list(given) if isinstance(given, list | tuple | np.ndarray) else []
+    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in texts):
         return ()
-    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in colors):
-        return ()
-    return tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in colors)
+    colors = tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in texts)
+    # Attributes stay as they are where channels are chosen or change places, so that only names tell whose they are.
+    for origin in origins if channels and colors else ():
+        if isinstance(origin, ArraySource) and origin.spec.channel_colors == colors:
+            by_name = dict(zip(origin.spec.channel_names, colors, strict=False))
+            return tuple(by_name[name] for name in channels) if by_name.keys() >= set(channels) else ()
+    return colors if len(colors) == classes else ()
 
 
 def _kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:

@@ -81,6 +81,12 @@ class TestEveryFormat:
         path = written(tmp_path, kind, (4, 5, 6), {"resolution": [2.0, 0.5, 0.25], "units": "um"})
         assert steps(path)[1]["z"] == (0, 2, "micrometer")
 
+    @pytest.mark.parametrize("unit", ["kelvin", "dpi", "counts"])
+    def test_a_unit_of_values_is_none_of_positions(self, tmp_path, kind, unit):
+        path = written(tmp_path, kind, (4, 5, 6), {"resolution": [2.0, 2.0, 2.0], "units": unit}, axes="zyx")
+        with pytest.warns(MetadataWarning, match=f"'{unit}', which is none of length or time"):
+            assert not il.open_dataarray(path).coords
+
     @pytest.mark.parametrize(
         "attributes",
         [{"element_size_um": "tiny"}, {"element_size_um": [1.0, -2.0, 3.0]}, {"resolution": 300},

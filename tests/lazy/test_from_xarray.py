@@ -280,6 +280,12 @@ class TestSpec:
         array = xr.DataArray(np.ones((2, 3)), dims=("y", "x"), coords={"x": ("x", [0.0, 1, 2], {"units": unit})})
         assert source_of(array).spec.axes[1].unit == spelled
 
+    @pytest.mark.parametrize("further", [lambda a: a, lambda a: a[2:5], lambda a: a + 0])
+    def test_a_unit_that_was_corrected_counts(self, export: Path, further: Any) -> None:
+        array = il.open_dataarray(export)
+        array = array.assign_coords(z=("z", array.z.values, {"units": "nm"}))
+        assert [axis.unit for axis in source_of(further(array)).spec.axes[:2]] == ["nanometer", "micrometer"]
+
     def test_class_names_and_what_ilastik_noted_are_kept(self, export: Path) -> None:
         array = il.open_dataarray(export, project=export.with_suffix(".ilp"))
         spec = source_of(array.isel(z=slice(2, 5))).spec
@@ -291,7 +297,14 @@ class TestSpec:
         array = il.open_dataarray(export, project=export.with_suffix(".ilp"))
         spec = source_of(array.sel(c=["background"])).spec
         assert spec.channel_names == ("background",)
-        assert spec.channel_colors in (((0, 255, 0),), ())
+        assert spec.channel_colors == ((0, 255, 0),)
+
+    @pytest.mark.parametrize("turned", [lambda a: a[..., ::-1], lambda a: a.isel(c=[1, 0]) * 0.5])
+    def test_colours_follow_the_classes_that_changed_places(self, export: Path, turned: Any) -> None:
+        array = il.open_dataarray(export, project=export.with_suffix(".ilp"))
+        spec = source_of(turned(array)).spec
+        assert spec.channel_names == ("background", "nucleus")
+        assert spec.channel_colors == ((0, 255, 0), (255, 0, 0))
 
     def test_attributes_that_are_none_of_ours_do_no_harm(self) -> None:
         attrs = {"ilastik_kind": "nonsense", "drange": [0, 1, 2], "display_mode": 3, "class_colors": []}
