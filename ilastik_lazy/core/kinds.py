@@ -59,6 +59,8 @@ _IDS = re.compile(
     r"ground ?truth|gt|watersheds?|super(pixels|voxels)|tracks|tracking"
 )
 
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+
 
 def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | None:
     """Kind of the export at `path`; None where its name is not one that ilastik gives by default.
@@ -107,10 +109,12 @@ def name_of_ids(*names: str) -> str:
 
     Examples
     --------
-    >>> name_of_ids("img_01_cp_masks.tif", "exported_data"), name_of_ids("brain.h5")
-    ('masks', '')
+    >>> name_of_ids("img_01_cp_masks.tif", "exported_data"), name_of_ids("nucleiLabels.h5"), name_of_ids("brain.h5")
+    ('masks', 'labels', '')
     """
-    words = (word for name in names for word in re.split(r"[^a-z]+", name.lower()))
+    # "LabelImage" has two words, "GTMask" too, "IDs" one; "SEG" and "groundTruth" are words as they are.
+    parts = (part for name in names for part in (name, re.sub(_CAMEL, " ", name)))
+    words = (word for part in parts for word in re.split(r"[^a-z]+", part.lower()))
     return next((word for word in words if _IDS.fullmatch(word)), "")
 
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import ilastik_lazy as il
-from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name, kind_of_role
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name, kind_of_role, name_of_ids
 from ilastik_lazy.errors import ArgumentError
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 from tests.support.shared_files import shared_path
@@ -164,3 +164,15 @@ def test_every_export_of_a_workflow_has_its_kind(tmp_path):
 )
 def test_a_role_says_what_an_input_of_a_project_is(role, dtype, kind):
     assert kind_of_role(role, np.dtype(dtype)) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("LabelImage.h5", "label"), ("nucleiLabels.h5", "labels"), ("cellSegmentation", "segmentation"),
+        ("GTMask_01.tif", "gt"), ("groundTruth.h5", "groundtruth"), ("SEG.nii", "seg"), ("cell_IDs", "ids"),
+        ("fluoAtto.h5", ""), ("Maskelyne.h5", ""), ("midSlice.h5", ""),
+    ],
+)  # fmt: skip
+def test_words_for_ids_are_found_however_they_are_joined(name: str, word: str) -> None:
+    assert name_of_ids(name) == word
