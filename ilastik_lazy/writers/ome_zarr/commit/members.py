@@ -20,6 +20,7 @@ __all__ = [
     "arrays_of",
     "clear",
     "discard",
+    "foreign_attributes",
     "foreign_members",
     "image_attributes",
     "kept_members",
@@ -31,6 +32,9 @@ _METADATA = (*ROOTS, ".zmetadata")
 _COORDINATES = ("t", "c", "z", "y", "x")
 # Of an image whose root is its array: "c" and, of Zarr v2, names such as "0.12".
 _CHUNKS = re.compile(r"c|\d+(\.\d+)*")
+
+# What describes the image itself; OME-Zarr 0.4 has it at the top, 0.5 below "ome".
+_OF_THE_IMAGE = {"ome", "multiscales", "omero", "image-label", "_ARRAY_DIMENSIONS"}
 
 Role = Literal["own", "folder", "foreign"]
 
@@ -55,6 +59,12 @@ def kept_members(store: Store, arrays: Collection[str], needed: Collection[str])
             "that name: move it, or choose another target"
         )
     return kept
+
+
+def foreign_attributes(store: Store) -> dict[str, Any]:
+    """Attributes of the root that are not of the image there: notes and tables of other programs."""
+    attributes = root_of(store, store.names() or []).get("attributes")
+    return {k: v for k, v in attributes.items() if k not in _OF_THE_IMAGE} if isinstance(attributes, dict) else {}
 
 
 def warn_of_other_format(store: Store, kept: Collection[str], version: str) -> None:

@@ -21,12 +21,13 @@ from ilastik_lazy.writers.ome_zarr.commit.members import (
     arrays_of,
     clear,
     discard,
+    foreign_attributes,
     foreign_members,
     kept_members,
     warn_of_other_format,
 )
 from ilastik_lazy.writers.ome_zarr.commit.place import State, state_of
-from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, writing_order
+from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, with_attributes, writing_order
 
 __all__ = ["Target"]
 
@@ -263,6 +264,8 @@ class Target:
         if self.is_complete and not self._is_repaired:
             return
         self.require_lock(ask=True)
+        if self.store is not self.final:
+            documents = with_attributes(documents, foreign_attributes(self.final))
         manifest = {
             "plan": self._plan,
             "units": {name: [unit.nbytes, unit.crc32c] for name, unit in units.items()},

@@ -7,7 +7,7 @@ Zarr v3, https://ngff.openmicroscopy.org/0.5/; 0.4 on v2, https://ngff.openmicro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numcodecs
@@ -20,7 +20,7 @@ from ilastik_lazy.storage.compression import deflating
 from ilastik_lazy.writers.ome_zarr.encode.chunks import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import Level, Plan
 
-__all__ = ["is_root", "metadata_documents", "writing_order"]
+__all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]
 
 _NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """Names of metadata, in the order of writing: where voxels are found last, what they mean is told last."""
@@ -60,6 +60,19 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
         key: json.dumps(json.loads(data), indent=2).encode() if key.rsplit("/", 1)[-1] in _NAMES else data
         for key, data in documents.items()
     }
+
+
+def with_attributes(documents: Mapping[str, bytes], others: Mapping[str, Any]) -> dict[str, bytes]:
+    """`documents` with the attributes `others` in the root, as far as it has none of these names."""
+    if not others:
+        return dict(documents)
+    key = "zarr.json" if "zarr.json" in documents else ".zattrs"
+    root = json.loads(documents[key])
+    if key == "zarr.json":
+        root["attributes"] = {**others, **root["attributes"]}
+    else:
+        root = {**others, **root}
+    return {**documents, key: json.dumps(root, indent=2).encode()}
 
 
 def _create_image(group: zarr.Group, level: Level, plan: Plan, attributes: dict[str, Any]) -> None:

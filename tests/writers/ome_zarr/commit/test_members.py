@@ -15,6 +15,7 @@ import zarr
 from ilastik_lazy.errors import CorruptChunkError, DestinationError, DestinationExistsError, MetadataWarning
 from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.stores import LocalStore
+from ilastik_lazy.writers.ome_zarr.check import verify_image
 from tests.support.ome_zarr.targets import a_source, assert_whole, contents, convert, of_others, put_by_others
 
 with warnings.catch_warnings():
@@ -72,6 +73,18 @@ class TestOverwriting:
         assert_whole(target)
         assert of_others(target) == others
         assert not {key for key in own & set(contents(target)) if "/" in key}
+
+    @pytest.mark.parametrize("new", VERSIONS)
+    def test_keeps_attributes_of_the_root(self, image: Path, new: str) -> None:
+        notes = {"my_program": {"rois": [1, 2]}, "reviewed": "by me"}
+        zarr.open_group(image).attrs.update(notes)
+        for seed in (1, 2):
+            convert(image, version=new, source=a_source(seed=seed), overwrite=True)
+        root = zarr.open_group(image, mode="r")
+        assert {name: root.attrs[name] for name in notes} == notes
+        assert set(root.attrs) - set(notes) <= ({"multiscales", "omero"} if new == "0.4" else {"ome"})
+        assert_whole(image, a_source(seed=2).data)
+        assert verify_image(image).units
 
     def test_with_another_version_of_zarr_warns_of_what_readers_will_not_find(self, image: Path, version: str) -> None:
         others = put_by_others(image, VERSIONS[version])
