@@ -12,11 +12,12 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from ilastik_lazy.errors import (
+    IlastikLazyError,
     LimitExceededError,
     SourceNotFoundError,
     UnknownFormatError,
@@ -25,7 +26,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 
-__all__ = ["Roots", "is_url", "resolve", "split_paths"]
+__all__ = ["Roots", "is_url", "mistaken", "resolve", "split_paths"]
 
 _MOST_PATHS = 1000
 _CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
@@ -120,7 +121,66 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
     parts = split_paths(text)
     if len(parts) > _MOST_PATHS:
         raise LimitExceededError(f"the path {shown}... lists {len(parts)} files, more than {_MOST_PATHS}")
-    return tuple(location for part in parts for location in _expanded(part, roots, is_listed=len(parts) > 1))
+    found = {part: _expanded(part, roots, is_listed=len(parts) > 1) for part in parts}
+    for problem in _taken_for_another(found, roots).values():
+        raise SourceNotFoundError(problem)
+    return tuple(location for part in parts for location in found[part])
+
+
+def mistaken(texts: Iterable[str], roots: Roots) -> dict[str, str]:
+    """Paths of one project that lead to the file of another of its paths, and why that cannot be right.
+
+    ``exp1/img.h5`` and ``exp2/img.h5`` are two images: below a folder that holds one ``img.h5``, both end there.
+    """
+    found: dict[str, list[Location]] = {}
+    for text in dict.fromkeys(texts):
+        try:
+            resolve(text, roots)
+            parts = split_paths(text)
+            found |= {part: _expanded(part, roots, is_listed=len(parts) > 1) for part in parts}
+        except IlastikLazyError:
+            continue  # told when it is opened
+    wrong = _taken_for_another(found, roots)
+    return {text: wrong[part] for text in dict.fromkeys(texts) for part in split_paths(text) if part in wrong}
+
+
+def _taken_for_another(found: Mapping[str, Sequence[Location]], roots: Roots) -> dict[str, str]:
+    """Of parts of paths and what was found for them, those for whose file another one fits as well or better."""
+    by_file: dict[str, list[str]] = {}
+    for part, locations in found.items():
+        for path in {location.path for location in locations}:
+            by_file.setdefault(path, []).append(part)
+    wrong = {}
+    for path, parts in by_file.items():
+        for part in parts:
+            if other := next((each for each in parts if _fits_better(each, part, path, roots)), None):
+                wrong[part] = (
+                    f"{part[:80]!a} is not there, and {path} is rather {other[:80]!a}, another image of the "
+                    "project: pass source_roots=[folder], with a folder above both"
+                )
+    return wrong
+
+
+def _fits_better(other: str, part: str, path: str, roots: Roots) -> bool:
+    """Whether the file at `path`, found for both, is as well or better that of `other`."""
+    names, others = (_names_of(_splits(each)[0][0]) for each in (part, other))
+    if _WILDCARD.search(part) or _WILDCARD.search(other):
+        names, others = names[:-1], others[:-1]
+    count = min(len(names), len(others))
+    if names[len(names) - count :] == others[len(others) - count :] or _is_in_place(part, roots):
+        return False
+    return _is_in_place(other, roots) or _common_end(others, path) >= _common_end(names, path)
+
+
+def _is_in_place(part: str, roots: Roots) -> bool:
+    """Whether a file is where the path itself leads."""
+    real = _inside(*_place(_splits(part)[0][0], roots)) if not is_url(part) else None
+    return real is not None and os.path.exists(real)
+
+
+def _common_end(names: Sequence[str], path: str) -> int:
+    pairs = zip(reversed(names), reversed(path.split("/")), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:

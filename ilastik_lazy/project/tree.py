@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -31,7 +31,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.lazy.dataset import Chunks, chunked, to_dataset
 from ilastik_lazy.project.inputs import RecordedInput, open_input
 from ilastik_lazy.project.labels import labelled_image, open_label_set
-from ilastik_lazy.project.paths import Roots, is_url
+from ilastik_lazy.project.paths import Roots, is_url, mistaken
 from ilastik_lazy.project.record import read_project
 
 __all__ = ["open_project"]
@@ -96,12 +96,14 @@ def open_project(
     project = read_project(location, limits)
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=project.attributes)}
     problems: list[str] = []
+    recorded_paths = [i.file_path for lane in project.lanes for i in lane.inputs if i.file_path and not i.is_embedded]
+    elsewhere = mistaken(recorded_paths, roots) if roots.named else {}
     for number, lane in enumerate(project.lanes):
         nodes[f"/{_node_name(lane.name)}"] = xr.Dataset(attrs={"roles": [_printable(i.role) for i in lane.inputs]})
         opened: dict[str, ArraySource] = {}
         for recorded in lane.inputs:
             name = f"/{_node_name(lane.name)}/{_node_name(recorded.role, 'labels')}"
-            source, attributes = _open_or_explain(project.path, recorded, roots, limits)
+            source, attributes = _open_or_explain(project.path, recorded, roots, limits, elsewhere)
             if source is None:
                 problems.append(f"{name[1:]}: {attributes['problem']}")
                 nodes[name] = xr.Dataset(attrs=attributes)
@@ -141,7 +143,7 @@ def _lazy(name: str, source: ArraySource, chunks: Chunks, attributes: dict[str, 
 
 
 def _open_or_explain(
-    project: str, recorded: RecordedInput, roots: Roots, limits: Limits
+    project: str, recorded: RecordedInput, roots: Roots, limits: Limits, elsewhere: Mapping[str, str]
 ) -> tuple[ArraySource | None, dict[str, Any]]:
     """The image of a role, and attributes of its node: where it was recorded, or why it is not there."""
     attributes: dict[str, Any] = {"role": _printable(recorded.role), "nickname": recorded.nickname}
@@ -152,6 +154,8 @@ def _open_or_explain(
     if recorded.shape is not None:
         attributes["recorded_shape"] = list(recorded.shape)
     try:
+        if not recorded.is_embedded and (problem := elsewhere.get(recorded.file_path or "")):
+            raise SourceNotFoundError(problem)
         source = open_input(project, recorded, roots, limits)
     except IlastikLazyError as error:
         status = _status_of(error, recorded)

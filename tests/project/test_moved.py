@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 
 import h5py
 import numpy as np
@@ -184,6 +185,44 @@ def test_all_lanes_and_roles_open(project, moved):
         np.testing.assert_array_equal(tree[lane]["Prediction Mask"]["image"], IMAGE > 0)
     export = il.open_dataarray(moved / "moved" / "sub" / "mask.h5", kind="segmentation", project=project)
     assert export.attrs["flag_meanings"] == "nucleus background"
+
+
+def record(project, *paths):
+    """Let the lanes' raw images be recorded at `paths`."""
+    with h5py.File(project, "r+") as file:
+        for lane, path in enumerate(paths):
+            raw = file[f"Input Data/infos/lane{lane:04}/Raw Data"]
+            del raw["filePath"]
+            raw["filePath"] = path.encode()
+
+
+@pytest.mark.parametrize(
+    ("first", "roots", "found"),
+    [
+        # Both end in the name of the only file, which may be either's, or another one's.
+        (r"D:\new\img 1.h5\exported_data", ["moved/sub"], [False, False]),
+        # The first fits better; it is not the second.
+        (r"D:\sub\img 1.h5\exported_data", ["moved", "moved/sub"], [True, False]),
+        # Two ways to one file are no mistake, nor are links of the user.
+        ("/mnt/old/img 1.h5/exported_data", ["moved/sub"], [True, True]),
+        ("link.h5/exported_data", ["moved/sub"], [True, False]),
+    ],
+)
+def test_one_file_is_never_taken_for_two_images(project, moved, first, roots, found):
+    (moved / "project" / "link.h5").symlink_to(moved / "moved" / "sub" / "img 1.h5")
+    record(project, first, r"D:\old\img 1.h5\exported_data")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tree = il.open_datatree(project, source_roots=[moved / root for root in roots])
+    assert ["image" in tree[lane]["Raw Data"] for lane in ("lane0000", "lane0001")] == found
+    said = [str(each.message) for each in caught if each.category is MissingSourceWarning]
+    assert len(said) == (not all(found))
+    assert all("another image of the project" in text for text in said)
+
+
+def test_one_file_is_never_taken_for_two_of_a_stack(moved):
+    with pytest.raises(SourceNotFoundError, match="another image of the project"):
+        all_at(moved, "/a/t0/img 1.h5:/a/t1/img 1.h5", "moved/sub")
 
 
 def test_the_command_opens_them_and_its_advice_is_an_option_of_it(project, moved):
