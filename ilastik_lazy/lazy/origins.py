@@ -126,7 +126,9 @@ def _treatment_of(kind: type, closed: tuple[type, ...], foreign: tuple[type, ...
 def _parts_of(each: Any) -> list[Any]:
     """What is behind an object that is not followed as a whole."""
     if isinstance(each, np.ndarray):
-        return each.reshape(-1).tolist() if each.dtype.kind in "OU" else []
+        # A part of a memory map may be a plain array, whose base is the map.
+        inside = each.reshape(-1).tolist() if each.dtype.kind in "OU" else []
+        return [*inside, each.base] if each.base is not None else inside
     if isinstance(each, types.FunctionType):
         globals_read = (each.__globals__.get(name) for name in each.__code__.co_names)
         return [

@@ -56,6 +56,18 @@ def adds(block: Any, other: Any) -> Any:
     return block + np.asarray(other)
 
 
+@pytest.mark.parametrize(
+    "shown", [lambda a: a, np.asarray, lambda a: np.asarray(a)[:, ::-1], lambda a: np.asarray(a).reshape(10, 8)]
+)
+def test_a_plain_array_that_shows_a_memory_map_is_read_from_its_file(tmp_path: Path, shown: Any) -> None:
+    np.save(tmp_path / "a.npy", np.ones((8, 10), "u1"))
+    values = shown(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    (origin,) = origins_of(xr.Variable(("y", "x"), values))
+    assert isinstance(origin, Storage)
+    assert origin.path == str(tmp_path / "a.npy")
+    assert not origins_of(xr.Variable(("y", "x"), np.array(values)[1:]))
+
+
 class TestOfArrays:
     @pytest.mark.parametrize(
         ("make", "expected"),
