@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataarray as open_dataarray
     from ilastik_lazy.api import open_dataset as open_dataset
-    from ilastik_lazy.datatree import open_datatree as open_datatree
+    from ilastik_lazy.api import open_datatree as open_datatree
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 _HOME = {
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
-    "open_datatree": "ilastik_lazy.datatree",
+    "open_datatree": "ilastik_lazy.api",
     "open_table": "ilastik_lazy.tables",
     "paint": "ilastik_lazy.tables.paint",
     "to_ilastik": "ilastik_lazy.writers.ilastik",

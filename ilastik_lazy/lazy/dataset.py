@@ -18,6 +18,7 @@ from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
 
 __all__ = [
     "Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "unplaced_units", "variable_name",
+    "variable_names",
 ]  # fmt: skip
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
@@ -94,6 +95,29 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
 def variable_name(name: str) -> str:
     """`name`, or another: xarray takes a variable that is called like a dimension for its coordinate."""
     return f"image_{name}" if name in AXIS_NAMES else name
+
+
+def variable_names(paths: Sequence[str]) -> dict[str, str]:
+    """Name the images of a file by the last part of their paths, or by the whole path where that is not unique.
+
+    >>> variable_names(["x", "vol/x", "raw"])
+    {'image_x': 'x', 'vol_x': 'vol/x', 'raw': 'raw'}
+    """
+    last = [path.rsplit("/", 1)[-1] for path in paths]
+    names = [
+        variable_name(name if last.count(name) == 1 else path.replace("/", "_"))
+        for name, path in zip(last, paths, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        # "a/b" beside "a_b": only the paths themselves are sure to differ.
+        names = [variable_name(path) for path in paths]
+    made: dict[str, str] = {}
+    for name, path in zip(names, paths, strict=True):
+        # "image_x" beside "x".
+        while name in made or (name != path and name in paths):
+            name += "_"
+        made[name] = path
+    return made
 
 
 def _dims_beside(
