@@ -76,7 +76,7 @@ def open_dataarray(
         How the server of a URL is reached, as in ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
         what is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
     limits
-        Sizes beyond which a file is refused: an `ilastik_lazy.core.limits.Limits`.
+        Sizes beyond which a file is refused: an `ilastik_lazy.Limits`.
     trust
         ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
         them in a process of its own only (0.1 s more to open).
