@@ -32,7 +32,7 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     if spec.kind is not None:
         attributes["ilastik_kind"] = spec.kind
     if spec.axes_guessed:
-        attributes["axes_guessed"] = True
+        attributes["axes_guessed"] = 1  # netCDF has no bool
     # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
     if spec.drange is not None and not spec.is_label_image:
         attributes["drange"] = list(spec.drange)
