@@ -27,7 +27,6 @@ __all__ = [
     "Kind",
     "Region",
     "Storage",
-    "VersionedSource",
     "View",
     "leaves_of",
     "storage_of",
@@ -75,6 +74,9 @@ class Storage:
 
     buffers: int = 2
     """Chunks' worth of memory that reading one takes beside the result: as stored, and between its filters."""
+
+    version: str = ""
+    """Version of the data where `path` is no file, such as an ETag; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,15 +236,6 @@ class CountedChunks(Protocol):
     def count_absent(self) -> int:
         """Number of chunks that were never written; may have to read an index."""
         ...
-
-
-@runtime_checkable
-class VersionedSource(Protocol):
-    """A source that knows which version of its data it reads where no file tells, such as an ETag."""
-
-    @property
-    def version(self) -> object:
-        """Its text is another for another version."""
 
 
 class View:
