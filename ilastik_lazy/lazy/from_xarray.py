@@ -20,18 +20,9 @@ from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import names_of, step_and_origin
-from ilastik_lazy.core.spec import (
-    COMPUTED,
-    ArraySource,
-    ArraySpec,
-    CountedChunks,
-    DescribedSource,
-    Kind,
-    Storage,
-    View,
-    leaves_of,
-)
+from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Kind, Storage
 from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
 from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.dask_array import source_behind

@@ -7,7 +7,8 @@ from typing import Any
 
 from dask.base import tokenize
 
-from ilastik_lazy.core.spec import ArraySource, Storage, View, leaves_of, storage_of
+from ilastik_lazy.core.spec import ArraySource, Storage
+from ilastik_lazy.core.views.view import View, leaves_of, storage_of
 from ilastik_lazy.lazy.from_xarray import ComputedSource, absent_chunks
 from ilastik_lazy.storage.folders import version_of
 from ilastik_lazy.storage.objects import is_url

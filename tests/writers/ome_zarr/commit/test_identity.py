@@ -15,9 +15,10 @@ import pytest
 import xarray as xr
 
 import ilastik_lazy as il
-from ilastik_lazy.core.spec import ArraySource, DescribedSource, Storage
+from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.core.views.stacked import StackSource
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import window_of
 from ilastik_lazy.errors import ResumeMismatchError, UnfinishedWriteError
 from ilastik_lazy.formats import open_source
