@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,50 +9,20 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from ilastik_lazy.core.axes import AXIS_NAMES, Axis
+from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.core.grid import block_lengths, block_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.lazy.attributes import attributes_of
 from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
 
 __all__ = [
-    "Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "unplaced_units", "variable_name",
-    "variable_names",
+    "Chunks", "chunked", "moved", "to_dataarray", "to_dataset", "variable_name", "variable_names",
 ]  # fmt: skip
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
 _CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
-
-
-def attributes_of(spec: ArraySpec) -> dict[str, Any]:
-    """Plain values only, so that they survive JSON, Zarr and netCDF."""
-    attributes: dict[str, Any] = {}
-    if spec.kind is not None:
-        attributes["ilastik_kind"] = spec.kind
-    if spec.axes_guessed:
-        attributes["axes_guessed"] = 1  # netCDF has no bool
-    # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
-    if spec.drange is not None and not spec.is_label_image:
-        attributes["drange"] = list(spec.drange)
-    if spec.display_mode:
-        attributes["display_mode"] = spec.display_mode
-    attributes |= unplaced_units(spec.axes)
-    if spec.packing is not None and spec.packing.stored == spec.dtype:
-        attributes |= spec.packing.attributes()
-    if spec.channel_names and spec.is_label_image:
-        # CF conventions 3.5: the meanings are one text, separated by blanks.
-        attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
-        attributes["flag_meanings"] = " ".join("_".join(name.split()) for name in spec.channel_names)
-    if spec.channel_colors:
-        attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
-    return attributes
-
-
-def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
-    """The attribute ``axis_units``: a JSON text of the units of axes without positions, which have no coordinate."""
-    units = {axis.name: axis.unit for axis in axes if axis.unit and axis.scale is None}
-    return {"axis_units": json.dumps(units)} if units else {}
 
 
 def _encoding_of(spec: ArraySpec) -> dict[str, Any]:

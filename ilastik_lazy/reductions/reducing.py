@@ -22,7 +22,8 @@ from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, 
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
-from ilastik_lazy.lazy.dataset import to_dataarray, unplaced_units
+from ilastik_lazy.lazy.attributes import unplaced_units
+from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.kernels import REDUCTIONS, Array, Partial, Reduction
