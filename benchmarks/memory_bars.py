@@ -28,8 +28,7 @@ START = """
 import os, re, sys
 import dask.array, numpy, xarray, zarr, ilastik_lazy as il
 import ilastik_lazy.writers.ome_zarr.convert
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import normalise, standardise, percentile
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])

@@ -15,9 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ilastik_lazy import errors as errors
+    from ilastik_lazy import reductions as reductions
     from ilastik_lazy.api import open_dataarray as open_dataarray
     from ilastik_lazy.api import open_dataset as open_dataset
-    from ilastik_lazy.datatree import open_datatree as open_datatree
+    from ilastik_lazy.api import open_datatree as open_datatree
+    from ilastik_lazy.core.limits import Limits as Limits
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
@@ -25,22 +28,27 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_MODULES = ("errors", "reductions")
 _HOME = {
+    "Limits": "ilastik_lazy.core.limits",
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
-    "open_datatree": "ilastik_lazy.datatree",
+    "open_datatree": "ilastik_lazy.api",
     "open_table": "ilastik_lazy.tables",
     "paint": "ilastik_lazy.tables.paint",
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
 }
 __all__ = [
+    "Limits",
     "__version__",
+    "errors",
     "open_dataarray",
     "open_dataset",
     "open_datatree",
     "open_table",
     "paint",
+    "reductions",
     "to_ilastik",
     "to_ome_zarr",
 ]
@@ -48,6 +56,8 @@ __all__ = [
 
 # PEP 562: xarray, dask and zarr take a second to import, so they wait for the first use.
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"ilastik_lazy.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,9 @@
-"""Open images: `open_dataarray`, `open_dataset`."""
+"""Open images: `open_dataarray`, `open_dataset`, `open_datatree`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -14,17 +14,18 @@ from ilastik_lazy.core.limits import Limits, Trust
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
-from ilastik_lazy.core.views.unpacked import packed_again
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
-from ilastik_lazy.formats import list_images, open_sources
+from ilastik_lazy.formats import format_of, list_images, open_sources
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.stack import open_paths
-from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name
+from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
 from ilastik_lazy.storage.allowed import Folders, granted
 
-__all__ = ["lazy_dataset", "open_dataarray", "open_dataset"]
+__all__ = ["open_dataarray", "open_dataset", "open_datatree", "sources_of"]
 
 _MOST_VARIABLES = 200
+# The name that to_ome_zarr gives to the array of each level.
+_VARIABLE = "image"
 
 
 def open_dataarray(
@@ -75,7 +76,7 @@ def open_dataarray(
         How the server of a URL is reached, as in ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
         what is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
     limits
-        Sizes beyond which a file is refused: an `ilastik_lazy.core.limits.Limits`.
+        Sizes beyond which a file is refused: an `ilastik_lazy.Limits`.
     trust
         ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
         them in a process of its own only (0.1 s more to open).
@@ -159,38 +160,101 @@ def open_dataset(
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
     _check_arguments(axes, order)
-    location = Location.parse(path, internal_path, storage_options)
     limits = granted(limits, trust, allow_external)
-    sources = _all_sources(location, axes, project, kind, drop_variables, limits)
+    sources = sources_of(path, internal_path, axes, project, kind, drop_variables, storage_options, limits)
     return _finished(sources, chunks, order)
 
 
-def lazy_dataset(
+def open_datatree(
+    path: str | os.PathLike[str],
+    *,
+    chunks: Chunks = "auto",
+    axes: str | None = None,
+    order: str | None = None,
+    source_roots: Sequence[str | os.PathLike[str]] = (),
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
+) -> xr.DataTree:
+    """Open every image of a file, and every level of a pyramid, as lazy nodes of one tree.
+
+    Parameters
+    ----------
+    path
+        A multiscale OME-Zarr, a project (see `open_project`), or any file that `open_dataset` opens.
+    source_roots
+        Folders outside its own in which to look for a project's images.
+    chunks, axes, order, storage_options, limits, trust, allow_external
+        See `open_dataarray`; they apply to every image.
+
+    Returns
+    -------
+    xarray.DataTree
+        Each image is the variable ``image`` of its own node, with its own coordinates.  The levels of a pyramid
+        are ``/scale0``, ``/scale1``, ...; those of its label images ``/labels/<name>/scale0``, ....
+        In other files, each image has the node that its internal path names.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> tree = il.open_datatree(sample("probabilities"))
+    >>> list(tree.children), dict(tree["exported_data"].sizes)
+    (['exported_data'], {'z': 40, 'y': 128, 'x': 160, 'c': 2})
+    """
+    _check_arguments(axes, order)
+    location = Location.parse(path, storage_options=storage_options)
+    limits = granted(limits, trust, allow_external)
+    if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
+        from ilastik_lazy.project.tree import open_project
+
+        if axes is not None or order is not None:
+            raise ArgumentError("axes= and order= are for images: a project states the axes of each of its own")
+        return open_project(location.path, source_roots=source_roots, chunks=chunks, limits=limits)
+    places = _places_in_tree(location, limits)
+    sources = open_sources(location, list(places.values()), axes=axes, limits=limits)
+    nodes = {
+        place: _finished({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
+    }
+    return xr.DataTree.from_dict(nodes)
+
+
+def sources_of(
     path: str | os.PathLike[str],
     internal_path: str | None,
     axes: str | None,
     project: str | os.PathLike[str] | None,
+    kind: Kind | None,
     drop_variables: str | Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
-    kind: Kind | None,
     limits: Limits,
-    mask_and_scale: bool | Mapping[str, bool] | None = None,
-) -> xr.Dataset:
-    """What xarray's ``engine="ilastik"`` gets, before xarray itself makes dask arrays of it."""
-    _check_arguments(axes, None)
+) -> dict[str, ArraySource]:
+    """The images that become the variables of `open_dataset`, by their names."""
+    _check_arguments(axes)
     location = Location.parse(path, internal_path, storage_options)
-    sources = _all_sources(location, axes, project, kind, drop_variables, limits)
-    for name, source in sources.items():
-        wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale
-        sources[name] = packed_again(source) if wanted is False else source
-    return to_dataset(sources)
+    inside = [location.internal_path] if location.internal_path else list_images(location, limits=limits)
+    _require_images(inside, location)
+    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+    names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
+    if len(names) > _MOST_VARIABLES:
+        raise ArgumentError(
+            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
+        )
+    sources = open_sources(location, list(names.values()), axes=axes, limits=limits)
+    return {name: _described(source, project, kind, limits) for name, source in zip(names, sources, strict=True)}
 
 
-def _check_arguments(axes: str | None, order: str | None) -> None:
-    """What is wrong with the call shall not be blamed on the file."""
+def _check_arguments(axes: str | None, order: str | None = None) -> None:
+    """Check names of axes before a file is opened, so that a bad call is not reported as a bad file."""
     for names in (axes, order):
         if names is not None:
             parse_axis_names(names)
+
+
+def _require_images(images: Collection[str], location: Location) -> None:
+    if not images:
+        raise DatasetNotFoundError(f"{location.path} holds no image: no numeric dataset with 2 to 5 dimensions")
 
 
 def _described(
@@ -205,49 +269,20 @@ def _described(
     return with_classes(source, project, limits)
 
 
-def _all_sources(
-    location: Location,
-    axes: str | None,
-    project: str | os.PathLike[str] | None,
-    kind: Kind | None,
-    drop_variables: str | Iterable[str] | None,
-    limits: Limits,
-) -> dict[str, ArraySource]:
-    if location.internal_path is not None:
-        inside = [location.internal_path]
-    elif not (inside := list_images(location, limits=limits)):
-        raise DatasetNotFoundError(f"{location.path} holds no image: no numeric dataset with 2 to 5 dimensions")
-    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
-    names = {name: path for name, path in _variable_names(inside).items() if name not in dropped}
-    if len(names) > _MOST_VARIABLES:
-        raise ArgumentError(
-            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
-        )
-    sources = open_sources(location, list(names.values()), axes=axes, limits=limits)
-    return {name: _described(source, project, kind, limits) for name, source in zip(names, sources, strict=True)}
-
-
-def _variable_names(paths: list[str]) -> dict[str, str]:
-    """The last part of each path; the whole path, with ``_`` for ``/``, where that is not unique.
-
-    >>> _variable_names(["x", "vol/x", "raw"])
-    {'image_x': 'x', 'vol_x': 'vol/x', 'raw': 'raw'}
-    """
-    last = [path.rsplit("/", 1)[-1] for path in paths]
-    names = [
-        variable_name(name if last.count(name) == 1 else path.replace("/", "_"))
-        for name, path in zip(last, paths, strict=True)
-    ]
-    if len(set(names)) < len(names):
-        # "a/b" beside "a_b": only the paths themselves are sure to differ.
-        names = [variable_name(path) for path in paths]
-    made: dict[str, str] = {}
-    for name, path in zip(names, paths, strict=True):
-        # "image_x" beside "x".
-        while name in made or (name != path and name in paths):
-            name += "_"
-        made[name] = path
-    return made
+def _places_in_tree(location: Location, limits: Limits) -> dict[str, str]:
+    """Internal paths of the images at `location`, by their nodes."""
+    if location.internal_path:
+        return {location.internal_path: location.internal_path}
+    module = format_of(location, limits).load()
+    # A format whose images belong together arranges them itself; in all others each image is a node.
+    arrange: Callable[[Location, Limits], dict[str, str]] | None = getattr(module, "tree", None)
+    places = arrange(location, limits) if arrange else {path: path for path in module.images(location, limits)}
+    _require_images(places, location)
+    above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
+    if above.isdisjoint(places):
+        return places
+    # A node hands its coordinates down to the nodes below it, so that none may lie inside another.
+    return {place.replace("/", "_"): internal_path for place, internal_path in places.items()}
 
 
 def _finished(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:

@@ -69,13 +69,16 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
         Of the decoders of CF conventions only `mask_and_scale` has anything to do: False leaves packed numbers.
         """
-        from ilastik_lazy.api import lazy_dataset
+        from ilastik_lazy.api import sources_of
+        from ilastik_lazy.core.views.unpacked import packed_again
+        from ilastik_lazy.lazy.dataset import to_dataset
 
-        path = _path(filename_or_obj)
-        limits = granted(limits, trust, allow_external)
-        return lazy_dataset(
-            path, internal_path, axes, project, drop_variables, storage_options, kind, limits, mask_and_scale
-        )
+        path, limits = _path(filename_or_obj), granted(limits, trust, allow_external)
+        sources = sources_of(path, internal_path, axes, project, kind, drop_variables, storage_options, limits)
+        for name, source in sources.items():
+            wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale
+            sources[name] = packed_again(source) if wanted is False else source
+        return to_dataset(sources)
 
     def open_datatree(  # the keywords that a tree takes
         self,
@@ -90,7 +93,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         allow_external: Folders = (),
     ) -> xr.DataTree:
         """Open every image of a file, or every level of a pyramid, as a tree (`ilastik_lazy.open_datatree`)."""
-        from ilastik_lazy.datatree import open_datatree
+        from ilastik_lazy.api import open_datatree
 
         tree = open_datatree(
             _path(filename_or_obj), chunks=None, axes=axes, source_roots=source_roots,

@@ -205,6 +205,11 @@ def test_every_name_of_the_package_that_is_there_can_be_imported():
     with pytest.raises(AttributeError, match=r"nothing"):
         _ = il.nothing
     assert callable(il.open_dataarray)
+    assert issubclass(il.errors.CorruptChunkError, OSError | ValueError)
+    assert il.Limits(depth=3).depth == 3
+    for name in ("reduce", "histogram", "percentile", "normalise", "standardise"):
+        assert callable(getattr(il.reductions, name)), f"{name} must be the function, not a module of that name"
+    assert all(hasattr(il, name) for name in il.__all__)
 
 
 class TestStacks:

@@ -9,7 +9,7 @@ import xarray as xr
 import zarr
 
 import ilastik_lazy as il
-from ilastik_lazy.datatree import open_datatree
+from ilastik_lazy.api import open_datatree
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import AxesError, DatasetNotFoundError
 

@@ -20,6 +20,7 @@ def imported_by(code, *arguments):
 
 def test_the_package_alone_imports_nothing_heavy():
     assert imported_by("import ilastik_lazy; ilastik_lazy.__version__; dir(ilastik_lazy)") == set()
+    assert imported_by("import ilastik_lazy as il; il.errors; il.Limits") == set()
 
 
 def test_the_sample_is_found_without_anything_heavy():

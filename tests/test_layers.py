@@ -21,7 +21,7 @@ LAYERS = [
     "project tables",
     "reductions",
     "writers",
-    "api datatree",
+    "api",
     "engine demo",
     "cli __init__",
     "__main__",

@@ -1,17 +1,18 @@
-"""Errors of other libraries, said in the words of this package."""
+"""Other libraries: their errors, and that one is missing, in the words of this package."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ilastik_lazy.errors import IlastikLazyError, MemoryLimitError, SourceIOError
+from ilastik_lazy.errors import IlastikLazyError, MemoryLimitError, MissingExtraError, SourceIOError
 
-__all__ = ["machines_fault", "require_room", "translated"]
+__all__ = ["machines_fault", "require_package", "require_room", "translated"]
 
 # What a system says of its disks, network and rights, never of what is in a file.
 _OF_THE_SYSTEM = (
@@ -23,6 +24,20 @@ _ERRNO = re.compile(r"\berrno = (\d+)")
 _ROOM = 32 * 2**20
 # libhdf5 holds a chunk before and after a filter, and where it becomes larger than it thought, a third time.
 _TIMES = 4
+
+
+def require_package(name: str, extra: str, need: str) -> None:
+    """Raise unless the package `name` can be imported; `need` says what needs it.
+
+    Raises
+    ------
+    MissingExtraError
+        It is missing; the message names the `extra` of this package that brings it.
+    """
+    try:
+        importlib.import_module(name)
+    except ImportError as missing:
+        raise MissingExtraError(f"{need}: pip install 'ilastik_lazy[{extra}]'") from missing
 
 
 def require_room(nbytes: int) -> None:

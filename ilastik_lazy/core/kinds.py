@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.spec import ArraySource, DescribedSource, Kind
+from ilastik_lazy.core.spec import ArraySource, Kind
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError
 
 __all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_kind"]

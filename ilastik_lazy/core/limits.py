@@ -22,10 +22,9 @@ class Limits:
     --------
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> from ilastik_lazy.core.limits import Limits
-    >>> il.open_dataarray(sample("probabilities"), limits=Limits(chunk_bytes=2**30)).shape    # chunks of up to 1 GiB
+    >>> il.open_dataarray(sample("probabilities"), limits=il.Limits(chunk_bytes=2**30)).shape    # chunks of up to 1 GiB
     (40, 128, 160, 2)
-    >>> il.open_dataarray(sample("probabilities"), limits=Limits(chunk_bytes=100_000))
+    >>> il.open_dataarray(sample("probabilities"), limits=il.Limits(chunk_bytes=100_000))
     Traceback (most recent call last):
     ...
     ilastik_lazy.errors.LimitExceededError: ...

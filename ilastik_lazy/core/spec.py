@@ -5,7 +5,7 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -21,16 +21,11 @@ __all__ = [
     "ArraySource",
     "ArraySpec",
     "CountedChunks",
-    "DescribedSource",
     "EncodedChunks",
     "Keep",
     "Kind",
     "Region",
     "Storage",
-    "VersionedSource",
-    "View",
-    "leaves_of",
-    "storage_of",
 ]
 
 Kind = Literal[
@@ -75,6 +70,9 @@ class Storage:
 
     buffers: int = 2
     """Chunks' worth of memory that reading one takes beside the result: as stored, and between its filters."""
+
+    version: str = ""
+    """Version of the data where `path` is no file, such as an ETag; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,70 +232,3 @@ class CountedChunks(Protocol):
     def count_absent(self) -> int:
         """Number of chunks that were never written; may have to read an index."""
         ...
-
-
-@runtime_checkable
-class VersionedSource(Protocol):
-    """A source that knows which version of its data it reads where no file tells, such as an ETag."""
-
-    @property
-    def version(self) -> object:
-        """Its text is another for another version."""
-
-
-class View:
-    """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
-
-    What its origins know, a view knows.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
-    """
-
-    __slots__ = ()
-
-    source: ArraySource
-    """What it reads from, where that is one source."""
-
-    @property
-    def origins(self) -> tuple[ArraySource | Storage, ...]:
-        """What it reads from; what other libraries read is known by its place alone."""
-        return (self.source,)
-
-    @property
-    def how(self) -> Mapping[str, Any]:
-        """What decides its voxels beside `origins` and the spec, as plain JSON values."""
-        return {}
-
-    @property
-    def chunk_codec(self) -> str:
-        """See `EncodedChunks`."""
-        return self.source.chunk_codec if isinstance(self.source, EncodedChunks) else ""
-
-    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
-        """See `EncodedChunks`."""
-        assert isinstance(self.source, EncodedChunks)
-        return self.source.read_encoded(region, keep)
-
-
-def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
-    """What a source reads in the end, itself where it is no view."""
-    if isinstance(source, View):
-        for origin in source.origins:
-            yield from leaves_of(origin)
-    else:
-        yield source
-
-
-def storage_of(leaf: ArraySource | Storage) -> Storage:
-    """Where one of `leaves_of` lies."""
-    return leaf if isinstance(leaf, Storage) else leaf.spec.storage
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedSource(View):
-    """A source whose spec says more than its file: class names from a project, for instance."""
-
-    spec: ArraySpec
-    source: ArraySource
-
-    def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
-        return self.source.read(region)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,49 +9,20 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from ilastik_lazy.core.axes import AXIS_NAMES, Axis
+from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.core.grid import block_lengths, block_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.lazy.attributes import attributes_of
 from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
 
 __all__ = [
-    "Chunks", "attributes_of", "chunked", "moved", "to_dataarray", "to_dataset", "unplaced_units", "variable_name",
+    "Chunks", "chunked", "moved", "to_dataarray", "to_dataset", "variable_name", "variable_names",
 ]  # fmt: skip
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
 _CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
-
-
-def attributes_of(spec: ArraySpec) -> dict[str, Any]:
-    """Plain values only, so that they survive JSON, Zarr and netCDF."""
-    attributes: dict[str, Any] = {}
-    if spec.kind is not None:
-        attributes["ilastik_kind"] = spec.kind
-    if spec.axes_guessed:
-        attributes["axes_guessed"] = True
-    # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
-    if spec.drange is not None and not spec.is_label_image:
-        attributes["drange"] = list(spec.drange)
-    if spec.display_mode:
-        attributes["display_mode"] = spec.display_mode
-    attributes |= unplaced_units(spec.axes)
-    if spec.packing is not None and spec.packing.stored == spec.dtype:
-        attributes |= spec.packing.attributes()
-    if spec.channel_names and spec.is_label_image:
-        # CF conventions 3.5: the meanings are one text, separated by blanks.
-        attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
-        attributes["flag_meanings"] = " ".join("_".join(name.split()) for name in spec.channel_names)
-    if spec.channel_colors:
-        attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
-    return attributes
-
-
-def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
-    """The attribute ``axis_units``: a JSON text of the units of axes without positions, which have no coordinate."""
-    units = {axis.name: axis.unit for axis in axes if axis.unit and axis.scale is None}
-    return {"axis_units": json.dumps(units)} if units else {}
 
 
 def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
@@ -94,6 +64,29 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
 def variable_name(name: str) -> str:
     """`name`, or another: xarray takes a variable that is called like a dimension for its coordinate."""
     return f"image_{name}" if name in AXIS_NAMES else name
+
+
+def variable_names(paths: Sequence[str]) -> dict[str, str]:
+    """Name the images of a file by the last part of their paths, or by the whole path where that is not unique.
+
+    >>> variable_names(["x", "vol/x", "raw"])
+    {'image_x': 'x', 'vol_x': 'vol/x', 'raw': 'raw'}
+    """
+    last = [path.rsplit("/", 1)[-1] for path in paths]
+    names = [
+        variable_name(name if last.count(name) == 1 else path.replace("/", "_"))
+        for name, path in zip(last, paths, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        # "a/b" beside "a_b": only the paths themselves are sure to differ.
+        names = [variable_name(path) for path in paths]
+    made: dict[str, str] = {}
+    for name, path in zip(names, paths, strict=True):
+        # "image_x" beside "x".
+        while name in made or (name != path and name in paths):
+            name += "_"
+        made[name] = path
+    return made
 
 
 def _dims_beside(

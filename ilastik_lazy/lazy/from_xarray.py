@@ -5,11 +5,8 @@ What `open_dataarray` returned is recognised, so that its own source is read and
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,21 +16,13 @@ import xarray as xr
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
-from ilastik_lazy.core.positions import names_of, step_and_origin
-from ilastik_lazy.core.spec import (
-    COMPUTED,
-    ArraySource,
-    ArraySpec,
-    CountedChunks,
-    DescribedSource,
-    Kind,
-    Storage,
-    View,
-    leaves_of,
-)
+from ilastik_lazy.core.positions import step_and_origin
+from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
 from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
 from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError
 from ilastik_lazy.formats.stack import open_paths
+from ilastik_lazy.lazy.attributes import channel_names, colors_of, drange_of, kind_of, unplaced_units_of
 from ilastik_lazy.lazy.dask_array import source_behind
 from ilastik_lazy.lazy.origins import origins_of
 from ilastik_lazy.storage.objects import is_url
@@ -176,9 +165,9 @@ def source_of(array: xr.DataArray) -> ArraySource:
         )
     original = source_behind(array.variable)
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
-    kind = _kind_of(array, original)
-    names = _channel_names(array, kind, original.spec.channel_names if original is not None else ())
-    units = _unplaced_units(array)
+    kind = kind_of(array, original)
+    names = channel_names(array, kind, original.spec.channel_names if original is not None else ())
+    units = unplaced_units_of(array)
     origins = origins_of(array.variable) if original is None else ()
     classes = len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)
     spec = ArraySpec(
@@ -189,11 +178,11 @@ def source_of(array: xr.DataArray) -> ArraySource:
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else _storage_of(array),
         channel_names=names,
-        channel_colors=_colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins),
+        channel_colors=colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins),
         kind=kind,
         may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
         # A range for display of something else is none.
-        drange=_drange_of(array) if original is not None or array.dtype.kind == "f" else None,
+        drange=drange_of(array) if original is not None or array.dtype.kind == "f" else None,
         display_mode=str(array.attrs.get("display_mode", "")),
         is_inherited=original is None,
     )
@@ -204,16 +193,6 @@ def source_of(array: xr.DataArray) -> ArraySource:
         spec = spec.agreeing(float(np.fmin.reduce(array.values, None)), float(np.fmax.reduce(array.values, None)))
         spec = replace(spec, is_inherited=False)
     return ComputedSource(spec, array.variable, origins)
-
-
-def _unplaced_units(array: xr.DataArray) -> dict[str, object]:
-    """Units of axes without positions, in the attribute that `lazy.attributes_of` gave them."""
-    text = array.attrs.get("axis_units")
-    try:
-        units = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        units = None
-    return units if isinstance(units, dict) else {}
 
 
 def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object) -> Axis:
@@ -261,53 +240,3 @@ def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
     if array.chunks is not None:
         return tuple(max(1, max(lengths)) for lengths in array.chunks)
     return tuple(max(1, length) for length in array.shape)
-
-
-def _channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the channels; of label images, of the values 1, 2, ... as CF's flags tell."""
-    if kind in WHOLE_NUMBERS:
-        meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
-        names = tuple(meanings.split()) if isinstance(meanings, str) else ()
-        # CF's meanings have no blanks; as long as they are those of the file, so are the names.
-        names = stored if names == tuple("_".join(name.split()) for name in stored) else names
-        return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
-    return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
-
-
-def _colors_of(
-    array: xr.DataArray, classes: int, channels: Sequence[str], origins: Sequence[ArraySource | Storage]
-) -> tuple[tuple[int, int, int], ...]:
-    """Colours of the classes; of some of these only, whose colours could be any, none."""
-    given = array.attrs.get("class_colors")
-    texts = list(given) if isinstance(given, list | tuple | np.ndarray) else []
-    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in texts):
-        return ()
-    colors = tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in texts)
-    # Attributes stay as they are where channels are chosen or change places, so that only names tell whose they are.
-    for origin in origins if channels and colors else ():
-        if isinstance(origin, ArraySource) and origin.spec.channel_colors == colors:
-            by_name = dict(zip(origin.spec.channel_names, colors, strict=False))
-            return tuple(by_name[name] for name in channels) if by_name.keys() >= set(channels) else ()
-    return colors if len(colors) == classes else ()
-
-
-def _kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
-    """What the attributes say, if the numbers may still be that: xarray keeps attributes through any operation."""
-    kind = array.attrs.get("ilastik_kind")
-    if kind not in typing.get_args(Kind):
-        return None
-    if original is not None:
-        return kind
-    if array.dtype.kind == "b":
-        return None  # `prob > 0.5` holds no probabilities
-    # `prob.argmax("c")` holds classes, `segmentation.mean("z")` no more.
-    return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
-
-
-def _drange_of(array: xr.DataArray) -> tuple[float, float] | None:
-    drange = array.attrs.get("drange")
-    if isinstance(drange, list | tuple | np.ndarray) and len(drange) == 2:
-        low, high = drange
-        if all(isinstance(end, int | float | np.number) and np.isfinite(end) for end in (low, high)):
-            return float(low), float(high)
-    return None

@@ -18,7 +18,8 @@ import numpy as np
 
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, DescribedSource
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location

@@ -19,7 +19,8 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags, with_units
 from ilastik_lazy.core.kinds import kind_of_role
 from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.spec import ArraySource, DescribedSource
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import window_of
 from ilastik_lazy.errors import (
     AxesError,

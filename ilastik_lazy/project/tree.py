@@ -67,7 +67,7 @@ def open_project(
     chunks
         As in `open_dataarray`.
     limits
-        Sizes beyond which a file is refused: an `ilastik_lazy.core.limits.Limits`.
+        Sizes beyond which a file is refused: an `ilastik_lazy.Limits`.
 
     Returns
     -------

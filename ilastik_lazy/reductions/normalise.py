@@ -15,8 +15,8 @@ from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, in_pass
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy.dataset import chunked, to_dataset, variable_name
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
-from ilastik_lazy.reductions import reduce
 from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions.reducing import reduce
 
 __all__ = ["normalise", "standardise"]
 
@@ -44,7 +44,7 @@ def normalise(
     clip
         Whether values below 0 become 0, and those above 1 become 1.
     workers, memory, progress
-        Of the pass that measures (see `ilastik_lazy.reductions.percentile.percentile`).
+        Options of the pass that measures (see `percentile`).
 
     Returns
     -------
@@ -58,7 +58,7 @@ def normalise(
     ArgumentError
         `percentiles` are no two percentages, the lower one first; there are no values, or NaN among them.
     AxesError, MemoryLimitError, CorruptChunkError, SourceError
-        As of `ilastik_lazy.reductions.percentile.percentile`.
+        See `percentile`.
 
     Examples
     --------

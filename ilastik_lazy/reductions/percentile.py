@@ -44,7 +44,7 @@ def percentile(
     by
         A dim, such as ``"c"``, each position of which gets percentiles of its own.
     workers, memory, progress
-        As for `ilastik_lazy.reductions.reduce`; `progress` counts each block once a pass.
+        As for `reduce`; `progress` counts each block once a pass.
 
     Returns
     -------

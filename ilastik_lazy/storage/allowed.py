@@ -30,7 +30,7 @@ def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folde
     if trust not in ("local", "untrusted"):
         raise ArgumentError(f"trust={trust!r}: expected 'local' or 'untrusted'")
     if limits is not None and not isinstance(limits, Limits):
-        raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.core.limits.Limits(...)")
+        raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
     return replace(limits or Limits(), trust=trust, external_roots=roots)
 

@@ -29,7 +29,7 @@ import numpy as np
 import ilastik_lazy.api
 import ilastik_lazy.formats.n5
 import ilastik_lazy.formats.zarr
-from ilastik_lazy.datatree import open_datatree
+from ilastik_lazy.api import open_datatree
 from ilastik_lazy.formats import list_images
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.inputs import open_input

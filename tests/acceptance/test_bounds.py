@@ -23,9 +23,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.reductions import histogram, reduce
-from ilastik_lazy.reductions.normalise import normalise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import histogram, normalise, percentile, reduce
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 
 

@@ -17,8 +17,7 @@ _START = r"""
 import json, re, sys
 import dask, dask.array, h5py, numpy, xarray
 import ilastik_lazy as il
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import normalise, standardise, percentile
 def peak():
     # Not ru_maxrss: a child begins with its parent's, and pytest's is the larger one.
     return int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) * 1024

@@ -182,7 +182,7 @@ def test_memory_is_an_option_where_it_is_advised(export, tmp_path):
 
 # Messages of functions that no command calls.
 PYTHON_ONLY = {
-    "cli.info", "cli.messages", "datatree", "demo", "engine", "formats.location", "lazy.dask_array", "lazy.dataset",
+    "cli.info", "cli.messages", "demo", "engine", "formats.location", "lazy.dask_array", "lazy.dataset",
     "lazy.from_xarray", "lazy.indexing", "reductions.normalise", "reductions.percentile", "storage.allowed",
     "storage.isolation", "storage.objects.__init__", "tables.images", "tables.paint",
     "writers.ome_zarr.conversion.cluster",

@@ -21,9 +21,7 @@ from ilastik_lazy.cli import cli, progress
 from ilastik_lazy.cli.progress import progress_bar
 from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.sizes import human_seconds
-from ilastik_lazy.reductions import histogram, reduce
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, standardise
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr.check import verify_image
 from tests.support.in_memory import ArrayInMemory

@@ -16,9 +16,7 @@ import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.errors import IlastikLazyError, IlastikLazyWarning
-from ilastik_lazy.reductions import histogram, reduce
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, standardise
 from ilastik_lazy.tables.paint import paint
 from tests.fuzz.steps import Rng, some
 

@@ -239,8 +239,25 @@ def test_attributes_say_what_is_known_and_nothing_else():
     assert opened(CountingSource()).attrs == {}
     known = {"kind": "probabilities", "drange": (0.0, 1.0), "display_mode": "grayscale", "axes_guessed": True}
     assert opened(CountingSource(**known)).attrs == {
-        "ilastik_kind": "probabilities", "axes_guessed": True, "drange": [0.0, 1.0], "display_mode": "grayscale",
+        "ilastik_kind": "probabilities", "axes_guessed": 1, "drange": [0.0, 1.0], "display_mode": "grayscale",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "segmentation"])
+def test_attributes_survive_netcdf_and_zarr(kind, tmp_path):
+    axes = tuple(Axis(name, unit="micrometer") for name in "zyxc")
+    known = {"kind": kind, "axes": axes, "axes_guessed": True, "drange": (0.0, 1.0), "display_mode": "grayscale"}
+    names = {"channel_names": ("a", "b c"), "channel_colors": ((255, 0, 0), (0, 255, 0))}
+    array = opened(CountingSource(**known, **names))
+    array.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    array.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
+    with (
+        xr.open_dataarray(tmp_path / "a.nc", engine="h5netcdf") as from_netcdf,
+        xr.open_dataarray(tmp_path / "a.zarr", engine="zarr", consolidated=False) as from_zarr,
+    ):
+        for found in (from_netcdf, from_zarr):
+            assert found.attrs.keys() == array.attrs.keys()
+            assert all(np.array_equal(found.attrs[name], array.attrs[name]) for name in array.attrs)
 
 
 def test_a_label_image_has_no_range():

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import ilastik_lazy as il
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.spec import ArraySource, DescribedSource
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy.dataset import chunked, to_dataset

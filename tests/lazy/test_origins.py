@@ -16,7 +16,8 @@ import xarray as xr
 import zarr
 
 import ilastik_lazy as il
-from ilastik_lazy.core.spec import ArraySource, Storage, leaves_of
+from ilastik_lazy.core.spec import ArraySource, Storage
+from ilastik_lazy.core.views.view import leaves_of
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import source_of
 from ilastik_lazy.lazy.origins import origins_of

@@ -21,8 +21,7 @@ import ilastik_lazy as il
 from ilastik_lazy.lazy import shared_parts
 from ilastik_lazy.lazy.from_xarray import source_of
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
-from ilastik_lazy.reductions import histogram, reduce
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import histogram, percentile, reduce
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr.plan import pyramid as plan_module
 from ilastik_lazy.writers.ome_zarr.plan import shapes as layout

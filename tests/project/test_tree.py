@@ -239,7 +239,7 @@ def test_axes_that_might_be_others_are_a_warning(tmp_path):
     with pytest.warns(MetadataWarning, match=r"guessed to be txyc"):
         tree = open_project(write_project(tmp_path / "p.ilp", 1, blocks, version=b"1.2.0", axisorder=b"txy"))
     assert tree["lane0000/labels/labels"].dims == ("t", "x", "y", "c")
-    assert tree["lane0000/labels/labels"].attrs["axes_guessed"] is True
+    assert tree["lane0000/labels/labels"].attrs["axes_guessed"] == 1
     with pytest.warns(MetadataWarning, match=r"guessed to be tyxc"):
         open_project(write_project(tmp_path / "q.ilp", 1, blocks, version=b"1.3.2", axisorder=b"txy"))
 

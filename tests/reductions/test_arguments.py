@@ -14,9 +14,7 @@ import xarray as xr
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.errors import ArgumentError, MemoryLimitError
 from ilastik_lazy.lazy.from_xarray import source_of
-from ilastik_lazy.reductions import histogram, plan_reduction, reduce
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import histogram, normalise, percentile, plan_reduction, reduce, standardise
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 

@@ -15,7 +15,7 @@ from ilastik_lazy.core import parallel as blockwise
 from ilastik_lazy.errors import ArgumentError, AxesError, CorruptChunkError, MemoryLimitError
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.reductions.histogram import histogram
+from ilastik_lazy.reductions import histogram
 from tests.support.in_memory import DTYPES, ArrayInMemory
 
 

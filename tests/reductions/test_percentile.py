@@ -14,8 +14,7 @@ from hypothesis.extra import numpy as hnp
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, AxesError, CorruptChunkError, MemoryLimitError
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import normalise, percentile, standardise
 from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export
 

@@ -126,6 +126,16 @@ class TestObjects:
             monkeypatch.setenv(f"AWS_{name.upper()}", value)
         assert ObjectFolder.parse(folder.url).get("a") == b"x"
 
+    def test_another_endpoint_in_the_environment_is_asked_from_then_on(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        folder = ObjectFolder.parse("s3://bucket/x", {"anon": True})
+        for name in ("first", "second"):
+            (tmp_path / name / "bucket" / "x").mkdir(parents=True)
+            (tmp_path / name / "bucket" / "x" / "a").write_text(name)
+            with serving(tmp_path / name) as server:
+                monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+                assert folder.get("a") == name.encode()
+
     def test_options_as_fsspec_names_them(self, folder, s3):
         folder.put("a", b"x")
         options = {"key": "me", "secret": "very-secret", "client_kwargs": {"endpoint_url": s3.endpoint}}
@@ -240,6 +250,17 @@ class TestErrors:
             with pytest.raises(SourceIOError, match=f"redirects to 127.0.0.1:{other.server_port}, which is not"):
                 ObjectFolder.parse(server.url).get("a")
             assert other.asked == []
+
+    def test_another_proxy_in_the_environment_is_asked_from_then_on(self, tmp_path, monkeypatch):
+        for variable in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(variable, raising=False)
+        folder = ObjectFolder.parse("http://files.invalid")
+        for name in ("first", "second"):
+            (tmp_path / name / "http:" / "files.invalid").mkdir(parents=True)
+            (tmp_path / name / "http:" / "files.invalid" / "a").write_text(name)
+            with serving(tmp_path / name) as proxy:
+                monkeypatch.setenv("http_proxy", proxy.url)
+                assert folder.get("a") == name.encode()
 
     def test_a_dead_web_server_is_given_up(self, monkeypatch):
         monkeypatch.setattr(web_objects, "_TIMEOUT", 0.3)

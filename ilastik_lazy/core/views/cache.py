@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, View
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import View
 
 __all__ = ["CachedSource"]
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, DescribedSource, View
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import DescribedSource, View
 
 __all__ = ["UnpackedSource", "packed_again", "unpacked"]
 

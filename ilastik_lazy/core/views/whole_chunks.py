@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, View
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import View
 
 __all__ = ["WholeChunks", "cell_of", "chunks_held", "interleaved"]
 

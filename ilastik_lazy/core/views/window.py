@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep, View
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep
+from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import MetadataError
 
 __all__ = ["TransposedSource", "Window", "WindowSource", "transposed", "window_of", "windowed"]

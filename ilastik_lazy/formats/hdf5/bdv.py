@@ -20,9 +20,10 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, View
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.stacked import stack_of
+from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
     IlastikLazyError,

@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.core.grid import Region
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, Keep, Storage, View
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Keep, Storage
 from ilastik_lazy.core.views.unpacked import unpacked
+from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import (
     CorruptFileError,
     ExternalReferenceError,

@@ -151,7 +151,8 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     store = home.group if home is not None else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
     buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
-    storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers)
+    version = str(node.metadata_version) if location.is_remote else ""
+    storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers, version=version)
     spec = array_spec(node, layout, home, name, storage, axes, limits)
     is_complete = _complete(node, layout, where)
     contents = "" if is_complete is None else version_of(node.path)

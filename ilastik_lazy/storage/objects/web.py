@@ -6,7 +6,6 @@ caller did not name.
 
 from __future__ import annotations
 
-import functools
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -40,6 +39,16 @@ class WebObjects:
 
     root: str
     """``https://host``."""
+    pool: urllib3.PoolManager
+
+    @classmethod
+    def connect(cls, root: str) -> WebObjects:
+        """The server, through the proxy that the environment names, if any; nothing is asked of it yet."""
+        scheme, _, host = root.partition("://")
+        proxy = urllib.request.getproxies().get(scheme)
+        if proxy and not urllib.request.proxy_bypass(host):
+            return cls(root, urllib3.ProxyManager(proxy, maxsize=32))
+        return cls(root, urllib3.PoolManager(maxsize=32))
 
     def fetch(self, path: str, url: str, span: Span | None, limit: int | None) -> tuple[bytes, ObjectState]:
         """Bytes and state (see `Backend`); a server that knows no ranges sends the whole file, which is skipped."""
@@ -95,7 +104,7 @@ class WebObjects:
         # Compressed on the way, a range would be one of the compressed bytes.
         asked = {"Accept-Encoding": "identity", **headers}
         try:
-            answer = _pool(self.root).request(
+            answer = self.pool.request(
                 method, target, headers=asked, preload_content=False, redirect=False, timeout=_TIMEOUT, retries=_RETRIES
             )
         except urllib3.exceptions.HTTPError as error:
@@ -116,16 +125,6 @@ class WebObjects:
                 f"{url} redirects{f' to {host}' if host else ''}, which is not followed: name the URL that it leads to"
             )
         raise SourceIOError(f"cannot read {url}: the server says {answer.status}")
-
-
-@functools.lru_cache(maxsize=64)
-def _pool(root: str) -> urllib3.PoolManager:
-    """Connections to one server, through the proxy that the environment names, if any."""
-    scheme, _, host = root.partition("://")
-    proxy = urllib.request.getproxies().get(scheme)
-    if proxy and not urllib.request.proxy_bypass(host):
-        return urllib3.ProxyManager(proxy, maxsize=32)
-    return urllib3.PoolManager(maxsize=32)
 
 
 def _state(answer: urllib3.BaseHTTPResponse, url: str) -> ObjectState:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ilastik_lazy.core.parallel import check_progress, threads_for
 from ilastik_lazy.core.sizes import human_bytes
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, DescribedSource, leaves_of, storage_of
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
 from ilastik_lazy.formats.location import checked_target

@@ -17,7 +17,7 @@ from ilastik_lazy.core.parallel import check_progress
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
-from ilastik_lazy.lazy.dataset import attributes_of
+from ilastik_lazy.lazy.attributes import attributes_of
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals

@@ -7,7 +7,8 @@ from typing import Any
 
 from dask.base import tokenize
 
-from ilastik_lazy.core.spec import ArraySource, Storage, VersionedSource, View, leaves_of, storage_of
+from ilastik_lazy.core.spec import ArraySource, Storage
+from ilastik_lazy.core.views.view import View, leaves_of, storage_of
 from ilastik_lazy.lazy.from_xarray import ComputedSource, absent_chunks
 from ilastik_lazy.storage.folders import version_of
 from ilastik_lazy.storage.objects import is_url
@@ -44,10 +45,9 @@ def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
 
 def _version_of(leaf: ArraySource | Storage) -> str | None:
     """Version of the data; empty where nothing tells it, None where the source itself is the data."""
-    path = storage_of(leaf).path
-    if is_url(path):
-        # Of Zarr the ETag of its metadata, as far as the server gives one.
-        return str(leaf.version) if isinstance(leaf, VersionedSource) else ""
+    storage = storage_of(leaf)
+    if is_url(path := storage.path):
+        return storage.version
     return (version_of(path) if path else "") or ("" if isinstance(leaf, Storage) else None)
 
 

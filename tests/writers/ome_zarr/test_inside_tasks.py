@@ -15,9 +15,7 @@ import xarray as xr
 import zarr
 
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.reductions import histogram, reduce
-from ilastik_lazy.reductions.normalise import normalise, standardise
-from ilastik_lazy.reductions.percentile import percentile
+from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, standardise
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 

@@ -21,7 +21,7 @@ import ilastik_lazy as il
 from ilastik_lazy.cli import cli
 from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, SourceChangedError, UnfinishedWriteError
 from ilastik_lazy.lazy.dask_array import to_dask
-from ilastik_lazy.reductions.histogram import histogram
+from ilastik_lazy.reductions import histogram
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from tests.support.in_memory import ArrayInMemory

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ilastik_lazy.core.spec import ArraySource, DescribedSource, leaves_of, storage_of
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.text import encodable
+from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.window import TransposedSource, WindowSource
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.formats.location import checked_target

@@ -15,9 +15,10 @@ import pytest
 import xarray as xr
 
 import ilastik_lazy as il
-from ilastik_lazy.core.spec import ArraySource, DescribedSource, Storage
+from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.core.views.stacked import StackSource
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import window_of
 from ilastik_lazy.errors import ResumeMismatchError, UnfinishedWriteError
 from ilastik_lazy.formats import open_source
@@ -144,7 +145,7 @@ class TestOfWhatIsNoFile:
         source: Any = ArrayInMemory(np.zeros((4, 5)), "yx", (2, 2))
         source.spec = replace(source.spec, storage=Storage("s3://b/a.zarr/0", "s3://b/a.zarr"))
         assert source_identity(source) == {"source": "s3://b/a.zarr/0", "version": ""}
-        source.version = 17
+        source.spec = replace(source.spec, storage=replace(source.spec.storage, version="17"))
         assert source_identity(source) == {"source": "s3://b/a.zarr/0", "version": "17"}
 
     def test_of_a_computation_is_dasks_token_of_it(self) -> None:

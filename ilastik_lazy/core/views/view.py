@@ -1,0 +1,72 @@
+"""What all views have in common: `View`, and the way down to what a view reads in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep, Storage
+
+__all__ = ["DescribedSource", "View", "leaves_of", "storage_of"]
+
+
+class View:
+    """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
+
+    What its origins know, a view knows.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
+    """
+
+    __slots__ = ()
+
+    source: ArraySource
+    """What it reads from, where that is one source."""
+
+    @property
+    def origins(self) -> tuple[ArraySource | Storage, ...]:
+        """What it reads from; what other libraries read is known by its place alone."""
+        return (self.source,)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """What decides its voxels beside `origins` and the spec, as plain JSON values."""
+        return {}
+
+    @property
+    def chunk_codec(self) -> str:
+        """See `EncodedChunks`."""
+        return self.source.chunk_codec if isinstance(self.source, EncodedChunks) else ""
+
+    def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
+        """See `EncodedChunks`."""
+        assert isinstance(self.source, EncodedChunks)
+        return self.source.read_encoded(region, keep)
+
+
+def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
+    """What a source reads in the end, itself where it is no view."""
+    if isinstance(source, View):
+        for origin in source.origins:
+            yield from leaves_of(origin)
+    else:
+        yield source
+
+
+def storage_of(leaf: ArraySource | Storage) -> Storage:
+    """Where one of `leaves_of` lies."""
+    return leaf if isinstance(leaf, Storage) else leaf.spec.storage
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSource(View):
+    """A source whose spec says more than its file: class names from a project, for instance."""
+
+    spec: ArraySpec
+    source: ArraySource
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        return self.source.read(region)

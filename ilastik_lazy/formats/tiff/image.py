@@ -1,0 +1,189 @@
+"""One image of a TIFF as arrays and values: its axes, its codec, and where its strips or tiles lie."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilastik_lazy.core.foreign_errors import require_package
+from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, MetadataError, UnsupportedFilterError
+from ilastik_lazy.formats.tiff.metadata import Notes, imagej_notes, ome_notes, parse_ome
+from ilastik_lazy.storage.files import Stamp
+
+if TYPE_CHECKING:
+    import tifffile
+
+__all__ = ["TiffImage", "image_of", "naming"]
+
+# Codecs that fill a buffer of a given size.  Those of whole pictures (JPEG and its kin) believe their own header.
+_COMPRESSIONS = {1: "none", 5: "lzw", 8: "gzip", 32946: "gzip", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_PREDICTORS = {1: "", 2: "horizontal+", 3: "float+"}
+
+# Kinds whose pages are all in the main chain.
+_PLAIN_CHAIN = ("uniform", "generic", "shaped", "ome", "imagej")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TiffImage:
+    """One image of a TIFF: its pages have one shape, and are decoded in one way."""
+
+    name: str
+    letters: str
+    """Axes as tifffile calls them."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """As stored; `read` gives the machine's byte order."""
+
+    notes: Notes
+    compression: str
+    is_plain: bool
+    """Whether the pixels of a page lie together as they are."""
+
+    page_shape: tuple[int, int, int, int, int]
+    """Of each page: separate samples, depth, length, width, contiguous samples; 1 where it has no such axis."""
+
+    segment: tuple[int, int, int, int, int]
+    """Shape of a strip or tile."""
+
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+    """Where each strip or tile of each page lies: (page, segment), or (page, 1) for a plain image."""
+
+    counts: np.ndarray[Any, np.dtype[np.int64]]
+    """Bytes of each as stored."""
+
+    decode: Callable[[bytes, int], Any]
+    """From the bytes of one strip or tile, and its number, to the array of it; safe in threads."""
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the name of the file before a message that speaks of "its" metadata."""
+    try:
+        yield
+    except IlastikLazyError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def image_of(
+    file: Any, series: Any, number: int, name: str, layouts: dict[int, bytes], path: str, stamp: Stamp
+) -> TiffImage:
+    """What is known of image `number`, which tifffile has as `series`; raises where it is not decoded here."""
+    page = series.keyframe
+    compression = _checked_compression(page, path)
+    if series.transform is not None:
+        raise UnsupportedFilterError(f"{path}: images of the kind {series.kind!r} are not opened")
+    dtype = series.dtype.newbyteorder(file.byteorder)
+    page_shape = tuple(int(n) for n in page.shaped)
+    per_page = math.prod(page_shape)
+    if not per_page or page.dtype is None or series.dtype != page.dtype:
+        raise MetadataError(f"{path} is no image: its pages have shape {page_shape} and dtype {page.dtype}")
+    pages, left = divmod(math.prod(series.shape), per_page)
+    if left or not pages:
+        raise MetadataError(f"{path}: pages of shape {page_shape} do not make up an image of shape {series.shape}")
+    segment = _segment_of(page)
+    if min(segment) < 1:
+        raise MetadataError(f"{path}: its strips or tiles have shape {segment}, with a length below 1")
+    offsets, counts, is_plain = _places_of(series, pages, per_page * dtype.itemsize, layouts, path, stamp)
+    if not is_plain and offsets.shape[1] != math.prod(-(-n // s) for n, s in zip(page_shape, segment, strict=True)):
+        raise CorruptFileError(f"{path}: {offsets.shape[1]} strips or tiles of shape {segment} do not make a page")
+    decode = page.decode
+    letters, shape = _all_axes(file, series, number)
+    return TiffImage(
+        name, letters, shape, dtype, _notes_of(file, series, number, path),
+        compression, is_plain, page_shape,  # type: ignore[arg-type]
+        segment, offsets, counts, lambda data, index: decode(data, index)[0],
+    )  # fmt: skip
+
+
+def _all_axes(file: tifffile.TiffFile, series: Any, number: int) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of an image; those of OME with their axes of length 1, since it states all five.
+
+    tifffile takes these away, and a stack of one channel would lose the axis that one of two has.
+    """
+    if series.kind != "ome":
+        return series.axes, tuple(int(n) for n in series.shape)
+    if hasattr(series, "get_axes"):  # tifffile before 2026.5.2
+        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    else:
+        found: Any = file.series
+        whole = found(squeeze=False)[number]
+        axes, shape = whole.axes, whole.shape
+    samples = dict(zip(axes, shape, strict=True)).get("S", 1)
+    kept = [
+        (letter, int(length))
+        for letter, length in zip(axes, shape, strict=True)
+        # The samples of a pixel are its channels: beside them, "one channel" is no axis.
+        if length > 1 or (letter in "TZCYX" and not (letter == "C" and samples > 1))
+    ]
+    return "".join(letter for letter, _ in kept), tuple(length for _, length in kept)
+
+
+def _checked_compression(page: Any, path: str) -> str:
+    known = _COMPRESSIONS.get(int(page.compression))
+    predictor = _PREDICTORS.get(int(page.predictor))
+    if known is None or predictor is None or page.is_subsampled:
+        what = getattr(page.compression, "name", page.compression)
+        raise UnsupportedFilterError(
+            f"{path} is compressed with {what} (predictor {int(page.predictor)}), which is not decoded here: "
+            "save it again, uncompressed or with LZW or deflate"
+        )
+    if known != "none" or predictor or int(page.fillorder) != 1:
+        # tifffile's own substitutes inflate without bounds, and there is none for LZW.
+        require_package("imagecodecs", "tiff", f"{path} is compressed, which needs imagecodecs")
+    return predictor + known
+
+
+def _segment_of(page: Any) -> tuple[int, int, int, int, int]:
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    if page.is_tiled:
+        return 1, int(page.tiledepth), int(page.tilelength), int(page.tilewidth), int(samples)
+    return 1, 1, int(min(page.rowsperstrip, page.imagelength)), int(page.imagewidth), int(samples)
+
+
+def _places_of(
+    series: Any, pages: int, page_nbytes: int, layouts: dict[int, bytes], path: str, stamp: Stamp
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]], bool]:
+    """Offsets and byte counts of all strips or tiles, and whether each page lies together, as it is."""
+    is_plain = bool(series.keyframe.is_final)
+    if (start := series.dataoffset) is not None:
+        if start + pages * page_nbytes > stamp.size:
+            raise CorruptFileError(f"{path} ends in the middle of its pixels: was it copied or exported completely?")
+        offsets = start + page_nbytes * np.arange(pages, dtype=np.int64)[:, np.newaxis]
+        return offsets, np.full_like(offsets, page_nbytes), True
+    found = list(series)
+    if len(found) != pages or any(page is None for page in found):
+        there = sum(page is not None for page in found)
+        raise CorruptFileError(f"{path} holds {there} of the {pages} planes that its metadata speak of")
+    layout = layouts.get(series.keyframe.offset)
+    for page in found:
+        if series.kind in _PLAIN_CHAIN and layouts.get(page.offset, layout) != layout:
+            raise MetadataError(f"{path}: page {page.index} is not stored like page {series.keyframe.index}")
+    strips = {(len(page.dataoffsets), len(page.databytecounts)) for page in found}
+    wanted = math.prod(series.keyframe.chunked)
+    if len(strips) != 1 or not all(wanted <= n for n in strips.pop()):
+        raise CorruptFileError(f"{path}: a page lacks some of its strips or tiles: {wanted} make a page")
+    offsets = np.array([page.dataoffsets[:wanted] for page in found], np.int64)
+    counts = np.array([page.databytecounts[:wanted] for page in found], np.int64)
+    if is_plain and wanted > 1 and (offsets[:, :-1] + counts[:, :-1] != offsets[:, 1:]).any():
+        is_plain = False
+    if is_plain:
+        counts = counts.sum(axis=1, keepdims=True)
+        return offsets[:, :1], counts, True
+    return offsets, counts, False
+
+
+def _notes_of(file: Any, series: Any, number: int, path: str) -> Notes:
+    if series.kind == "ome":
+        with naming(path):
+            return ome_notes(parse_ome(file.ome_metadata or ""), number, series.name)
+    if series.kind == "imagej" or (file.is_imagej and series.kind == "shaped"):
+        tags = file.pages.first.tags
+        resolutions = [tags[name].value if name in tags else None for name in ("XResolution", "YResolution")]
+        return imagej_notes(file.imagej_metadata or {}, *resolutions)
+    return Notes()

@@ -1,0 +1,121 @@
+"""What the attributes of a DataArray say: written from a spec, and read back from whatever was computed.
+
+xarray keeps attributes through any operation, so that reading asks whether they still hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS
+from ilastik_lazy.core.positions import names_of
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
+
+__all__ = [
+    "attributes_of",
+    "channel_names",
+    "colors_of",
+    "drange_of",
+    "kind_of",
+    "unplaced_units",
+    "unplaced_units_of",
+]
+
+
+def attributes_of(spec: ArraySpec) -> dict[str, Any]:
+    """Describe an array in plain values, which survive JSON, Zarr and netCDF."""
+    attributes: dict[str, Any] = {}
+    if spec.kind is not None:
+        attributes["ilastik_kind"] = spec.kind
+    if spec.axes_guessed:
+        attributes["axes_guessed"] = 1  # netCDF has no bool
+    # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
+    if spec.drange is not None and not spec.is_label_image:
+        attributes["drange"] = list(spec.drange)
+    if spec.display_mode:
+        attributes["display_mode"] = spec.display_mode
+    attributes |= unplaced_units(spec.axes)
+    if spec.packing is not None and spec.packing.stored == spec.dtype:
+        attributes |= spec.packing.attributes()
+    if spec.channel_names and spec.is_label_image:
+        # CF conventions 3.5: the meanings are one text, separated by blanks.
+        attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
+        attributes["flag_meanings"] = " ".join("_".join(name.split()) for name in spec.channel_names)
+    if spec.channel_colors:
+        attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
+    return attributes
+
+
+def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
+    """The attribute ``axis_units``: a JSON text of the units of axes without positions, which have no coordinate."""
+    units = {axis.name: axis.unit for axis in axes if axis.unit and axis.scale is None}
+    return {"axis_units": json.dumps(units)} if units else {}
+
+
+def unplaced_units_of(array: xr.DataArray) -> dict[str, object]:
+    """Read what `unplaced_units` wrote; empty where there is nothing of the kind."""
+    text = array.attrs.get("axis_units")
+    try:
+        units = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        units = None
+    return units if isinstance(units, dict) else {}
+
+
+def channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the channels; for label images, those that CF's flags give the values 1, 2, ...."""
+    if kind in WHOLE_NUMBERS:
+        meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
+        names = tuple(meanings.split()) if isinstance(meanings, str) else ()
+        # CF's meanings have no blanks; as long as they are those of the file, so are the names.
+        names = stored if names == tuple("_".join(name.split()) for name in stored) else names
+        return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
+    return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
+
+
+def colors_of(
+    array: xr.DataArray, classes: int, channels: Sequence[str], origins: Sequence[ArraySource | Storage]
+) -> tuple[tuple[int, int, int], ...]:
+    """Colours of the classes; none where nobody knows which colour is whose."""
+    given = array.attrs.get("class_colors")
+    texts = list(given) if isinstance(given, list | tuple | np.ndarray) else []
+    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in texts):
+        return ()
+    colors = tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in texts)
+    # Attributes stay as they are where channels are chosen or change places, so that only names tell whose they are.
+    for origin in origins if channels and colors else ():
+        if isinstance(origin, ArraySource) and origin.spec.channel_colors == colors:
+            by_name = dict(zip(origin.spec.channel_names, colors, strict=False))
+            return tuple(by_name[name] for name in channels) if by_name.keys() >= set(channels) else ()
+    return colors if len(colors) == classes else ()
+
+
+def kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
+    """What the attributes say, if the numbers may still be that: xarray keeps attributes through any operation."""
+    kind = array.attrs.get("ilastik_kind")
+    if kind not in typing.get_args(Kind):
+        return None
+    if original is not None:
+        return kind
+    if array.dtype.kind == "b":
+        return None  # `prob > 0.5` holds no probabilities
+    # `prob.argmax("c")` holds classes, `segmentation.mean("z")` no more.
+    return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
+
+
+def drange_of(array: xr.DataArray) -> tuple[float, float] | None:
+    """The range for display, if it is one."""
+    drange = array.attrs.get("drange")
+    if isinstance(drange, list | tuple | np.ndarray) and len(drange) == 2:
+        low, high = drange
+        if all(isinstance(end, int | float | np.number) and np.isfinite(end) for end in (low, high)):
+            return float(low), float(high)
+    return None

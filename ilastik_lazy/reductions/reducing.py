@@ -1,0 +1,277 @@
+"""Reduce dims out of core: threads read and reduce blocks, the caller's thread merges the results.
+
+A `Reduction` is three pure functions.  Its partial results are merged in the order of the blocks,
+so that the result has the same bits however many threads there are, and whichever is first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ilastik_lazy.core.grid import Region, grid_shape, region_shape, regions_of_blocks
+from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, in_order, threads_for, work_block
+from ilastik_lazy.core.sizes import human_bytes, parse_size
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.lazy.attributes import unplaced_units
+from ilastik_lazy.lazy.dataset import to_dataarray
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.reductions.kernels import REDUCTIONS, Array, Partial, Reduction
+
+__all__ = ["ReductionPlan", "plan_reduction", "reduce"]
+
+
+class ReductionTask(NamedTuple):
+    """What one thread does in one go."""
+
+    target: Region
+    """The part of the result that the blocks belong to."""
+
+    regions: tuple[Region, ...]
+    """Blocks to read, one after the other; all have the same target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReductionPlan:
+    """A reduction as it will be carried out: what is read, what comes out, what it needs."""
+
+    source_shape: tuple[int, ...]
+    block: tuple[int, ...]
+    over: tuple[str, ...]
+    """Dims that go, in storage order."""
+
+    axes: tuple[int, ...]
+    """Their numbers."""
+
+    dims: tuple[str, ...]
+    """Dims that stay, in storage order."""
+
+    dtype: np.dtype[Any]
+    run: int
+    """Most blocks of a task."""
+
+    workers: int
+    """Threads: those asked for, or as many as the memory allows."""
+
+    nbytes: int
+    """Most memory that result, blocks and partials take together."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return _without(self.source_shape, self.axes)
+
+    @property
+    def count(self) -> int:
+        """Number of values behind each element of the result."""
+        return math.prod(self.source_shape[axis] for axis in self.axes)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks to read."""
+        return math.prod(grid_shape(self.source_shape, self.block))
+
+    def tasks(self) -> Iterator[ReductionTask]:
+        """All tasks; those with the same target follow each other, so that one at a time is unfinished."""
+        length, step = [self.source_shape[i] for i in self.axes], [self.block[i] for i in self.axes]
+        for target in regions_of_blocks(self.shape, _without(self.block, self.axes)):
+            inner = regions_of_blocks(length, step)
+            while part := tuple(itertools.islice(inner, self.run)):
+                yield ReductionTask(target, tuple(self._joined(target, reduced) for reduced in part))
+
+    def _joined(self, kept: Region, reduced: Region) -> Region:
+        from_kept, from_reduced = iter(kept), iter(reduced)
+        return tuple(next(from_reduced if i in self.axes else from_kept) for i in range(len(self.source_shape)))
+
+
+def _without(lengths: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(length for i, length in enumerate(lengths) if i not in axes)
+
+
+def _axes_over(spec: ArraySpec, over: Iterable[str] | None) -> tuple[int, ...]:
+    wanted = tuple(over or ()) or spec.dims
+    if unknown := [name for name in wanted if name not in spec.dims]:
+        raise AxesError(f"cannot reduce over {unknown[0]!r}: {spec.storage.location} has {', '.join(spec.dims)}")
+    return tuple(i for i, name in enumerate(spec.dims) if name in wanted)
+
+
+def plan_reduction(
+    spec: ArraySpec,
+    name: str,
+    over: Iterable[str] | None = None,
+    *,
+    skipna: bool | None = None,
+    workers: int | None = None,
+    memory: str | int = MEMORY,
+) -> ReductionPlan:
+    """Decide how `reduce` will go about its work; nothing is read.  The parameters are those of `reduce`."""
+    return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, parse_size(memory, "memory"))
+
+
+def _reduction_of(spec: ArraySpec, name: str, skipna: bool | None) -> Reduction:
+    if name not in REDUCTIONS:
+        raise ArgumentError(f"unknown reduction {name!r}: expected one of {', '.join(REDUCTIONS)}")
+    if not (skipna is None or isinstance(skipna, bool | np.bool_)):
+        raise ArgumentError(f"skipna={skipna!r}: expected True, False, or None for True of floats")
+    found = REDUCTIONS[name]
+    is_skipping = spec.dtype.kind == "f" and (skipna is None or bool(skipna))
+    return found.without_nan if is_skipping and found.without_nan is not None else found
+
+
+def _plan(
+    spec: ArraySpec, reduction: Reduction, axes: tuple[int, ...], workers: int | None, memory: int
+) -> ReductionPlan:
+    if spec.dtype.kind not in "biuf":
+        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}: only numbers can be reduced")
+    over = tuple(spec.dims[axis] for axis in axes)
+    if 0 in (spec.shape[axis] for axis in axes) and not reduction.of_nothing:
+        raise ArgumentError(f"{spec.storage.location} has no values over {', '.join(over)}: its shape is {spec.shape}")
+    # The dtypes of a partial and of the result are those that one value gives.
+    partial = reduction.start(np.zeros((1,) * spec.ndim, spec.dtype), axes)
+    dtype = reduction.finish(partial, 1).dtype
+    block = work_block(spec)
+    elements, values = math.prod(_without(block, axes)), math.prod(block)
+    run, blocks = 1, math.prod(grid_shape(spec.shape, block))
+    if values < 16 * elements:
+        # Partials nearly as large as blocks (over c, say) would keep the merging thread busier than all others.
+        run = max(8, min(32, blocks // 256))
+    result_bytes = math.prod(_without(spec.shape, axes)) * dtype.itemsize
+    partial_bytes = elements * sum(part.dtype.itemsize for part in partial)
+    # A thread has a block, the chunk that it decodes, a slab, two partials that it merges, and those that wait.
+    each = (values + 2 * math.prod(spec.chunks)) * spec.dtype.itemsize + 2**20 + (2 + AHEAD) * partial_bytes
+    fixed = result_bytes + 3 * partial_bytes
+    if fixed + each > memory:
+        fewer = ", reduce over more axes, or reduce what open_dataarray returns and write it to Zarr"
+        raise MemoryLimitError(
+            f"reducing {spec.storage.location} over {', '.join(over)} needs {human_bytes(fixed + each)}, of which the "
+            f"result takes {human_bytes(result_bytes)}, more than memory={human_bytes(memory)}: "
+            f"allow more memory{fewer if len(axes) < spec.ndim else ''}"
+        )
+    workers = min(threads_for(workers), (memory - fixed) // each, max(1, blocks))
+    return ReductionPlan(
+        source_shape=spec.shape,
+        block=block,
+        over=over,
+        axes=axes,
+        dims=tuple(name for name in spec.dims if name not in over),
+        dtype=dtype,
+        run=run,
+        workers=workers,
+        nbytes=fixed + workers * each,
+    )
+
+
+def reduce(
+    source: AnySource,
+    name: str,
+    over: Iterable[str] | None = None,
+    *,
+    skipna: bool | None = None,
+    workers: int | None = None,
+    memory: str | int = MEMORY,
+    progress: Progress | None = None,
+) -> xr.DataArray:
+    """Reduce a stored array block by block.
+
+    Parameters
+    ----------
+    source
+        Path of a file, what `open_dataarray` returned, or an `ArraySource`.
+    name
+        ``mean``, ``max``, ``min``, ``sum`` or ``std`` (of the population, as numpy's).
+    over
+        Dims to reduce over, such as ``("z",)`` or ``"zy"``; None or none of them means all.
+    skipna
+        Whether NaN counts for nothing, as in xarray: None means so, and False that a NaN makes each element
+        that it belongs to NaN, as in numpy.  Where there is nothing but NaN, sums are 0 and all else is NaN.
+    workers
+        Number of threads; one for each processor without it.  The result does not depend on it.
+    memory
+        What the result and the blocks in work may take, such as ``"2GB"``, or bytes; fewer threads run
+        where they do not fit.
+    progress
+        Called now and then from this thread; an exception that it raises ends the work.
+
+    Returns
+    -------
+    xarray.DataArray
+        The other dims with their coordinates, in storage order.  ``min`` and ``max`` keep the dtype.
+        Sums of integers are int64 or uint64 and exact; all else is accumulated in, and is, float64.
+
+    Raises
+    ------
+    AxesError
+        `over` names a dim that is not there.
+    ArgumentError
+        No such reduction, no values to reduce, or a sum beyond 64 bits.
+    MemoryLimitError
+        The result does not fit into `memory`.
+    CorruptChunkError, SourceError
+        A block cannot be read; nothing is returned.
+
+    Examples
+    --------
+    >>> from ilastik_lazy.demo import sample
+    >>> reduce(sample("probabilities"), "max", over="zc").sizes
+    Frozen({'y': 128, 'x': 160})
+    """
+    check_progress(progress, 3)
+    stored = as_source(source)
+    reduction, nbytes = _reduction_of(stored.spec, name, skipna), parse_size(memory, "memory")
+    plan = _plan(stored.spec, reduction, _axes_over(stored.spec, over), workers, nbytes)
+    stored = with_shared_parts(stored, plan.workers, nbytes - plan.nbytes)
+    values = _carried_out(stored, reduction, plan, progress)
+    return _labelled(stored, name, plan, values)
+
+
+def _carried_out(source: ArraySource, reduction: Reduction, plan: ReductionPlan, progress: Progress | None) -> Array:
+    """Values of the result; each part of it is finished before the next one is begun."""
+
+    def work(task: ReductionTask) -> Partial:
+        # NaN and inf are seen in the result: no need of numpy's warnings from the middle of a thread.
+        with np.errstate(invalid="ignore", over="ignore"):
+            partials = (reduction.start(source.read(region), plan.axes) for region in task.regions)
+            return functools.reduce(reduction.combine, partials)
+
+    result = np.zeros(plan.shape, plan.dtype)
+    with contextlib.closing(in_order(work, plan.tasks(), plan.workers)) as results:
+        reported = _reported(results, plan, source.spec.dtype.itemsize, progress)
+        for target, group in itertools.groupby(reported, key=lambda pair: pair[0].target):
+            with np.errstate(invalid="ignore", over="ignore"):
+                total = functools.reduce(reduction.combine, (partial for _, partial in group))
+                result[target] = reduction.finish(total, plan.count).reshape(result[target].shape)
+    return result
+
+
+def _reported(
+    results: Iterable[tuple[ReductionTask, Partial]], plan: ReductionPlan, itemsize: int, progress: Progress | None
+) -> Iterator[tuple[ReductionTask, Partial]]:
+    done = nbytes = 0
+    for task, partial in results:
+        if progress is not None:
+            done += len(task.regions)
+            nbytes += itemsize * sum(math.prod(region_shape(region)) for region in task.regions)
+            progress(done, plan.blocks, nbytes)
+        yield task, partial
+
+
+def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array) -> xr.DataArray:
+    """`values` with the coordinates that are left; attributes of the array only where they still hold."""
+    variable = to_dataarray(source)
+    attributes = dict(variable.attrs) if REDUCTIONS[name].keeps_values else {}
+    attributes.pop("axis_units", None)
+    kept = tuple(axis for axis in source.spec.axes if axis.name in plan.dims)
+    attributes |= unplaced_units(kept)
+    attributes |= {"reduction": name, "over": list(plan.over)}
+    coordinates = {dim: variable.coords[dim] for dim in plan.dims if dim in variable.coords}
+    return xr.DataArray(values, coordinates, plan.dims, source.spec.name, attributes)
