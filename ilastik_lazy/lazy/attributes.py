@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import typing
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import names_of
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
+from ilastik_lazy.errors import MetadataWarning
 
 __all__ = [
     "attributes_of",
@@ -27,6 +29,7 @@ __all__ = [
     "kind_of",
     "unplaced_units",
     "unplaced_units_of",
+    "without_inherited",
 ]
 
 
@@ -74,11 +77,36 @@ def channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...
     """Names of the channels; for label images, those that CF's flags give the values 1, 2, ...."""
     if kind in WHOLE_NUMBERS:
         meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
-        names = tuple(meanings.split()) if isinstance(meanings, str) else ()
+        names = tuple(meanings.split()) if isinstance(meanings, str) else tuple(map(str, meanings or ()))
         # CF's meanings have no blanks; as long as they are those of the file, so are the names.
         names = stored if names == tuple("_".join(name.split()) for name in stored) else names
         return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
     return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
+
+
+def without_inherited(
+    names: tuple[str, ...], array: xr.DataArray, origins: Sequence[ArraySource | Storage]
+) -> tuple[str, ...]:
+    """`names` of classes, or none where they are those of an image that `array` was computed from.
+
+    xarray keeps attributes through ``3 - segmentation`` and ``(segmentation == 2).astype("u1")``, whose values have
+    other meanings.  A list in place of CF's text can only be the caller's own.
+    """
+    inherited = isinstance(array.attrs.get("flag_meanings"), str) and any(
+        isinstance(origin, ArraySource)
+        and origin.spec.is_label_image
+        and names == tuple("_".join(name.split()) for name in origin.spec.channel_names)
+        for origin in origins
+    )
+    if not (names and inherited):
+        return names
+    warnings.warn(
+        f"{array.name or 'the array'} is computed from an image of classes, whose names ({', '.join(names)[:80]}) need "
+        "not be those of its values: left out; to keep them, set attrs['flag_meanings'] to a list of names",
+        MetadataWarning,
+        stacklevel=3,
+    )
+    return ()
 
 
 def colors_of(

@@ -22,7 +22,14 @@ from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
 from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError
 from ilastik_lazy.formats.stack import open_paths
-from ilastik_lazy.lazy.attributes import channel_names, colors_of, drange_of, kind_of, unplaced_units_of
+from ilastik_lazy.lazy.attributes import (
+    channel_names,
+    colors_of,
+    drange_of,
+    kind_of,
+    unplaced_units_of,
+    without_inherited,
+)
 from ilastik_lazy.lazy.dask_array import source_behind
 from ilastik_lazy.lazy.origins import origins_of
 from ilastik_lazy.storage.objects import is_url
@@ -169,6 +176,8 @@ def source_of(array: xr.DataArray) -> ArraySource:
     names = channel_names(array, kind, original.spec.channel_names if original is not None else ())
     units = unplaced_units_of(array)
     origins = origins_of(array.variable) if original is None else ()
+    if kind in WHOLE_NUMBERS:
+        names = without_inherited(names, array, origins)
     classes = len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)
     spec = ArraySpec(
         name=str(array.name or "image"),

@@ -20,7 +20,7 @@ from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.demo import sample
-from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import ComputedSource, source_of
 from tests.support.in_memory import ArrayInMemory
@@ -346,3 +346,15 @@ def test_a_threshold_of_probabilities_is_none() -> None:
     prob = il.open_dataarray(sample("probabilities"))
     assert source_of(prob > 0.5).spec.kind is None
     assert source_of(prob * 1.0).spec.kind == "probabilities"
+
+
+@pytest.mark.parametrize("way", [lambda s: 3 - s, lambda s: (s == 2).astype("u1"), lambda s: s.isel(z=[1, 3]) - 1])
+def test_names_of_classes_are_not_those_of_what_is_computed_from_them(way: Any) -> None:
+    classes = il.open_dataarray(sample("segmentation"), project=sample("project"))
+    assert source_of(classes).spec.channel_names == ("nucleus", "background")
+    assert source_of(classes.isel(z=slice(2, 9))).spec.channel_names == ("nucleus", "background")
+    other = way(classes).assign_attrs(classes.attrs)
+    with pytest.warns(MetadataWarning, match=r"nucleus, background.*left out.*flag_meanings"):
+        assert source_of(other).spec.channel_names == ()
+    other.attrs["flag_meanings"] = ["background", "nucleus"]
+    assert source_of(other).spec.channel_names == ("background", "nucleus")
