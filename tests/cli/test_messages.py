@@ -105,7 +105,7 @@ def test_names_in_a_file_cannot_steer_the_terminal(tmp_path):
 def test_ctrl_c_while_another_process_looks_at_the_file(export):
     code = (
         "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
-        "from ilastik_lazy import isolation; isolation._START = 'import time; time.sleep(60)'\n"
+        "from ilastik_lazy.storage import isolation; isolation._START = 'import time; time.sleep(60)'\n"
         "from ilastik_lazy.cli import main; print('ready', flush=True); main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, "info", str(export)]
