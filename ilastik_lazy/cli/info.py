@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ilastik_lazy.cli.messages import Command, exit_code, in_shell, say
+from ilastik_lazy.cli.messages import Command, exit_code, say
 from ilastik_lazy.cli.options import image_options, limits_given, location_of, memory_given, memory_option
 from ilastik_lazy.core.text import counted
 from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
@@ -120,8 +120,7 @@ class _Project:
 
         yield click.style(printable(self.path), bold=True)
         for label, text in describe_project(self.tree, self._drawn):
-            # What to do stands in rows of its own.
-            yield f"  {label:10} {printable(text if label else in_shell(text))}"
+            yield f"  {label:10} {printable(text)}"
 
     def as_json(self) -> list[dict[str, Any]]:
         lanes = {
@@ -139,10 +138,7 @@ class _Project:
                 for array in list(node.data_vars.values())[:1]
             }
             | {
-                str(role): {
-                    str(key): in_shell(value) if key in ("problem", "remedy") else value
-                    for key, value in node.attrs.items()
-                }
+                str(role): {str(key): value for key, value in node.attrs.items()}
                 for role, node in lane.children.items()
                 if not node.data_vars
             }

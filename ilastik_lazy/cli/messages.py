@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from typing import Any, NoReturn
 
 import click
 
+from ilastik_lazy import errors
 from ilastik_lazy.errors import (
     ArgumentError,
     DestinationExistsError,
@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
     UnsafeFileError,
 )
 
-__all__ = ["Command", "Group", "exit_code", "in_shell", "interrupted", "run", "say"]
+__all__ = ["Command", "Group", "exit_code", "interrupted", "run", "say"]
 
 INTERRUPTED = 130
 
@@ -32,52 +32,6 @@ INTERRUPTED = 130
 _OUT_OF_MEMORY = ("failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed")
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
-
-# Options of the commands by the names of the arguments that they are in Python.
-_OPTIONS = {
-    "internal_path": "dataset", "version": "ome-version", "source_roots": "source-root", "range": "range",
-    "allow_external": "allow-external", "on_error": "on-error",
-} | {
-    name: name
-    for name in (
-        "axes", "bins", "by", "codec", "compression", "downsample", "kind", "levels", "memory", "overwrite", "project",
-        "resume", "skipna", "table", "trust", "verify", "workers",
-    )
-}  # fmt: skip
-# Not in a path, such as /data/version=2/a.h5.
-_NAME = rf"(?<![\w/\\.-])({'|'.join(_OPTIONS)})"
-
-# The library says what to do in Python; here the same is an option, a command, or cannot be done.
-_IN_SHELL = (
-    # What no command can do.
-    (r", or open all with open_data\w+\(\)", ""),
-    (r": pass limits= if that is meant", ""),
-    (r", or storage_options=\{[^}]*\} for what is public", ""),
-    (r"say storage_options=\{'account_name': \.\.\.\}", "set AZURE_STORAGE_ACCOUNT_NAME"),
-    (r"storage_options or the environment", "the environment"),
-    (r", and convert it with \.astype\('\w+'\)", ""),
-    (r"; convert it with \.astype\(\)", ""),
-    (r"(more), in `masked`", r"\1"),
-    (r", reduce over more axes, or reduce what open_dataarray .*", ", or reduce over more axes"),
-    (r", or name it with label=", ""),
-    (r"for another order pass a list of files", "give the numbers in the names as many digits"),
-    # Commands.
-    (r"open_table\(\) opens it", "ilastik-lazy table prints it"),
-    (r"tables are opened with open_table\(\)", "ilastik-lazy table prints tables"),
-    (r"[Ii]mages are opened with open_dataarray\(\)", "ilastik-lazy info describes images"),
-    (r"open the image itself with open_dataarray\(\)", "name the image itself"),
-    (r"open the file with open_data\w+\(\)", "name the file itself"),
-    # Options.
-    (rf"{_NAME}=\[?(?:folder|roots)\]?", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
-    (rf"{_NAME}=\[folder [^]]*\]", lambda found: f"--{_OPTIONS[found[1]]} FOLDER"),
-    (r"\brange=\(lower, upper\)", "--range LOWER UPPER"),
-    (rf"{_NAME}=True \(--[a-z-]+\)", lambda found: f"--{_OPTIONS[found[1]]}"),
-    (rf"{_NAME}=True\b", lambda found: f"--{_OPTIONS[found[1]]}"),
-    (rf"{_NAME}='([^']*)'", lambda found: f"--{_OPTIONS[found[1]]} {found[2]}"),
-    (rf"{_NAME}=(?=[\w'\"({{\[])", lambda found: f"--{_OPTIONS[found[1]]} "),
-    (rf"{_NAME}=", lambda found: f"--{_OPTIONS[found[1]]}"),
-    (r"(?<![\w/\\.-])(source_roots|allow_external|internal_path)\b", lambda found: f"--{_OPTIONS[found[1]]}"),
-)
 
 
 class Command(click.Command):
@@ -99,6 +53,12 @@ class Group(click.Group):
     """All commands."""
 
     command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command whose messages advise options of commands."""
+        errors.audience = "shell"
+        ctx.call_on_close(lambda: setattr(errors, "audience", "python"))
+        return super().invoke(ctx)
 
 
 def run(command: click.Group, arguments: list[str] | None) -> None:
@@ -145,20 +105,8 @@ def exit_code(error: IlastikLazyError) -> int:
     return 2 if isinstance(error, _BAD_INPUT) else 1
 
 
-def in_shell(text: str) -> str:
-    """`text` of the library with commands and options for functions and arguments of Python.
-
-    >>> in_shell("pass source_roots=[folder], with the folder that holds it, or raise memory=")
-    'pass --source-root FOLDER, with the folder that holds it, or raise --memory'
-    """
-    for pattern, replacement in _IN_SHELL:
-        text = re.sub(pattern, replacement, text)
-    return text
-
-
 def say(what: str, text: str) -> None:
-    """Print an error or a warning, as `in_shell` has it."""
-    text = in_shell(text)
+    """Print an error or a warning."""
     click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
 
 
