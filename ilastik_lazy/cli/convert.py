@@ -1,4 +1,4 @@
-"""The commands that write an OME-Zarr and compare it with what it was made of."""
+"""The commands that write an OME-Zarr and compare it with its source."""
 
 from __future__ import annotations
 

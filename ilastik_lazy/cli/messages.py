@@ -1,4 +1,4 @@
-"""How the command line begins and ends: options that are given twice, exit codes, errors and warnings as one line each.
+"""Run commands: reject repeated options, print each error and warning on one line, return exit codes.
 
 0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
 """
@@ -28,17 +28,17 @@ __all__ = ["Command", "Group", "exit_code", "interrupted", "run", "say"]
 
 INTERRUPTED = 130
 
-# What a loader, an allocator, threads and libraries in C say where memory is short.
+# Words in the errors of loaders, allocators, threads and C libraries that are short of memory.
 _OUT_OF_MEMORY = ("failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed")
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
 
 
 class Command(click.Command):
-    """A command that refuses an option of one value that is given twice, where click forgets the first."""
+    """A command that rejects a repeated option, of which click would silently use the last value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse `args`, and count what is there."""
+        """Parse `args`, and reject repeated options."""
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option in dict.fromkeys(given):
             if not isinstance(option, click.Option) or option.multiple or option.is_eager:
@@ -55,14 +55,14 @@ class Group(click.Group):
     command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command whose messages advise options of commands."""
+        """Run a command with messages that name its options."""
         errors.audience = "shell"
         ctx.call_on_close(lambda: setattr(errors, "audience", "python"))
         return super().invoke(ctx)
 
 
 def run(command: click.Group, arguments: list[str] | None) -> None:
-    """Run `command`, say what went wrong in one line, and exit."""
+    """Run `command`, print any error on one line, and exit."""
     warnings.showwarning = _show_warning
     try:
         code = command.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
@@ -71,14 +71,14 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("ilastik-lazy: interrupted", err=True)
-        # What was half made when the interrupt came, such as an event loop, complains when it is thrown away.
+        # Objects that the interrupt left incomplete, such as an event loop, complain when they are deleted.
         sys.unraisablehook = lambda _: None
         code = INTERRUPTED
     except IlastikLazyError as error:
         say("error", str(error))
         code = exit_code(error)
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
+        # The reader of our output has closed the pipe, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except (OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
@@ -93,15 +93,15 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
 
 
 def interrupted(what_now: str) -> NoReturn:
-    """Exit as a command does that was stopped with Ctrl-C; `what_now` is what its user may do next."""
+    """Exit as after Ctrl-C; `what_now` says what the user can do next."""
     click.echo(f"ilastik-lazy: stopped; {what_now}", err=True)
     raise SystemExit(INTERRUPTED)
 
 
 def exit_code(error: IlastikLazyError) -> int:
-    """2 where the input is at fault, 1 otherwise."""
+    """Return 2 for bad input, 1 for any other failure."""
     if isinstance(error, MemoryLimitError) and error.__cause__ is not None:
-        return 1  # no plan that asks for too much, but a machine that lacked it
+        return 1  # the machine ran out of memory; the plan was within its limit
     return 2 if isinstance(error, _BAD_INPUT) else 1
 
 
@@ -111,6 +111,6 @@ def say(what: str, text: str) -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    # Warnings of libraries speak to programmers; ours speak to whoever typed the command.
+    # Warnings of other libraries are for programmers, and are not shown.
     if issubclass(category, IlastikLazyWarning):
         say("warning", str(message))
