@@ -16,7 +16,7 @@ from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import Region, block_shape, region_shape, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError
+from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError, option
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
@@ -80,7 +80,7 @@ def require_unchanged(plan: Plan, source: ArraySource, store: Store, written: Co
                 raise ResumeMismatchError(
                     f"{store.place} was begun with another computation: {unit_name((0, shard))} has other voxels now, "
                     "so a function or its data were changed since, or it gives other numbers each time: compute as "
-                    "before, or start anew with overwrite=True (--overwrite)"
+                    f"before, or start anew with {option('overwrite', True)}"
                 )
 
 

@@ -184,7 +184,7 @@ class TestKilled:
         with pytest.raises(KeyboardInterrupt):
             convert(target, progress=stop)
         before = contents(target)
-        with pytest.raises(DestinationExistsError, match=r"unfinished.*--resume"):
+        with pytest.raises(DestinationExistsError, match=r"unfinished.*resume=True"):
             convert(target)
         assert contents(target) == before
         report = assert_resumes(target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ilastik_lazy.errors import option
 from ilastik_lazy.storage.stores import Store
 
 __all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
@@ -23,7 +24,6 @@ Manifest = dict[str, Any]
 
 
 _MEANINGS = {
-    "levels": "other levels or shards, which levels=, codec=, memory= and workers= decide",
     "metadata": "other names, colours, positions or properties",
     "token": "another computation, or an older version of the files that it reads",
     "unversioned": "a source without a version, of which nobody can tell whether it changed since",
@@ -68,6 +68,9 @@ def difference(text: bytes, plan: dict[str, Any]) -> str:
         return "a plan that cannot be read"
     for name in sorted(begun.keys() | plan.keys()):
         if begun.get(name) != plan.get(name):
+            if name == "levels":
+                *some, last = map(option, ("levels", "codec", "memory", "workers"))
+                return f"other levels or shards, which {', '.join(some)} and {last} decide"
             if name in _MEANINGS:
                 return _MEANINGS[name]
             return f"another {name}: {str(begun.get(name))[:100]}, now {str(plan.get(name))[:100]}"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError, option
 from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, difference, is_text, read_manifest
@@ -117,11 +117,11 @@ class Target:
                 found = difference(as_text(manifest.get("plan")), self._plan)
                 raise ResumeMismatchError(
                     f"{self.final.place} is an image that was made with {found}: choose another name, or replace it "
-                    "with overwrite=True (--overwrite)"
+                    f"with {option('overwrite', True)}"
                 )
             if not self._overwrite:
                 raise DestinationExistsError(
-                    f"an image is at {self.final.place}: choose another name, or pass overwrite=True"
+                    f"an image is at {self.final.place}: choose another name, or pass {option('overwrite', True)}"
                 )
             beside = self.final.beside()
             if beside is None:
@@ -144,8 +144,8 @@ class Target:
             return
         if state == "unfinished" and not (self._overwrite or self._resume):
             raise DestinationExistsError(
-                f"an unfinished conversion is at {self.store.place}: go on with it with resume=True (--resume), "
-                "or start anew with overwrite=True (--overwrite)"
+                f"an unfinished conversion is at {self.store.place}: go on with it with {option('resume', True)}, "
+                f"or start anew with {option('overwrite', True)}"
             )
         if self._resume and self._is_begun():
             if state_of(self.store) == "image":
@@ -165,15 +165,17 @@ class Target:
         place, may_replace = self.store.place, self._overwrite or self._resume
         if state == "other":
             raise DestinationExistsError(
-                f"something is at {place} that is no Zarr image, so it is not replaced (not with overwrite=True "
-                "either): remove it yourself, or choose another name"
+                f"something is at {place} that is no Zarr image, so it is not replaced (not with "
+                f"{option('overwrite', True)} either): remove it yourself, or choose another name"
             )
         if state == "nothing":
             self._made = self.store.make()
             if not self._made and not may_replace:
                 raise DestinationBusyError(f"another conversion has just made {place}")
         elif state == "empty" and not may_replace:
-            raise DestinationExistsError(f"an empty folder is at {place}: remove it, or pass overwrite=True")
+            raise DestinationExistsError(
+                f"an empty folder is at {place}: remove it, or pass {option('overwrite', True)}"
+            )
         self._lock = self.store.lock(patient=may_replace)
 
     def _is_begun(self) -> bool:
@@ -185,7 +187,7 @@ class Target:
         if text != as_text(self._plan):
             raise ResumeMismatchError(
                 f"{self.store.place} was begun with {difference(text, self._plan)}: ask for the same again, "
-                "or start anew with overwrite=True (--overwrite)"
+                f"or start anew with {option('overwrite', True)}"
             )
         return True
 

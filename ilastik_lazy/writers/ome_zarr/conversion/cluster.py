@@ -16,7 +16,7 @@ from typing import Any
 import dask
 
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError
+from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, option
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import PLAN, WORK
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
@@ -114,13 +114,13 @@ def write_on_cluster(
             except KilledWorker as error:
                 raise CorruptChunkError(
                     f"{plan.spec.storage.location}: workers died over {unit_name(futures[future])}; "
-                    "what is written stays, go on with resume=True"
+                    f"what is written stays, go on with {option('resume', True)}"
                 ) from error
             if progress is not None:
                 progress(decoded)
     except (CancelledError, CommClosedError, ClosedClientError) as error:
         raise DestinationError(
-            f"{writer.store.place}: the cluster is gone; what is written stays, go on with resume=True (--resume)"
+            f"{writer.store.place}: the cluster is gone; what is written stays, go on with {option('resume', True)}"
         ) from error
     finally:
         if client.status == "running":

@@ -10,7 +10,7 @@ from ilastik_lazy.core.kinds import name_of_ids
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.writers.ome_zarr.downsample import Method
 from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS, Codec
 from ilastik_lazy.writers.ome_zarr.encode.verbatim import why_recompress
@@ -26,9 +26,9 @@ def method_for(spec: ArraySpec, wanted: str) -> Method:
 
 def _method_and_reason(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
     if wanted in ("mean", "mode", "nearest"):
-        return cast("Method", wanted), f"downsample={wanted!r} was asked for"
+        return cast("Method", wanted), f"{option('downsample', wanted)} was asked for"
     if wanted != "auto":
-        raise ArgumentError(f"downsample={wanted!r}: expected 'auto', 'mean', 'mode' or 'nearest'")
+        raise ArgumentError(f"{option('downsample', wanted)}: expected 'auto', 'mean', 'mode' or 'nearest'")
     if spec.is_label_image:
         return "mode", f"the values are {spec.kind}"
     if spec.display_mode == "random-colortable":
@@ -37,7 +37,7 @@ def _method_and_reason(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
         return "mode", "the values are true or false"
     if spec.kind is not None or spec.dtype.kind == "f":
         return "mean", f"the values are {spec.kind or 'floating-point numbers'}"
-    otherwise = "if they are none, say kind='intensity'"
+    otherwise = f"if they are none, say {option('kind', 'intensity')}"
     if spec.may_hold_ids:
         return "nearest", f"integers computed from something else may be classes or ids: {otherwise}"
     if word := name_of_ids(spec.name, spec.storage.location.removeprefix(os.path.dirname(spec.storage.path))):
@@ -45,7 +45,8 @@ def _method_and_reason(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
     # Images of microscopes and scanners have 8 or 16 bits; programs number objects with more.
     if spec.dtype.itemsize > 2:
         return "nearest", f"integers of more than 16 bits without a kind may be ids: {otherwise}"
-    return "mean", "no file, name or role says that these are classes or ids: if they are, say kind='labels'"
+    say = option("kind", "labels")
+    return "mean", f"no file, name or role says that these are classes or ids: if they are, say {say}"
 
 
 def plan_conversion(
@@ -60,7 +61,7 @@ def plan_conversion(
 ) -> Plan:
     """What `to_ome_zarr` would do; nothing is read or written."""
     if codec not in ("auto", *CODECS):
-        raise ArgumentError(f"codec={codec!r}: expected 'auto', {', '.join(map(repr, CODECS))}")
+        raise ArgumentError(f"{option('codec', codec)}: expected 'auto', {', '.join(map(repr, CODECS))}")
     method, why = _method_and_reason(source.spec, downsample)
     plan = plan_pyramid(
         source.spec,
@@ -73,7 +74,7 @@ def plan_conversion(
     )
     plan = replace(plan, method_reason=why)
     if codec != "auto":
-        return replace(plan, reason=f"codec={codec!r} was asked for")
+        return replace(plan, reason=f"{option('codec', codec)} was asked for")
     if version != "0.5":
         return replace(plan, reason="OME-Zarr 0.4 is for programs that may not know gzip")
     first = plan.levels[0]

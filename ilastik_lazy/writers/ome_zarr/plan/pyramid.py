@@ -16,7 +16,7 @@ from ilastik_lazy.core.grid import Region, grid_shape
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.text import encodable
 from ilastik_lazy.core.views.whole_chunks import chunks_held
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option
 from ilastik_lazy.writers.ome_zarr.downsample import Method
 from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS, Codec
 from ilastik_lazy.writers.ome_zarr.plan.shapes import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
@@ -190,12 +190,12 @@ def plan_pyramid(
     """
     _check_convertible(spec)
     if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
-        raise ArgumentError(f"levels={levels!r}: expected a whole number from 1 to {MOST_LEVELS}")
+        raise ArgumentError(f"{option('levels', levels)}: expected a whole number from 1 to {MOST_LEVELS}")
     if version not in get_args(Version):
-        raise ArgumentError(f"version={version!r}: expected '0.5' or '0.4'")
+        raise ArgumentError(f"{option('version', version)}: expected '0.5' or '0.4'")
     codec = codec or ("zstd" if version == "0.5" else "blosc")
     if codec not in CODECS:
-        raise ArgumentError(f"codec={codec!r}: expected one of {', '.join(map(repr, CODECS))}")
+        raise ArgumentError(f"{option('codec', codec)}: expected one of {', '.join(map(repr, CODECS))}")
     permutation = tuple(spec.dims.index(name) for name in OME_ORDER if name in spec.dims)
     shape = tuple(spec.shape[i] for i in permutation)
     axes = tuple(spec.axes[i] for i in permutation)
@@ -219,9 +219,8 @@ def plan_pyramid(
             spec = replace(spec, channel_names=tuple(map(encodable, spec.channel_names)))
             spare = _SPARE if memory is None else memory - need
             return Plan(spec, permutation, made, method, codec, crew, need, spare, held, version)
-    raise MemoryLimitError(
-        f"memory={memory} bytes are too few to convert {spec.storage.location}: {-(-need // 10**6)} MB would do"
-    )
+    few = f"{option('memory', memory)} bytes are too few"
+    raise MemoryLimitError(f"{few} to convert {spec.storage.location}: {-(-need // 10**6)} MB would do")
 
 
 def _check_convertible(spec: ArraySpec) -> None:
