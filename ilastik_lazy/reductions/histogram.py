@@ -13,10 +13,11 @@ from ilastik_lazy.core.grid import Region, region_shape
 from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, over_blocks, threads_for, work_block
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
+from ilastik_lazy.errors import ArgumentError, MemoryLimitError, option, remedy
 from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.reductions.rows import Rows
 
 __all__ = ["HistogramResult", "histogram"]
 
@@ -113,9 +114,9 @@ def histogram(
     """
     check_progress(progress, 3)
     stored = as_source(source)
-    spec, axis = stored.spec, _axis_of(stored.spec, by)
+    spec, rows = stored.spec, Rows.along(by, stored.spec)
     bins = _checked_bins(spec, bins)
-    workers = _threads_that_fit(spec, axis, bins, workers, parse_size(memory, "memory"))
+    workers = _threads_that_fit(spec, rows, bins, workers, parse_size(memory, "memory"))
     stored = with_shared_parts(stored, workers)
     is_known = not (spec.is_inherited and spec.dtype.kind == "f")
     limits = (_known_range(spec) if is_known else None) if range is None else range
@@ -123,15 +124,14 @@ def histogram(
     if limits is None:
         limits = _extent(stored, workers, progress)
     binning = _Binning.of(spec.dtype, bins, limits)
-    rows = 1 if axis is None else spec.shape[axis]
-    counts, sizes = np.zeros((rows, bins), np.int64), np.zeros(rows, np.int64)
+    count = rows.count(spec.shape)
+    counts, sizes = np.zeros((count, bins), np.int64), np.zeros(count, np.int64)
 
     def work(_: Region, block: Array) -> Array:
-        parts = [block] if axis is None else np.moveaxis(block, axis, 0)
-        return np.stack([binning.counts(part.reshape(-1)) for part in parts])
+        return np.stack([binning.counts(row.reshape(-1)) for row in rows.of(block)])
 
     for region, found in over_blocks(stored, work, workers, progress, passes - 1, passes):
-        target = slice(None) if axis is None else region[axis]
+        target = rows.within(region)
         counts[target] += found
         sizes[target] += math.prod(region_shape(region)) // len(found)
     outside = sizes - counts.sum(axis=1)
@@ -141,15 +141,7 @@ def histogram(
     return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "iu")
 
 
-def _axis_of(spec: ArraySpec, by: str | None) -> int | None:
-    if by is not None and by not in spec.dims:
-        raise AxesError(f"no dim {by!r} to count by: {spec.storage.location} has {', '.join(spec.dims)}")
-    return None if by is None else spec.dims.index(by)
-
-
 def _checked_bins(spec: ArraySpec, bins: int | None) -> int:
-    if spec.dtype.kind not in "biuf":
-        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}: only numbers can be counted")
     if bins is None:
         return 256 if spec.dtype == np.uint8 else 64
     if not 1 <= bins <= _MOST_BINS:
@@ -157,12 +149,11 @@ def _checked_bins(spec: ArraySpec, bins: int | None) -> int:
     return bins
 
 
-def _threads_that_fit(spec: ArraySpec, axis: int | None, bins: int, workers: int | None, memory: int) -> int:
+def _threads_that_fit(spec: ArraySpec, rows: Rows, bins: int, workers: int | None, memory: int) -> int:
     block = work_block(spec)
-    rows, rows_of_block = (1, 1) if axis is None else (spec.shape[axis], block[axis])
     # A row that is not contiguous is copied; a piece has its scaled values, indices and pairs.
-    each = 2 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + 8 * rows_of_block * bins * (1 + AHEAD)
-    fixed = 8 * rows * (bins + 2)
+    each = 2 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + 8 * rows.count(block) * bins * (1 + AHEAD)
+    fixed = 8 * rows.count(spec.shape) * (bins + 2)
     if fixed + each > memory:
         raise MemoryLimitError(
             f"the histogram of {spec.storage.location} needs {human_bytes(fixed + each)}, more than "

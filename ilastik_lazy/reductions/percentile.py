@@ -13,11 +13,12 @@ from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, threads
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import window_of
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option
+from ilastik_lazy.errors import ArgumentError, MemoryLimitError, option
 from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.ranks import selection_of
+from ilastik_lazy.reductions.rows import Rows
 
 __all__ = ["percentile"]
 
@@ -74,9 +75,8 @@ def percentile(
     wanted = np.atleast_1d(np.asarray(q, np.float64))
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise ArgumentError(f"q={q!r}: expected percentages from 0 to 100")
-    axis = _axis_of(stored.spec, by)
-    rows = 1 if axis is None else stored.spec.shape[axis]
-    count = math.prod(stored.spec.shape) // max(1, rows)
+    rows = _checked_rows(stored.spec, by)
+    count = math.prod(stored.spec.shape) // rows.count(stored.spec.shape)
     # As numpy has it: between two neighbours in rank.
     place = wanted / 100 * (count - 1)
     low = np.floor(place).astype(np.int64)
@@ -84,7 +84,7 @@ def percentile(
     ranks = np.unique(np.concatenate([low, high]))
     nbytes = parse_size(memory, "memory")
     stored = with_shared_parts(stored, threads_for(workers))
-    values = _values_at(stored, axis, ranks, workers, nbytes, progress)
+    values = _values_at(stored, rows, ranks, workers, nbytes, progress)
     below, above = (values[:, np.searchsorted(ranks, each)] for each in (low, high))
     with np.errstate(invalid="ignore"):
         # From the nearer neighbour, as numpy has it, infinities too.
@@ -93,26 +93,27 @@ def percentile(
     return _labelled(stored, by, wanted, found, is_scalar=np.ndim(q) == 0)
 
 
-def _axis_of(spec: ArraySpec, by: str | None) -> int | None:
-    if by is not None and by not in spec.dims:
-        raise AxesError(f"no dim {by!r} to take percentiles by: {spec.storage.location} has {', '.join(spec.dims)}")
-    if spec.dtype.kind not in "biuf" or spec.dtype.itemsize > 8:
-        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}: only numbers have percentiles")
+def _checked_rows(spec: ArraySpec, by: str | None) -> Rows:
+    rows = Rows.along(by, spec)
+    if spec.dtype.itemsize > 8:
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.dtype}: only numbers of up to 64 bits have percentiles"
+        )
     if not math.prod(spec.shape):
         raise ArgumentError(f"{spec.storage.location} has no values: its shape is {spec.shape}")
-    return None if by is None else spec.dims.index(by)
+    return rows
 
 
 def _values_at(
-    source: ArraySource, axis: int | None, ranks: Array, workers: int | None, memory: int, progress: Progress | None
+    source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int, progress: Progress | None
 ) -> Array:
     """Values of the ranks in each row, of shape (rows, ranks): of as many rows at a time as the memory allows."""
-    rows = 1 if axis is None else source.spec.shape[axis]
-    length, parts = rows, [source]
-    while selection_of(parts[0], axis, ranks, workers, memory) is None and length > 1:
+    count = length = rows.count(source.spec.shape)
+    parts = [source]
+    while selection_of(parts[0], rows, ranks, workers, memory) is None and length > 1:
         length = -(-length // 2)
-        parts = _cut(source, axis or 0, length)
-    selections = [selection_of(part, axis, ranks, workers, memory) for part in parts]
+        parts = _cut(source, rows.axis or 0, length)
+    selections = [selection_of(part, rows, ranks, workers, memory) for part in parts]
     blocks = sum(selection.blocks for selection in selections if selection is not None)
     found: list[Array] = []
     done_blocks = done_bytes = 0
@@ -121,7 +122,7 @@ def _values_at(
             raise MemoryLimitError(
                 f"percentiles of {source.spec.storage.location} need more than "
                 f"{option('memory', human_bytes(memory))}, for "
-                f"{human_bytes(source.spec.nbytes / rows)} of values: ask for fewer at a time, or allow more memory"
+                f"{human_bytes(source.spec.nbytes / count)} of values: ask for fewer at a time, or allow more memory"
             )
         found.append(selection.values(_shifted(progress, done_blocks, done_bytes, blocks)))
         done_blocks += selection.blocks

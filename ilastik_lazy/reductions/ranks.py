@@ -15,6 +15,7 @@ import numpy as np
 from ilastik_lazy.core.grid import Region, grid_shape
 from ilastik_lazy.core.parallel import AHEAD, Progress, over_blocks, threads_for, work_block
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.reductions.rows import Rows
 
 __all__ = ["selection_of"]
 
@@ -31,32 +32,31 @@ _PIECE = 2**18
 
 
 def selection_of(
-    source: ArraySource, axis: int | None, ranks: Array, workers: int | None, memory: int
+    source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int
 ) -> Counting | Sorting | None:
     """How to find the values: by counting, or by sorting where that takes less memory; None where neither fits."""
-    fixed, each = _memory_of(source.spec, axis, len(ranks))
+    fixed, each = _memory_of(source.spec, rows, len(ranks))
     sorting = 4 * source.spec.nbytes
     if fixed + each <= memory and not (fixed > _MANY_COUNTS and sorting < fixed):
-        return Counting(source, axis, ranks, min(threads_for(workers), int((memory - fixed) // each)))
-    return Sorting(source, axis, ranks, threads_for(workers)) if sorting <= memory else None
+        return Counting(source, rows, ranks, min(threads_for(workers), int((memory - fixed) // each)))
+    return Sorting(source, rows, ranks, threads_for(workers)) if sorting <= memory else None
 
 
-def _memory_of(spec: ArraySpec, axis: int | None, ranks: int) -> tuple[int, int]:
+def _memory_of(spec: ArraySpec, rows: Rows, ranks: int) -> tuple[int, int]:
     """Bytes that the counts take, and those of each thread."""
     block = work_block(spec)
-    rows, rows_of_block = (1, 1) if axis is None else (spec.shape[axis], block[axis])
     # Counts of one digit for each prefix, of which one rank has one.
     prefixes = 1 if spec.dtype.itemsize <= 2 else ranks
     counts = 8 * _DIGITS * prefixes
-    each = 3 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + rows_of_block * counts * (1 + AHEAD)
-    return rows * counts, each
+    each = 3 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + rows.count(block) * counts * (1 + AHEAD)
+    return rows.count(spec.shape) * counts, each
 
 
 class Sorting:
     """The values of some ranks, in each row, of an array that is held as a whole."""
 
-    def __init__(self, source: ArraySource, axis: int | None, ranks: Array, workers: int) -> None:
-        self._source, self._axis, self._ranks, self._workers = source, axis, ranks, workers
+    def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int) -> None:
+        self._source, self._rows, self._ranks, self._workers = source, rows, ranks, workers
         self.blocks = _blocks_of(source.spec)
         self.nbytes = source.spec.nbytes
 
@@ -66,7 +66,7 @@ class Sorting:
         whole = np.empty(spec.shape, spec.dtype.newbyteorder("="))
         for region, block in over_blocks(self._source, lambda _, block: block, self._workers, progress, 0, 1):
             whole[region] = block
-        rows = whole.reshape(1, -1) if self._axis is None else np.moveaxis(whole, self._axis, 0)
+        rows = self._rows.of(whole)
         ordered = np.sort(rows.reshape(len(rows), -1), axis=1)
         values = ordered[:, self._ranks].astype(np.float64) + 0.0  # -0.0 is 0.0
         # NaN is sorted behind all numbers.
@@ -81,18 +81,18 @@ def _blocks_of(spec: ArraySpec) -> int:
 class Counting:
     """The values of some ranks, in each row, found digit by digit."""
 
-    def __init__(self, source: ArraySource, axis: int | None, ranks: Array, workers: int) -> None:
-        self._source, self._axis, self._workers = source, axis, workers
+    def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int) -> None:
+        self._source, self._rows, self._workers = source, rows, workers
         self._dtype = source.spec.dtype.newbyteorder("=")
         self._bits = max(_DIGIT, 8 * self._dtype.itemsize)
         self._passes = self._bits // _DIGIT
         self.blocks, self.nbytes = self._passes * _blocks_of(source.spec), self._passes * source.spec.nbytes
-        rows = 1 if axis is None else source.spec.shape[axis]
-        self._left = np.tile(ranks, (rows, 1))
+        count = rows.count(source.spec.shape)
+        self._left = np.tile(ranks, (count, 1))
         """Rank of each wanted value among those that begin with the same digits."""
-        self._prefixes = np.zeros((rows, len(ranks)), np.uint64)
+        self._prefixes = np.zeros((count, len(ranks)), np.uint64)
         """The digits of each wanted value that are known."""
-        self._has_nan = np.zeros(rows, bool)
+        self._has_nan = np.zeros(count, bool)
 
     def values(self, progress: Progress | None) -> Array:
         """float64 of shape (rows, ranks)."""
@@ -108,11 +108,9 @@ class Counting:
         most = max(map(len, known))
         counts = np.zeros((len(known), most, _DIGITS), np.int64)
         shift = self._bits - _DIGIT * (number + 1)
-        axis = self._axis
 
         def work(region: Region, block: Array) -> tuple[slice, Array, Array]:
-            parts = [block] if axis is None else np.moveaxis(block, axis, 0)
-            rows = slice(None) if axis is None else region[axis]
+            parts, rows = self._rows.of(block), self._rows.within(region)
             found = np.zeros((len(parts), most, _DIGITS), np.int64)
             has_nan = np.zeros(len(parts), bool)
             for i, (part, prefixes) in enumerate(zip(parts, known[rows], strict=True)):
