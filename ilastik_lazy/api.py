@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -14,9 +14,9 @@ from ilastik_lazy.core.limits import Limits, Trust
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
-from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, option
+from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
-from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.location import Location, require_images
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
 from ilastik_lazy.storage.allowed import Folders, granted
@@ -235,7 +235,7 @@ def sources_of(
     _check_arguments(axes)
     location = Location.parse(path, internal_path, storage_options)
     inside = [location.internal_path] if location.internal_path else list_images(location, limits=limits)
-    _require_images(inside, location)
+    require_images(inside, location.path)
     dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
     if len(names) > _MOST_VARIABLES:
@@ -251,11 +251,6 @@ def _check_arguments(axes: str | None, order: str | None = None) -> None:
     for names in (axes, order):
         if names is not None:
             parse_axis_names(names)
-
-
-def _require_images(images: Collection[str], location: Location) -> None:
-    if not images:
-        raise DatasetNotFoundError(f"{location.path} holds no image: no numeric dataset with 2 to 5 dimensions")
 
 
 def _described(
@@ -278,7 +273,7 @@ def _places_in_tree(location: Location, limits: Limits) -> dict[str, str]:
     # A format whose images belong together arranges them itself; in all others each image is a node.
     arrange: Callable[[Location, Limits], dict[str, str]] | None = getattr(module, "tree", None)
     places = arrange(location, limits) if arrange else {path: path for path in module.images(location, limits)}
-    _require_images(places, location)
+    require_images(places, location.path)
     above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
     if above.isdisjoint(places):
         return places

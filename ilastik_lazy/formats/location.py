@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ilastik_lazy.errors import ArgumentError, SourceNotFoundError, option
+from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, SourceNotFoundError, option, remedy
 from ilastik_lazy.storage.objects import ObjectFolder, is_url
 
-__all__ = ["Location", "checked_path", "checked_target"]
+__all__ = ["Location", "checked_path", "checked_target", "only_image", "require_images"]
 
 _CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
 
@@ -67,6 +67,45 @@ def checked_target(path: object, *, endings: tuple[str, ...] = ()) -> str:
     if (suffix := os.path.splitext(text.rstrip("/\\"))[1].lower()) in endings:
         raise ArgumentError(f"{text} becomes a folder, and {suffix} is the name of another format: call it .zarr")
     return text
+
+
+def require_images(names: Collection[str], where: str) -> None:
+    """Raise `DatasetNotFoundError` unless there are `names` of images."""
+    if not names:
+        raise DatasetNotFoundError(f"{where} holds no image: no numeric dataset with 2 to 5 dimensions")
+
+
+def only_image(
+    where: str, names: Sequence[str], shown: Sequence[str] = (), *, what: str = "", together: str = "open_dataset()"
+) -> str:
+    """The one image that is meant where none was named.
+
+    Parameters
+    ----------
+    where
+        File or folder, for messages.
+    names
+        Internal paths of its images.
+    shown
+        What the message lists in their place.
+    what
+        What they are, where that is more than so many images.
+    together
+        The function that opens all of them.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        There is none, or there are several.
+    """
+    require_images(names, where)
+    if len(names) == 1:
+        return names[0]
+    listed = ", ".join((shown or names)[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    raise DatasetNotFoundError(
+        f"{where} holds {what or f'{len(names)} images'}: {listed}; name one with "
+        f"{option('internal_path', names[0])}{remedy(f', or open all with {together}')}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     option,
-    remedy,
 )
 from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, settled_axes
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
@@ -49,7 +48,7 @@ from ilastik_lazy.formats.hdf5.library import H5pySource
 from ilastik_lazy.formats.hdf5.scales import dimension_scales
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.hdf5.untrusted import images_by_child, open_images_by_child
-from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.metadata import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.storage.files import Stamp, stamp_of
 
@@ -165,26 +164,18 @@ def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
     if file.get("exported_data", getlink=True) is not None:
         return "exported_data"
     entries = _main_entries(file, limits)
-    if len(entries) == 1:
-        return entries[0].path
     if not entries and _is_project(file):
         raise DatasetNotFoundError(
             f"{path} is a project, and no image is embedded in it: "
             f"open an export, and name the project with {option('project')}"
         )
-    if not entries:
-        raise DatasetNotFoundError(f"{path} holds no image: no numeric dataset with 2 to 5 dimensions")
-    if all(_CUT_OUTS.search(entry.path) for entry in entries):
+    if len(entries) > 1 and all(_CUT_OUTS.search(entry.path) for entry in entries):
         raise DatasetNotFoundError(
             f"{path} holds a table of objects; its {len(entries)} images are cut-outs of single objects: "
             f"name one with {option('internal_path', entries[0].path)}"
         )
-    shown = ", ".join(f"{entry.path} {entry.shape} {entry.dtype}" for entry in entries[:8])
-    more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
-    raise DatasetNotFoundError(
-        f"{path} holds {len(entries)} images: {shown}{more}; name one with {option('internal_path', entries[0].path)}"
-        + remedy(", or open all with open_dataset()")
-    )
+    shown = [f"{entry.path} {entry.shape} {entry.dtype}" for entry in entries[:8]]
+    return only_image(path, [entry.path for entry in entries], shown)
 
 
 def _source_of(

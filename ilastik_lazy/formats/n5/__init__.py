@@ -30,11 +30,10 @@ from ilastik_lazy.errors import (
     UnsafePathError,
     UnsupportedFilterError,
     option,
-    remedy,
 )
 from ilastik_lazy.formats.conventions import settled_axes
 from ilastik_lazy.formats.json_text import parse_json_object
-from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.metadata import channel_count, check_chunks, check_shape, drange_from, packing_of, text_from
 from ilastik_lazy.formats.n5.blocks import COMPRESSIONS, N5Source
 from ilastik_lazy.storage.allowed import check_links
@@ -160,16 +159,7 @@ def _only_image(container: str, limits: Limits) -> str:
     names = _datasets_below(container, limits)
     if "exported_data" in names:
         return "exported_data"
-    if not names:
-        raise DatasetNotFoundError(f"{container} holds no image: no numeric dataset with 2 to 5 dimensions")
-    if len(names) > 1:
-        shown = ", ".join(ascii(name) for name in names[:8])
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        raise DatasetNotFoundError(
-            f"{container} holds {len(names)} images: {shown}{more}; name one with "
-            f"{option('internal_path', names[0])}{remedy(', or open all with open_dataset()')}"
-        )
-    return names[0]
+    return only_image(container, names)
 
 
 def _datasets_below(container: str, limits: Limits) -> list[str]:

@@ -19,9 +19,8 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     SourceNotFoundError,
     option,
-    remedy,
 )
-from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
@@ -196,18 +195,11 @@ def _only_image(group: Node, inside: str, limits: Limits) -> str:
     found = _pyramids(group, limits)
     finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
     finest = finest or [_joined(place, m.paths[0]) for place, m in found] or _plain_arrays(group, set(), limits)
-    if len(finest) == 1:
-        return finest[0]
-    if not finest:
-        raise DatasetNotFoundError(f"{group.path} holds no image: no numeric array with 2 to 5 dimensions")
-    shown = ", ".join(finest[:8]) + (f" and {len(finest) - 8} more" if len(finest) > 8 else "")
     ome = group.attributes.get("ome")
     is_plate = "plate" in group.attributes or (isinstance(ome, dict) and "plate" in ome)
-    what = f"a plate with {len(finest)} fields of view" if is_plate else f"{len(finest)} images"
-    raise DatasetNotFoundError(
-        f"{group.path} holds {what}: {shown}; name one with {option('internal_path', _joined(inside, finest[0]))}"
-        + remedy(", or open all with open_datatree()")
-    )
+    what = f"a plate with {len(finest)} fields of view" if is_plate else ""
+    only_image(group.path, [_joined(inside, path) for path in finest], finest, what=what, together="open_datatree()")
+    return finest[0]
 
 
 def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None:

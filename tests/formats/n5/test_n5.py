@@ -86,7 +86,7 @@ def test_the_export_comes_first_and_one_of_several_others_must_be_named(tmp_path
     write_n5(path, some_data((1,) * 6), "six", axes=None, chunks=(1,) * 6)
     write_n5(path, some_data((4,)), "line", axes=None, chunks=(4,))
     assert n5.images(Location.parse(path), Limits()) == ["b/first", "b/second"]
-    with pytest.raises(DatasetNotFoundError, match=r"2 images: 'b/first', 'b/second'.*internal_path="):
+    with pytest.raises(DatasetNotFoundError, match=r"2 images: b/first, b/second.*internal_path="):
         opened(path)
     with pytest.raises(DatasetNotFoundError, match=r"'nothing'.*it holds 'b/first'"):
         opened(path, "nothing")
