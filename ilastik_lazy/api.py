@@ -44,7 +44,7 @@ def open_dataarray(
     trust: Trust = "local",
     allow_external: Folders = (),
 ) -> xr.DataArray:
-    """Open one ilastik image as a lazy, labelled array; only metadata are read.
+    """Open one ilastik image as a lazy, labelled array; only metadata is read.
 
     Parameters
     ----------
@@ -55,15 +55,15 @@ def open_dataarray(
     internal_path
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
-        Names of the axes in storage order, such as ``"zyxc"``, where the file does not tell or is wrong.
+        Names of the axes in storage order, such as ``"zyxc"``, where the file does not name them, or is wrong.
     project
-        The ``.ilp`` that made the export: its class names become the coordinate ``c``.
+        The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
     kind
-        What the numbers mean, where neither the file nor its name tells (``attrs["ilastik_kind"]``): such as
-        ``"segmentation"``, whose pyramid must not be made by means.
+        What the numbers mean (``attrs["ilastik_kind"]``), where neither the file nor its name says so: for
+        instance ``"segmentation"``, whose pyramid must not be made by averaging.
     chunks
         Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, ``{}``
-        takes the storage chunks, a dict, int or tuple is as in xarray, None gives no dask at all.
+        takes the storage chunks, a dict, int or tuple works as in xarray, None uses no dask at all.
     order
         Move the dims into this order, for instance ``"tczyx"``; without it they stay as stored.
     cache
@@ -73,16 +73,16 @@ def open_dataarray(
         Axis along which the files of a stack follow one another: ``t``, ``z`` or ``c``.  Without it, ilastik's
         rule: ``z`` for pictures, else the first of t, z, c that the files lack.
     storage_options
-        How the server of a URL is reached, as in ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
-        what is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
+        How to reach the server of a URL, such as ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
+        whatever is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
     limits
         Sizes beyond which a file is refused: an `ilastik_lazy.Limits`.
     trust
-        ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files crash or hang, sees
-        them in a process of its own only (0.1 s more to open).
+        ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files can crash or hang,
+        opens them in a separate process only (0.1 s more to open).
     allow_external
-        Folders whose files may be referred to by external links, external storage and virtual datasets of HDF5,
-        and by symbolic links that lead out of a folder of N5 or Zarr.
+        Folders whose files HDF5 may refer to by external links, external storage and virtual datasets, and N5
+        and Zarr by symbolic links that lead out of their own folder.
 
     Returns
     -------
@@ -145,12 +145,12 @@ def open_dataset(
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
 
-    The parameters are those of `open_dataarray`, `kind` that of every image; `drop_variables` names images to
-    leave out.
-    A variable is called by the last part of the path of its image; by the whole path, with ``_`` for ``/``, where
-    two would have one name; and ``image_x`` instead of ``x`` or another axis.
-    Where two images differ in the length or the positions of a dimension, the later one's
-    dimension is called after it, such as ``c_raw`` (``c_raw_`` where an image has this name).
+    The parameters are those of `open_dataarray`; `kind` applies to every image, and `drop_variables` names images
+    to leave out.
+    A variable has the name of the last part of its image's path, or of the whole path, with ``_`` for ``/``,
+    where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
+    Where two images differ in the length or the positions of a dimension, that of the later image is named
+    after it, such as ``c_raw`` (``c_raw_`` where an image has this name).
 
     Examples
     --------

@@ -30,7 +30,7 @@ _END_BYTES = 2**16
 
 
 class IlastikBackendEntrypoint(BackendEntrypoint):
-    """Opens what ilastik writes as labelled lazy arrays.
+    """Open what ilastik writes as labelled lazy arrays.
 
     With netCDF4 or h5netcdf installed, xarray never asks another engine about ``.h5`` files:
     write ``engine="ilastik"``.
@@ -67,7 +67,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     ) -> xr.Dataset:
         """Open every image of a file; the parameters are those of `ilastik_lazy.open_dataset`.
 
-        Of the decoders of CF conventions only `mask_and_scale` has anything to do: False leaves packed numbers.
+        `mask_and_scale` is the only decoder of CF conventions with an effect: False leaves packed numbers packed.
         """
         from ilastik_lazy.api import sources_of
         from ilastik_lazy.core.views.unpacked import packed_again
