@@ -54,7 +54,7 @@ def machines_fault(error: BaseException, what: str, nbytes: int = 0) -> IlastikL
     Parameters
     ----------
     nbytes
-        Of what should have been decoded.
+        Size of what was to be decoded.
     """
     text = ascii(str(error))[1:160].rstrip("'\"")
     found = _ERRNO.search(str(error))

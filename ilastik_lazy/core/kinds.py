@@ -1,4 +1,4 @@
-"""What the numbers of an export mean, where its file name tells.
+"""What the numbers of an export mean, where its file name says so.
 
 ilastik writes no such thing into the file; its default name is ``{nickname}_{result_type}``, where
 the result type is the export source's display name (``ilastik/utility/slot_name_enum.py``).
@@ -71,10 +71,10 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
     path
         Path of the file.
     dtype
-        Of the dataset; a name that contradicts it is not believed.
+        Dtype of the dataset; a name that contradicts it is ignored.
     channels
         Length of the ``c`` axis.  A one-channel ``_Probabilities`` may be a density map of
-        ilastik's counting workflow, so it is left open: the project tells.
+        ilastik's counting workflow, so it is left open: the project states it.
 
     Examples
     --------

@@ -83,7 +83,7 @@ def work_block(spec: ArraySpec) -> tuple[int, ...]:
     """
     most = min(BLOCK_BYTES_MOST, max(BLOCK_BYTES_LEAST, spec.nbytes // 64))
     block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=BLOCK_BYTES_LEAST, most=most)
-    # Of an array without any values, too, one can say how many blocks it has.
+    # An array without any values has blocks, too.
     return tuple(max(1, length) for length in block)
 
 

@@ -265,7 +265,7 @@ def _planned_lengths(array: SourceArray) -> Lengths:
     itemsize, least = float(spec.dtype.itemsize), BLOCK_BYTES_LEAST
     if wanted < _SPARSE * math.prod(touched):
         if spec.storage.compression == "none":
-            # Of a plain chunk only the slab along its first axis is read.
+            # In a plain chunk only the slab along its first axis is read.
             slab = spec.storage.order.index(0) if spec.storage.order else 0
             itemsize *= (spans[slab].stop - spans[slab].start) / touched[slab] / _PLAIN_COST
         # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.

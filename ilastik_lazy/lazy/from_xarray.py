@@ -121,7 +121,7 @@ class ComputedSource(View):
 def absent_chunks(source: ArraySource) -> int:
     """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
 
-    Of other formats, where they commonly stand for the fill value, none is counted.
+    In other formats none is counted, since missing chunks commonly stand for the fill value.
     """
     return sum(leaf.count_absent() for leaf in leaves_of(source) if isinstance(leaf, CountedChunks))
 
@@ -242,7 +242,7 @@ def _storage_of(array: xr.DataArray) -> Storage:
 def _chunks_of(array: xr.DataArray) -> tuple[int, ...]:
     preferred = array.encoding.get("preferred_chunks", {})
     known = set(array.dims) <= set(preferred) and all(isinstance(c, int) and c > 0 for c in preferred.values())
-    # Of an array as it was opened dask reads parts of blocks; whatever came after needs whole ones.  `chunk` keeps
+    # dask reads parts of blocks of an array as it was opened; whatever came after needs whole ones.  `chunk` keeps
     # the encoding: blocks of 144 MB over chunks of 16 kB were computed 18 times, past the memory agreed on.
     if known and not _has_steps(array):
         return tuple(preferred[dim] for dim in array.dims)

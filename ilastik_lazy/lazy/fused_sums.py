@@ -45,16 +45,16 @@ def quick_reduction(
     Parameters
     ----------
     lengths
-        Of the blocks along each axis.
+        Lengths of the blocks along each axis.
     axis
         An axis, several different ones, or None for all; anything else is left to dask, with its errors.
     dtype
-        Of the result; None takes numpy's.  An integer type for floats, or for a mean, is left to dask: NaN is looked
-        for in the total, which would have none.
+        Dtype of the result; None takes numpy's.  An integer type for floats, or for a mean, is left to dask: the
+        total is searched for NaN, and would have none.
     skipna
         Whether NaN counts for nothing; else it makes all that it belongs to NaN.
     token
-        Of the source of `array`.
+        dask's token of the source of `array`.
     """
     axes, out = _axes_of(axis, array.ndim), _dtype_of(array.dtype, kind, dtype)
     if axes is None or out is None:

@@ -26,7 +26,7 @@ class SourceArray(BackendArray):
     def __init__(self, source: ArraySource, window: Window | None = None, token: str = "") -> None:
         self.source = source
         self.token = token
-        """Of the source for dask, once made: it takes as long as to read a small plane."""
+        """dask's token of the source, kept once it is made: making it takes as long as reading a small plane."""
         self.window = window or tuple(slice(0, length) for length in source.spec.shape)
         self.shape = tuple(part.stop - part.start for part in self.window if isinstance(part, slice))
         self.dtype = source.spec.dtype

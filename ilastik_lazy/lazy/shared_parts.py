@@ -46,7 +46,7 @@ def with_shared_parts(
     workers
         Threads that compute them.
     most_bytes
-        Of all results that are kept, up to `KEPT_BYTES`; larger parts are computed anew by each block.
+        Bytes of all results that are kept, up to `KEPT_BYTES`; each block computes larger parts anew.
     get
         What computes keys of a graph instead of threads.
     """

@@ -53,7 +53,7 @@ class HistogramResult:
     def to_dataarray(self) -> xr.DataArray:
         """Counts with the dim ``bin``: coordinates are its centres, and ``left`` and ``right`` edges.
 
-        Of integers in bins one wide, a bin is called by the one value in it.
+        Where integers lie in bins one wide, a bin is called by the one value in it.
         """
         rows = () if self.by is None else (self.by,)
         left, right = self.edges[:-1].astype(np.float64), self.edges[1:].astype(np.float64)
@@ -95,7 +95,7 @@ def histogram(
     by
         A dim, such as ``"c"``, each position of which gets counts of its own.
     workers, memory, progress
-        As for `reduce`.  With a first pass, `progress` counts every block twice.
+        See `reduce`.  With a first pass, `progress` counts every block twice.
 
     Raises
     ------

@@ -125,7 +125,7 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
         raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
     dtype = np.result_type(array.dtype, np.float32)
     width = (last - first).where(last > first, 1.0)
-    # In float64: of values far from 0, the differences are smaller than float32 tells, and so are those of `first`.
+    # In float64: of values far from 0, the differences are smaller than float32 resolves, and so are those of `first`.
     scaled: xr.DataArray = ((array.astype(np.float64) - first) / width).astype(dtype)
     gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}

@@ -45,7 +45,7 @@ def percentile(
     by
         A dim, such as ``"c"``, each position of which gets percentiles of its own.
     workers, memory, progress
-        As for `reduce`; `progress` counts each block once a pass.
+        See `reduce`; `progress` counts each block once a pass.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The values of some ranks in each row of an array: counted digit by digit, or sorted where that takes less memory.
 
 Values are ranked by whole numbers in the same order.  One pass over all blocks counts the upper 16 bits of these,
-which tells the upper 16 bits of the wanted ranks; the next one counts the next 16 bits below those alone, and so on:
+which gives the upper 16 bits of the wanted ranks; the next one counts the next 16 bits below those alone, and so on:
 one pass for 8 and 16 bits, two for float32, four for float64.
 """
 
@@ -146,7 +146,7 @@ def _ranks_of(values: Array) -> Array:
     if kind == "i":
         signed: Array = whole ^ top
         return signed
-    # Of negative floats all bits are turned, of others the sign alone.
+    # Turn all bits of negative floats, and only the sign of others.
     turned = (whole.view(f"i{values.dtype.itemsize}") >> (bits - 1)).view(whole.dtype)
     ranks: Array = whole ^ (turned | top)
     return ranks

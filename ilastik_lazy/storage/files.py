@@ -88,7 +88,7 @@ def _reopen(fd: int, path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one version of a file from another."""
+    """What distinguishes one version of a file from another."""
 
     device: int
     inode: int
@@ -139,7 +139,7 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
 
 
 def _require(path: str, fd: int, stamp: Stamp | None) -> os.stat_result:
-    """Status of the open file, which must be the version that `stamp` tells."""
+    """Status of the open file, which must be the version that `stamp` describes."""
     now = _tried(lambda: os.fstat(fd), f"cannot read {path}", fd, path)
     if stamp is not None and Stamp.of(now) != stamp:
         raise _changed(path, stamp, Stamp.of(now))
@@ -147,7 +147,7 @@ def _require(path: str, fd: int, stamp: Stamp | None) -> os.stat_result:
 
 
 def require_unchanged(path: str, stamp: Stamp) -> None:
-    """Raise `SourceChangedError` unless the file at `path` is the version that `stamp` tells."""
+    """Raise `SourceChangedError` unless the file at `path` is the version that `stamp` describes."""
     try:
         now: Stamp | None = stamp_of(path)
     except SourceNotFoundError:
@@ -158,7 +158,7 @@ def require_unchanged(path: str, stamp: Stamp) -> None:
 
 @contextlib.contextmanager
 def unchanged(path: str, stamp: Stamp) -> Iterator[None]:
-    """Before and after the block, the file at `path` is the version that `stamp` tells; else `SourceChangedError`."""
+    """Raise `SourceChangedError` unless the file at `path` is the version `stamp` before and after the block."""
     require_unchanged(path, stamp)
     try:
         yield

@@ -122,7 +122,7 @@ def remove_tree(path: str) -> None:
 def keep_tree(old: str, new: str, *, temporary: str) -> None:
     """Have at `new`, too, all that is at `old`: hard links where the disk has them, else copies.
 
-    Of two files with one name the one that was written later stays.
+    If two files have one name, the one that was written later stays.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def lies_in(path: str, folder: str) -> bool:
 def version_of(path: str) -> str:
     """A text that changes when a file, or any file of a folder, is written to or replaced; empty if there is none.
 
-    Of a file its size and time; of a folder a hash of the names, sizes, times and numbers of all files below it.
+    For a file its size and time; for a folder a hash of the names, sizes, times and numbers of all files below it.
     """
     try:
         if not os.path.isdir(path):

@@ -128,7 +128,7 @@ def _remove_litter(folder: str) -> None:
     for name in os.listdir(folder):
         if _TEMPORARY.fullmatch(name):
             place = os.path.join(folder, name)
-            # Of another user, or without locks: it stays.
+            # It belongs to another user, or there are no locks: it stays.
             with contextlib.suppress(NotImplementedError, OSError):
                 if (lock := hold_lock(place)) is not None:
                     try:

@@ -31,7 +31,7 @@ class Packing:
 
     stored: np.dtype[Any]
     dtype: np.dtype[Any]
-    """Of the values."""
+    """Dtype of the values."""
     scale: Number | None = None
     offset: Number | None = None
     missing: tuple[Number, ...] = ()

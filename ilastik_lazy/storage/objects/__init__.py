@@ -110,7 +110,7 @@ class ObjectFolder:
         return self.fetch(key, limit=limit)[0]
 
     def fetch(self, key: str, *, limit: int | None = None) -> tuple[bytes, ObjectState]:
-        """All bytes of an object, and what tells this version of it from another (see `get`)."""
+        """All bytes of an object, and its version (see `get`)."""
         backend, path = self._at(key)
         return backend.fetch(path, self.join(key), None, limit)
 
@@ -136,7 +136,7 @@ class ObjectFolder:
         return self.fetch_edge(key, length, at_start=False)
 
     def fetch_edge(self, key: str, length: int, *, at_start: bool) -> tuple[bytes, ObjectState]:
-        """The first or last `length` bytes, and what tells this version of the object from another (see `get`)."""
+        """The first or last `length` bytes, and the version of the object (see `get`)."""
         backend, path = self._at(key)
         return backend.fetch(path, self.join(key), Span(0 if at_start else -length, length), None)
 

@@ -11,7 +11,7 @@ __all__ = ["Backend", "ObjectState", "Span"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What tells one version of an object from another."""
+    """What distinguishes one version of an object from another."""
 
     size: int
     """Bytes."""
