@@ -102,7 +102,7 @@ def verify_image(
         raise ArgumentError(f"there is nothing at {place}")
     manifest = read_manifest(store)
     if WORK in names and manifest is None:
-        raise VerificationError(f"{place} is an unfinished conversion: go on with it with resume=True (--resume)")
+        raise VerificationError(f"{place} is an unfinished conversion: continue it with resume=True (--resume)")
     if manifest is None and source is None:
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
     crew = threads_for(workers)

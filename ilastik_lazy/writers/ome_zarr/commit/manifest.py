@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from ilastik_lazy.storage.stores import Store
+from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 
-__all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
+__all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "noted_units", "read_manifest"]
 
 MANIFEST = "scale0/image/.ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image.
@@ -42,6 +43,14 @@ def read_manifest(store: Store) -> Manifest | None:
                 return None
             return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
     return None
+
+
+def noted_units(manifest: Manifest) -> dict[str, Unit] | None:
+    """The units of an image by name; None if the manifest is damaged."""
+    try:
+        return {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
+    except (TypeError, ValueError):
+        return None
 
 
 def as_text(value: Any) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.text import encodable
@@ -17,13 +17,11 @@ from ilastik_lazy.lazy.from_xarray import ComputedSource
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.objects import ObjectFolder, is_url
-from ilastik_lazy.storage.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
-from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
+from ilastik_lazy.storage.stores import LocalStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
+from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
 
-__all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
-
-State = Literal["nothing", "empty", "unfinished", "image", "other"]
+__all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
 
 _OTHER_FORMATS = (
     ".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv", ".zip", ".ozx", ".tar",
@@ -64,11 +62,7 @@ def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
 def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Whether a conversion to `target` was begun and may be resumed; one that shall replace an image, too."""
     store = open_store(target, storage_options)
-    for place in (store, store.beside()):
-        names = (place.names() if place is not None else None) or []
-        if WORK in names and not any(name in LAST_ROOTS for name in names):
-            return True
-    return False
+    return any(is_begun(place.names() or ()) for place in (store, store.beside()) if place is not None)
 
 
 def _check_target(target: str, source: ArraySource) -> None:
@@ -104,27 +98,3 @@ def name_of(target: str) -> str:
     """
     name = Path(target).name
     return encodable(name.removesuffix(".zarr").removesuffix(".ome") or name)
-
-
-def state_of(store: Store) -> State:
-    """What is at a place: an image of any program, one that was begun, or something that is neither."""
-    names = store.names()
-    if names is None:
-        return "nothing"
-    if not names:
-        return "empty"
-    if WORK in names:
-        # While it is published, some of the root's metadata may be there: the last one makes the image.
-        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
-    if _is_image(store, names) or (any(name in ROOTS for name in names) and read_manifest(store) is not None):
-        return "image"
-    return "other"
-
-
-def _is_image(store: Store, names: Collection[str]) -> bool:
-    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
-
-    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
-    """
-    root = root_of(store, names)
-    return root.get("node_type") == "array" or "multiscales" in image_attributes(root)

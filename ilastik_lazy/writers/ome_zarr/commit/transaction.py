@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, difference, is_text, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import (
     arrays_of,
     clear,
@@ -26,7 +26,16 @@ from ilastik_lazy.writers.ome_zarr.commit.members import (
     kept_members,
     warn_of_other_format,
 )
-from ilastik_lazy.writers.ome_zarr.commit.place import State, state_of
+from ilastik_lazy.writers.ome_zarr.commit.states import (
+    CONVERSIONS,
+    IMAGES,
+    Action,
+    State,
+    action_for,
+    is_image,
+    refusal,
+    state_at,
+)
 from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, with_attributes, writing_order
 
 __all__ = ["Target"]
@@ -108,100 +117,73 @@ class Target:
             self._release()
 
     def _begin(self) -> None:
-        state = state_of(self.final)
-        if state == "image":
-            if self._resume and self._adopt(self.final):
-                self._tidy()
-                return
-            if self._resume and not self._overwrite and (manifest := read_manifest(self.final)) is not None:
-                found = difference(as_text(manifest.get("plan")), self._plan)
-                raise ResumeMismatchError(
-                    f"{self.final.place} is an image that was made with {found}: choose another name, or replace it "
-                    "with overwrite=True (--overwrite)"
-                )
-            if not self._overwrite:
-                raise DestinationExistsError(
-                    f"an image is at {self.final.place}: choose another name, or pass overwrite=True"
-                )
-            beside = self.final.beside()
-            if beside is None:
-                held = foreign_members(self.final, arrays_of(self.final))
-                also = f", but not {', '.join(held)}, which others have put there" if held else ""
-                raise DestinationExistsError(
-                    f"an image is at {self.final.place}, where images cannot be exchanged: "
-                    f"delete it yourself{also}, or choose another name"
-                )
-            kept = kept_members(self.final, arrays_of(self.final), self._arrays)
-            warn_of_other_format(self.final, kept, str(self._plan.get("ome_zarr")))
-            self.store, state = beside, state_of(beside)
-        self._take(state)
-        if self.store is self.final and state != "image" and state_of(self.final) == "image":
-            # Whoever had the lock has finished in between: what is here now is not to be emptied.
+        """Find out what is at the place, and do what `ACTIONS` says about it."""
+        state, action = self._look()
+        if action == "replace":
+            self.store = self._place_beside()
+            state, action = self._look()
+        if action == "check":
+            self._adopt()
+            self._tidy()
+            return
+        if action.startswith("refuse") and state not in CONVERSIONS:
+            raise refusal(self.store, self._plan, state, action)
+        may_replace = self._overwrite or self._resume
+        if state == "nothing":
+            self._made = self.store.make()
+            if not self._made and not may_replace:
+                raise DestinationBusyError(f"another conversion has just made {self.store.place}")
+        # A conversion that is refused waits for the lock, too: then the error says that another one is running.
+        self._lock = self.store.lock(patient=may_replace)
+        locked_state, locked_action = self._look()
+        if locked_state in IMAGES:
+            # The process that had the lock has published its image in between.
             self.store.delete(WORK)
             self._release()
             self._made = False
             self._begin()
             return
-        if state == "unfinished" and not (self._overwrite or self._resume):
+        if state != "nothing" or may_replace:
+            state, action = locked_state, locked_action
+        if action.startswith("refuse"):
+            raise refusal(self.store, self._plan, state, action)
+        if action == "begin":
+            self._is_new = True
+            self._empty()
+            self.store.put(PLAN, [as_text(self._plan)])
+        elif is_image(self.store, self.store.names() or ()):
+            # Everything is written, only the exchange of the images is missing.
+            self._adopt()
+            self._finish()
+        else:
+            self.done = read_journals(self.store)
+            self.store.delete(f"{WORK}/tmp")
+
+    def _look(self) -> tuple[State, Action]:
+        state = state_at(self.store, self._plan, is_beside=self.store is not self.final)
+        return state, action_for(state, overwrite=self._overwrite, resume=self._resume)
+
+    def _place_beside(self) -> Store:
+        """The place in which an image is built that will replace the one at the target."""
+        arrays = arrays_of(self.final)
+        if (beside := self.final.beside()) is None:
+            held = foreign_members(self.final, arrays)
+            also = f", but not {', '.join(held)}, which others have put there" if held else ""
             raise DestinationExistsError(
-                f"an unfinished conversion is at {self.store.place}: go on with it with resume=True (--resume), "
-                "or start anew with overwrite=True (--overwrite)"
+                f"an image is at {self.final.place}, where images cannot be exchanged: "
+                f"delete it yourself{also}, or choose another name"
             )
-        if self._resume and self._is_begun():
-            if state_of(self.store) == "image":
-                # All is written, only the exchange is missing.
-                self._adopt(self.store)
-                self._finish()
-            else:
-                self.done = read_journals(self.store)
-                self.store.delete(f"{WORK}/tmp")
-            return
-        self._is_new = True
-        self._empty()
-        self.store.put(PLAN, [as_text(self._plan)])
+        kept = kept_members(self.final, arrays, self._arrays)
+        warn_of_other_format(self.final, kept, str(self._plan.get("ome_zarr")))
+        return beside
 
-    def _take(self, state: State) -> None:
-        """Make the place where there is none, and lock it; refuse what may not be written to."""
-        place, may_replace = self.store.place, self._overwrite or self._resume
-        if state == "other":
-            raise DestinationExistsError(
-                f"something is at {place} that is no Zarr image, so it is not replaced (not with overwrite=True "
-                "either): remove it yourself, or choose another name"
-            )
-        if state == "nothing":
-            self._made = self.store.make()
-            if not self._made and not may_replace:
-                raise DestinationBusyError(f"another conversion has just made {place}")
-        elif state == "empty" and not may_replace:
-            raise DestinationExistsError(f"an empty folder is at {place}: remove it, or pass overwrite=True")
-        self._lock = self.store.lock(patient=may_replace)
-
-    def _is_begun(self) -> bool:
-        """Whether this very plan was begun here."""
-        text = self.store.get(PLAN)
-        if text is None or (not is_text(text) and not self.store.keys(JOURNALS)):
-            # Whoever began lost its power before anything was written.
-            return False
-        if text != as_text(self._plan):
-            raise ResumeMismatchError(
-                f"{self.store.place} was begun with {difference(text, self._plan)}: ask for the same again, "
-                "or start anew with overwrite=True (--overwrite)"
-            )
-        return True
-
-    def _adopt(self, store: Store) -> bool:
-        """Take the image at `store` for done, if it is what this plan makes."""
-        manifest = read_manifest(store)
-        if manifest is None or manifest.get("plan") != self._plan:
-            return False
-        try:
-            self.done = {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
-        except (TypeError, ValueError):
-            return False
+    def _adopt(self) -> None:
+        """Read what the manifest of an image notes: all of it was written by an earlier run."""
+        manifest = read_manifest(self.store) or {}
+        self.done = noted_units(manifest) or {}
         learned = manifest.get("learned")
         self.learned = learned if isinstance(learned, dict) else {}
         self.is_complete = True
-        return True
 
     def _tidy(self) -> None:
         """Remove what the writer of a finished image had no time to."""
