@@ -80,7 +80,7 @@ def convert(
     from ilastik_lazy.tables import open_table
     from ilastik_lazy.writers.ome_zarr.commit.place import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
-    from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+    from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
     options: dict[str, Any] = {
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,

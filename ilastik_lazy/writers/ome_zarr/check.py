@@ -22,14 +22,12 @@ from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.place import open_store
-from ilastik_lazy.writers.ome_zarr.conversion.units import unit_keys
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Level
-from ilastik_lazy.writers.ome_zarr.plan.tasks import unit_name
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level
+from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["Verification", "verify_image"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +107,11 @@ def verify_image(
     expected = None if source is None else as_source(source, storage_options)
     rows = [] if manifest is None else _expected_units(store, manifest)
     nbytes = sum(unit.nbytes for _, unit in rows)
-    total, done = nbytes + (0 if expected is None else expected.spec.nbytes), 0
-
-    def advance(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(done, total)
-
-    advance(0)  # from here on, a rate can be told
-    _compare_units(store, rows, crew, advance)
+    counter = Counter(nbytes + (0 if expected is None else expected.spec.nbytes), progress)
+    _compare_units(store, rows, crew, counter.add)
     if manifest is not None:
         _compare_documents(store, manifest)
-    voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, advance)
+    voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, counter.add)
     return Verification(place, len(rows), nbytes, voxels)
 
 
@@ -166,12 +156,10 @@ def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[lis
     """Keys and checksum of each unit that the plan in a manifest has."""
     made = []
     try:
-        for number, (_, shape, chunks, shards, factors, codec, sharded) in enumerate(manifest["plan"]["levels"]):
-            level = Level(number, tuple(shape), tuple(chunks), tuple(shards), tuple(factors), (), codec, bool(sharded))
-            for shard in np.ndindex(level.grid):
-                name = unit_name((number, shard))
-                nbytes, crc = manifest["units"][name]
-                made.append((unit_keys(level, shard), Unit(name, int(nbytes), int(crc))))
+        for number, noted in enumerate(manifest["plan"]["levels"]):
+            for shard in Level.from_settings(number, noted).all_shards():
+                nbytes, crc = manifest["units"][shard.name]
+                made.append((shard.keys, Unit(shard.name, int(nbytes), int(crc))))
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise VerificationError(f"{store.place}: {MANIFEST} is damaged") from error
     return made

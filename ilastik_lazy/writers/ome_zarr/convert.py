@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.parallel import check_progress
-from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
@@ -24,18 +24,18 @@ from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import current_client, write_on_cluster
-from ilastik_lazy.writers.ome_zarr.conversion.one_pass import Progress, shard_bytes, write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
+from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
 from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
 from ilastik_lazy.writers.ome_zarr.metadata.labels import Table, object_properties
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, Version
-from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, all_tasks, remaining, tops, unit_name
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard, Version
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
 from ilastik_lazy.writers.ome_zarr.verify import compare_levels, require_unchanged, require_units, sound_units
+from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["to_ome_zarr"]
 
@@ -164,25 +164,24 @@ def to_ome_zarr(
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
     with Target(store, settings, overwrite=overwrite, resume=resume) as place:
-        counter = _Counter(plan.spec.nbytes * (2 if verify else 1), progress)
-        mask = on_error == "mask"
-        found = sound_units(plan, place.store, place.done, plan.workers)
+        counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress)
+        found = sound_units(plan, place.store, place.done)
         if len(found) < len(place.done):
             place.repair()
         if found:
-            counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
+            counter.add(sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize)
         client = current_client()
-        reading = _read_once(plan, array, client)
+        reader = ShardReader(plan, _read_once(plan, array, client), mask=on_error == "mask")
         if found and isinstance(array, ComputedSource):
-            require_unchanged(plan, reading, place.store, found, mask=mask)
-        units = _write_units(plan, reading, place, found, counter, client, mask=mask)
+            require_unchanged(reader, place.store, found)
+        units = _write_units(reader, place, found, counter, client)
         require_units(plan, place.store, units)
         statistics, masked = _learned(units, place.learned)
         documents = _documents(plan, store.place, properties, statistics)
         place.write_arrays(documents)
         if verify:
             try:
-                compare_levels(plan, reading, place.store, mask=mask, progress=counter.add)
+                compare_levels(reader, place.store, counter.add)
             except VerificationError:
                 place.withdraw_arrays(documents)
                 raise
@@ -203,7 +202,7 @@ def to_ome_zarr(
         method_reason=plan.method_reason,
         resumed=len(found),
         parts=len(units),
-        voxels_per_class=_named_counts(statistics.agreed(plan.spec), statistics),
+        voxels_per_class=statistics.voxels_per_class(plan.spec),
         masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
     )
 
@@ -216,31 +215,23 @@ def _read_once(plan: Plan, source: ArraySource, client: Any) -> ArraySource:
 
 
 def _write_units(
-    plan: Plan,
-    source: ArraySource,
-    place: Target,
-    found: Mapping[Task, Unit],
-    counter: _Counter,
-    client: Any,
-    *,
-    mask: bool,
+    reader: ShardReader, place: Target, found: Mapping[Shard, Unit], counter: Counter, client: Any
 ) -> dict[str, Unit]:
-    """Write what is missing beside the units that were `found`; returns all units by name."""
-    done = set(found)
+    """Write the shards that were not `found`; returns all units by name."""
+    plan, done = reader.plan, set(found)
     units = {unit.name: unit for unit in found.values()}
-    writer = UnitWriter(plan, place.store, place.journal)
+    writer = ShardWriter(place.store, place.journal)
 
     def advance(nbytes: int) -> None:
         place.require_lock()
         counter.add(nbytes)
 
     if client is not None:
-        write_on_cluster(client, writer, source, done, mask=mask, progress=advance)
-        # Not what the tasks return: those whose worker died have written, too.
+        write_on_cluster(client, reader, writer, done, progress=advance)
+        # Read from the journals, since workers that died have written some, too.
         units = read_journals(place.store) | units
-        done = {task for task in all_tasks(plan) if unit_name(task) in units}
-    todo = remaining(plan, done, tops(plan))
-    made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=advance)
+        done = {shard for shard in plan.all_shards() if shard.name in units}
+    made = write_shards(reader, writer, plan.remaining(done), done, workers=plan.workers, progress=advance)
     return units | {unit.name: unit for unit in made}
 
 
@@ -252,19 +243,6 @@ def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Stati
     parts = (unit.statistics for unit in units.values() if unit.statistics)
     masked = [text for unit in units.values() for text in unit.masked]
     return functools.reduce(Statistics.merged, parts, Statistics({}, {})), masked
-
-
-class _Counter:
-    """Adds up bytes, and tells whoever wants to know."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-        self.add(0)
-
-    def add(self, nbytes: int) -> None:
-        self._done += nbytes
-        if self._progress is not None:
-            self._progress(self._done, self._total)
 
 
 def _documents(
@@ -283,29 +261,4 @@ def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, byte
     digest = hashlib.sha256()
     for key in sorted(documents):
         digest.update(key.encode() + b"\0" + documents[key] + b"\0")
-    levels = [
-        [level.path, level.shape, level.chunks, level.shards, level.factors, level.codec, level.sharded]
-        for level in plan.levels
-    ]
-    return identity | {
-        "library": __version__,
-        "ome_zarr": plan.version,
-        # Of a cube read by other axes, all else is the same.
-        "axes": "".join(plan.spec.dims),
-        "levels": levels,
-        "method": plan.method,
-        "moved chunks": plan.verbatim,
-        "on_error": on_error,
-        "metadata": digest.hexdigest(),
-    }
-
-
-def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
-    """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
-    known = spec.channel_names
-    # Two classes may have one name, or the number of another, and each has its own voxels.
-    names = {
-        k: name if known.count(name) == 1 and not name.isdecimal() else f"{name} ({k})"
-        for k, name in enumerate(known, 1)
-    }
-    return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}
+    return identity | plan.settings() | {"library": __version__, "on_error": on_error, "metadata": digest.hexdigest()}

@@ -15,15 +15,13 @@ from typing import Any
 
 import dask
 
-from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import PLAN, WORK
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
-from ilastik_lazy.writers.ome_zarr.conversion.one_pass import shard_bytes, write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
-from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, below, remaining, tops, unit_name
+from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["current_client", "write_on_cluster"]
 
@@ -68,19 +66,18 @@ class _Below:
     """Shards that a task need not write: those of levels above its own, and those that are written."""
 
     level: int
-    written: frozenset[Task]
+    written: frozenset[Shard]
 
-    def __contains__(self, task: object) -> bool:
-        return task in self.written or (isinstance(task, tuple) and task[0] > self.level)
+    def __contains__(self, shard: object) -> bool:
+        return shard in self.written or (isinstance(shard, Shard) and shard.number > self.level)
 
 
 def write_on_cluster(
     client: Any,
-    writer: UnitWriter,
-    source: ArraySource,
-    done: Container[Task],
+    reader: ShardReader,
+    writer: ShardWriter,
+    done: Container[Shard],
     *,
-    mask: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write all levels up to one whose shards keep the cluster busy; what is above is left to the caller.
@@ -96,16 +93,16 @@ def write_on_cluster(
     from distributed.client import ClosedClientError
     from distributed.comm.core import CommClosedError
 
-    plan = writer.plan
+    plan = reader.plan
     # Workers outlive a client that is killed: what they still write must not get into another conversion.
     writer = replace(writer, begun=writer.store.get(PLAN))
     level = _task_level(plan, sum(client.nthreads().values()))
     futures = {}
-    for root in tops(plan, level):
-        if next(remaining(plan, done, iter([root])), None) is not None:
-            written = frozenset(task for task in below(plan, root) if task in done)
+    for root in plan.tops(level):
+        if next(plan.remaining(done, [root]), None) is not None:
+            written = frozenset(shard for shard in plan.below(root) if shard in done)
             # Not scattered: data that lie in a worker die with it.
-            futures[client.submit(_write_subtree, writer, source, root, written, mask, pure=False)] = root
+            futures[client.submit(_write_subtree, reader, writer, root, written, pure=False)] = root
     try:
         completed: Any = as_completed  # not typed
         for future in completed(list(futures)):
@@ -113,7 +110,7 @@ def write_on_cluster(
                 decoded = future.result()
             except KilledWorker as error:
                 raise CorruptChunkError(
-                    f"{plan.spec.storage.location}: workers died over {unit_name(futures[future])}; "
+                    f"{plan.spec.storage.location}: workers died over {futures[future].name}; "
                     "what is written stays, go on with resume=True"
                 ) from error
             if progress is not None:
@@ -133,7 +130,7 @@ def _task_level(plan: Plan, threads: int) -> int:
     # A chunk that shards share is read once where they are in one task.
     least = next((level.number for level in plan.levels if _holds_chunks(plan, level.number)), 0)
     for number in range(len(plan.levels) - 1, least, -1):
-        count = sum(1 for _ in tops(plan, number))
+        count = sum(1 for _ in plan.tops(number))
         if count >= _TASKS_PER_THREAD * threads and shards <= _MOST_SHARDS * count:
             return number
     return least
@@ -149,27 +146,24 @@ def _holds_chunks(plan: Plan, number: int) -> bool:
     return all(length >= chunk for length, chunk in zip(made_of, chunks, strict=True))
 
 
-def _write_subtree(writer: UnitWriter, source: ArraySource, root: Task, written: frozenset[Task], mask: bool) -> int:
-    """One task, in a worker: returns the decoded bytes of level 0 below `root` that were not written before."""
-    plan = writer.plan
-    decoded = sum(shard_bytes(plan, shard) for level, shard in below(plan, root) if not level) - sum(
-        shard_bytes(plan, shard) for level, shard in written if not level
-    )
+def _write_subtree(reader: ShardReader, writer: ShardWriter, root: Shard, written: frozenset[Shard]) -> int:
+    """Run one task in a worker; returns the decoded bytes of level 0 below `root` that were not written before."""
+    shards = list(reader.plan.below(root))
+    decoded = sum(shard.voxels for shard in shards if not shard.number and shard not in written)
     if not isinstance(writer.store, RemoteStore):
         if WORK not in (writer.store.names() or []):
             # What it wrote there would be on its own disk.
             raise DestinationError(
                 f"{writer.store.place} is not there on {socket.gethostname()}: all workers must share the target"
             )
-        # Of a worker that died over this task; in a bucket it would cost a request for each line.
+        # A worker that died over this task may have written some; in a bucket each line would cost a request.
         noted = read_journals(writer.store)
-        written |= {task for task in below(plan, root) if unit_name(task) in noted}
+        written |= {shard for shard in shards if shard.name in noted}
     write_shards(
+        reader,
         replace(writer, journal=Journal(writer.store)),
-        source,
-        remaining(plan, written, iter([root])),
-        _Below(root[0], written),
+        reader.plan.remaining(written, [root]),
+        _Below(root.number, written),
         workers=1,
-        mask=mask,
     )
-    return decoded
+    return decoded * reader.plan.dtype.itemsize

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.writers.ome_zarr.plan.plan import Shard
 
 __all__ = ["Statistics", "statistics_of"]
 
@@ -54,6 +55,16 @@ class Statistics:
         ends = ends[np.isfinite(ends).all(axis=1)]
         return spec.agreeing(float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else spec
 
+    def voxels_per_class(self, spec: ArraySpec) -> dict[str, int]:
+        """Count the voxels of each class by its name; classes count from 1, and 0 belongs to none."""
+        known = self.agreed(spec).channel_names
+        # Two classes may have one name, or the number of another, and each has its own voxels.
+        names = {
+            k: name if known.count(name) == 1 and not name.isdecimal() else f"{name} ({k})"
+            for k, name in enumerate(known, 1)
+        }
+        return {names.get(value, str(value)): self.counts[value] for value in sorted(self.counts)}
+
     def as_json(self) -> dict[str, Any]:
         """Plain values; the keys of JSON's objects are texts."""
         return {
@@ -69,18 +80,16 @@ class Statistics:
         )
 
 
-def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: int | None, first: int) -> Statistics:
-    """Statistics of a block of level 0.
+def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) -> Statistics:
+    """Measure a shard of level 0.
 
     Parameters
     ----------
     spec
-        Of the source: classes are counted in label images, as far as they are no larger than 255; a range is
-        looked for where the file notes none.
+        What is known of the source: classes are counted in label images, if no value exceeds 255; a range is
+        measured where the file notes none.
     block
         Voxels in the target's order of axes.
-    channel_axis, first
-        Number of the axis ``c``, None if there is none; channel of its first voxel.
     """
     if spec.is_label_image:
         if block.dtype != np.uint8:
@@ -96,6 +105,9 @@ def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: in
         return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
     if (spec.drange is not None and not spec.is_inherited) or block.dtype.kind == "b":
         return Statistics({}, {})
+    names = [axis.name for axis in shard.level.axes]
+    channel_axis = names.index("c") if "c" in names else None
+    first = 0 if channel_axis is None else shard.region[channel_axis].start
     channels = 1 if channel_axis is None else block.shape[channel_axis]
     ranges = {}
     for k in range(channels):

@@ -5,6 +5,7 @@ Disks and servers that are slower than the processors take longer than this tell
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -14,11 +15,10 @@ import numpy as np
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.core.sizes import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.writers.ome_zarr.conversion.intake import read_shard
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader
 from ilastik_lazy.writers.ome_zarr.downsample import downsample
 from ilastik_lazy.writers.ome_zarr.encode.chunks import encode_chunks
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
-from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["Estimate", "estimate_conversion"]
 
@@ -52,14 +52,10 @@ def estimate_conversion(source: ArraySource, plan: Plan) -> Estimate:
     CorruptChunkError
         A chunk of these shards cannot be decoded.
     """
-    grid = plan.levels[0].grid
-    wanted = _spread(math.prod(grid), 1 + _ROUNDS * plan.workers)
-    shards = [tuple(int(i) for i in np.unravel_index(number, grid)) for number in wanted]
-
-    def convert(shard: Index) -> tuple[int, int]:
-        return _convert(source, plan, shard)
-
-    warm, *counted = shards
+    level = plan.levels[0]
+    wanted = _spread(math.prod(level.grid), 1 + _ROUNDS * plan.workers)
+    warm, *counted = [level.shard(tuple(map(int, np.unravel_index(number, level.grid)))) for number in wanted]
+    convert = functools.partial(_convert, ShardReader(plan, source))
     convert(warm)
     start = time.perf_counter()
     results = [result for _, result in in_order(convert, counted or [warm], plan.workers)]
@@ -78,13 +74,13 @@ def _spread(count: int, most: int) -> list[int]:
     return [i * count // most for i in range(most)] if count > most else list(range(count))
 
 
-def _convert(source: ArraySource, plan: Plan, shard: Index) -> tuple[int, int]:
+def _convert(reader: ShardReader, shard: Shard) -> tuple[int, int]:
     """Decoded and encoded bytes of a shard, the latter with its part of all levels."""
-    intake = read_shard(plan, source, shard)
+    intake = reader.read(shard)
     block, streams = intake.block, intake.streams
     decoded, encoded = block.nbytes, 0
-    for level in plan.levels:
+    for level in reader.plan.levels:
         if level.number:
-            block, streams = downsample(block, level.factors, plan.method), {}
+            block, streams = downsample(block, level.factors, reader.plan.method), {}
         encoded += sum(len(data) for _, data in encode_chunks(block, level.chunks, level.codec, streams))
     return decoded, encoded

@@ -14,7 +14,7 @@ import zarr
 from ilastik_lazy.core.spec import Storage
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.plan.options import method_for
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import method_for
 from tests.support.ome_zarr.fakes import ArrayBackedSource, small_plans, source_with
 
 
