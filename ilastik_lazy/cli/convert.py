@@ -129,7 +129,7 @@ def verify(
     """
     source = None if file is None else source_at(file, dataset, axes, project)
     from ilastik_lazy.cli.progress import progress_bar
-    from ilastik_lazy.writers.ome_zarr.check import verify_image
+    from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
     with progress_bar("verifying", quiet=quiet) as progress:
         found = verify_image(target, source, workers=workers, storage_options=storage_options(), progress=progress)

@@ -24,6 +24,12 @@ from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import current_client, write_on_cluster
+from ilastik_lazy.writers.ome_zarr.conversion.compare import (
+    compare_levels,
+    require_unchanged,
+    require_units,
+    sound_units,
+)
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
@@ -34,7 +40,6 @@ from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard, Version
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
-from ilastik_lazy.writers.ome_zarr.verify import compare_levels, require_unchanged, require_units, sound_units
 from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["to_ome_zarr"]

@@ -1,185 +1,215 @@
-"""Compare what was written with what was read: all units with their checksums, all voxels with the source."""
+"""`verify`: whether an image is what it was when it was written, and what its source is."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
-import zarr.storage
 
-from ilastik_lazy.core.foreign_errors import require_room
-from ilastik_lazy.core.grid import Region, block_shape, region_shape, regions_of_blocks
-from ilastik_lazy.core.parallel import in_order
-from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError
-from ilastik_lazy.storage.bucket import RemoteStore
-from ilastik_lazy.storage.stores import Store
-from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
-from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, matches, read_back
-from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Shard
+from ilastik_lazy.core.grid import Region, regions_of_blocks
+from ilastik_lazy.core.parallel import in_order, threads_for, work_block
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.text import counted
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError
+from ilastik_lazy.formats.location import checked_path
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.storage.stores import WORK, Store
+from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.place import open_store
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level
+from ilastik_lazy.writers.progress import Counter, Progress
 
-__all__ = ["compare_levels", "require_unchanged", "require_units", "sound_units"]
+__all__ = ["Verification", "verify_image"]
 
 Array = np.ndarray[Any, Any]
 
-_AT_ONCE = 4 * 2**20
-_LEAST_AGAIN = 8
 
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared, and found equal."""
 
-def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:
-    """Raise `VerificationError` unless all shards are noted, and their files have the right length."""
-    for shard in plan.all_shards():
-        unit = units.get(shard.name)
-        if unit is None or not matches(store, shard, unit, deep=False):
-            raise VerificationError(f"{store.place}: {shard.name} is missing or cut off: convert again")
+    target: str
+    units: int
+    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest.
 
-
-def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> dict[Shard, Unit]:
-    """Those of `units` whose files are exactly as they were written; the others are written again."""
-    # A bucket accepts an object only as a whole and with a checksum of its own.
-    deep = not isinstance(store, RemoteStore)
-
-    def check(shard: Shard) -> bool:
-        return matches(store, shard, units[shard.name], deep=deep)
-
-    noted = [shard for shard in plan.all_shards() if shard.name in units]
-    return {shard: units[shard.name] for shard, is_sound in in_order(check, noted, plan.workers) if is_sound}
-
-
-def require_unchanged(reader: ShardReader, store: Store, written: Container[Shard]) -> None:
-    """Compute some of the shards again that an earlier run has written, and compare all their voxels.
-
-    The name of a computation does not show whether a function in it was edited since.
-
-    Raises
-    ------
-    ResumeMismatchError
-        They differ.
+    Metadata and coordinates were compared, too.
     """
-    plan = reader.plan
-    shards = [shard for shard in plan.remaining(()) if shard in written]
-    # The first and the last one, and some between: an edit may change only a part of the image.
-    some = max(_LEAST_AGAIN, 2 * plan.workers)
-    again = shards if len(shards) <= some else [shards[i * (len(shards) - 1) // (some - 1)] for i in range(some)]
 
-    def is_same(shard: Shard) -> bool:
-        return not _differing(reader.read(shard).block, read_back(store, shard, plan.dtype)).any()
+    nbytes: int
+    """Of these shards."""
 
-    with contextlib.closing(in_order(is_same, again, plan.workers)) as results:
-        for shard, same in results:
-            if not same:
-                raise ResumeMismatchError(
-                    f"{store.place} was begun with another computation: {shard.name} has other voxels now, "
-                    "so a function or its data were changed since, or it gives other numbers each time: compute as "
-                    "before, or start anew with overwrite=True (--overwrite)"
-                )
+    voxels: int
+    """Voxels that are equal to those of the source; 0 where none was named."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.units:
+            size = human_bytes(self.nbytes)
+            is_one = self.units == 1
+            parts.append(
+                f"1 shard ({size}) is as it was written"
+                if is_one
+                else f"{self.units} shards ({size}) are as they were written"
+            )
+        if self.voxels:
+            parts.append(f"{counted(self.voxels, 'voxel')} {'is' if self.voxels == 1 else 'are'} equal to the source")
+        return f"{self.target}\n  {'; '.join(parts)}"
 
 
-def compare_levels(reader: ShardReader, store: Store, progress: Callable[[int], None]) -> None:
-    """Compare level 0 with the source, and each other level with the one before it.
+def verify_image(
+    target: str | os.PathLike[str],
+    source: AnySource | None = None,
+    *,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
-    zarr-python reads all levels, but only the first shard of level 0, where it takes three times as long
-    as our own decoder; after that shard metadata and codecs are known to agree.
+    Metadata that were edited since are told as a difference, after all shards were compared.
 
     Parameters
     ----------
+    target
+        The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
+    source
+        What it was made of, in any order of axes.
     progress
-        Called with the bytes of level 0 that were compared.
+        Called with the bytes that were compared and all of them, in the caller's thread.
 
     Raises
     ------
     VerificationError
-        The message gives the position of the first voxel that differs.
+        With the shard, the metadata or the voxel that is the first to differ.
+    ArgumentError
+        There is no manifest, and no source to compare with.
     """
-    plan = reader.plan
-    arrays = [_Written(store, level) for level in plan.levels]
-    where = plan.spec.storage.location
-
-    def compare_with_source(shard: Shard) -> int:
-        block = reader.read(shard).block
-        if any(shard.index):
-            arrays[0].require_same(block, _read_back(store, shard, plan.dtype), shard.region, where)
-        else:
-            arrays[0].require_equal(block, shard.region, where)
-        compare_with_coarser(shard, block)
-        return block.nbytes
-
-    def compare_with_coarser(shard: Shard, block: Array | None = None) -> None:
-        # Not coarse shard by coarse shard: each is made of eight fine ones, too many to hold at a time.
-        if plan.parent(shard) is None:
-            return
-        region, part = plan.downsampled(shard, arrays[shard.number].read(shard.region) if block is None else block)
-        arrays[shard.number + 1].require_equal(part, region, shard.level.path)
-
-    with contextlib.closing(in_order(compare_with_source, plan.remaining(()), plan.workers)) as results:
-        for _, compared in results:
-            progress(compared)
-    upper = (shard for shard in plan.all_shards() if shard.number > 0)
-    with contextlib.closing(in_order(compare_with_coarser, upper, plan.workers)) as others:
-        for _ in others:
-            pass
-
-
-def _read_back(store: Store, shard: Shard, dtype: np.dtype[Any]) -> Array:
+    place = checked_path(target, "the image to verify")
+    store = open_store(place, storage_options)
     try:
-        return read_back(store, shard, dtype)
-    except CorruptChunkError as error:
-        raise VerificationError(f"{store.place}: {shard.name} cannot be read ({error})") from error
+        names = store.names()
+    except DestinationExistsError as error:
+        raise ArgumentError(f"{place} is a file, no OME-Zarr: name the folder first, then its source") from error
+    if names is None:
+        raise ArgumentError(f"there is nothing at {place}")
+    manifest = read_manifest(store)
+    if WORK in names and manifest is None:
+        raise VerificationError(f"{place} is an unfinished conversion: continue it with resume=True (--resume)")
+    if manifest is None and source is None:
+        raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
+    crew = threads_for(workers)
+    expected = None if source is None else as_source(source, storage_options)
+    rows = [] if manifest is None else _expected_units(store, manifest)
+    nbytes = sum(unit.nbytes for _, unit in rows)
+    counter = Counter(nbytes + (0 if expected is None else expected.spec.nbytes), progress)
+    _compare_units(store, rows, crew, counter.add)
+    if manifest is not None:
+        _compare_documents(store, manifest)
+    voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, counter.add)
+    return Verification(place, len(rows), nbytes, voxels)
 
 
-class _Written:
-    """A level as zarr-python reads it."""
+def _compare_units(
+    store: Store, expected: list[tuple[list[str], Unit]], workers: int, advance: Callable[[int], None]
+) -> None:
+    """Raise unless all units are sound."""
 
-    def __init__(self, store: Store, level: Level) -> None:
-        self._store, self._level, self._array = store, level, _opened(store, level)
+    def check(row: tuple[list[str], Unit]) -> int:
+        keys, unit = row
+        parts = []
+        for key in keys:
+            if (data := store.get(key)) is None:
+                raise VerificationError(f"{store.place}: {key} is missing")
+            parts.append(data)
+        if (found := sum(map(len, parts))) != unit.nbytes:
+            raise VerificationError(f"{store.place}: {keys[0]} has {found} bytes, and was written with {unit.nbytes}")
+        if checksum(parts) != unit.crc32c:
+            raise VerificationError(f"{store.place}: {keys[0]} is not as it was written: its checksum differs")
+        return found
 
-    def _pieces(self, region: Region) -> Iterator[tuple[Region, Region]]:
-        """Parts of a region, and where each is in the level: zarr-python takes three times the memory of a read."""
-        shape, names = region_shape(region), [axis.name for axis in self._level.axes]
-        itemsize = self._array.dtype.itemsize
-        size = block_shape(shape, self._level.chunks, itemsize, names, least=_AT_ONCE // 2, most=_AT_ONCE)
-        for piece in regions_of_blocks(shape, size):
-            yield piece, tuple(slice(r.start + p.start, r.start + p.stop) for r, p in zip(region, piece, strict=True))
+    for _, size in in_order(check, expected, workers):
+        advance(size)
 
-    def _read(self, region: Region) -> Array:
-        try:
-            return np.asarray(self._array[region])
-        except (OSError, ValueError, RuntimeError) as error:
-            require_room(math.prod(self._level.shards) * self._array.dtype.itemsize)
+
+def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
+    """Metadata and coordinates; images of older releases have noted none of them."""
+    noted = manifest.get("documents", {})
+    # Names out of a file: none may lead out of the image.
+    if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
+    for key, crc in noted.items():
+        if (data := store.get(key)) is None:
+            raise VerificationError(f"{store.place}: {key} is missing")
+        if checksum([data]) != crc:
             raise VerificationError(
-                f"{self._store.place}: {self._level.path} cannot be read ({error})"[:400]
-            ) from error
-
-    def read(self, region: Region) -> Array:
-        block = np.empty(region_shape(region), self._array.dtype)
-        for piece, place in self._pieces(region):
-            block[piece] = self._read(place)
-        return block
-
-    def require_equal(self, expected: Array, region: Region, other: str) -> None:
-        """Raise `VerificationError` unless the level holds `expected` in `region`; `other` is where that is from."""
-        for piece, place in self._pieces(region):
-            self.require_same(expected[piece], self._read(place), place, other)
-
-    def require_same(self, expected: Array, found: Array, region: Region, other: str) -> None:
-        if (differing := _differing(expected, found)).any():
-            where = [int(i) + part.start for i, part in zip(np.argwhere(differing)[0], region, strict=True)]
-            raise VerificationError(f"{self._store.place}: voxel {where} of {self._level.path} differs from {other}")
+                f"{store.place}: {key} is not as it was written: it was edited, or is damaged; all shards are sound"
+            )
 
 
-def _opened(store: Store, level: Level) -> zarr.Array[Any]:
-    if isinstance(store, RemoteStore):
-        bucket, path = store.folder.child(level.path).zarr_store()
-        return zarr.open_array(bucket, path=path, mode="r")
-    # To zarr-python a text with "::" in it is a chain of URLs.
-    return zarr.open_array(zarr.storage.LocalStore(os.path.join(store.place, level.path), read_only=True), mode="r")
+def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:
+    """Keys and checksum of each unit that the plan in a manifest has."""
+    made = []
+    try:
+        for number, noted in enumerate(manifest["plan"]["levels"]):
+            for shard in Level.from_settings(number, noted).all_shards():
+                nbytes, crc = manifest["units"][shard.name]
+                made.append((shard.keys, Unit(shard.name, int(nbytes), int(crc))))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged") from error
+    return made
 
 
-def _differing(expected: Array, found: Array) -> Array:
-    """Where two arrays differ, bit by bit, NaN too."""
-    bits = f"u{found.dtype.itemsize}"
-    return np.asarray(np.ascontiguousarray(expected, found.dtype).view(bits) != np.ascontiguousarray(found).view(bits))
+def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, advance: Callable[[int], None]) -> int:
+    """Number of voxels, all of which are equal."""
+    here, there = found.spec, expected.spec
+    sizes = dict(zip(there.dims, there.shape, strict=True))
+    if sorted(here.dims) != sorted(there.dims) or any(
+        sizes[dim] != n for dim, n in zip(here.dims, here.shape, strict=True)
+    ):
+        raise VerificationError(
+            f"{here.storage.location} is {_shown(here)}, and {there.storage.location} is {_shown(there)}"
+        )
+    order = [there.dims.index(dim) for dim in here.dims]
+    back = [here.dims.index(dim) for dim in there.dims]
+
+    def compare(region: Region) -> int:
+        values = expected.read(region)
+        other = found.read(tuple(region[i] for i in order)).transpose(back)
+        same = _equal(values, other) | ((values != values) & (other != other))
+        if not same.all():
+            first = np.argwhere(~same)[0]
+            where = ", ".join(
+                f"{dim}={int(i) + part.start}" for dim, i, part in zip(there.dims, first, region, strict=True)
+            )
+            raise VerificationError(
+                f"{here.storage.location} differs from {there.storage.location} at {where}: "
+                f"{other[tuple(first)]} instead of {values[tuple(first)]}"
+            )
+        return values.nbytes
+
+    regions = regions_of_blocks(there.shape, work_block(there))
+    for _, size in in_order(compare, regions, workers):
+        advance(size)
+    return math.prod(there.shape)
+
+
+def _equal(values: Array, other: Array) -> Array:
+    """Where numbers are equal; 64-bit integers beside floats too, which numpy compares rounded to floats."""
+    same: Array = values == other
+    if {values.dtype.kind, other.dtype.kind} & {"f"} and values.dtype != other.dtype:
+        whole, real = (values, other) if values.dtype.kind in "iu" else (other, values)
+        if whole.dtype.kind in "iu":
+            # 2**53 + 1 rounds to 2**53, which is another integer.
+            with np.errstate(invalid="ignore"):
+                same &= real.astype(whole.dtype) == whole
+    return same
+
+
+def _shown(spec: ArraySpec) -> str:
+    return " ".join(f"{dim}={n}" for dim, n in zip(spec.dims, spec.shape, strict=True))

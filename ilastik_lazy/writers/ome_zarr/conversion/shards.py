@@ -13,12 +13,11 @@ from ilastik_lazy.core.spec import ArraySource, EncodedChunks
 from ilastik_lazy.errors import CorruptChunkError, DestinationBusyError, VerificationError
 from ilastik_lazy.storage.stores import PLAN, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, Unit, checksum
-from ilastik_lazy.writers.ome_zarr.encode.chunks import decode_chunks, encode_chunks
-from ilastik_lazy.writers.ome_zarr.encode.shard import decode_shard, encode_shard
-from ilastik_lazy.writers.ome_zarr.encode.verbatim import gzip_from_zlib
+from ilastik_lazy.writers.ome_zarr.encode import decode_chunks, decode_shard, encode_chunks, encode_shard
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
+from ilastik_lazy.writers.ome_zarr.verbatim import gzip_from_zlib
 
 __all__ = ["Encoded", "Intake", "ShardReader", "ShardWriter", "matches", "read_back"]
 

@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.storage.compression import deflating
-from ilastik_lazy.writers.ome_zarr.encode.chunks import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
+from ilastik_lazy.writers.ome_zarr.encode import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
 
 __all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]

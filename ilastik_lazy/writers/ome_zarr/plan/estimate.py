@@ -17,7 +17,7 @@ from ilastik_lazy.core.sizes import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader
 from ilastik_lazy.writers.ome_zarr.downsample import downsample
-from ilastik_lazy.writers.ome_zarr.encode.chunks import encode_chunks
+from ilastik_lazy.writers.ome_zarr.encode import encode_chunks
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["Estimate", "estimate_conversion"]

@@ -18,7 +18,7 @@ from ilastik_lazy.core.grid import Region, grid_shape, region_shape
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.whole_chunks import cell_of, interleaved
 from ilastik_lazy.writers.ome_zarr.downsample import Method, downsample
-from ilastik_lazy.writers.ome_zarr.encode.chunks import Codec
+from ilastik_lazy.writers.ome_zarr.encode import Codec
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 
 __all__ = ["Level", "Plan", "Shard", "Version"]

@@ -18,10 +18,10 @@ from ilastik_lazy.core.text import encodable
 from ilastik_lazy.core.views.whole_chunks import chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
 from ilastik_lazy.writers.ome_zarr.downsample import Method
-from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS, Codec
-from ilastik_lazy.writers.ome_zarr.encode.verbatim import why_recompress
+from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
 from ilastik_lazy.writers.ome_zarr.plan.shapes import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
+from ilastik_lazy.writers.ome_zarr.verbatim import why_recompress
 
 __all__ = ["OME_ORDER", "method_for", "plan_conversion", "plan_pyramid"]
 

@@ -15,7 +15,7 @@ import zarr
 from ilastik_lazy.errors import CorruptChunkError, DestinationError, DestinationExistsError, MetadataWarning
 from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.stores import LocalStore
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.targets import a_source, assert_whole, contents, convert, of_others, put_by_others
 
 with warnings.catch_warnings():
