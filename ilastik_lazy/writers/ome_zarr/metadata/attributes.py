@@ -13,9 +13,9 @@ import numpy as np
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.classes import color_of
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
-from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
 from ilastik_lazy.writers.ome_zarr.metadata.labels import holds_labels, image_label
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
 
@@ -96,9 +96,7 @@ def _omero(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None) -> d
         rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k)
         label = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
         window = _window(spec, None if measured is None else measured[k])
-        channels.append(
-            {"label": label, "color": "".join(f"{part:02X}" for part in rgb), "window": window, "active": k < 4}
-        )
+        channels.append({"label": label, "color": bytes(rgb).hex().upper(), "window": window, "active": k < 4})
     return {"channels": channels, "rdefs": {"model": "color"}}
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import pandas as pd
 
+from ilastik_lazy.core.classes import color_of
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
-from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
 
 __all__ = ["Table", "holds_labels", "image_label", "object_properties"]
 
