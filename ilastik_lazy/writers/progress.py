@@ -1,4 +1,4 @@
-"""Counts what is done, for whoever wants to know."""
+"""Count the bytes that are done, and report them to the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`to_ome_zarr`: from anything that can be opened to an OME-Zarr that everything opens."""
+"""`to_ome_zarr`: write anything that can be opened as an OME-Zarr that every program opens."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def to_ome_zarr(
 ) -> ConversionReport:
     """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
 
-    One pass over the source; memory does not grow with the image.  The folder becomes an image only
-    when all of it is written, so a conversion that was stopped never passes for a result.
+    The source is read once; memory does not grow with the image.  The folder becomes an image only
+    when all of it is written, so a partial result never looks like a complete one.
 
-    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root, not
-    in a group ``labels``: that is for labels *of an image*, and this is the one that ilastik reads, too.
-    ome-zarr-py and napari-ome-zarr show labels.  (The latter, 0.10, makes a Zarr group of the folder two above.)
+    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root.  It is
+    not in a group ``labels``: that is for labels *of another image*, and ilastik does not read it.
+    ome-zarr-py and napari-ome-zarr show such labels.  (napari-ome-zarr 0.10 turns the folder two above into a group.)
 
     Parameters
     ----------
@@ -78,47 +78,48 @@ def to_ome_zarr(
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
         of ``t, z, y, x, c``, or an `ArraySource`.
     target
-        Folder to make, by custom ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
+        Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
         ``remote``).
     version
-        Of OME-Zarr: ``"0.4"`` lies on Zarr v2, without shards, for older programs and for ilastik itself.
+        Version of OME-Zarr: ``"0.4"`` uses Zarr v2, without shards, for older programs and for ilastik itself.
     memory
-        Most bytes to use beside the interpreter, such as ``"2GB"``.  Of a DataArray that is computed, one dask block
-        for each worker is counted, and not what its computation takes on the way; on a cluster each worker uses as
-        much as one thread does here.
+        Most bytes to use beside the interpreter, such as ``"2GB"``.  If a DataArray is computed, this includes one
+        dask block for each worker, but not the intermediate results of the computation; on a cluster each worker uses
+        as much as one thread does here.
     levels
-        Number of resolutions, the full one included; None goes on until the image is 256 voxels long.
-        An image of which nothing is left to halve has fewer.
+        Number of resolutions, the full one included; None continues until the image is 256 voxels long.
+        An image has fewer if nothing is left to halve.
     downsample
-        How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
-        ``auto`` takes the mean of floats, of intensities (``kind``) and of integers of 8 and 16 bits that no file,
-        name or role calls classes or ids; the mode where the file is known to hold labels, and of masks; and
-        ``nearest`` for other integers, since a mean would invent ids if they are some.  A mean of integers is
-        rounded half to even; what ``nearest`` takes, the first voxel of each pair, keeps its position.
+        How each level is made from the one before: ``mean`` for images, ``mode`` or ``nearest`` for labels.
+        ``auto`` takes the mean for floats, for intensities (``kind``) and for integers of 8 and 16 bits that no file,
+        name or role calls classes or ids; the mode for masks and where the file is known to hold labels; and
+        ``nearest`` for other integers, because a mean would invent ids if they are ids.  A mean of integers is
+        rounded half to even; ``nearest`` takes the first voxel of each pair, and the level keeps its position.
     codec
         Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
         takes ``zstd`` for all others; ``blosc`` in 0.4.
     workers
-        Threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
+        Number of threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
     overwrite
-        Replace the image at `target`, once the new one is whole; what others have put into it, such as labels and
+        Replace the image at `target`, once the new one is complete; what others have put into it, such as labels and
         tables, stays where it is.
     resume
-        Go on with a conversion that was stopped; what it has written is checked, and not written again.
-        Where nothing was begun, begin; where all is done, do nothing.
+        Continue a conversion that was stopped; what it has written is checked, and not written again.
+        Begin if there is none to continue; do nothing if all is done.
     verify
         Read all levels back and compare every voxel before the image is published.
     table
-        Of the objects whose ids the image holds, as `open_table` gives it, or its file: becomes the properties of
-        the ids in ``image-label``, up to 20,000 values; beyond, a warning tells how many objects these are.
+        Table of the objects whose ids the image holds, as `open_table` returns it, or its file.  It becomes the
+        properties of the ids in ``image-label``, up to 20,000 values; beyond that, a warning says how many objects
+        these are.
     on_error
-        ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and those that were never
+        ``mask`` fills chunks of the source that cannot be decoded with NaN or 0, and chunks that were never
         written with the file's fill value, and lists them in the report;
-        ``raise`` stops at the first, and leaves what can be resumed.
+        ``raise`` stops at the first one, and leaves what can be resumed.
     storage_options
-        For a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
+        Options for a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
     progress
-        Called with the bytes done and all bytes, in the caller's thread; to verify counts them again.
+        Called with the bytes done and all bytes, in the caller's thread; verifying counts them again.
 
     Returns
     -------
@@ -128,12 +129,12 @@ def to_ome_zarr(
     Raises
     ------
     DestinationExistsError
-        There is something at `target`.
+        Something is at `target` already.
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
-        What was begun at `target` has other settings, or another version of the source, or was computed otherwise:
-        of a computed array, some of what is written is computed again and compared.
+        The conversion at `target` has other settings, another version of the source, or was computed differently:
+        of a computed array, some of the written voxels are computed again and compared.
     CorruptChunkError
         A chunk of the source is damaged; `target` is left unfinished.
     UnfinishedWriteError
@@ -141,7 +142,7 @@ def to_ome_zarr(
     MemoryLimitError
         `memory` is too small.
     VerificationError
-        What was written differs from the source.
+        The written voxels differ from the source.
 
     Examples
     --------
@@ -160,12 +161,12 @@ def to_ome_zarr(
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
-    # Its digest tells whether an interrupted conversion was to say the same; ranges are measured on the way.
+    # An interrupted conversion is resumed only if its metadata had the same digest; ranges are measured on the way.
     properties = None if table is None else object_properties(array.spec, table)
     planned = _documents(plan, store.place, properties, None)
     identity = source_identity(array)
     if unknown := without_version(array):
-        # Another text each time: what was begun is not gone on with.
+        # A different text each time, so that this conversion is never resumed.
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
     with Target(store, settings, overwrite=overwrite, resume=resume) as place:
@@ -213,7 +214,7 @@ def to_ome_zarr(
 
 
 def _read_once(plan: Plan, source: ArraySource, client: Any) -> ArraySource:
-    """`source`, so that no shard reads or computes anew what another one has."""
+    """Wrap `source` so that shards share what they read or compute."""
     source = with_shared_parts(source, plan.workers, plan.spare, client and client.get)
     # On a cluster, a task has one thread, and chunks of its own.
     return WholeChunks.of(source, plan.held * (1 if client else plan.workers)) if plan.held else source
@@ -241,7 +242,7 @@ def _write_units(
 
 
 def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Statistics, list[str]]:
-    """Statistics of all voxels, and what could not be decoded; of an image that is done, what was noted of it."""
+    """Statistics of all voxels, and errors of masked chunks; of a complete image, those in its manifest."""
     if noted:
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             return Statistics.from_json(noted["statistics"]), [str(text) for text in noted["masked"]]
@@ -253,7 +254,7 @@ def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Stati
 def _documents(
     plan: Plan, place: str, properties: list[dict[str, Any]] | None, statistics: Statistics | None
 ) -> dict[str, bytes]:
-    """All metadata; the ranges of the voxels are known only when all are written."""
+    """All metadata; without `statistics`, the ranges of the voxels are left out."""
     measured = None if statistics is None else statistics.measured(plan.spec)
     if statistics is not None:
         plan = replace(plan, spec=statistics.agreed(plan.spec))

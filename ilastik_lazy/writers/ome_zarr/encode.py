@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 Codec = Literal["zstd", "gzip", "blosc", "none"]
-"""How each chunk is compressed; ``blosc`` is zstd inside Blosc's frame, which the oldest readers of Zarr know."""
+"""How each chunk is compressed; ``blosc`` is zstd inside Blosc's frame, which the oldest readers of Zarr support."""
 
 CODECS: tuple[Codec, ...] = get_args(Codec)
 
-# Level 1 takes as long as 3 on these data (libzstd is limited by the matching), and packs worse.
+# Level 1 takes as long as 3 on these data (libzstd is limited by the matching), and compresses less.
 ZSTD_LEVEL = 3
 # Blosc's level 3 is zstd's 5: half as fast as 1 for a fifth less.
 BLOSC_LEVEL = 1
@@ -55,7 +55,7 @@ Array = np.ndarray[Any, Any]
 
 
 def blosc_shuffles(dtype: np.dtype[Any]) -> bool:
-    """Whether Blosc sorts the bits: labels take 0.6 of the bytes then, probabilities in hundredths 2.3 times more."""
+    """Whether Blosc sorts the bits: labels then take 0.6 of the bytes, probabilities in hundredths 2.3 times more."""
     return dtype.kind != "f"
 
 
@@ -65,7 +65,7 @@ def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes
         return lambda chunk: bytes(zstd_compress(chunk, ZSTD_LEVEL))
     if codec == "gzip":
         deflated = gzip_deflater()
-        return lambda chunk: bytes(deflated(chunk))  # libdeflate's is a bytearray, of which CRC-32C is not made
+        return lambda chunk: bytes(deflated(chunk))  # libdeflate returns a bytearray, which google_crc32c refuses
     if codec == "blosc":
         shuffle = blosc.BITSHUFFLE if blosc_shuffles(dtype) else blosc.NOSHUFFLE
         return lambda chunk: bytes(blosc.compress(chunk, b"zstd", BLOSC_LEVEL, shuffle))
@@ -73,7 +73,7 @@ def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes
 
 
 def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, Array]]:
-    """Each chunk of `block` and its place there; one that the array's end cuts is filled up with zeros."""
+    """Each chunk of `block` and its place there; a chunk that the end of the array cuts is filled up with zeros."""
     region = tuple(slice(0, length) for length in block.shape)
     for overlap in overlaps(region, chunks):
         piece = block[overlap.target]
@@ -87,7 +87,7 @@ def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, A
 def encode_chunks(
     block: Array, chunks: Sequence[int], codec: Codec, streams: Mapping[Index, bytes] | None = None
 ) -> Iterator[tuple[Index, bytes]]:
-    """Place in the block, and bytes, of each chunk.
+    """Encode each chunk of `block`; yields its place there and its bytes.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def encode_chunks(
     chunks
         Shape of a chunk; ragged chunks are filled up with zeros.
     streams
-        Chunks that are encoded already, by their place.
+        Chunks that are encoded already, by place.
     """
     compress = compressor_of(codec, block.dtype)
     if not streams:
@@ -118,7 +118,7 @@ def decode_chunks(
     chunks: Sequence[int],
     codec: Codec,
 ) -> Array:
-    """The block of `shape` that `encode_chunks` made `encoded` of.
+    """Decode the block of `shape` that `encode_chunks` has encoded.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def decode_shard(
     shards: Sequence[int],
     codec: Codec = "zstd",
 ) -> Array:
-    """The block of `shape` that `encode_shard` made `data` of.
+    """Decode the block of `shape` that `encode_shard` has encoded.
 
     Raises
     ------

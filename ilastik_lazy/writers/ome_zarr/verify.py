@@ -1,4 +1,4 @@
-"""`verify`: whether an image is what it was when it was written, and what its source is."""
+"""`verify`: check that an image is unchanged since it was written, and equal to its source."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class Verification:
 
     target: str
     units: int
-    """Shards whose length and checksum are those of the manifest; 0 where there is no manifest.
+    """Shards whose length and checksum are those of the manifest; 0 if there is no manifest.
 
     Metadata and coordinates were compared, too.
     """
 
     nbytes: int
-    """Of these shards."""
+    """Bytes of these shards."""
 
     voxels: int
-    """Voxels that are equal to those of the source; 0 where none was named."""
+    """Voxels that are equal to those of the source; 0 if no source was named."""
 
     def __str__(self) -> str:
         parts = []
@@ -72,21 +72,21 @@ def verify_image(
 ) -> Verification:
     """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
-    Metadata that were edited since are told as a difference, after all shards were compared.
+    Metadata that were edited since count as a difference, which is reported after all shards were compared.
 
     Parameters
     ----------
     target
         The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
     source
-        What it was made of, in any order of axes.
+        What the image was made from, in any order of axes.
     progress
         Called with the bytes that were compared and all of them, in the caller's thread.
 
     Raises
     ------
     VerificationError
-        With the shard, the metadata or the voxel that is the first to differ.
+        The message names the first shard, file of metadata or voxel that differs.
     ArgumentError
         There is no manifest, and no source to compare with.
     """
@@ -102,7 +102,7 @@ def verify_image(
     if WORK in names and manifest is None:
         raise VerificationError(f"{place} is an unfinished conversion: continue it with resume=True (--resume)")
     if manifest is None and source is None:
-        raise ArgumentError(f"{place} has no {MANIFEST}: name the source that it shall be equal to")
+        raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
     crew = threads_for(workers)
     expected = None if source is None else as_source(source, storage_options)
     rows = [] if manifest is None else _expected_units(store, manifest)
@@ -138,9 +138,9 @@ def _compare_units(
 
 
 def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
-    """Metadata and coordinates; images of older releases have noted none of them."""
+    """Compare metadata and coordinates; manifests of older releases list none of them."""
     noted = manifest.get("documents", {})
-    # Names out of a file: none may lead out of the image.
+    # These names come from a file: none may lead out of the image.
     if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):
         raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
     for key, crc in noted.items():
@@ -153,7 +153,7 @@ def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
 
 
 def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:
-    """Keys and checksum of each unit that the plan in a manifest has."""
+    """Keys and checksum of each unit in the plan of a manifest."""
     made = []
     try:
         for number, noted in enumerate(manifest["plan"]["levels"]):
@@ -166,7 +166,7 @@ def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[lis
 
 
 def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, advance: Callable[[int], None]) -> int:
-    """Number of voxels, all of which are equal."""
+    """Raise unless all voxels are equal; returns their number."""
     here, there = found.spec, expected.spec
     sizes = dict(zip(there.dims, there.shape, strict=True))
     if sorted(here.dims) != sorted(there.dims) or any(
@@ -200,7 +200,7 @@ def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, adv
 
 
 def _equal(values: Array, other: Array) -> Array:
-    """Where numbers are equal; 64-bit integers beside floats too, which numpy compares rounded to floats."""
+    """Where numbers are equal; numpy would round 64-bit integers to compare them with floats."""
     same: Array = values == other
     if {values.dtype.kind, other.dtype.kind} & {"f"} and values.dtype != other.dtype:
         whole, real = (values, other) if values.dtype.kind in "iu" else (other, values)

@@ -1,4 +1,4 @@
-"""Where an image shall be: the store that a path or URL names, and what it says of itself."""
+"""Where an image will be: the store that a path or URL names."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _OTHER_FORMATS = (
 
 
 def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
-    """The store at a path or URL.
+    """Check the target of a conversion, and return the store there.
 
     Parameters
     ----------
     source
-        What will be converted: no file of it lies in the store, nor the store in one.
+        What will be converted: its files must not lie in the store, nor the store in them.
 
     Raises
     ------
     ArgumentError
-        The target holds the source, lies in it, has the name of another format, or none.
+        The target holds the source, lies in it, has the name of another format, or has no name.
     """
     text = checked_target(target, endings=_OTHER_FORMATS)
     if not is_url(text):
@@ -51,22 +51,22 @@ def store_at(target: str | os.PathLike[str], source: ArraySource, storage_option
 
 
 def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
-    """The store at a path or URL, whatever is there."""
+    """Return the store at a path or URL, whatever is there."""
     if is_url(target):
         return RemoteStore(ObjectFolder.parse(target, storage_options))
     path = os.path.abspath(os.path.expanduser(target))
-    # A link to a folder stays one, and what it points to is replaced: it may be there for want of space here.
+    # A link to a folder stays, and the folder is replaced: it may be on another disk for lack of space here.
     return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
 
 
 def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Whether a conversion to `target` was begun and may be resumed; one that shall replace an image, too."""
+    """Whether an unfinished conversion is at `target`, or beside an image there that it will replace."""
     store = open_store(target, storage_options)
     return any(is_begun(place.names() or ()) for place in (store, store.beside()) if place is not None)
 
 
 def _check_target(target: str, source: ArraySource) -> None:
-    # What was made of an image may replace it: it is read to the end before.  All else in it would be lost.
+    # A computation may replace the image that it reads: it is read completely before.  Anything else would be lost.
     is_made = isinstance(source, ComputedSource) or (
         isinstance(source, DescribedSource) and isinstance(source.source, WindowSource | TransposedSource)
     )
@@ -91,7 +91,7 @@ def _levels_at(target: str) -> set[str]:
 
 
 def name_of(target: str) -> str:
-    """Name of an image: that of its folder, without what says that it is one.
+    """Name of an image: that of its folder, without the endings of OME-Zarr.
 
     >>> name_of("/data/brain.ome.zarr")
     'brain'

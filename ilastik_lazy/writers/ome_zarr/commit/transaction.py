@@ -1,8 +1,8 @@
-"""A place that becomes an OME-Zarr, and does not look like one before it is whole.
+"""A place that becomes an OME-Zarr, and does not look like one before it is complete.
 
 Order of writing: lock, plan, units and a line of the journal after each, the arrays' metadata, the
-manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes early finds no Zarr
-there; a process that dies leaves a place without root metadata, from which `resume` goes on.
+manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes too early finds no Zarr
+there; a process that dies leaves a place without root metadata, where `resume` continues.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ class Target:
     Parameters
     ----------
     final
-        Where the image shall be.
+        Where the image will be.
     plan
         Plain JSON values of everything that decides what is written.
     overwrite
-        Replace an image there, once the new one is whole; what others have put into it stays.
+        Replace an image there, once the new one is complete; what others have put into it stays.
     resume
-        Go on with what was begun there.
+        Continue a conversion there (see `ACTIONS`).
 
     Raises
     ------
     DestinationExistsError
-        There is something that may not be replaced.
+        Something is there that may not be replaced.
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
-        What was begun there has another plan.
+        The conversion or image there has another plan.
     """
 
     def __init__(self, final: Store, plan: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
@@ -76,13 +76,13 @@ class Target:
         self.is_complete = False
         """Whether an earlier run has written all of it."""
         self.learned: dict[str, Any] = {}
-        """What an earlier run that was complete has noted of the voxels."""
+        """What a complete earlier run has noted about the voxels."""
         self._plan = json.loads(json.dumps(plan))
         self._arrays = [level[0] for level in self._plan.get("levels", ())]
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
         self._made = self._is_new = self._is_repaired = False
-        """Whether this run has made the place, and whether all that is in it is of this run."""
+        """Whether this run has made the place, has emptied it, and writes damaged units of an image again."""
 
     def __enter__(self) -> Target:
         try:
@@ -104,7 +104,7 @@ class Target:
             held.release()
 
     def _leave(self) -> None:
-        """After an error: keep what can be resumed; what holds no unit is removed, so that nobody has to tidy up."""
+        """After an error: keep what can be resumed; remove a place without units, so that nobody has to tidy up."""
         try:
             if self._lock is not None and self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
                 with contextlib.suppress(DestinationBusyError):
@@ -186,7 +186,7 @@ class Target:
         self.is_complete = True
 
     def _tidy(self) -> None:
-        """Remove what the writer of a finished image had no time to."""
+        """Remove what the writer of a finished image had no time to remove."""
         if WORK in (self.final.names() or []):
             self._lock = self.final.lock()
             if (old := self.final.beside()) is not None and old.names() is not None:
@@ -200,13 +200,13 @@ class Target:
             self._lock.require(ask=ask)
 
     def repair(self) -> None:
-        """Lock a finished image, of which some units are damaged and will be written again."""
+        """Lock a finished image with damaged units, which will be written again."""
         if self.is_complete:
             self._lock = self._lock or self.store.lock()
             self._is_repaired = True
 
     def _empty(self) -> None:
-        """Remove all of an image that is in the place, but the lock that this process holds."""
+        """Remove the image in the place, except the lock that this process holds."""
         if self.store is self.final:
             clear(self.store, arrays_of(self.store) or self._arrays)
         else:
@@ -216,9 +216,9 @@ class Target:
                 self.store.delete(key)
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
+        """Write all metadata except the root's: arrays can be read by their paths, the place is not an image yet.
 
-        Of a finished image, those that are not as they were written.
+        If the image was finished, only damaged metadata are written.
         """
         inner = [key for key in documents if not is_root(key)]
         if self.is_complete:
@@ -227,14 +227,14 @@ class Target:
                 return
             self.repair()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            # Those of arrays before those of the groups that hold them; of one depth, the disk takes many at a time.
+            # Arrays before the groups that hold them; within one depth, the disk takes many at a time.
             for depth in sorted({key.count("/") for key in inner}, reverse=True):
                 at_depth = [key for key in inner if key.count("/") == depth]
                 for _ in pool.map(lambda key: self.store.put(key, [documents[key]]), at_depth):
                     pass
 
     def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Remove the metadata again by which wrong voxels could be read."""
+        """Remove the metadata again, so that nobody reads wrong voxels."""
         for key in reversed(writing_order(documents)):
             if not self.is_complete and not is_root(key):
                 self.store.delete(key)
@@ -242,7 +242,7 @@ class Target:
     def publish(
         self, documents: Mapping[str, bytes], units: Mapping[str, Unit], learned: Mapping[str, Any] | None = None
     ) -> None:
-        """Write the manifest, with what was `learned` of the voxels, and the root's metadata: now it is an image."""
+        """Write the manifest, with what was `learned` about the voxels, and the root's metadata: now it is an image."""
         if self.is_complete and not self._is_repaired:
             return
         self.require_lock(ask=True)
@@ -257,7 +257,7 @@ class Target:
         self.store.put(MANIFEST, [as_text(manifest)])
         self.store.sync()
         for key in writing_order(documents):
-            # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
+            # A repaired image has its metadata already, with ranges that were not measured again.
             if is_root(key) and not self.is_complete:
                 self.store.put(key, [documents[key]])
         # What follows removes the journal, and must not look like a place where nothing was written.
@@ -265,7 +265,7 @@ class Target:
         self._finish()
 
     def _checksums(self, documents: Mapping[str, bytes]) -> dict[str, int]:
-        """Of all metadata; of an image that was repaired, its root's are those that were noted, if any."""
+        """Checksums of all metadata; for a repaired image, those of the root are taken from its manifest."""
         if self.is_complete:
             noted = (read_manifest(self.store) or {}).get("documents", {})
             roots = {key: crc for key, crc in noted.items() if is_root(key)}
@@ -273,13 +273,13 @@ class Target:
         return {key: checksum([data]) for key, data in documents.items()}
 
     def _finish(self) -> None:
-        """Put the image in its place, and remove what only its making needed."""
+        """Put the image in its place, and remove the working files."""
         if self.store is not self.final:
-            # Linked before the exchange: at no moment does the place lack what others have put there.
+            # Linked before the exchange, so that the place never lacks what others have put there.
             for key in kept_members(self.final, arrays_of(self.final), self._arrays):
                 self.store.keep(key, self.final)
             self.final.replace_by(self.store)
-            # The name is free for the next conversion that replaces this one: it must wait until all is removed.
+            # The next conversion that replaces this image uses the same name: it must wait until all is removed.
             held = self.store.lock()
             try:
                 discard(self.store, self.final, arrays_of(self.store) or self._arrays)

@@ -1,4 +1,4 @@
-"""Compare what was written with what was read: all units with their checksums, all voxels with the source."""
+"""Compare what was written: files with their lengths and checksums, voxels with the source."""
 
 from __future__ import annotations
 

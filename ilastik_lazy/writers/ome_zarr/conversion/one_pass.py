@@ -96,7 +96,7 @@ def write_shards(
                 made.append(disk.write(writer.encode(shard, Intake(block))))
             return decoded, made
 
-        # Closed at once when a shard fails, or `progress` raises: no thread outlives this call.
+        # Closed at once if a shard fails or `progress` raises, so that no thread outlives this call.
         results = stack.enter_context(contextlib.closing(in_order(convert, plan.in_turn(shards), workers)))
         for _, (decoded, made) in results:
             units += [future.result() for future in made]

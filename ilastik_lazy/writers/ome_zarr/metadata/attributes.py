@@ -1,6 +1,6 @@
 """OME-Zarr metadata, as plain JSON values.
 
-https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, which differ in where the version stands.
+https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, which differ in the place of the version.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def ome_attributes(
     measured: Sequence[tuple[float, float]] | None = None,
     properties: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What the root group says of the image: its attribute ``ome``, and in 0.4 its attributes themselves.
+    """The attributes of the root group: in 0.5 the value of ``ome``, in 0.4 all of them.
 
     Parameters
     ----------
     measured
-        Least and largest value of each channel, NaN aside; one pair where there is no axis ``c``.
+        Least and largest value of each channel, without NaN; one pair if there is no axis ``c``.
     properties
-        Of the objects that the values are ids of, as `object_properties` gives them.
+        Properties of the objects whose ids the image holds, from `object_properties`.
     """
     multiscale: dict[str, Any] = {
         "name": name,
@@ -74,14 +74,14 @@ def ome_attributes(
 def _axis(axis: Axis) -> dict[str, str]:
     entry = {"name": axis.name, "type": _TYPES[axis.name]}
     valid = OME_TIME_UNITS if axis.name == "t" else OME_SPACE_UNITS
-    # A unit says something about the step: without one it would only look like knowledge.
+    # A unit describes the step: without a known step it would be misleading.
     if axis.name != "c" and axis.scale is not None and axis.unit in valid:
         entry["unit"] = axis.unit
     return entry
 
 
 def _transformations(axes: tuple[Axis, ...]) -> list[dict[str, Any]]:
-    """Scale of each axis, 1 where it is not known; then the position of the first voxel's centre."""
+    """Scale of each axis, 1 if it is unknown; then the position of the first voxel's centre."""
     made: list[dict[str, Any]] = [{"type": "scale", "scale": [float(axis.scale or 1.0) for axis in axes]}]
     if any(axis.translation for axis in axes):
         made.append({"type": "translation", "translation": [float(axis.translation) for axis in axes]})

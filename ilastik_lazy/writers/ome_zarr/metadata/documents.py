@@ -1,7 +1,7 @@
-"""The files of a store that are no voxels: metadata of groups and arrays, and coordinates.
+"""The files of a store that are not voxels: metadata of groups and arrays, and coordinates.
 
-zarr-python itself makes them, in memory, so that they are what it would write.  OME-Zarr 0.5 lies on
-Zarr v3, https://ngff.openmicroscopy.org/0.5/; 0.4 on v2, https://ngff.openmicroscopy.org/0.4/.
+zarr-python makes them in memory, so that they are what it would write.  OME-Zarr 0.5 uses Zarr v3,
+https://ngff.openmicroscopy.org/0.5/; 0.4 uses v2, https://ngff.openmicroscopy.org/0.4/.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
 __all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]
 
 _NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-"""Names of metadata, in the order of writing: where voxels are found last, what they mean is told last."""
+"""Names of metadata in the order of writing: those by which readers find voxels come first, attributes last."""
 
 
 def is_root(key: str) -> bool:
-    """Whether a document is one of those that make the folder an image: they are written last of all."""
+    """Whether a document is one of those that make the folder an image, and that are written last."""
     return "/" not in key
 
 
@@ -43,9 +43,9 @@ def writing_order(keys: Iterable[str]) -> list[str]:
 
 
 def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes: dict[str, Any]) -> dict[str, bytes]:
-    """All files of the store but the shards: metadata, and coordinates beside the images.
+    """All files of the store except the shards: metadata, and coordinates beside the images.
 
-    Not consolidated: zarr-python and xarray would never find what others add later, such as labels.
+    Metadata are not consolidated: zarr-python and xarray would never find what others add later, such as labels.
     """
     made: dict[str, Any] = {}
     store = zarr.storage.MemoryStore(made)
@@ -89,13 +89,13 @@ def _create_image(group: zarr.Group, level: Level, dtype: np.dtype[Any], attribu
 
 
 def _create(group: zarr.Group, name: str, dims: list[str], options: dict[str, Any]) -> zarr.Array[Any]:
-    """An array that names its axes: v3 has a field for them, for v2 there is xarray's attribute.
+    """Create an array that names its axes: in a field of v3, or in xarray's attribute for v2.
 
     https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html
     """
     if group.metadata.zarr_format == 3:
         return group.create_array(name, dimension_names=dims, **options)
-    # To xarray the fill value of v2 is one of missing values, and turns zeros into NaN: so there is none.
+    # xarray takes the fill value of v2 for missing values, and turns zeros into NaN: so there is none.
     array = group.create_array(name, **options | {"fill_value": None})
     array.attrs["_ARRAY_DIMENSIONS"] = dims
     return array
@@ -124,12 +124,12 @@ def _codec_of_v2(codec: Codec, dtype: np.dtype[Any]) -> Any:
 
 
 def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None:
-    """Positions and class names beside the image, where plain xarray finds them."""
+    """Write positions and class names beside the image, where plain xarray finds them."""
     for axis, length in zip(level.axes, level.shape, strict=True):
         if axis.name == "c":
             names = spec.channel_names
             if len(names) == length and not spec.is_label_image:
-                # Text of any length is a pickle-like object to Zarr v2; text of one length is plain bytes.
+                # Zarr v2 stores text of any length like a pickle; text of one length is plain bytes.
                 text = np.array(names, dtype=np.dtypes.StringDType() if group.metadata.zarr_format == 3 else np.str_)
                 _write_array(group, "c", text, {"long_name": "class"})
             continue

@@ -1,4 +1,4 @@
-"""What a conversion learns of the voxels on its way: their range, and how many there are of each class."""
+"""Statistics that a conversion collects on its way: the range of the voxels, and the number in each class."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Statistics:
     """Mergeable results of a part of an image."""
 
     ranges: Mapping[int, tuple[float, float]]
-    """Least and greatest finite value of each channel; without a channel axis, of channel 0."""
+    """Least and greatest finite value of each channel; of channel 0 if there is no channel axis."""
 
     counts: Mapping[int, int]
-    """Voxels of each value of a label image; none of one with values that were not counted, which has a range."""
+    """Voxels of each value of a label image; empty if some values were too large to count, then there is a range."""
 
     def merged(self, other: Statistics) -> Statistics:
         """Statistics of two parts together."""
@@ -43,14 +43,14 @@ class Statistics:
         return Statistics(ranges, counts)
 
     def measured(self, spec: ArraySpec) -> list[tuple[float, float]]:
-        """Least and greatest value of each channel, NaN where no voxel told; of a label image, of all its values."""
+        """Least and greatest value of each channel, NaN if none is finite; one pair for a label image."""
         if self.counts:
             return [(min(self.counts), max(self.counts))]
         channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
         return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(channels)]
 
     def agreed(self, spec: ArraySpec) -> ArraySpec:
-        """`spec` without the inherited metadata that the voxels contradict."""
+        """Remove inherited metadata from `spec` that the voxels contradict."""
         ends = np.array(self.measured(spec), float)
         ends = ends[np.isfinite(ends).all(axis=1)]
         return spec.agreeing(float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else spec
@@ -99,7 +99,7 @@ def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) ->
             if least < 0 or most > _MOST_COUNTED:
                 return Statistics({0: (least, most)}, {})
         flat, counts = block.reshape(-1), np.zeros(256, np.int64)
-        # numpy counts a copy of 8 bytes a value.
+        # numpy makes a copy with 8 bytes for each value.
         for start in range(0, flat.size, _AT_ONCE):
             counts += np.bincount(flat[start : start + _AT_ONCE], minlength=256)
         return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
@@ -112,7 +112,7 @@ def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) ->
     ranges = {}
     for k in range(channels):
         part = block if channel_axis is None else block.take(k, axis=channel_axis) if channels > 1 else block
-        # Unlike `min`, these pass over NaN.
+        # Unlike `min`, these ignore NaN.
         low, high = float(np.fmin.reduce(part, axis=None)), float(np.fmax.reduce(part, axis=None))
         if not np.isfinite([low, high]).all():
             finite = part[np.isfinite(part)]

@@ -1,6 +1,6 @@
-"""How long a conversion will take, and how large its store will be: measured on a few shards, written nowhere.
+"""Estimate the time of a conversion and the size of its store from a few shards, without writing anything.
 
-Disks and servers that are slower than the processors take longer than this tells.
+With disks and servers that are slower than the processors a conversion takes longer than estimated.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["Estimate", "estimate_conversion"]
 
-# Rounds of one shard a worker; the first one is not counted: it waits for imports, threads and the disk.
+# Rounds of one shard for each worker; a shard before them is not counted: it waits for imports, threads and the disk.
 _ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a few shards tell of the whole."""
+    """Time and size of a conversion, extrapolated from a few shards."""
 
     seconds: float
     nbytes: int
-    """Of the store."""
+    """Bytes of the store."""
 
     measured: int
-    """Decoded bytes of the source that were converted to know this."""
+    """Decoded bytes of the source that were converted to measure this."""
 
     def __str__(self) -> str:
         return (
@@ -66,7 +66,7 @@ def estimate_conversion(source: ArraySource, plan: Plan) -> Estimate:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Up to `most` of `count` numbers, as far apart as they can be.
+    """Choose up to `most` of `count` numbers, as far apart as possible.
 
     >>> _spread(10, 3), _spread(2, 5)
     ([0, 3, 6], [0, 1])
@@ -75,7 +75,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _convert(reader: ShardReader, shard: Shard) -> tuple[int, int]:
-    """Decoded and encoded bytes of a shard, the latter with its part of all levels."""
+    """Convert a shard; returns its decoded and encoded bytes, the latter with its part of all levels."""
     intake = reader.read(shard)
     block, streams = intake.block, intake.streams
     decoded, encoded = block.nbytes, 0

@@ -38,14 +38,14 @@ class Level:
     """Shape of a shard: a multiple of `chunks`, converted as a whole by one task."""
 
     factors: tuple[int, ...]
-    """1 or 2 for each axis: downsampling from the level before."""
+    """Downsampling from the level before: 1 or 2 for each axis."""
 
     axes: tuple[Axis, ...]
     """Scale and translation of this level."""
 
     codec: Codec = "zstd"
     sharded: bool = True
-    """Whether a shard is one file; else, as in Zarr v2, each chunk in it is."""
+    """Whether a shard is one file; in Zarr v2 each chunk is a file."""
 
     @property
     def path(self) -> str:
@@ -152,24 +152,24 @@ class Plan:
     """Bytes that the conversion needs at most, beside the interpreter and its libraries."""
 
     spare: int
-    """Bytes that were granted beside these."""
+    """Bytes that may be used in addition to `memory`."""
 
     held: int = 0
-    """Chunks of the source that each worker holds, since several shards need them; 0 where none is shared."""
+    """Chunks of the source that each worker keeps, because several shards need them; 0 if none is shared."""
 
     version: Version = "0.5"
     verbatim: bool = False
     """Whether chunks of the source become chunks of level 0 without being compressed again."""
 
     reason: str = ""
-    """Why that is so, or why not."""
+    """Why chunks are moved as they are, or why not."""
 
     method_reason: str = ""
     """Why levels are made by `method`."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Zarr holds little-endian numbers."""
+        """The voxels are stored as little-endian numbers."""
         return self.spec.dtype.newbyteorder("<")
 
     @property

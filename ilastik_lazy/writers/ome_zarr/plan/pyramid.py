@@ -34,7 +34,7 @@ _SPARE = 64 * 2**20
 
 
 def method_for(spec: ArraySpec, wanted: str) -> Method:
-    """How levels are made of each other where the caller leaves it open."""
+    """Choose how each level is made from the one before."""
     return _method_and_reason(spec, wanted)[0]
 
 
@@ -46,7 +46,7 @@ def _method_and_reason(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
     if spec.is_label_image:
         return "mode", f"the values are {spec.kind}"
     if spec.display_mode == "random-colortable":
-        return "mode", "the file says that its values are ids: it has them shown in random colours"
+        return "mode", "the file says that its values are ids: they are shown in random colours"
     if spec.dtype.kind == "b":
         return "mode", "the values are true or false"
     if spec.kind is not None or spec.dtype.kind == "f":
@@ -72,7 +72,7 @@ def plan_conversion(
     codec: str = "auto",
     workers: int | None = None,
 ) -> Plan:
-    """What `to_ome_zarr` would do; nothing is read or written."""
+    """Plan what `to_ome_zarr` would do; nothing is read or written."""
     if codec not in ("auto", *CODECS):
         raise ArgumentError(f"codec={codec!r}: expected 'auto', {', '.join(map(repr, CODECS))}")
     method, why = _method_and_reason(source.spec, downsample)
@@ -112,14 +112,14 @@ def plan_pyramid(
     Parameters
     ----------
     spec
-        Of the source.
+        Spec of the source.
     levels
-        Number of resolutions, the full one included; None goes on until no axis of space is longer than 256.
+        Number of resolutions, the full one included; None continues until no axis of space is longer than 256.
     codec
         How chunks are compressed; None takes ``zstd``, and ``blosc`` for 0.4, since many of the programs that
-        read no newer version know no other: https://github.com/bcdev/jzarr has zlib and blosc.
+        read no newer version support no other: https://github.com/bcdev/jzarr has zlib and blosc.
     version
-        Of OME-Zarr.
+        Version of OME-Zarr.
     workers
         Threads that convert one shard each.
     memory
@@ -130,7 +130,7 @@ def plan_pyramid(
     AxesError
         The array has no y or no x axis.
     MemoryLimitError
-        `memory` is too small; the message says what would do.
+        `memory` is too small; the message says how much is enough.
     """
     _check_convertible(spec)
     if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
@@ -152,7 +152,7 @@ def plan_pyramid(
     crews = [(part, workers) for part in (1, 2, 4)] + [(4, crew) for crew in range(workers - 1, 0, -1)]
     for part, crew in [*crews, (8, 1), (16, 1)]:
         shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part, factors)
-        # Of chunks that are stored as they are, the wanted part alone is read.
+        # From chunks that are not compressed, only the wanted part is read.
         held = 0 if spec.storage.compression == "none" else chunks_held(shards, stored, shape)
         need = _memory(shards, stored, itemsize, crew, len(shapes), spec.storage.buffers, held)
         if memory is None or need <= memory:
@@ -191,7 +191,7 @@ def _levels(
 
 
 def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
-    """Twice the step, and half an old step further: the middle of each pair, but where its first voxel is taken."""
+    """Double the step, and move by half an old step to the middle of each pair, unless its first voxel is taken."""
     if factor == 1:
         return axis
     step = axis.scale or 1.0
@@ -202,9 +202,10 @@ def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
 def _memory(
     shards: Index, stored: Index, itemsize: int, workers: int, levels: int, buffers: int = 2, held: int = 0
 ) -> int:
-    """Bytes at the worst: for each worker a block as read, moved, encoded, and on its way to the disk; upper shards.
+    """Bytes in the worst case.
 
-    A chunk that is held was decoded in its place, without a copy; and each worker begins an upper shard of its own.
+    Each worker has a block as read, moved, encoded, and waiting to be written; there are upper shards besides.
+    A chunk that is held was decoded in place, without a copy; and each worker begins an upper shard of its own.
     """
     shard, chunk = math.prod(shards) * itemsize, math.prod(stored) * itemsize
     chunks, waiting = (held + buffers - 1, (workers - 1) * shard) if held else (buffers, 0)

@@ -63,7 +63,7 @@ class TestOverwriting:
         ome_zarr.writer.write_image(np.ones((1, 1, 64, 64), np.uint8), group, axes="czyx")
         (target / "scale0").mkdir()
         others = put_by_others(target, VERSIONS[version])
-        with pytest.raises(DestinationExistsError, match=r"holds scale0, which is not of the image"):
+        with pytest.raises(DestinationExistsError, match=r"holds scale0, which does not belong to the image"):
             convert(target, version=version, overwrite=True)
         (target / "scale0" / "notes.txt").unlink()
         (target / "scale0").rmdir()
