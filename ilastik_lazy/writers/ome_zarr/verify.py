@@ -50,13 +50,9 @@ class Verification:
     def __str__(self) -> str:
         parts = []
         if self.units:
-            size = human_bytes(self.nbytes)
-            is_one = self.units == 1
-            parts.append(
-                f"1 shard ({size}) is as it was written"
-                if is_one
-                else f"{self.units} shards ({size}) are as they were written"
-            )
+            how = "is as it was" if self.units == 1 else "are as they were"
+            number = "1 shard" if self.units == 1 else f"{self.units} shards"
+            parts.append(f"{number} ({human_bytes(self.nbytes)}) {how} written")
         if self.voxels:
             parts.append(f"{counted(self.voxels, 'voxel')} {'is' if self.voxels == 1 else 'are'} equal to the source")
         return f"{self.target}\n  {'; '.join(parts)}"
@@ -138,7 +134,7 @@ def _compare_units(
 
 
 def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
-    """Compare metadata and coordinates; manifests of older releases list none of them."""
+    """Compare metadata and coordinates."""
     noted = manifest.get("documents", {})
     # These names come from a file: none may lead out of the image.
     if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):

@@ -8,16 +8,13 @@ from typing import Any
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 
-__all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "noted_units", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "as_text", "difference", "is_text", "noted_units", "read_manifest"]
 
 MANIFEST = "scale0/image/.ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image.
 
 It is inside an array, since zarr-python warns of each file in a group that is not a member.
 """
-
-OLD_MANIFEST = ".ilz-manifest.json"
-"""Where earlier releases have put it."""
 
 Manifest = dict[str, Any]
 """``plan`` (see `Plan.settings`, and the source's version) and ``units`` by name: bytes and checksum."""
@@ -35,14 +32,11 @@ _MEANINGS = {
 
 def read_manifest(store: Store) -> Manifest | None:
     """The manifest of a finished image; None if it has none that can be read."""
-    for key in (MANIFEST, OLD_MANIFEST):
-        if (text := store.get(key)) is not None:
-            try:
-                manifest = json.loads(text)
-            except ValueError:
-                return None
-            return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
-    return None
+    try:
+        manifest = json.loads(store.get(MANIFEST) or b"")
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
 
 
 def noted_units(manifest: Manifest) -> dict[str, Unit] | None:

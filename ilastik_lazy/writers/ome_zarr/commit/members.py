@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
 from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, Store
-from ilastik_lazy.writers.ome_zarr.commit.manifest import OLD_MANIFEST, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
 
 __all__ = [
     "arrays_of",
@@ -107,7 +107,7 @@ def _role_of(key: str, arrays: Collection[str]) -> Role:
     ['own', 'folder', 'foreign', 'own']
     """
     folder, name = posixpath.split(key)
-    if not folder and (name in (WORK, OLD_MANIFEST, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
+    if not folder and (name in (WORK, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
         return "own"
     if key in arrays:
         return "own"

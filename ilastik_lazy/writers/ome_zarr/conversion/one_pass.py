@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -17,8 +17,8 @@ import numpy as np
 
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
-from ilastik_lazy.writers.ome_zarr.conversion.shards import Encoded, Intake, ShardReader, ShardWriter, read_back
-from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics, statistics_of
+from ilastik_lazy.writers.ome_zarr.conversion.shards import Files, Intake, ShardReader, ShardWriter, read_back
+from ilastik_lazy.writers.ome_zarr.metadata.statistics import statistics_of
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["write_shards"]
@@ -88,12 +88,12 @@ def write_shards(
             else:
                 intake = reader.read(shard)
                 block, decoded = intake.block, intake.block.nbytes
-                encoded = writer.encode(shard, intake)
-                made = [disk.write(encoded, statistics_of(plan.spec, shard, block), intake.masked)]
-                del intake, encoded
+                files = writer.encode(shard, intake)
+                made = [disk.write(shard, files, statistics_of(plan.spec, shard, block), intake.masked)]
+                del intake, files
             while (whole := upper.add(shard, block)) is not None:
                 shard, block = whole
-                made.append(disk.write(writer.encode(shard, Intake(block))))
+                made.append(disk.write(shard, writer.encode(shard, Intake(block))))
             return decoded, made
 
         # Closed at once if a shard fails or `progress` raises, so that no thread outlives this call.
@@ -122,8 +122,9 @@ class _Disk:
     def __exit__(self, *exception: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, encoded: Encoded, statistics: Statistics | None = None, masked: Sequence[str] = ()) -> Future[Unit]:
+    def write(self, shard: Shard, files: Files, *noted: Any) -> Future[Unit]:
+        """Have `ShardWriter.write` called with these arguments."""
         self._free.acquire()
-        future = self._pool.submit(self._writer.write, encoded, statistics, masked)
+        future = self._pool.submit(self._writer.write, shard, files, *noted)
         future.add_done_callback(lambda _: self._free.release())
         return future

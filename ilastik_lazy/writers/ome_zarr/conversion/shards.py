@@ -19,9 +19,12 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 from ilastik_lazy.writers.ome_zarr.verbatim import gzip_from_zlib
 
-__all__ = ["Encoded", "Intake", "ShardReader", "ShardWriter", "matches", "read_back"]
+__all__ = ["Files", "Intake", "ShardReader", "ShardWriter", "matches", "read_back"]
 
 Array = np.ndarray[Any, Any]
+
+Files = list[tuple[str, Sequence[bytes]]]
+"""Key and parts of each file of a shard, in the order of the checksum."""
 
 
 @dataclass(slots=True)
@@ -94,15 +97,6 @@ class ShardReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """The files of one shard, in the order of the checksum."""
-
-    name: str
-    files: list[tuple[str, Sequence[bytes]]]
-    """Key and parts of each file."""
-
-
-@dataclass(frozen=True, slots=True)
 class ShardWriter:
     """Writes the shards of one conversion; small when pickled."""
 
@@ -111,7 +105,7 @@ class ShardWriter:
     begun: bytes | None = None
     """The plan that has to be at the place; None if this process holds the lock."""
 
-    def encode(self, shard: Shard, intake: Intake) -> Encoded:
+    def encode(self, shard: Shard, intake: Intake) -> Files:
         """Encode the part of a shard that lies inside the level."""
         level = shard.level
         if level.sharded:
@@ -120,9 +114,11 @@ class ShardWriter:
             ]
         else:
             parts = [[data] for _, data in encode_chunks(intake.block, level.chunks, level.codec, intake.streams)]
-        return Encoded(shard.name, list(zip(shard.keys, parts, strict=True)))
+        return list(zip(shard.keys, parts, strict=True))
 
-    def write(self, encoded: Encoded, statistics: Statistics | None = None, masked: Sequence[str] = ()) -> Unit:
+    def write(
+        self, shard: Shard, files: Files, statistics: Statistics | None = None, masked: Sequence[str] = ()
+    ) -> Unit:
         """Write the files of a shard, and only then note it.
 
         Raises
@@ -133,10 +129,10 @@ class ShardWriter:
         if self.begun is not None and self.store.get(PLAN) != self.begun:
             raise DestinationBusyError(f"{self.store.place}: another conversion has begun there, or it was removed")
         written, crc = 0, 0
-        for key, parts in encoded.files:
+        for key, parts in files:
             written += self.store.put(key, parts)
             crc = checksum(parts, crc)
-        unit = Unit(encoded.name, written, crc, statistics, tuple(masked))
+        unit = Unit(shard.name, written, crc, statistics, tuple(masked))
         self.journal.add(unit)
         return unit
 

@@ -259,11 +259,11 @@ def test_what_an_orphan_still_writes_does_not_get_into_another_conversion(tmp_pa
     ):
         orphan = ShardWriter(store, first.journal, begun=store.get(PLAN))
         shard = plan.levels[0].shard((0, 0))
-        encoded = orphan.encode(shard, ShardReader(plan, source).read(shard))
-        orphan.write(encoded)
+        files = orphan.encode(shard, ShardReader(plan, source).read(shard))
+        orphan.write(shard, files)
         raise KeyboardInterrupt
     with (
         pytest.raises(DestinationBusyError, match="another conversion has begun"),
         Target(store, {"source": "two"}, overwrite=True, resume=False),
     ):
-        orphan.write(encoded)
+        orphan.write(shard, files)
