@@ -53,12 +53,12 @@ _SYMBOLS = {
 
 
 def ilastik_chunks(shape: Sequence[int], names: Sequence[str], itemsize: int) -> tuple[int, ...]:
-    """Chunk shape that ilastik gives an export: about 512 kB, near a cube, one time point and one channel.
+    """Chunk shape of an export of ilastik: about 512 kB, near a cube, one time point and one channel.
 
     Parameters
     ----------
     shape
-        Of an array with at least one element.
+        Shape of an array with at least one element.
     names
         One of ``t``, ``z``, ``y``, ``x``, ``c`` for each axis.
     itemsize

@@ -22,7 +22,8 @@ from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.place import open_store
-from ilastik_lazy.writers.ome_zarr.plan.plan import Level
+from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
 from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["Verification", "verify_image"]
@@ -112,22 +113,15 @@ def verify_image(
 
 
 def _compare_units(
-    store: Store, expected: list[tuple[list[str], Unit]], workers: int, advance: Callable[[int], None]
+    store: Store, expected: list[tuple[Shard, Unit]], workers: int, advance: Callable[[int], None]
 ) -> None:
     """Raise unless all units are sound."""
 
-    def check(row: tuple[list[str], Unit]) -> int:
-        keys, unit = row
-        parts = []
-        for key in keys:
-            if (data := store.get(key)) is None:
-                raise VerificationError(f"{store.place}: {key} is missing")
-            parts.append(data)
-        if (found := sum(map(len, parts))) != unit.nbytes:
-            raise VerificationError(f"{store.place}: {keys[0]} has {found} bytes, and was written with {unit.nbytes}")
-        if checksum(parts) != unit.crc32c:
-            raise VerificationError(f"{store.place}: {keys[0]} is not as it was written: its checksum differs")
-        return found
+    def check(row: tuple[Shard, Unit]) -> int:
+        shard, unit = row
+        if found := damage(store, shard, unit):
+            raise VerificationError(f"{store.place}: {found}")
+        return unit.nbytes
 
     for _, size in in_order(check, expected, workers):
         advance(size)
@@ -148,14 +142,14 @@ def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
             )
 
 
-def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[list[str], Unit]]:
-    """Keys and checksum of each unit in the plan of a manifest."""
+def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[Shard, Unit]]:
+    """Every shard in the plan of a manifest, and its length and checksum."""
     made = []
     try:
         for number, noted in enumerate(manifest["plan"]["levels"]):
             for shard in Level.from_settings(number, noted).all_shards():
                 nbytes, crc = manifest["units"][shard.name]
-                made.append((shard.keys, Unit(shard.name, int(nbytes), int(crc))))
+                made.append((shard, Unit(shard.name, int(nbytes), int(crc))))
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise VerificationError(f"{store.place}: {MANIFEST} is damaged") from error
     return made

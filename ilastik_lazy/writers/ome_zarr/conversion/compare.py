@@ -19,7 +19,7 @@ from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, Verifica
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
-from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, matches, read_back
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, damage, has_length, read_back
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Shard
 
 __all__ = ["compare_levels", "require_unchanged", "require_units", "sound_units"]
@@ -34,17 +34,17 @@ def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:
     """Raise `VerificationError` unless all shards are noted, and their files have the right length."""
     for shard in plan.all_shards():
         unit = units.get(shard.name)
-        if unit is None or not matches(store, shard, unit, deep=False):
+        if unit is None or not has_length(store, shard, unit):
             raise VerificationError(f"{store.place}: {shard.name} is missing or cut off: convert again")
 
 
 def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> dict[Shard, Unit]:
     """Those of `units` whose files are exactly as they were written; the others are written again."""
-    # A bucket accepts an object only as a whole and with a checksum of its own.
-    deep = not isinstance(store, RemoteStore)
 
     def check(shard: Shard) -> bool:
-        return matches(store, shard, units[shard.name], deep=deep)
+        unit = units[shard.name]
+        # A bucket accepts an object only as a whole and with a checksum of its own.
+        return has_length(store, shard, unit) if isinstance(store, RemoteStore) else not damage(store, shard, unit)
 
     noted = [shard for shard in plan.all_shards() if shard.name in units]
     return {shard: units[shard.name] for shard, is_sound in in_order(check, noted, plan.workers) if is_sound}

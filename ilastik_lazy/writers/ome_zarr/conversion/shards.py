@@ -19,7 +19,7 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 from ilastik_lazy.writers.ome_zarr.verbatim import gzip_from_zlib
 
-__all__ = ["Files", "Intake", "ShardReader", "ShardWriter", "matches", "read_back"]
+__all__ = ["Files", "Intake", "ShardReader", "ShardWriter", "damage", "has_length", "read_back"]
 
 Array = np.ndarray[Any, Any]
 
@@ -137,13 +137,22 @@ class ShardWriter:
         return unit
 
 
-def matches(store: Store, shard: Shard, unit: Unit, *, deep: bool) -> bool:
-    """Whether the files of a shard have the length that is noted; `deep` reads them and compares the checksum."""
-    if not deep:
-        return sum(store.size(key) or 0 for key in shard.keys) == unit.nbytes
-    found = [store.get(key) for key in shard.keys]
-    parts = [part for part in found if part is not None]
-    return len(parts) == len(found) and sum(map(len, parts)) == unit.nbytes and checksum(parts) == unit.crc32c
+def damage(store: Store, shard: Shard, unit: Unit) -> str:
+    """Read the files of a shard, and say what differs from what is noted; empty if they are sound."""
+    parts = []
+    for key in shard.keys:
+        if (data := store.get(key)) is None:
+            return f"{key} is missing"
+        parts.append(data)
+    if (found := sum(map(len, parts))) != unit.nbytes:
+        return f"{shard.keys[0]} has {found} bytes, and was written with {unit.nbytes}"
+    is_same = checksum(parts) == unit.crc32c
+    return "" if is_same else f"{shard.keys[0]} is not as it was written: its checksum differs"
+
+
+def has_length(store: Store, shard: Shard, unit: Unit) -> bool:
+    """Whether the files of a shard have the length that is noted, without reading them."""
+    return sum(store.size(key) or 0 for key in shard.keys) == unit.nbytes
 
 
 def read_back(store: Store, shard: Shard, dtype: np.dtype[Any]) -> Array:
