@@ -14,7 +14,7 @@ from ilastik_lazy.core.limits import Limits, Trust
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
-from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError
+from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.stack import open_paths
@@ -210,7 +210,8 @@ def open_datatree(
         from ilastik_lazy.project.tree import open_project
 
         if axes is not None or order is not None:
-            raise ArgumentError("axes= and order= are for images: a project states the axes of each of its own")
+            what = f"{option('axes')} and order="
+            raise ArgumentError(f"{what} are for images: a project states the axes of each of its own")
         return open_project(location.path, source_roots=source_roots, chunks=chunks, limits=limits)
     places = _places_in_tree(location, limits)
     sources = open_sources(location, list(places.values()), axes=axes, limits=limits)
@@ -239,7 +240,7 @@ def sources_of(
     names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
     if len(names) > _MOST_VARIABLES:
         raise ArgumentError(
-            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with internal_path="
+            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
     sources = open_sources(location, list(names.values()), axes=axes, limits=limits)
     return {name: _described(source, project, kind, limits) for name, source in zip(names, sources, strict=True)}

@@ -127,7 +127,7 @@ def _picture(path: Path, seen: xr.DataArray) -> str:
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (title, image, colors) in zip(figure.subplots(1, 3), panels, strict=True):
         y, x = seen.coords["y"].values, seen.coords["x"].values
-        # Coordinates are centres: the picture reaches half a voxel beyond them.
+        # Coordinates are centres of voxels: the picture extends half a voxel beyond them.
         half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
         extent = (x[0] - half_x, x[-1] + half_x, y[-1] + half_y, y[0] - half_y)
         shown = axes.imshow(image.values, cmap=colors, extent=extent, interpolation="nearest")

@@ -1,4 +1,4 @@
-"""xarray's door: ``xr.open_dataset(path, engine="ilastik")``.
+"""xarray backend: ``xr.open_dataset(path, engine="ilastik")``.
 
 xarray instantiates every engine at the first ``open_dataset``, so nothing heavy is imported here.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["IlastikBackendEntrypoint"]
 
 _SUFFIXES = (".h5", ".hdf5", ".ilp")
-# ilastik creates its dataset, attributes and all, before the first chunk.
+# ilastik creates its dataset with all attributes before it writes the first chunk.
 _END_BYTES = 2**16
 
 
@@ -103,7 +103,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         return tree if not dropped else tree.map_over_datasets(lambda node: node.drop_vars(dropped, errors="ignore"))
 
     def open_groups_as_dict(self, filename_or_obj: Any, **options: Any) -> dict[str, xr.Dataset]:
-        """The nodes of `open_datatree` by their paths, for ``xr.open_groups``."""
+        """Return the nodes of `open_datatree` by path, for ``xr.open_groups``."""
         tree = self.open_datatree(filename_or_obj, **options)
         return {node.path: node.to_dataset() for node in tree.subtree}
 
@@ -128,7 +128,7 @@ def _looks_like_ilastik(path: str) -> bool:
             return False
         with opened(location.path) as fd:
             size = os.fstat(fd).st_size
-            # A dataset that was exported again lies behind the old one, so the end is looked at as well.
+            # A dataset that was exported again lies after the old one, so the end is searched as well.
             starts = 0, max(0, size - _END_BYTES)
             ends = [read_up_to(fd, _END_BYTES, start, location.path) for start in starts]
     except (IlastikLazyError, OSError, ValueError):

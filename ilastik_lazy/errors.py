@@ -37,11 +37,16 @@
      +-- IntegrityWarning                  a checksum that should be there is switched off
      +-- LockingWarning                    the file was opened without a lock
      +-- MissingSourceWarning              an image that a project names cannot be opened
+
+Advice is worded for Python or for the command line when a message is made (`option`, `remedy`): a finished message,
+which holds paths and contents of files, is never rewritten.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
+from typing import Literal
 
 __all__ = [
     "AccessDeniedError",
@@ -78,7 +83,6 @@ __all__ = [
     "UnsafePathError",
     "UnsupportedFilterError",
     "VerificationError",
-    "printable",
 ]
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -93,6 +97,35 @@ def printable(text: str) -> str:
     'a\\x1b[2J'
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+# Options of the commands that are not named like the argument in Python.
+_OPTIONS = {"internal_path": "dataset", "source_roots": "source-root", "version": "ome-version"}
+
+Audience = Literal["python", "shell"]
+audience: Audience = "python"
+"""Whom messages are worded for, in all threads."""
+
+
+def remedy(python: str, shell: str = "") -> str:
+    """Return what to do in Python, or in the shell; nothing where no command can do it."""
+    return shell if audience == "shell" else python
+
+
+def option(name: str, *values: object) -> str:
+    """Name an argument, and its value if that is given, as in Python or as the option of a command.
+
+    >>> option("axes"), option("axes", "zyx"), option("overwrite", True)
+    ('axes=', "axes='zyx'", 'overwrite=True')
+    """
+    value = "" if not values else repr(values[0] if len(values) == 1 else values)
+    flag = f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
+    return remedy(f"{name}={value}", shlex.join([flag, *(str(value) for value in values if value is not True)]))
+
+
+def folder_option(name: str) -> str:
+    """Name an argument that takes folders."""
+    return option(name) + remedy("[folder]", " FOLDER")
 
 
 _MOST_LETTERS = 500

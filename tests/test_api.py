@@ -191,7 +191,7 @@ def test_the_function_and_the_dataset_take_the_same_options():
 def test_every_error_is_also_the_builtin_one_would_guess():
     from ilastik_lazy import errors
 
-    for name in errors.__all__:
+    for name in [name for name in errors.__all__ if name.endswith(("Error", "Warning"))]:
         kind = getattr(errors, name)
         base = IlastikLazyWarning if name.endswith("Warning") else IlastikLazyError
         assert issubclass(kind, base)

@@ -1,6 +1,6 @@
 """The command line: ``ilastik-lazy info | convert | verify | reduce | table | export | demo``.
 
-What is said when something goes wrong stands in `shell`.
+`messages` defines how errors are shown, and exit codes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands that write an OME-Zarr and compare it with what it was made of."""
+"""The commands that write an OME-Zarr and compare it with its source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.cli.messages import Command, in_shell, interrupted
+from ilastik_lazy.cli.messages import Command, interrupted
 from ilastik_lazy.cli.options import image_options, kind_option, limits_given, source_at, storage_options
 
 __all__ = ["convert", "verify"]
@@ -91,7 +91,7 @@ def convert(
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
         plan = plan_conversion(source, **options)
-        click.echo(in_shell("\n".join(describe_plan(plan, target))))
+        click.echo("\n".join(describe_plan(plan, target)))
         click.echo(f"  {estimate_conversion(source, plan)}")
         return
     try:
@@ -104,7 +104,7 @@ def convert(
         is_begun = is_unfinished(target, storage_options())
         interrupted("run the same command with --resume to go on" if is_begun else "nothing was written")
     if not quiet:
-        click.echo(in_shell(str(report)))
+        click.echo(str(report))
 
 
 @click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")

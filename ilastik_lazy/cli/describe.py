@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: descriptions and sizes."""
+"""Describe images, projects and conversions for people and programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:
 
 
 def describe(spec: ArraySpec) -> list[tuple[str, str]]:
-    """Pairs of label and text that tell a person what an image is."""
+    """Describe an image for people, as pairs of label and text."""
     guessed = "  (axes guessed from the shape: pass --axes if wrong)" if spec.axes_guessed else ""
     rows = [
         ("image", f"{spec.kind or 'kind unknown'}, {spec.dtype.name}, {human_bytes(spec.nbytes)} in memory"),
@@ -49,7 +49,7 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
 
 
 def describe_project(tree: xr.DataTree, drawn: Callable[[str, str], dict[str, int]]) -> list[tuple[str, str]]:
-    """Pairs of label and text that tell a person what a project holds.
+    """Describe a project for people, as pairs of label and text.
 
     `drawn` gives the labelled voxels of each class, by the names of a lane and of a role.
     """
@@ -73,7 +73,7 @@ def describe_project(tree: xr.DataTree, drawn: Callable[[str, str], dict[str, in
 
 
 def describe_plan(plan: Plan, target: str) -> list[str]:
-    """Lines that tell a person what a conversion will write."""
+    """Describe for people, line by line, what a conversion will write."""
     dims = " ".join(axis.name for axis in plan.levels[0].axes)
     lines = [
         f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}"
@@ -112,7 +112,7 @@ def _voxel_size(spec: ArraySpec) -> str:
 
 
 def spec_as_json(spec: ArraySpec) -> dict[str, Any]:
-    """The same for programs."""
+    """Describe an image for programs."""
     return {
         "location": spec.storage.location,
         "name": spec.name,

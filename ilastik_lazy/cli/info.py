@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ilastik_lazy.cli.messages import Command, exit_code, in_shell, say
+from ilastik_lazy.cli.messages import Command, exit_code, say
 from ilastik_lazy.cli.options import image_options, limits_given, location_of, memory_given, memory_option
 from ilastik_lazy.core.text import counted
 from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 _TABLES = (".csv", ".tsv")
-# Where ilastik puts the images of single objects beside its tables.
+# Group where ilastik stores images of single objects next to its tables.
 _CUT_OUTS = "/images/"
 
 
 class _Found(Protocol):
-    """What is in one file."""
+    """Contents of one file."""
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Describe them for people."""
 
     def as_json(self) -> list[dict[str, Any]]:
-        """For programs."""
+        """Describe them for programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Table:
     location: str
     table: pd.DataFrame
     cut_outs: int
-    """Images of single objects beside it."""
+    """Number of images of single objects next to it."""
 
     def lines(self) -> Iterator[str]:
         yield click.style(printable(self.location), bold=True)
@@ -105,7 +105,7 @@ class _Project:
     counts: tuple[LabelCount, ...]
 
     def _drawn(self, lane: str, role: str) -> dict[str, int]:
-        """Labelled voxels of each class, by its name."""
+        """Count the labelled voxels of each class, by its name."""
         number = list(self.tree.children).index(lane)
         names = dict(enumerate(self.tree.attrs.get("label_names", ()), 1))
         return {
@@ -120,8 +120,7 @@ class _Project:
 
         yield click.style(printable(self.path), bold=True)
         for label, text in describe_project(self.tree, self._drawn):
-            # What to do stands in rows of its own.
-            yield f"  {label:10} {printable(text if label else in_shell(text))}"
+            yield f"  {label:10} {printable(text)}"
 
     def as_json(self) -> list[dict[str, Any]]:
         lanes = {
@@ -139,10 +138,7 @@ class _Project:
                 for array in list(node.data_vars.values())[:1]
             }
             | {
-                str(role): {
-                    str(key): in_shell(value) if key in ("problem", "remedy") else value
-                    for key, value in node.attrs.items()
-                }
+                str(role): {str(key): value for key, value in node.attrs.items()}
                 for role, node in lane.children.items()
                 if not node.data_vars
             }
@@ -179,7 +175,7 @@ def _table_at(location: Location, cut_outs: int, limits: Limits) -> _Table:
 def _look(
     file: str, dataset: str | None, axes: str | None, project: str | None, source_roots: tuple[str, ...], limits: Limits
 ) -> _Found:
-    """What is in `file`."""
+    """Open `file` as images, a table or a project."""
     location = location_of(file, dataset)
     if location.suffix == ".ilp" and location.internal_path is None:
         return _project_at(location.path, source_roots, limits)
@@ -193,7 +189,7 @@ def _look(
     except FormatError as error:
         if location.is_remote or not (_is_table(location) or isinstance(error, DatasetNotFoundError)):
             raise
-        # A table of objects without images: the message says no more than that there is no image.
+        # It may be a table of objects without images, which the error does not mention.
         try:
             return _table_at(location, 0, limits)
         except FormatError:
@@ -208,11 +204,11 @@ def _look(
 
 
 def _is_table(location: Location) -> bool:
-    """Whether the name is one that ilastik gives to tables, or that of a dataset in one."""
+    """Whether the file or dataset has a name that ilastik gives to tables."""
     return re.search(r"table|division", os.path.basename(str(location)), re.IGNORECASE) is not None
 
 
-@click.command(cls=Command, short_help="Say what is in a file.")
+@click.command(cls=Command, short_help="Describe a file.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("untrusted")
 @memory_option
@@ -222,7 +218,7 @@ def _is_table(location: Location) -> bool:
     "source_roots",
     metavar="FOLDER",
     multiple=True,
-    help="Of a project: folder that its images may lie in, beside its own; may be given several times.",
+    help="For a project: folder that may hold its images, besides its own; may be given several times.",
 )
 def info(
     files: tuple[str, ...],
@@ -232,9 +228,9 @@ def info(
     as_json: bool,
     source_roots: tuple[str, ...],
 ) -> None:
-    """Say what is in FILE: size, axes, voxel size, classes, how it is stored and read.
+    """Describe FILE: size, axes, voxel size, classes, how it is stored and read.
 
-    Of a project: its lanes, their images, and what was labelled.  Of a table: its columns.
+    For a project: its lanes, their images, and what was labelled.  For a table: its columns.
 
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
@@ -245,7 +241,7 @@ def info(
     for file in files:
         try:
             with warnings.catch_warnings():
-                # The table says that axes are guessed; a line above it would say it again.
+                # The description already says that the axes are guessed.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
                 found = _look(file, dataset, axes, project, source_roots, limits)
         except IlastikLazyError as error:

@@ -1,4 +1,4 @@
-"""What the commands open, and the options that say so."""
+"""Options shared by the commands, and the sources that they select."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _Command = Callable[..., None]
 
 
 def storage_options() -> dict[str, str] | None:
-    """How objects are reached, as the command line says."""
+    """Return the options for object storage from the command line."""
     endpoint = _told("endpoint_url")
     return {"endpoint_url": endpoint} if endpoint else None
 
 
 def limits_given() -> Limits:
-    """What files may ask for, as the command line says."""
+    """Return the limits from the command line."""
     from ilastik_lazy.storage.allowed import granted
 
     return granted(None, _told("trust"), _told("allow_external") or ())
 
 
 def memory_given(default: str) -> str:
-    """Most memory to use, as the command line says."""
+    """Return the memory limit from the command line."""
     return _told("memory") or default
 
 
 def location_of(file: str, dataset: str | None) -> Location:
-    """The location that the command line names."""
+    """Return the location named on the command line."""
     from ilastik_lazy.formats.location import Location
     from ilastik_lazy.storage.objects import is_url
 
@@ -54,7 +54,7 @@ def location_of(file: str, dataset: str | None) -> Location:
 
 
 def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
-    """Source of the one image that a command works on."""
+    """Open the one image that a command works on."""
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.objects import is_url
 
@@ -73,7 +73,7 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
 
 
 def _told(option: str) -> Any:
-    """Value of an option that commands do not pass on themselves; None where the command has no such option."""
+    """Return the value of an option that is not an argument of its command; None if the command lacks the option."""
     return click.get_current_context().meta.get(f"ilastik_lazy.{option}")
 
 
@@ -82,7 +82,7 @@ def _remember(context: click.Context, option: click.Parameter, value: object) ->
 
 
 def trust_option(default: Trust) -> Callable[[_Command], _Command]:
-    """The option of `limits_given` that says how far FILE is trusted."""
+    """Return the option ``--trust``, which `limits_given` reads."""
     return click.option(
         "--trust",
         type=click.Choice(["untrusted", "local"]),
@@ -113,7 +113,7 @@ memory_option = click.option(
 
 
 def image_options(trust: Trust) -> Callable[[_Command], _Command]:
-    """What every command that opens an image takes; `trust` is how far it trusts files that nobody said more of."""
+    """Return the options of every command that opens an image; `trust` is the default of ``--trust``."""
 
     def decorate(command: _Command) -> _Command:
         for option in (

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, plain lines in a log.
+"""Show progress: a bar on a terminal, plain lines in a log.
 
 Both tell the rate and the time left, and count neither by what was done before they began, as of
 a conversion that goes on.
@@ -23,13 +23,13 @@ Callback = Callable[[int, int], None]
 _TENTHS = 10
 _SECONDS_AT_LEAST, _SECONDS_AT_MOST = 2.0, 30.0
 
-# A rate out of less time says more of the clock than of the disk.
+# A rate measured over less time says more about the clock than about the disk.
 _SECONDS_OF_A_RATE = 1.0
 
 
 @contextlib.contextmanager
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callback | None]:
-    """A callback for bytes done and all bytes: a bar on a terminal, plain lines elsewhere, None if quiet."""
+    """Yield a callback for bytes done and total bytes: a bar on a terminal, lines elsewhere, None if `quiet`."""
     if quiet:
         yield None
         return
@@ -55,7 +55,7 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
     began, took = time.monotonic(), 0.0
 
     class Pace(ProgressColumn):
-        """Amount, rate and time left; the rate is that of the last half minute."""
+        """Show amount, rate of the last half minute, and time left."""
 
         max_refresh = 0.5  # figures that change ten times a second cannot be read
 
@@ -72,7 +72,7 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
                 parts.append(f"{human_seconds((task.total - task.completed) / rate)} left")
             return Text(", ".join(part for part in parts if part))
 
-    # The bar gives way to the figures, or these would take three lines on a narrow terminal.
+    # The bar shrinks so that the figures fit on one line of a narrow terminal.
     columns = (
         TextColumn("{task.description}"),
         BarColumn(None, table_column=Column(ratio=1)),
@@ -102,7 +102,7 @@ def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
 
 
 def _lines(what: str) -> Callback:
-    """A line now and then, with rate and time left, for logs."""
+    """Print a line from time to time, with rate and time left, for logs."""
     began = start = last = time.monotonic()
     first: int | None = None
     is_over = False
@@ -123,10 +123,10 @@ def _lines(what: str) -> Callback:
         rate = (done - first) / seconds if seconds >= _SECONDS_OF_A_RATE else 0
         pace = f", {human_bytes(rate)}/s" if rate else ""
         left = f", {human_seconds((total - done) / rate)} left" if done < total and rate else ""
-        # The first call may come when much is done, or all: it was not done in no time.
+        # Much or all may be done before the first call, so time is counted from the start.
         took = f" in {human_seconds(now - began)}" if is_over else ""
         share = 100 * done // total if total else 100
-        # Whoever reads a log an hour later wants to know when this was.
+        # The time of day helps readers of the log later on.
         print(
             f"{time.strftime('%H:%M:%S')} {what}: {share} % of {human_bytes(total)}{took}{pace}{left}",
             file=sys.stderr,

@@ -1,4 +1,4 @@
-"""Results of reductions: what is printed, and what is written."""
+"""Print and write the results of reductions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PRINTED_VALUES = 1000
 
 
 def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr")) -> None:
-    """Refuse a file that cannot be written, before anything is read."""
+    """Reject a file that cannot be written, before anything is read."""
     if "://" in checked_target(path):
         raise ArgumentError(f"{path} is a URL: results are written to local files")
     if not path.endswith(endings):
@@ -32,7 +32,7 @@ def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr")) -> Non
 
 
 def check_printable(what: str, sizes: Mapping[str, int]) -> None:
-    """Refuse to print a picture as numbers, before anything is read."""
+    """Reject printing an image as numbers, before anything is read."""
     if (count := math.prod(sizes.values())) > _PRINTED_VALUES:
         shape = "  ".join(f"{dim} {size}" for dim, size in sizes.items())
         raise ArgumentError(
@@ -51,7 +51,7 @@ def write_result(result: xr.DataArray, path: str) -> None:
 
 
 def result_text(result: xr.DataArray) -> str:
-    """A number, or a table of few numbers with their names; of a histogram, bins with something in them."""
+    """Format one number, or a small table; for histograms, only bins that are not empty."""
     if result.ndim == 0:
         return f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item())
     name = str(result.name or "value")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.units import full_unit_name
-from ilastik_lazy.errors import AxesError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import AxesError, MetadataError, MetadataWarning, option
 
 __all__ = [
     "AXIS_NAMES",
@@ -91,14 +91,14 @@ def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tup
         A name is unknown or stands twice, or there are not `ndim` of them.
     """
     if not isinstance(names, str | Sequence):
-        raise AxesError(f"axes={names!r}: expected letters of 'tzyxc', such as 'zyxc'")
+        raise AxesError(f"{option('axes', names)}: expected letters of 'tzyxc', such as 'zyxc'")
     found = tuple(str(name).lower() for name in names)
     if unknown := [name for name in found if name not in AXIS_NAMES]:
-        raise AxesError(f"unknown axis {unknown[0]!r} in axes={names!r}: expected letters of 'tzyxc'")
+        raise AxesError(f"unknown axis {unknown[0]!r} in {option('axes', names)}: expected letters of 'tzyxc'")
     if len(set(found)) != len(found):
-        raise AxesError(f"axes={names!r} names an axis twice")
+        raise AxesError(f"{option('axes', names)} names an axis twice")
     if ndim is not None and len(found) != ndim:
-        raise AxesError(f"axes={names!r} names {len(found)} axes, but the dataset has {ndim} dimensions")
+        raise AxesError(f"{option('axes', names)} names {len(found)} axes, but the dataset has {ndim} dimensions")
     return found
 
 
@@ -273,7 +273,8 @@ def axes_of(
         except MetadataError as error:
             if chosen is None:
                 raise MetadataError(
-                    f"{error}; the shape is {tuple(shape)}: pass axes= with one letter of 'tzyxc' a dimension"
+                    f"{error}; the shape is {tuple(shape)}: "
+                    f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
                 ) from error
     labels = tuple(label.lower() for label in dimension_labels)
     found += [(labels_from, tuple(map(Axis, labels)))] if names_that_fit(labels, ndim) else []

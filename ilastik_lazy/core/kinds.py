@@ -16,7 +16,7 @@ import numpy as np
 
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.view import DescribedSource
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, option, remedy
 
 __all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_kind"]
 
@@ -136,11 +136,11 @@ def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
     """
     spec = source.spec
     if kind not in typing.get_args(Kind):
-        raise ArgumentError(f"kind={kind!r}: expected one of {', '.join(typing.get_args(Kind))}")
+        raise ArgumentError(f"{option('kind', kind)}: expected one of {', '.join(typing.get_args(Kind))}")
     if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":
         raise ArgumentError(
             f"{spec.storage.location} holds {spec.dtype}, and {kind} are whole numbers: "
-            "open it without kind=, and convert it with .astype('uint32')"
+            f"open it without {option('kind')}" + remedy(", and convert it with .astype('uint32')")
         )
     if kind in _REAL_NUMBERS and spec.dtype.kind != "f":
         raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}, and {kind} are floating-point numbers")

@@ -23,7 +23,7 @@ from ilastik_lazy.core.grid import (
     regions_of_blocks,
 )
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, option
 
 __all__ = [
     "AHEAD",
@@ -53,7 +53,7 @@ _Result = TypeVar("_Result")
 def threads_for(workers: int | None) -> int:
     """The number that the caller wants; without one, the processors that this process may use."""
     if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
-        raise ArgumentError(f"workers={workers!r}: expected a whole number from 1 on")
+        raise ArgumentError(f"{option('workers', workers)}: expected a whole number from 1 on")
     return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, option
 
 __all__ = ["human_bytes", "human_seconds", "parse_size"]
 
@@ -56,7 +56,7 @@ def parse_size(size: str | float, what: str) -> int:
         else:
             raise ValueError(size)  # dask takes "" for 1, and "GB" for 1 GB
     except (ValueError, OverflowError) as error:
-        raise ArgumentError(f"{what}={size!r}: expected a size such as '2GB', or a number of bytes") from error
+        raise ArgumentError(f"{option(what, size)}: expected a size such as '2GB', or a number of bytes") from error
     if count < 0:
-        raise ArgumentError(f"{what}={size!r}: expected a positive size")
+        raise ArgumentError(f"{option(what, size)}: expected a positive size")
     return count

@@ -10,15 +10,10 @@ from typing import Protocol, cast
 
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import SourceIOError, UnknownFormatError
+from ilastik_lazy.errors import SourceIOError, UnknownFormatError, remedy
 from ilastik_lazy.formats.location import Location
 
 __all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source", "open_sources"]
-
-
-_HINTS = {
-    ".csv": "is a table, no image: open_table() opens it",
-}
 
 
 class FormatModule(Protocol):
@@ -83,10 +78,11 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
     if os.path.isdir(location.path) and not os.access(location.path, os.R_OK | os.X_OK):
         raise SourceIOError(f"cannot open {location.path}: its permissions do not let you look into this folder")
     names = ", ".join(row.name for row in FORMATS)
-    hint = _HINTS.get(location.suffix, "")
-    if os.path.isdir(location.path) and not hint:
-        hint = "is a folder: name a file in it"
-    what = hint or "is in no format that ilastik writes images in"
+    what = "is in no format that ilastik writes images in"
+    if location.suffix == ".csv":
+        what = f"is a table, no image: {remedy('open_table() opens it', 'ilastik-lazy table prints it')}"
+    elif os.path.isdir(location.path):
+        what = "is a folder: name a file in it"
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
 
 

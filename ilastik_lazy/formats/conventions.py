@@ -17,7 +17,7 @@ import numpy as np
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axes_of, axis_names
 from ilastik_lazy.core.positions import names_of, step_and_origin
 from ilastik_lazy.core.units import converted, full_unit_name
-from ilastik_lazy.errors import MetadataError, MetadataWarning
+from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata import units_from
 from ilastik_lazy.formats.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
 
@@ -147,7 +147,7 @@ def _warn_of_guess(where: object, shape: Sequence[int], axes: tuple[Axis, ...], 
     what = f"has {' and '.join(said)}, which are not all axes out of t, z, y, x, c" if said else "names no axes"
     _warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
-        "pass axes= if that is wrong"
+        f"pass {option('axes')} if that is wrong"
     )
 
 
@@ -231,7 +231,7 @@ def _axistags(value: object, may_be_wrong: bool) -> str | None:
     if may_be_wrong:
         return None
     raise MetadataError(
-        f"axistags is no text but {type(value).__name__}; pass axes= with one letter of 'tzyxc' a dimension"
+        f"axistags is no text but {type(value).__name__}; pass {option('axes')} with one letter of 'tzyxc' a dimension"
     )
 
 

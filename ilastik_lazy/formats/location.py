@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ilastik_lazy.errors import ArgumentError, SourceNotFoundError
+from ilastik_lazy.errors import ArgumentError, SourceNotFoundError, option
 from ilastik_lazy.storage.objects import ObjectFolder, is_url
 
 __all__ = ["Location", "checked_path", "checked_target"]
@@ -116,19 +116,19 @@ class Location:
         text = checked_path(path)
         if internal_path is not None and not isinstance(internal_path, str):
             raise ArgumentError(
-                f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'"
+                f"{option('internal_path', internal_path)}: expected the path of a dataset, such as 'volume/data'"
             )
         if storage_options is not None and not isinstance(storage_options, Mapping):
             raise ArgumentError(f"storage_options={type(storage_options).__name__}: expected a dict of options")
         given = internal_path.replace("\\", "/").strip("/") if internal_path is not None else None
         if given == "":
-            raise ArgumentError("internal_path is empty: leave it out, or name a dataset")
+            raise ArgumentError(f"{option('internal_path')} is empty: leave it out, or name a dataset")
         folder = ObjectFolder.parse(text, storage_options) if is_url(text) else None
         if folder is None and storage_options:
             raise ArgumentError(f"storage_options are for URLs such as s3://bucket/x.zarr, and {text} is none")
         file, inside = _split(os.path.expanduser(text)) if folder is None else _split_url(folder.url)
         if inside is not None and given is not None and inside != given:
-            raise ArgumentError(f"{text!r} names the dataset {inside!r}, internal_path names {given!r}")
+            raise ArgumentError(f"{text!r} names the dataset {inside!r}, {option('internal_path')} names {given!r}")
         inside = given if given is not None else inside
         return cls(os.path.abspath(file), inside) if folder is None else cls(file, inside, folder.options)
 

@@ -17,7 +17,7 @@ from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.views.packing import Packing, packing_from
-from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, remedy
 
 __all__ = [
     "channel_count",
@@ -40,8 +40,8 @@ def check_shape(where: object, shape: Sequence[int], limits: Limits) -> None:
         raise MetadataError(f"{where} is no image: it has {len(shape)} dimensions, expected 2 to 5")
     if max(shape) > limits.axis_length:
         raise LimitExceededError(
-            f"{where} has an axis of {max(shape)} elements, more than {limits.axis_length}: "
-            "pass limits= if that is meant"
+            f"{where} has an axis of {max(shape)} elements, more than {limits.axis_length}"
+            + remedy(": pass limits= if that is meant")
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, remedy
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.picture import SUFFIXES
@@ -129,7 +129,8 @@ def _expanded(pattern: str) -> list[Location]:
         names = [os.path.basename(path) for path in (paths[first], by_number[first])]
         warnings.warn(
             f"{pattern}: files are in the order of their names as text, as in ilastik: {names[0]} comes before "
-            f"{names[1]}; for another order pass a list of files",
+            f"{names[1]}; "
+            + remedy("for another order pass a list of files", "give the numbers in the names as many digits"),
             MetadataWarning,
             stacklevel=4,
         )

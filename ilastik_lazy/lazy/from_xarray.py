@@ -20,7 +20,7 @@ from ilastik_lazy.core.positions import step_and_origin
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
-from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError
+from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError, option
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.attributes import (
     channel_names,
@@ -135,11 +135,11 @@ def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> 
         There are some, and `on_error` is not ``mask``.
     """
     if on_error not in ("raise", "mask"):
-        raise ArgumentError(f"on_error={on_error!r}: expected 'raise' or 'mask'")
+        raise ArgumentError(f"{option('on_error', on_error)}: expected 'raise' or 'mask'")
     if (absent := absent_chunks(source)) and on_error == "raise":
         raise UnfinishedWriteError(
             f"{source.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
-            "export it again, or have them filled with on_error='mask'"
+            f"export it again, or have them filled with {option('on_error', 'mask')}"
         )
     return absent
 

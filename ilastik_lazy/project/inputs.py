@@ -29,6 +29,7 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     SourceNotFoundError,
+    option,
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.file import names_in
@@ -89,7 +90,8 @@ def lanes_of(file: h5py.File, limits: Limits) -> tuple[Lane, ...]:
     if inputs is None:
         hint = ""
         if "DataSets" in file:
-            hint = ": it is one of ilastik 0.5; save it in a newer one, or open an array in it by internal_path="
+            by = option("internal_path")
+            hint = f": it is one of ilastik 0.5; save it in a newer one, or open an array in it by {by}"
         raise MetadataError(f"{file.filename} is no ilastik project: it has no group 'Input Data'{hint}")
     infos = group_in(inputs, "infos")
     if infos is None:

@@ -13,7 +13,7 @@ import h5py
 from ilastik_lazy.core.axes import Axis, axis_names
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, folder_option
 from ilastik_lazy.formats.hdf5.file import names_in
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import ClassSet
@@ -132,7 +132,7 @@ def open_label_set(
     if is_cut:
         warnings.warn(
             f"{labels.location}: the project does not tell the shape of its image, so its labels end where the "
-            "last one is: pass source_roots=[folder], with the folder that holds the image",
+            f"last one is: pass {folder_option('source_roots')}, with the folder that holds the image",
             MetadataWarning,
             stacklevel=3,
         )

@@ -22,6 +22,9 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
     UnknownFormatError,
     UnsafePathError,
+    folder_option,
+    option,
+    remedy,
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
@@ -35,7 +38,6 @@ _DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
 _WILDCARD = re.compile(r"[*?\[]")
 _MOST_SHOWN = 4
-_HINT = "pass source_roots=[folder], with the folder that holds it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
     """The file that `part` names, or all files that it is a pattern of; never none."""
     shown = ascii(part[:80])
     if is_listed and not roots.named:
-        raise UnsafePathError(f"{shown} is one of a list of files: {_HINT}")
+        raise UnsafePathError(f"{shown} is one of a list of files: {_hint()}")
     if is_url(part):
         part = _path_of_url(part)
     part = _VERBATIM.sub(lambda found: "//" if found[1] else "", part) if part.startswith("//") else part
@@ -200,7 +202,7 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
         else:
             is_out = True
             if os.path.isabs(path) and is_below(os.path.normpath(path), within):
-                raise UnsafePathError(f"{shown} is a link out of the folders that may be opened from: {_HINT}")
+                raise UnsafePathError(f"{shown} is a link out of the folders that may be opened from: {_hint()}")
     for start in range(_last_start(part) + 1):
         for external, internal in _splits(part):
             if end := _end_of(external, start):
@@ -210,11 +212,15 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
     if _WILDCARD.search(part):
         return _matches(part, roots)
     if is_out:
-        raise UnsafePathError(f"{shown} leads out of the project's folder{_searched(part, roots)}: {_HINT}")
+        raise UnsafePathError(f"{shown} leads out of the project's folder{_searched(part, roots)}: {_hint()}")
     raise SourceNotFoundError(
         f"no such file: {shown}, looked for in {roots.project}{_searched(part, roots)}: put it there, "
-        "or pass source_roots=[folder], with the folder that the path starts from"
+        f"or pass {folder_option('source_roots')}, with the folder that the path starts from"
     )
+
+
+def _hint() -> str:
+    return f"pass {folder_option('source_roots')}, with the folder that holds it"
 
 
 def _searched(part: str, roots: Roots) -> str:
@@ -237,7 +243,8 @@ def _only(found: Sequence[str], shown: str) -> str:
     """The only file that fits."""
     if len(found) > 1:
         raise SourceNotFoundError(
-            f"{shown} may be any of {len(found)}: {_listed(found)}; pass source_roots=[folder], with one of the folders"
+            f"{shown} may be any of {len(found)}: {_listed(found)}; "
+            f"pass {folder_option('source_roots')}, with one of the folders"
         )
     return found[0]
 
@@ -246,12 +253,13 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
     """Files that fit a glob, in plain text order as ilastik sorts them."""
     shown = ascii(pattern[:80])
     if not roots.named:
-        raise UnsafePathError(f"{shown} is a pattern of file names: {_HINT}")
+        raise UnsafePathError(f"{shown} is a pattern of file names: {_hint()}")
     if ".." in pattern.split("/"):
         raise UnsafePathError(f"{shown} is a pattern with '..' in it: open the files themselves")
     external, internal = _splits(pattern)[0]
     if (first := _WILDCARD.search(external)) is None:
-        raise UnknownFormatError(f"{shown} is a stack of datasets in one file: open the file with open_dataset()")
+        what_now = remedy("open the file with open_dataset()", "name the file itself")
+        raise UnknownFormatError(f"{shown} is a stack of datasets in one file: {what_now}")
     path, _ = _place(external, roots)
     # The folder before the first wildcard must be allowed before anything is listed.
     fixed = os.path.dirname(path[: len(path) - len(external) + first.start()])
@@ -268,7 +276,8 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
             _only(list(found_in), shown)
             return [Location(name, internal) for found in found_in.values() for name in found]
     if os.path.isabs(path) and not is_below(path, roots.named):
-        raise UnsafePathError(f"{shown} leads out of the folders in source_roots{_searched(pattern, roots)}: {_HINT}")
+        where = f"the folders in {option('source_roots')}{_searched(pattern, roots)}"
+        raise UnsafePathError(f"{shown} leads out of {where}: {_hint()}")
     raise SourceNotFoundError(f"no file fits {shown}{_searched(pattern, roots)}")
 
 

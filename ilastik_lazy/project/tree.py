@@ -26,6 +26,8 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
     UnknownFormatError,
     UnsafePathError,
+    folder_option,
+    remedy,
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.lazy.dataset import Chunks, chunked, to_dataset
@@ -37,15 +39,6 @@ from ilastik_lazy.project.record import read_project
 __all__ = ["open_project"]
 
 _NAMED = 3
-_REMEDIES = {
-    "outside": "pass source_roots=[folder], with the folder that holds the image",
-    "url": "download the image, and open the copy",
-    "missing": "put the image beside the project, or pass source_roots=[folder that file_path starts from]",
-    "unsupported": "open the files of the image one by one, or export it from ilastik as 'compressed hdf5'",
-    "invalid": "open the project in ilastik, choose the image again, and save",
-    "unreadable": "close other programs that use the image, check its permissions, and open the project again",
-    "refused": "open the image itself with open_dataarray(), if you trust where it came from",
-}
 
 
 def open_project(
@@ -159,9 +152,23 @@ def _open_or_explain(
         source = open_input(project, recorded, roots, limits)
     except IlastikLazyError as error:
         status = _status_of(error, recorded)
-        remedy = _REMEDIES.get(status, "")
-        return None, attributes | {"status": status, "problem": str(error), "remedy": remedy}
+        return None, attributes | {"status": status, "problem": str(error), "remedy": _remedies()[status]}
     return source, attributes | {"status": "embedded" if recorded.is_embedded else "opened"}
+
+
+def _remedies() -> dict[str, str]:
+    """What to do about an image that is not there, by the status of its input."""
+    folder = folder_option("source_roots")
+    return {
+        "outside": f"pass {folder}, with the folder that holds the image",
+        "url": "download the image, and open the copy",
+        "missing": f"put the image beside the project, or pass {folder}, with the folder that file_path starts from",
+        "unsupported": "open the files of the image one by one, or export it from ilastik as 'compressed hdf5'",
+        "invalid": "open the project in ilastik, choose the image again, and save",
+        "unreadable": "close other programs that use the image, check its permissions, and open the project again",
+        "refused": remedy("open the image itself with open_dataarray()", "name the image itself")
+        + ", if you trust where it came from",
+    }
 
 
 def _status_of(error: IlastikLazyError, recorded: RecordedInput) -> str:

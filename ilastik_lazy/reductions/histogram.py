@@ -13,7 +13,7 @@ from ilastik_lazy.core.grid import Region, region_shape
 from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, over_blocks, threads_for, work_block
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
 from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
@@ -153,7 +153,7 @@ def _checked_bins(spec: ArraySpec, bins: int | None) -> int:
     if bins is None:
         return 256 if spec.dtype == np.uint8 else 64
     if not 1 <= bins <= _MOST_BINS:
-        raise ArgumentError(f"bins={bins}: expected 1 to {_MOST_BINS:,}")
+        raise ArgumentError(f"{option('bins', bins)}: expected 1 to {_MOST_BINS:,}")
     return bins
 
 
@@ -165,8 +165,9 @@ def _threads_that_fit(spec: ArraySpec, axis: int | None, bins: int, workers: int
     fixed = 8 * rows * (bins + 2)
     if fixed + each > memory:
         raise MemoryLimitError(
-            f"the histogram of {spec.storage.location} needs {human_bytes(fixed + each)}, more than memory="
-            f"{human_bytes(memory)}: take fewer bins, count without by=, or allow more memory"
+            f"the histogram of {spec.storage.location} needs {human_bytes(fixed + each)}, more than "
+            f"{option('memory', human_bytes(memory))}: take fewer bins, count without {option('by')}, "
+            "or allow more memory"
         )
     return min(threads_for(workers), (memory - fixed) // each)
 
@@ -195,7 +196,8 @@ def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tup
     if not extents:
         what = "finite values" if math.prod(source.spec.shape) else "values"
         where = source.spec.storage.location
-        raise ArgumentError(f"{where} has no {what} to find a range of: pass range=(lower, upper)")
+        what_now = remedy("range=(lower, upper)", "--range LOWER UPPER")
+        raise ArgumentError(f"{where} has no {what} to find a range of: pass {what_now}")
     ends = float(min(low for low, _ in extents)), float(max(high for _, high in extents))
     # What was kept through a computation holds where the values agree with it.
     known = _known_range(source.spec.agreeing(*ends)) if source.spec.is_inherited else None
@@ -222,7 +224,7 @@ class _Binning:
     def of(cls, dtype: np.dtype[Any], bins: int, limits: tuple[float, float]) -> _Binning:
         low, high = float(limits[0]), float(limits[1])
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise ArgumentError(f"range=({low}, {high}): expected two numbers, the lower one first")
+            raise ArgumentError(f"{option('range', low, high)}: expected two numbers, the lower one first")
         # As numpy does: edges have the dtype of floats, so that 0.29 in float32 lies on the edge 0.29.
         # It widens an empty range, too.
         values = np.empty(0, np.uint8 if dtype.kind == "b" else dtype.newbyteorder("="))
@@ -230,7 +232,7 @@ class _Binning:
             edges = np.histogram_bin_edges(values, bins, (low, high))
         except ValueError as error:
             raise ArgumentError(
-                f"bins={bins} between {low} and {high} are too narrow for {dtype}: take fewer"
+                f"{option('bins', bins)} between {low} and {high} are too narrow for {dtype}: take fewer"
             ) from error
         scale = bins / float(edges[-1] - edges[0])
         is_exact = dtype in (np.float32, np.float64) and edges[0] == 0 and math.frexp(scale)[0] == 0.5 and scale >= 1

@@ -13,7 +13,7 @@ from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, threads
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import window_of
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option
 from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
@@ -119,7 +119,8 @@ def _values_at(
     for selection in selections:
         if selection is None:
             raise MemoryLimitError(
-                f"percentiles of {source.spec.storage.location} need more than memory={human_bytes(memory)}, for "
+                f"percentiles of {source.spec.storage.location} need more than "
+                f"{option('memory', human_bytes(memory))}, for "
                 f"{human_bytes(source.spec.nbytes / rows)} of values: ask for fewer at a time, or allow more memory"
             )
         found.append(selection.values(_shifted(progress, done_blocks, done_bytes, blocks)))

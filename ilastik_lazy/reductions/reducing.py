@@ -21,7 +21,7 @@ from ilastik_lazy.core.grid import Region, grid_shape, region_shape, regions_of_
 from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, in_order, threads_for, work_block
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
 from ilastik_lazy.lazy.attributes import unplaced_units
 from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
@@ -122,7 +122,7 @@ def _reduction_of(spec: ArraySpec, name: str, skipna: bool | None) -> Reduction:
     if name not in REDUCTIONS:
         raise ArgumentError(f"unknown reduction {name!r}: expected one of {', '.join(REDUCTIONS)}")
     if not (skipna is None or isinstance(skipna, bool | np.bool_)):
-        raise ArgumentError(f"skipna={skipna!r}: expected True, False, or None for True of floats")
+        raise ArgumentError(f"{option('skipna', skipna)}: expected True, False, or None for True of floats")
     found = REDUCTIONS[name]
     is_skipping = spec.dtype.kind == "f" and (skipna is None or bool(skipna))
     return found.without_nan if is_skipping and found.without_nan is not None else found
@@ -151,10 +151,11 @@ def _plan(
     each = (values + 2 * math.prod(spec.chunks)) * spec.dtype.itemsize + 2**20 + (2 + AHEAD) * partial_bytes
     fixed = result_bytes + 3 * partial_bytes
     if fixed + each > memory:
-        fewer = ", reduce over more axes, or reduce what open_dataarray returns and write it to Zarr"
+        fewer = ", or reduce over more axes"
+        fewer += remedy(", or reduce what open_dataarray returns and write it to Zarr")
         raise MemoryLimitError(
             f"reducing {spec.storage.location} over {', '.join(over)} needs {human_bytes(fixed + each)}, of which the "
-            f"result takes {human_bytes(result_bytes)}, more than memory={human_bytes(memory)}: "
+            f"result takes {human_bytes(result_bytes)}, more than {option('memory', human_bytes(memory))}: "
             f"allow more memory{fewer if len(axes) < spec.ndim else ''}"
         )
     workers = min(threads_for(workers), (memory - fixed) // each, max(1, blocks))

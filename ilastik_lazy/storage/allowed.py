@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ilastik_lazy.core.limits import Limits, Trust
-from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError
+from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
 
 __all__ = ["Folders", "check_links", "granted", "is_below", "named_folders"]
 
@@ -28,7 +28,7 @@ def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folde
         `trust` is none of its two words, or a root is no folder.
     """
     if trust not in ("local", "untrusted"):
-        raise ArgumentError(f"trust={trust!r}: expected 'local' or 'untrusted'")
+        raise ArgumentError(f"{option('trust', trust)}: expected 'local' or 'untrusted'")
     if limits is not None and not isinstance(limits, Limits):
         raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
@@ -39,11 +39,11 @@ def named_folders(given: Folders, argument: str) -> list[str]:
     """Absolute paths of the folders that a caller named in `argument`; each must be one."""
     parts = [given] if isinstance(given, str | os.PathLike) else given
     if not isinstance(parts, Iterable) or not all(isinstance(part, str | os.PathLike) for part in parts):
-        raise ArgumentError(f"{argument}={given!r}: expected a folder, or a list of folders")
+        raise ArgumentError(f"{option(argument, given)}: expected a folder, or a list of folders")
     folders = [os.path.abspath(os.path.expanduser(os.fsdecode(part))) for part in parts]
     for folder in folders:
         if not os.path.isdir(folder):
-            raise ArgumentError(f"{argument} names {folder!a}, which is no folder")
+            raise ArgumentError(f"{option(argument)} names {folder!a}, which is no folder")
     return folders
 
 
@@ -91,7 +91,7 @@ def _check_link(link: str, folder: str, roots: Sequence[str]) -> None:
         where = f", which lies in none of {[*roots]!a}"[:150] if roots else ""
         raise UnsafePathError(
             f"{link} is a symbolic link out of {folder}, to {ascii(real)[:120]}{where}: "
-            "copy the data, or pass allow_external=[folder] with a folder that you trust"
+            f"copy the data, or pass {folder_option('allow_external')} with a folder that you trust"
         )
     if not os.path.exists(real):
         raise SourceIOError(f"{link} is a link to nothing ({ascii(real)[:120]}): is a disk missing, or was it moved?")

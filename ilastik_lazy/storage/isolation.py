@@ -70,7 +70,7 @@ def in_child(path: str, function: str, expected: Any, *arguments: object, most_b
     IlastikLazyError
         What the function raised; its warnings are given, too.
     """
-    order = packed([MEMORY_BYTES, CPU_SECONDS, function])[0]
+    order = packed([MEMORY_BYTES, CPU_SECONDS, errors.audience, function])[0]
     with _started() as child:
         try:
             notes, text, data = _exchanged(path, child, _framed(order, *packed(list(arguments))), most_bytes)
@@ -197,7 +197,7 @@ def serve() -> None:
 
 def _answer(source: IO[bytes], out: IO[bytes]) -> None:
     order, text, data = (source.read(length) for length in _HEAD.unpack(source.read(_HEAD.size)))
-    memory, seconds, name = unpacked(tuple[int, int, str], order, memoryview(b""))
+    memory, seconds, errors.audience, name = unpacked(tuple[int, int, errors.Audience, str], order, memoryview(b""))
     _limit(memory, seconds)
     module, _, function = name.partition(":")
     called = getattr(importlib.import_module(f"ilastik_lazy.{module}"), function)

@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Iterator
 
-from ilastik_lazy.errors import DestinationError, DestinationExistsError
+from ilastik_lazy.errors import DestinationError, DestinationExistsError, option
 from ilastik_lazy.storage.files import make_directories, writing
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 
@@ -142,8 +142,8 @@ def _check_free(path: str, *, overwrite: bool) -> None:
         raise DestinationExistsError(f"{path} is a folder: choose another name")
     if not overwrite and os.path.lexists(path):
         raise DestinationExistsError(
-            f"there is something at {path}: choose another name, or pass overwrite=True to replace all of it "
-            "(a dataset cannot be added to an existing file)"
+            f"there is something at {path}: choose another name, or pass {option('overwrite', True)} to replace all of "
+            "it (a dataset cannot be added to an existing file)"
         )
 
 

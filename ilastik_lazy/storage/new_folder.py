@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 
-from ilastik_lazy.errors import DestinationExistsError
+from ilastik_lazy.errors import DestinationExistsError, option
 from ilastik_lazy.storage.files import make_directories, writing
 
 __all__ = ["new_folder"]
@@ -57,7 +57,8 @@ def _check_free(path: str, overwrite: bool, is_replaceable: Callable[[str], bool
         return
     if not overwrite:
         raise DestinationExistsError(
-            f"there is something at {path}: choose another name, or pass overwrite=True to replace all of it"
+            f"there is something at {path}: "
+            f"choose another name, or pass {option('overwrite', True)} to replace all of it"
         )
     if os.path.islink(path) or not os.path.isdir(path) or not is_replaceable(path):
         raise DestinationExistsError(f"{path} is not what would replace it: remove it yourself, or choose another name")

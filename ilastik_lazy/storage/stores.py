@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, option
 from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.files import make_directories, write_atomically, writing
 from ilastik_lazy.storage.heartbeat import HeartbeatLock
@@ -147,8 +147,8 @@ class LocalStore:
                 return os.listdir(path)
         if not folder and os.path.lexists(path):
             raise DestinationExistsError(
-                f"something is at {self.path} that is no folder, so it is not replaced (not with overwrite=True "
-                "either): remove it yourself, or choose another name"
+                f"something is at {self.path} that is no folder, so it is not replaced (not with "
+                f"{option('overwrite', True)} either): remove it yourself, or choose another name"
             )
         return None
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ilastik_lazy.core.limits import Trust
 from ilastik_lazy.core.sizes import parse_size
-from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError
+from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError, remedy
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.allowed import granted
@@ -110,7 +110,8 @@ def open_table(
         raise ArgumentError(f"{location} is CSV, which holds no images: export the table as HDF5, or pass images=False")
     limits = granted(None, trust)
     if images and limits.trust == "untrusted":
-        raise ArgumentError("images=True is for trusted files: their images are opened with open_dataarray()")
+        what_now = remedy(": their images are opened with open_dataarray()")
+        raise ArgumentError(f"images=True is for trusted files{what_now}")
 
     def check(names: Iterable[object]) -> TableKind:
         return _require_kind(names, location)
@@ -133,7 +134,8 @@ def _is_hdf5(location: Location) -> bool:
     if location.suffix in (".csv", ".tsv", ".txt"):
         return False
     raise UnknownFormatError(
-        f"{location.path} is no table of ilastik: expected .h5 or .csv; images are opened with open_dataarray()"
+        f"{location.path} is no table of ilastik: expected .h5 or .csv; "
+        + remedy("images are opened with open_dataarray()", "ilastik-lazy info describes images")
     )
 
 

@@ -24,6 +24,7 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
     MetadataWarning,
+    option,
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
@@ -103,7 +104,7 @@ def _content(path: str, most_bytes: int) -> bytes:
     if stamp.size > most_bytes:
         raise LimitExceededError(
             f"{path} has {human_bytes(stamp.size)}, more than the {human_bytes(most_bytes)} that are allowed: "
-            "raise memory= if that is right"
+            f"raise {option('memory')} if that is right"
         )
     with opened(path, stamp) as fd:
         # Of what cannot be a table, gigabytes need not be read to find out.

@@ -26,6 +26,8 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     UnfinishedWriteError,
     UnsupportedFilterError,
+    option,
+    remedy,
 )
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
@@ -107,7 +109,8 @@ def _only_table(file: h5py.File) -> str:
             f"{file.filename} holds {len(found)} tables: {shown}; add the name of one to the path"
         )
     raise DatasetNotFoundError(
-        f"{file.filename} holds no table: no dataset 'table' of named columns; images are opened with open_dataarray()"
+        f"{file.filename} holds no table: no dataset 'table' of named columns; "
+        + remedy("images are opened with open_dataarray()", "ilastik-lazy info describes images")
     )
 
 
@@ -123,7 +126,7 @@ def _check_table(dataset: h5py.Dataset, location: Location, most_bytes: int) -> 
     if names is None or dataset.ndim != 1:
         raise MetadataError(
             f"{location} is no table of named columns but {dataset.ndim}-dimensional {str(dataset.dtype)[:40]}: "
-            "images are opened with open_dataarray()"
+            + remedy("images are opened with open_dataarray()", "ilastik-lazy info describes images")
         )
     for name in names:
         field = dataset.dtype.fields[name][0]
@@ -133,7 +136,7 @@ def _check_table(dataset: h5py.Dataset, location: Location, most_bytes: int) -> 
     if (nbytes := dataset.shape[0] * dataset.dtype.itemsize) > most_bytes:
         raise LimitExceededError(
             f"{location} has {dataset.shape[0]:,} rows, {human_bytes(nbytes)} in all, more than the "
-            f"{human_bytes(most_bytes)} that are allowed: raise memory= if that is right"
+            f"{human_bytes(most_bytes)} that are allowed: raise {option('memory')} if that is right"
         )
     if dataset.is_virtual:
         raise MetadataError(f"{location} is a view of other datasets: open these")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ilastik_lazy.core.classes import flag_attributes
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, remedy
 
 __all__ = ["Rows", "key_columns", "rows_of", "values_of"]
 
@@ -68,7 +68,8 @@ def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tup
             raise ArgumentError(f"the table has no column {wanted!r}: pass {what}= with the name of one")
     if name is None:
         raise ArgumentError(
-            "the table has neither labelimage_oid nor labelimageId: rename the column of ids so, or name it with label="
+            "the table has neither labelimage_oid nor labelimageId: rename the column of ids so"
+            + remedy(", or name it with label=")
         )
     return name, when
 
@@ -131,7 +132,7 @@ def rows_of(
     if len(twice):
         raise ArgumentError(
             f"the table has id {ids[twice[0]]} twice in frame {frames[twice[0]]} (column {name!r}): "
-            "is label= a column of ids, and the table of one image?"
+            f"is {remedy('label=', 'its label')} a column of ids, and the table of one image?"
         )
     if background is None:
         background = {"f": np.nan, "b": False}.get(values.dtype.kind, 0)

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 import ilastik_lazy
+from ilastik_lazy import errors
 from ilastik_lazy.cli import cli
-from ilastik_lazy.cli import messages as shell
 from tests.support.makers import axistags, some_data, write_hdf5_export
 from tests.support.table_makers import write_table
 
@@ -105,7 +105,7 @@ def test_names_in_a_file_cannot_steer_the_terminal(tmp_path):
 def test_ctrl_c_while_another_process_looks_at_the_file(export):
     code = (
         "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
-        "from ilastik_lazy import isolation; isolation._START = 'import time; time.sleep(60)'\n"
+        "from ilastik_lazy.storage import isolation; isolation._START = 'import time; time.sleep(60)'\n"
         "from ilastik_lazy.cli import main; print('ready', flush=True); main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, "info", str(export)]
@@ -170,9 +170,9 @@ def test_nan_is_skipped_or_not(tmp_path):
 def test_memory_is_an_option_where_it_is_advised(export, tmp_path):
     result = run("reduce", export, "mean", "--memory", "1kB")
     assert result.returncode == 2
-    assert result.stderr.endswith("more than --memory 1 kB: allow more memory\n")
+    assert result.stderr.endswith("more than --memory '1 kB': allow more memory\n")
     result = run("reduce", export, "mean", "--memory", "1kB", "--over", "z")
-    assert result.stderr.endswith("more than --memory 1 kB: allow more memory, or reduce over more axes\n")
+    assert result.stderr.endswith("more than --memory '1 kB': allow more memory, or reduce over more axes\n")
     write_table(tmp_path / "t.h5", np.zeros(9, [("object_id", "i4"), ("timestep", "i4"), ("labelimage_oid", "i4")]))
     for command in ("table", "info"):
         result = run(command, tmp_path / "t.h5", "--memory", "10")
@@ -180,57 +180,54 @@ def test_memory_is_an_option_where_it_is_advised(export, tmp_path):
         assert "raise --memory if that is right" in result.stderr
 
 
-# Messages of functions that no command calls.
+OPTIONS = {"--help", "--version"} | {
+    name for command in cli.commands.values() for each in command.params for name in (*each.opts, *each.secondary_opts)
+}
+# Functions, methods and arguments of Python; only `remedy` may name them where a command can raise the message.
+PYTHON = re.compile(r"\bopen_\w+\(|\.(?:astype|rename|sel)\(|\b(?:limits|internal_path|label|storage_options)=")
+# Functions that no command calls.
 PYTHON_ONLY = {
-    "cli.info", "cli.messages", "demo", "engine", "formats.location", "lazy.dask_array", "lazy.dataset",
-    "lazy.from_xarray", "lazy.indexing", "reductions.normalise", "reductions.percentile", "storage.allowed",
-    "storage.isolation", "storage.objects.__init__", "tables.images", "tables.paint",
-    "writers.ome_zarr.conversion.cluster",
+    "demo", "formats/location", "lazy/dask_array", "lazy/dataset", "lazy/from_xarray", "lazy/indexing",
+    "reductions/normalise", "storage/allowed", "storage/objects/urls", "tables/images", "tables/paint",
 }  # fmt: skip
-NOT_IN_SHELL = re.compile(r"(?:pass|with|without|raise|or|say) \w+=|\bopen_\w+\(|\.(?:astype|rename|sel)\(")
-# Arguments of `paint`, `to_ilastik` and `open_table`.
-ARGUMENTS = re.compile(r"\b(?:meta|label|time|what|background|images|stack_along|X)=")
 
 
 def messages():
-    """All texts of the package with a blank in them, the values in them replaced by X."""
-
-    def text_of(node):
-        if isinstance(node, ast.Constant):
-            return str(node.value)
-        return "".join(text_of(each) if isinstance(each, ast.Constant) else "X" for each in node.values)
-
+    """Module and text of all messages of the package, without the values in them and what `remedy` says in Python."""
     package = Path(ilastik_lazy.__file__).parent
     for path in sorted(package.rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        no_message = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        no_message |= {each for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for each in node.values}
-        for node in ast.walk(tree):
-            is_text = isinstance(node, ast.JoinedStr) or (
-                isinstance(node, ast.Constant) and isinstance(node.value, str)
-            )
-            if is_text and node not in no_message and " " in text_of(node):
-                yield ".".join(path.relative_to(package).with_suffix("").parts), text_of(node)
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        skipped = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        skipped |= {node.args[0] for node in nodes if isinstance(node, ast.Call) and called(node) == "remedy"}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+                yield path.relative_to(package).with_suffix("").as_posix(), node.value
 
 
-def test_messages_in_the_shell_advise_nothing_that_only_python_has():
-    left = [
-        f"{module}: {shell.in_shell(text)}"
-        for module, text in messages()
-        if module not in PYTHON_ONLY and NOT_IN_SHELL.search(ARGUMENTS.sub("", shell.in_shell(text)))
-    ]
-    assert left == []
+def called(node):
+    return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
-def test_paths_stay_as_they_are():
-    text = "no such file: /data/version=2/axes=zyx/internal_path/memory=1.h5: pass axes='yx', or table= x"
-    assert shell.in_shell(text) == (
-        "no such file: /data/version=2/axes=zyx/internal_path/memory=1.h5: pass --axes yx, or --table x"
-    )
+def test_messages_advise_nothing_in_the_shell_that_only_python_has():
+    arguments = "|".join(option.lstrip("-").replace("-", "_") for option in OPTIONS)
+    names = re.compile(rf"\b(?:pass|with|without|raise|or|say) (?:{arguments})=")
+    found = [(module, text) for module, text in messages() if PYTHON.search(text) or names.search(text)]
+    assert [each for each in found if " " in each[1] and each[0] not in PYTHON_ONLY] == []
 
 
-def test_every_option_that_a_message_names_is_one():
-    options = {name for command in cli.commands.values() for option in command.params for name in option.opts}
-    options |= {"--help", "--version"}
-    named = {name for _, text in messages() for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", shell.in_shell(text))}
-    assert named - options == set()
+def test_every_option_that_a_message_names_is_one(monkeypatch):
+    monkeypatch.setattr(errors, "audience", "shell")
+    named = {name for _, text in messages() for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)}
+    for path in Path(ilastik_lazy.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and called(node) == "option" and isinstance(node.args[0], ast.Constant):
+                named.add(errors.option(node.args[0].value))
+    assert named - OPTIONS == set()
+
+
+def test_paths_stay_as_they_are(tmp_path):
+    folder = tmp_path / "version=2" / "axes=zyx"
+    folder.mkdir(parents=True)
+    path = folder / "memory=1, pass overwrite=True.h5"
+    write_hdf5_export(path, some_data((4, 5, 6)), axes="zyx")
+    assert f"no dataset 'axes=x' in {path}; " in run("info", path, "--dataset", "axes=x").stderr

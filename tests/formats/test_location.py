@@ -50,7 +50,7 @@ def test_a_slash_at_the_end_names_nothing(file):
 
 @pytest.mark.parametrize("inside", ["", "/", "//"])
 def test_an_empty_internal_path_is_an_error(file, inside):
-    with pytest.raises(ArgumentError, match=r"internal_path is empty"):
+    with pytest.raises(ArgumentError, match=r"internal_path= is empty"):
         Location.parse(file, inside)
 
 

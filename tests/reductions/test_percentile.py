@@ -113,7 +113,7 @@ class TestPercentile:
 
     def test_a_row_that_does_not_fit_is_an_error(self) -> None:
         data = numbers("f4")
-        with pytest.raises(MemoryLimitError, match=r"more than memory=4.9 kB, for 2.88 kB of values"):
+        with pytest.raises(MemoryLimitError, match=r"more than memory='4.9 kB', for 2.88 kB of values"):
             percentile(stored(data), Q, by="x", memory=data.nbytes // 10)
 
     @pytest.mark.parametrize("dtype", ["u1", "f4", "i8", "?", ">f4"])

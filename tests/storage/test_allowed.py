@@ -230,7 +230,7 @@ def test_where_the_library_could_find_another_file_it_is_refused(tmp_path, monke
 
 
 def test_a_root_must_be_a_folder(pair):
-    with pytest.raises(ArgumentError, match="allow_external names"):
+    with pytest.raises(ArgumentError, match="allow_external= names"):
         il.open_dataarray(pair[0], allow_external=[pair[1].parent / "nothing"])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SHARED = Path(__file__).parents[3] / "shared"
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 FILES = SHARED / "ilastik-files" if SHARED.exists() else DATA
 """The larger of the two collections that is there."""
 

@@ -27,6 +27,8 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
     MetadataWarning,
+    option,
+    remedy,
 )
 from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, settled_axes
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
@@ -167,20 +169,21 @@ def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
         return entries[0].path
     if not entries and _is_project(file):
         raise DatasetNotFoundError(
-            f"{path} is a project, and no image is embedded in it: open an export, and name the project with project="
+            f"{path} is a project, and no image is embedded in it: "
+            f"open an export, and name the project with {option('project')}"
         )
     if not entries:
         raise DatasetNotFoundError(f"{path} holds no image: no numeric dataset with 2 to 5 dimensions")
     if all(_CUT_OUTS.search(entry.path) for entry in entries):
         raise DatasetNotFoundError(
             f"{path} holds a table of objects; its {len(entries)} images are cut-outs of single objects: "
-            f"name one with internal_path={entries[0].path!r}"
+            f"name one with {option('internal_path', entries[0].path)}"
         )
     shown = ", ".join(f"{entry.path} {entry.shape} {entry.dtype}" for entry in entries[:8])
     more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
     raise DatasetNotFoundError(
-        f"{path} holds {len(entries)} images: {shown}{more}; name one with internal_path={entries[0].path!r}, "
-        "or open all with open_dataset()"
+        f"{path} holds {len(entries)} images: {shown}{more}; name one with {option('internal_path', entries[0].path)}"
+        + remedy(", or open all with open_dataset()")
     )
 
 
@@ -246,7 +249,7 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
         axistags = text_attribute(dataset, "axistags", limits)
     except MetadataError as error:
         if axes is None:
-            raise MetadataError(f"{error}; pass axes= with one letter of 'tzyxc' a dimension") from error
+            raise MetadataError(f"{error}; pass {option('axes')} with one letter of 'tzyxc' a dimension") from error
         axistags = None
     stated = {name: plain_attribute(dataset, name, limits) for name in CONVENTIONS}
     stated |= {"axistags": axistags, "axis_units": _optional_text(dataset, "axis_units", limits)}

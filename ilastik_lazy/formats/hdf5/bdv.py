@@ -30,6 +30,8 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
     MetadataWarning,
+    option,
+    remedy,
 )
 from ilastik_lazy.formats.hdf5 import open_images as open_datasets
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
@@ -162,7 +164,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     stacked = stack_of(members, "t")
     names = tuple(axes) if axes is not None else stacked.spec.dims
     if axes is not None and len(axes) != stacked.spec.ndim:
-        raise MetadataError(f"{location} has the axes tzyx: axes={axes!r} names {len(axes)}")
+        raise MetadataError(f"{location} has the axes tzyx: {option('axes', axes)} names {len(axes)}")
     found = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
     inside = Location(location.path, f"{setup.name}/scale{level}")
     storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
@@ -177,7 +179,7 @@ def _chosen(location: Location, setups: list[_Setup]) -> tuple[_Setup, int]:
             return setups[0], 0
         raise DatasetNotFoundError(
             f"{location.path} holds {len(setups)} setups of BigDataViewer: {known}; name one with "
-            "internal_path='s00/scale0', or open all with open_datatree()"
+            f"{option('internal_path', 's00/scale0')}{remedy(', or open all with open_datatree()')}"
         )
     named = _OURS.fullmatch(location.internal_path)
     for setup in setups:

@@ -23,6 +23,7 @@ from ilastik_lazy.errors import (
     ExternalReferenceError,
     SourceNotFoundError,
     UnsupportedFilterError,
+    option,
 )
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.file import dataset_at, object_at, open_hdf5
@@ -137,7 +138,7 @@ def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> st
     real = os.path.realpath(os.path.join(os.path.dirname(home), name)) if "\0" not in name else ""
     if not is_below(real, roots):
         raise ExternalReferenceError(
-            f"{where} refers to the file {name!a}, which lies in none of the folders in allow_external: "
+            f"{where} refers to the file {name!a}, which lies in none of the folders in {option('allow_external')}: "
             "add its folder, if you trust it"
         )
     if not os.path.lexists(real):

@@ -28,6 +28,8 @@ from ilastik_lazy.errors import (
     LockingWarning,
     MetadataError,
     UnsafePathError,
+    folder_option,
+    option,
 )
 from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_scale
 from ilastik_lazy.formats.hdf5.superblock import check_superblock
@@ -120,7 +122,7 @@ def dataset_at(file: h5py.File, internal_path: str, *, refuse_external: bool = T
     if isinstance(found, LinkedFile):
         raise ExternalReferenceError(
             f"{file.filename}: {internal_path!a} is a link into another file, {found.path!a}, which is not followed: "
-            "open that file, or pass allow_external=[folder] with a folder that you trust"
+            f"open that file, or pass {folder_option('allow_external')} with a folder that you trust"
         )
     if not isinstance(found, h5py.Dataset):
         inside = ", ".join(ascii(name) for name in names_in(found)[:8]) or "nothing"
@@ -202,7 +204,7 @@ def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path:
     if dataset.external:
         raise ExternalReferenceError(
             f"{where} keeps its data in another file, {dataset.external[0][0]!a}, which is not followed: "
-            "pass allow_external=[folder] with a folder that you trust"
+            f"pass {folder_option('allow_external')} with a folder that you trust"
         )
     if not dataset.is_virtual:
         return
@@ -210,7 +212,7 @@ def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path:
         if part.file_name != ".":
             raise ExternalReferenceError(
                 f"{where} is made of data in another file, {part.file_name!a}, which is not followed: "
-                "pass allow_external=[folder] with a folder that you trust"
+                f"pass {folder_option('allow_external')} with a folder that you trust"
             )
         source = object_at(file, part.dset_name)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
@@ -256,7 +258,7 @@ def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
         return None
 
     if (trouble := file.visititems(visit)) is not None:
-        raise LimitExceededError(f"{file.filename} has {trouble}: name the dataset with internal_path=")
+        raise LimitExceededError(f"{file.filename} has {trouble}: name the dataset with {option('internal_path')}")
     # Of arrays that are said to be coordinates of one another, none is left out.
     entries = [entry for entry in entries if entry.path not in coordinates] or entries
     return sorted(entries, key=lambda entry: entry.path)

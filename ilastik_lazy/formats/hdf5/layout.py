@@ -9,7 +9,13 @@ from typing import Literal
 import h5py
 
 from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.errors import IncompleteSourceWarning, LimitExceededError, MetadataError, UnsupportedFilterError
+from ilastik_lazy.errors import (
+    IncompleteSourceWarning,
+    LimitExceededError,
+    MetadataError,
+    UnsupportedFilterError,
+    remedy,
+)
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.chunks.header import chunk_layout
 from ilastik_lazy.formats.location import Location
@@ -24,8 +30,9 @@ UNKNOWN_LAYOUT = "unknown layout"
 def check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
     """Raise unless the dataset is an array of numbers, of a size that `limits` allow."""
     if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.subdtype is not None:
-        hint = "; tables are opened with open_table()" if dataset.dtype.kind == "V" else ""
-        raise MetadataError(f"{location} is no image: its elements are {str(dataset.dtype)[:60]}{hint}")
+        hint = remedy("; tables are opened with open_table()", "; ilastik-lazy table prints tables")
+        what = f"{str(dataset.dtype)[:60]}{hint if dataset.dtype.kind == 'V' else ''}"
+        raise MetadataError(f"{location} is no image: its elements are {what}")
     check_shape(location, dataset.shape, limits)
     if dataset.chunks is None:
         _check_allocated(dataset, location, limits)

@@ -18,7 +18,7 @@ from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.unpacked import unpacked
-from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError
+from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError, option
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.external import Found, ReferringSource
 from ilastik_lazy.formats.hdf5.library import H5pySource
@@ -85,7 +85,8 @@ def _settled(found: Found, path: str, stamp: Stamp, limits: Limits) -> ArraySour
 
 def _stamp_of_allowed(path: str, other: str, limits: Limits) -> Stamp:
     if os.path.realpath(other) != other or not is_below(other, limits.external_roots) or not os.path.isfile(other):
-        raise ExternalReferenceError(f"{path} refers to {other!a}, which lies in none of the folders in allow_external")
+        folders = option("allow_external")
+        raise ExternalReferenceError(f"{path} refers to {other!a}, which lies in none of the folders in {folders}")
     return stamp_of(other)
 
 

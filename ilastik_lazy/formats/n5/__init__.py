@@ -29,6 +29,8 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
     UnsafePathError,
     UnsupportedFilterError,
+    option,
+    remedy,
 )
 from ilastik_lazy.formats.conventions import settled_axes
 from ilastik_lazy.formats.json_text import parse_json_object
@@ -164,8 +166,8 @@ def _only_image(container: str, limits: Limits) -> str:
         shown = ", ".join(ascii(name) for name in names[:8])
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise DatasetNotFoundError(
-            f"{container} holds {len(names)} images: {shown}{more}; name one with internal_path={names[0]!a}, "
-            "or open all with open_dataset()"
+            f"{container} holds {len(names)} images: {shown}{more}; name one with "
+            f"{option('internal_path', names[0])}{remedy(', or open all with open_dataset()')}"
         )
     return names[0]
 
@@ -179,13 +181,15 @@ def _datasets_below(container: str, limits: Limits) -> list[str]:
         group = groups.pop()
         if group.count("/") > limits.depth:
             raise LimitExceededError(
-                f"{container} has groups nested more than {limits.depth} deep: name the dataset with internal_path="
+                f"{container} has groups nested more than {limits.depth} deep: "
+                f"name the dataset with {option('internal_path')}"
             )
         for name, is_folder in _members(os.path.join(container, group)):
             visited += 1
             if visited > limits.members:
                 raise LimitExceededError(
-                    f"{container} has more than {limits.members} members: name the dataset with internal_path="
+                    f"{container} has more than {limits.members} members: "
+                    f"name the dataset with {option('internal_path')}"
                 )
             if not is_folder or not name.isprintable():
                 continue

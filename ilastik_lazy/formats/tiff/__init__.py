@@ -22,7 +22,7 @@ from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, regi
 from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
-from ilastik_lazy.errors import CorruptChunkError, LimitExceededError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import CorruptChunkError, LimitExceededError, MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.tiff.ifds import has_signature
 from ilastik_lazy.formats.tiff.metadata import Notes, axis_letters
@@ -130,7 +130,8 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
         stored = axis_letters(image.letters)
     except MetadataError as error:
         if chosen is None:
-            raise MetadataError(f"{location}: {error}; pass axes= with one letter of 'tzyxc' a dimension") from error
+            what_now = f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
+            raise MetadataError(f"{location}: {error}; {what_now}") from error
         stored = None
     for problem in image.notes.problems:
         warnings.warn(f"{location}: {problem}", MetadataWarning, stacklevel=3)
@@ -144,7 +145,7 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
     guessed = default_axes(image.shape)
     warnings.warn(
         f"{location} names no axes: {''.join(axis_names(guessed))} is guessed from its shape {image.shape}; "
-        "pass axes= if that is wrong",
+        f"pass {option('axes')} if that is wrong",
         MetadataWarning,
         stacklevel=3,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from ilastik_lazy.core.foreign_errors import translated
 from ilastik_lazy.core.kept import Kept
-from ilastik_lazy.errors import CorruptFileError, DatasetNotFoundError, MissingExtraError
+from ilastik_lazy.errors import CorruptFileError, DatasetNotFoundError, MissingExtraError, option
 from ilastik_lazy.formats.tiff.ifds import page_layouts
 from ilastik_lazy.formats.tiff.image import TiffImage, image_of, naming
 from ilastik_lazy.formats.tiff.metadata import check_ome, parse_ome
@@ -122,7 +122,7 @@ def _chosen(path: str, choice: str | None, series: list[Any], names: list[str]) 
         return int(choice)
     if choice is None:
         raise DatasetNotFoundError(
-            f"{path} holds {len(series)} images: {listed}; name one with internal_path={names[0]!r}"
+            f"{path} holds {len(series)} images: {listed}; name one with {option('internal_path', names[0])}"
             if series
             else f"{path} holds no image"
         )

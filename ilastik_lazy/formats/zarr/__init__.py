@@ -18,6 +18,8 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     SourceNotFoundError,
+    option,
+    remedy,
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
@@ -203,8 +205,8 @@ def _only_image(group: Node, inside: str, limits: Limits) -> str:
     is_plate = "plate" in group.attributes or (isinstance(ome, dict) and "plate" in ome)
     what = f"a plate with {len(finest)} fields of view" if is_plate else f"{len(finest)} images"
     raise DatasetNotFoundError(
-        f"{group.path} holds {what}: {shown}; name one with internal_path={_joined(inside, finest[0])!r}, "
-        "or open all with open_datatree()"
+        f"{group.path} holds {what}: {shown}; name one with {option('internal_path', _joined(inside, finest[0]))}"
+        + remedy(", or open all with open_datatree()")
     )
 
 
@@ -231,7 +233,7 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
         except MetadataError as error:
             if axes is None:
                 raise
-            warnings.warn(f"{error}: ignored, since axes= is given", MetadataWarning, stacklevel=2)
+            warnings.warn(f"{error}: ignored, since {option('axes')} is given", MetadataWarning, stacklevel=2)
             return None
         for multiscale in multiscales:
             if inside in multiscale.paths:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.units import full_unit_name
-from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafePathError
+from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafePathError, option
 
 __all__ = ["MOST_LEVELS", "Multiscale", "check_inside", "parse_multiscales"]
 
@@ -189,7 +189,7 @@ def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
     if len(set(names)) < len(names) or not set(names) <= set(AXIS_NAMES):
         raise MetadataError(
             f"{where}: the axes {ascii(names)[:80]} are not out of t, z, y, x, c, each once: "
-            "pass axes= with one letter of 'tzyxc' a dimension"
+            f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
         )
     return tuple(names), tuple(units)
 

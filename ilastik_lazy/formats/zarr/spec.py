@@ -18,7 +18,7 @@ from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES
-from ilastik_lazy.errors import MetadataError
+from ilastik_lazy.errors import MetadataError, option
 from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, axis_along, settled_axes
 from ilastik_lazy.formats.metadata import drange_from, packing_of
 from ilastik_lazy.formats.zarr.coordinates import coordinates_beside
@@ -117,7 +117,7 @@ def _axes_in(
     if axes is None and len(stored) != ndim:
         raise MetadataError(
             f"{where} has shape {layout.shape}, and multiscales name the axes {''.join(axis_names(stored))}: "
-            "pass axes= with one letter of 'tzyxc' a dimension"
+            f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
         )
     if axes is None:
         return Settled(_placed_beside(node, home, stored, dims, layout.shape, limits), remarks=remarks)

@@ -27,6 +27,7 @@ from ilastik_lazy.errors import (
     SourceChangedError,
     SourceIOError,
     SourceNotFoundError,
+    remedy,
 )
 from ilastik_lazy.storage.objects.backend import ObjectState, Span
 
@@ -170,14 +171,13 @@ def _reason(error: Exception) -> str:
     """What of an error of obstore tells a person what is wrong, without what the server sent."""
     text = str(error)
     if "/latest/api/token" in text or "metadata.google.internal" in text:
-        return (
-            "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or those of your cloud), "
-            "or storage_options={'anon': True} for what is public"
-        )
+        public = remedy(", or storage_options={'anon': True} for what is public")
+        return f"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or those of your cloud){public}"
     if status := re.search(r"status code: (\d{3}[A-Za-z ]*)", text):
         code = status[1].strip()
-        denied = ": look at the credentials in storage_options or the environment" if code[:3] in ("401", "403") else ""
-        return f"the server says {code}{denied}"
+        look = f": look at the credentials in {remedy('storage_options or ')}the environment"
+        return f"the server says {code}{look if code[:3] in ('401', '403') else ''}"
+    account = remedy("say storage_options={'account_name': ...}", "set AZURE_STORAGE_ACCOUNT_NAME")
     for mark, reason in (
         ("dns error", "no such host"),
         ("invalid peer certificate", "the certificate of the server is not valid"),
@@ -185,7 +185,7 @@ def _reason(error: Exception) -> str:
         ("kind: Timeout", "no answer in time"),
         ("kind: Connect", "no connection"),
         ("kind: Body", "the connection broke off"),
-        ("Account must be specified", "say storage_options={'account_name': ...}"),
+        ("Account must be specified", account),
         ("NotImplemented", "the server cannot do that"),
         ("URL scheme is not allowed", "not encrypted: name the endpoint with http:// to allow that"),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, remedy
 
 __all__ = ["is_url", "shown_url", "url_parts"]
 
@@ -48,7 +48,8 @@ def url_parts(url: str) -> tuple[str, str, str]:
     host, _, path = rest.partition("/")
     if not host or "@" in host:
         raise ArgumentError(
-            f"{shown_url(url)}: expected {scheme}://name/path; credentials go into storage_options or the environment"
+            f"{shown_url(url)}: expected {scheme}://name/path; credentials go into "
+            f"{remedy('storage_options or ')}the environment"
         )
     if scheme in ("http", "https"):
         path = urllib.parse.unquote(path)  # it is quoted when it is asked for

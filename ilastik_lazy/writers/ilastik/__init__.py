@@ -18,7 +18,7 @@ from ilastik_lazy.core.sizes import human_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
-from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
+from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option, remedy
 from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
@@ -193,7 +193,8 @@ def _checked_target(path: str | os.PathLike[str]) -> str:
     if "://" in text:
         raise ArgumentError(f"{text} is a URL: this release writes local files")
     if not text.endswith((".h5", ".hdf5", ".n5")):
-        hint = ", and name the dataset with internal_path=" if re.search(r"\.(h5|hdf5|n5)[/\\]", text) else ""
+        has_path_inside = re.search(r"\.(h5|hdf5|n5)[/\\]", text)
+        hint = remedy(", and name the dataset with internal_path=") if has_path_inside else ""
         raise ArgumentError(f"{text}: ilastik knows formats by their names, so let it end in .h5 or .n5{hint}")
     return os.path.abspath(os.path.expanduser(text))
 
@@ -205,11 +206,12 @@ def _is_n5(path: str) -> bool:
 
 def _checked_internal_path(internal_path: str) -> str:
     if not isinstance(internal_path, str):
-        raise ArgumentError(f"internal_path={internal_path!r}: expected the path of a dataset, such as 'volume/data'")
+        raise ArgumentError(f"{option('internal_path', internal_path)}: expected a path, such as 'volume/data'")
     # ilastik treats a backslash as a slash, and needs no leading one.
     inside = internal_path.replace("\\", "/").strip("/")
     if "\0" in inside or any(part in ("", ".", "..") for part in inside.split("/")):
-        raise ArgumentError(f"internal_path={internal_path!r}: expected names with '/' between, such as 'volume/data'")
+        given = option("internal_path", internal_path)
+        raise ArgumentError(f"{given}: expected names with '/' between, such as 'volume/data'")
     return inside
 
 
@@ -223,15 +225,15 @@ def _is_same_file(target: str, source: str) -> bool:
 def _checked_compression(compression: object) -> Literal["gzip"] | None:
     if compression is None or compression == "gzip":
         return None if compression is None else "gzip"
-    raise ArgumentError(f"compression={compression!r}: ilastik writes 'gzip', or None")
+    raise ArgumentError(f"{option('compression', compression)}: ilastik writes 'gzip', or None")
 
 
 def _stored_dtype(spec: ArraySpec) -> np.dtype[Any]:
     dtype = {"b1": "u1", "f2": "f4"}.get(key := f"{spec.dtype.kind}{spec.dtype.itemsize}", key)
     if dtype not in _DTYPES:
         raise ArgumentError(
-            f"{spec.storage.location} is {spec.dtype}: ilastik knows integers up to 64 bits, float32 and float64; "
-            "convert it with .astype()"
+            f"{spec.storage.location} is {spec.dtype}: ilastik knows integers up to 64 bits, float32 and float64"
+            + remedy("; convert it with .astype()")
         )
     return np.dtype(f"<{dtype}")
 

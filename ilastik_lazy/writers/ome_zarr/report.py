@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilastik_lazy.core.sizes import human_bytes, human_seconds
+from ilastik_lazy.errors import remedy
 
 __all__ = ["ConversionReport"]
 
@@ -68,7 +69,7 @@ class ConversionReport:
             lines.append(f"  chunks that cannot be decoded and are filled: {len(self.masked):,}")
             lines += [f"    {text}" for text in self.masked[:_MOST_CHUNKS]]
             if len(self.masked) > _MOST_CHUNKS:
-                lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more, in `masked`")
+                lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more{remedy(', in `masked`')}")
         return "\n".join(lines)
 
     def _levels(self) -> str:

@@ -15,7 +15,7 @@ from ilastik_lazy.core.parallel import in_order, threads_for, work_block
 from ilastik_lazy.core.sizes import human_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.text import counted
-from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, option
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.storage.stores import WORK, Store
@@ -97,7 +97,7 @@ def verify_image(
         raise ArgumentError(f"there is nothing at {place}")
     manifest = read_manifest(store)
     if WORK in names and manifest is None:
-        raise VerificationError(f"{place} is an unfinished conversion: continue it with resume=True (--resume)")
+        raise VerificationError(f"{place} is an unfinished conversion: continue it with {option('resume', True)}")
     if manifest is None and source is None:
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
     crew = threads_for(workers)

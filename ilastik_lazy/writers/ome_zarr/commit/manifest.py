@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ilastik_lazy.errors import option
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 
@@ -21,7 +22,6 @@ Manifest = dict[str, Any]
 
 
 _MEANINGS = {
-    "levels": "other levels or shards, which levels=, codec=, memory= and workers= decide",
     "metadata": "other names, colours, positions or properties",
     "token": "another computation, or an older version of the files that it reads",
     "unversioned": "a source without a version, so that nobody can know whether it has changed since",
@@ -71,6 +71,9 @@ def difference(text: bytes, plan: dict[str, Any]) -> str:
         return "a plan that cannot be read"
     for name in sorted(begun.keys() | plan.keys()):
         if begun.get(name) != plan.get(name):
+            if name == "levels":
+                *some, last = map(option, ("levels", "codec", "memory", "workers"))
+                return f"other levels or shards, which {', '.join(some)} and {last} decide"
             if name in _MEANINGS:
                 return _MEANINGS[name]
             return f"another {name}: {str(begun.get(name))[:100]}, now {str(plan.get(name))[:100]}"

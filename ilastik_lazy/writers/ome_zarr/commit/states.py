@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal
 
-from ilastik_lazy.errors import DestinationError, DestinationExistsError, ResumeMismatchError
+from ilastik_lazy.errors import DestinationError, DestinationExistsError, ResumeMismatchError, option
 from ilastik_lazy.storage.stores import LAST_ROOTS, PLAN, ROOTS, WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS
 from ilastik_lazy.writers.ome_zarr.commit.manifest import as_text, difference, is_text, noted_units, read_manifest
@@ -119,26 +119,26 @@ def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) ->
         found = difference(as_text((read_manifest(store) or {}).get("plan")), plan)
         return ResumeMismatchError(
             f"{store.place} is an image that was made with {found}: choose another name, or replace it with "
-            "overwrite=True (--overwrite)"
+            f"{option('overwrite', True)}"
         )
     if action == "refuse the plan":
         found = difference(store.get(PLAN) or b"", plan)
         return ResumeMismatchError(
-            f"{store.place} was begun with {found}: ask for the same again, or start anew with overwrite=True "
-            "(--overwrite)"
+            f"{store.place} was begun with {found}: ask for the same again, or start anew with "
+            f"{option('overwrite', True)}"
         )
     if state in IMAGES:
-        text = f"an image is at {store.place}: choose another name, or pass overwrite=True"
+        text = f"an image is at {store.place}: choose another name, or pass {option('overwrite', True)}"
     elif state in CONVERSIONS:
         text = (
-            f"an unfinished conversion is at {store.place}: continue it with resume=True (--resume), "
-            "or start anew with overwrite=True (--overwrite)"
+            f"an unfinished conversion is at {store.place}: continue it with {option('resume', True)}, "
+            f"or start anew with {option('overwrite', True)}"
         )
     elif state == "empty folder":
-        text = f"an empty folder is at {store.place}: remove it, or pass overwrite=True"
+        text = f"an empty folder is at {store.place}: remove it, or pass {option('overwrite', True)}"
     else:
         text = (
-            f"something is at {store.place} that is no Zarr image, so it is not replaced (not with overwrite=True "
-            "either): remove it yourself, or choose another name"
+            f"something is at {store.place} that is no Zarr image, so it is not replaced (not with "
+            f"{option('overwrite', True)} either): remove it yourself, or choose another name"
         )
     return DestinationExistsError(text)

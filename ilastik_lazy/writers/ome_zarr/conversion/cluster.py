@@ -14,7 +14,7 @@ from typing import Any
 
 import dask
 
-from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError
+from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, option
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import PLAN, WORK
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
@@ -110,13 +110,13 @@ def write_on_cluster(
             except KilledWorker as error:
                 raise CorruptChunkError(
                     f"{plan.spec.storage.location}: workers died over {futures[future].name}; "
-                    "what is written stays, continue with resume=True"
+                    f"what is written stays, continue with {option('resume', True)}"
                 ) from error
             if progress is not None:
                 progress(decoded)
     except (CancelledError, CommClosedError, ClosedClientError) as error:
         raise DestinationError(
-            f"{writer.store.place}: the cluster is gone; what is written stays, continue with resume=True (--resume)"
+            f"{writer.store.place}: the cluster is gone; what is written stays, continue with {option('resume', True)}"
         ) from error
     finally:
         if client.status == "running":

@@ -15,7 +15,7 @@ import zarr.storage
 from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import Region, block_shape, region_shape, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order
-from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError
+from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError, option
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
@@ -75,7 +75,7 @@ def require_unchanged(reader: ShardReader, store: Store, written: Container[Shar
                 raise ResumeMismatchError(
                     f"{store.place} was begun with another computation: {shard.name} has other voxels now, "
                     "so a function or its data were changed since, or it gives other numbers each time: compute as "
-                    "before, or start anew with overwrite=True (--overwrite)"
+                    f"before, or start anew with {option('overwrite', True)}"
                 )
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ilastik_lazy.core.classes import color_of
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.errors import ArgumentError, MetadataWarning
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
 
@@ -86,7 +86,7 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
     """
     if spec.dtype.kind not in "iu" or spec.kind not in (None, "object identities"):
         raise ArgumentError(
-            f"table= describes objects by their ids, and {spec.storage.location} holds "
+            f"{option('table')} describes objects by their ids, and {spec.storage.location} holds "
             f"{spec.kind or 'no integers'} ({spec.dtype.name}): pass it with the image of object identities"
         )
     if not isinstance(table, pd.DataFrame):

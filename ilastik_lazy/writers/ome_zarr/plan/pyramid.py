@@ -16,7 +16,7 @@ from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.text import encodable
 from ilastik_lazy.core.views.whole_chunks import chunks_held
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option
 from ilastik_lazy.writers.ome_zarr.downsample import Method
 from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
@@ -36,9 +36,9 @@ _SPARE = 64 * 2**20
 def method_for(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
     """Choose how each level is made from the one before, and say why."""
     if wanted in ("mean", "mode", "nearest"):
-        return cast("Method", wanted), f"downsample={wanted!r} was asked for"
+        return cast("Method", wanted), f"{option('downsample', wanted)} was asked for"
     if wanted != "auto":
-        raise ArgumentError(f"downsample={wanted!r}: expected 'auto', 'mean', 'mode' or 'nearest'")
+        raise ArgumentError(f"{option('downsample', wanted)}: expected 'auto', 'mean', 'mode' or 'nearest'")
     if spec.is_label_image:
         return "mode", f"the values are {spec.kind}"
     if spec.display_mode == "random-colortable":
@@ -47,7 +47,7 @@ def method_for(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
         return "mode", "the values are true or false"
     if spec.kind is not None or spec.dtype.kind == "f":
         return "mean", f"the values are {spec.kind or 'floating-point numbers'}"
-    otherwise = "if they are none, say kind='intensity'"
+    otherwise = f"if they are none, say {option('kind', 'intensity')}"
     if spec.may_hold_ids:
         return "nearest", f"integers computed from something else may be classes or ids: {otherwise}"
     if word := name_of_ids(spec.name, spec.storage.location.removeprefix(os.path.dirname(spec.storage.path))):
@@ -55,7 +55,8 @@ def method_for(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
     # Images of microscopes and scanners have 8 or 16 bits; programs number objects with more.
     if spec.dtype.itemsize > 2:
         return "nearest", f"integers of more than 16 bits without a kind may be ids: {otherwise}"
-    return "mean", "no file, name or role says that these are classes or ids: if they are, say kind='labels'"
+    say = option("kind", "labels")
+    return "mean", f"no file, name or role says that these are classes or ids: if they are, say {say}"
 
 
 def plan_conversion(
@@ -70,7 +71,7 @@ def plan_conversion(
 ) -> Plan:
     """Plan what `to_ome_zarr` would do; nothing is read or written."""
     if codec not in ("auto", *CODECS):
-        raise ArgumentError(f"codec={codec!r}: expected 'auto', {', '.join(map(repr, CODECS))}")
+        raise ArgumentError(f"{option('codec', codec)}: expected 'auto', {', '.join(map(repr, CODECS))}")
     method, why = method_for(source.spec, downsample)
     plan = plan_pyramid(
         source.spec,
@@ -83,7 +84,7 @@ def plan_conversion(
     )
     plan = replace(plan, method_reason=why)
     if codec != "auto":
-        return replace(plan, reason=f"codec={codec!r} was asked for")
+        return replace(plan, reason=f"{option('codec', codec)} was asked for")
     if version != "0.5":
         return replace(plan, reason="OME-Zarr 0.4 is for programs that may not know gzip")
     first = plan.levels[0]
@@ -130,9 +131,9 @@ def plan_pyramid(
     """
     _check_convertible(spec)
     if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
-        raise ArgumentError(f"levels={levels!r}: expected a whole number from 1 to {MOST_LEVELS}")
+        raise ArgumentError(f"{option('levels', levels)}: expected a whole number from 1 to {MOST_LEVELS}")
     if version not in get_args(Version):
-        raise ArgumentError(f"version={version!r}: expected '0.5' or '0.4'")
+        raise ArgumentError(f"{option('version', version)}: expected '0.5' or '0.4'")
     codec = codec or ("zstd" if version == "0.5" else "blosc")
     permutation = tuple(spec.dims.index(name) for name in OME_ORDER if name in spec.dims)
     shape = tuple(spec.shape[i] for i in permutation)
@@ -157,9 +158,8 @@ def plan_pyramid(
             spec = replace(spec, channel_names=tuple(map(encodable, spec.channel_names)))
             spare = _SPARE if memory is None else memory - need
             return Plan(spec, permutation, made, method, codec, crew, need, spare, held, version)
-    raise MemoryLimitError(
-        f"memory={memory} bytes are too few to convert {spec.storage.location}: {-(-need // 10**6)} MB would do"
-    )
+    few = f"{option('memory', memory)} bytes are too few"
+    raise MemoryLimitError(f"{few} to convert {spec.storage.location}: {-(-need // 10**6)} MB would do")
 
 
 def _check_convertible(spec: ArraySpec) -> None:
