@@ -80,7 +80,7 @@ def convert(
     from ilastik_lazy.tables import open_table
     from ilastik_lazy.writers.ome_zarr.commit.place import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
-    from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+    from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
     options: dict[str, Any] = {
         "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
@@ -129,7 +129,7 @@ def verify(
     """
     source = None if file is None else source_at(file, dataset, axes, project)
     from ilastik_lazy.cli.progress import progress_bar
-    from ilastik_lazy.writers.ome_zarr.check import verify_image
+    from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
     with progress_bar("verifying", quiet=quiet) as progress:
         found = verify_image(target, source, workers=workers, storage_options=storage_options(), progress=progress)

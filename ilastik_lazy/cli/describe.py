@@ -13,7 +13,7 @@ from ilastik_lazy.core.text import counted
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
+    from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
 
 __all__ = ["describe", "describe_plan", "describe_project", "spec_as_json"]
 

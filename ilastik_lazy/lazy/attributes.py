@@ -6,7 +6,6 @@ xarray keeps attributes through any operation, so that reading asks whether they
 from __future__ import annotations
 
 import json
-import re
 import typing
 import warnings
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.classes import colors_from, flag_attributes, flag_names, flag_words, hex_colors
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import names_of
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
@@ -49,11 +49,9 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     if spec.packing is not None and spec.packing.stored == spec.dtype:
         attributes |= spec.packing.attributes()
     if spec.channel_names and spec.is_label_image:
-        # CF conventions 3.5: the meanings are one text, separated by blanks.
-        attributes["flag_values"] = list(range(1, len(spec.channel_names) + 1))
-        attributes["flag_meanings"] = " ".join("_".join(name.split()) for name in spec.channel_names)
+        attributes |= flag_attributes(spec.channel_names)
     if spec.channel_colors:
-        attributes["class_colors"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in spec.channel_colors]
+        attributes["class_colors"] = hex_colors(spec.channel_colors)
     return attributes
 
 
@@ -76,11 +74,7 @@ def unplaced_units_of(array: xr.DataArray) -> dict[str, object]:
 def channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the channels; for label images, those that CF's flags give the values 1, 2, ...."""
     if kind in WHOLE_NUMBERS:
-        meanings, values = array.attrs.get("flag_meanings"), array.attrs.get("flag_values")
-        names = tuple(meanings.split()) if isinstance(meanings, str) else tuple(map(str, meanings or ()))
-        # CF's meanings have no blanks; as long as they are those of the file, so are the names.
-        names = stored if names == tuple("_".join(name.split()) for name in stored) else names
-        return names if np.array_equal(np.asarray(values), np.arange(1, len(names) + 1)) else ()
+        return flag_names(array.attrs, stored)
     return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
 
 
@@ -95,7 +89,7 @@ def without_inherited(
     inherited = isinstance(array.attrs.get("flag_meanings"), str) and any(
         isinstance(origin, ArraySource)
         and origin.spec.is_label_image
-        and names == tuple("_".join(name.split()) for name in origin.spec.channel_names)
+        and names == flag_words(origin.spec.channel_names)
         for origin in origins
     )
     if not (names and inherited):
@@ -113,11 +107,7 @@ def colors_of(
     array: xr.DataArray, classes: int, channels: Sequence[str], origins: Sequence[ArraySource | Storage]
 ) -> tuple[tuple[int, int, int], ...]:
     """Colours of the classes; none where nobody knows which colour is whose."""
-    given = array.attrs.get("class_colors")
-    texts = list(given) if isinstance(given, list | tuple | np.ndarray) else []
-    if not all(isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color) for color in texts):
-        return ()
-    colors = tuple((int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) for color in texts)
+    colors = colors_from(array.attrs.get("class_colors"))
     # Attributes stay as they are where channels are chosen or change places, so that only names tell whose they are.
     for origin in origins if channels and colors else ():
         if isinstance(origin, ArraySource) and origin.spec.channel_colors == colors:

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 
+from ilastik_lazy.core.classes import hex_colors
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.formats.hdf5.file import names_in, open_hdf5
 from ilastik_lazy.formats.hdf5.untrusted import trusting
@@ -59,7 +60,7 @@ def read_project(location: Location, limits: Limits) -> Project:
         end = "" if "label_names" not in attributes else f"_{applet}"
         attributes[f"label_names{end}"] = list(classes[applet].names)
         if len(classes[applet].colors) == len(classes[applet].names):
-            attributes[f"label_colors{end}"] = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in classes[applet].colors]
+            attributes[f"label_colors{end}"] = hex_colors(classes[applet].colors)
     return Project(location.path, stamp, attributes, lanes, label_sets)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ilastik_lazy.core.classes import flag_attributes
 from ilastik_lazy.errors import ArgumentError, remedy
 
 __all__ = ["Rows", "key_columns", "rows_of", "values_of"]
@@ -95,12 +96,7 @@ def values_of(table: pd.DataFrame, column: str) -> tuple[np.ndarray[Any, Any], d
     categories = _categories(table, column)
     codes = pd.Index(categories).get_indexer(pd.Index(values)) + 1  # -1 stands for what is no category
     kind = "object predictions" if column == _CLASS else "labels"
-    return codes.astype(np.min_scalar_type(len(categories))), {
-        "ilastik_kind": kind,
-        # CF conventions 3.5: the meanings are one text, separated by blanks.
-        "flag_values": list(range(1, len(categories) + 1)),
-        "flag_meanings": " ".join("_".join(name.split()) for name in categories),
-    }
+    return codes.astype(np.min_scalar_type(len(categories))), {"ilastik_kind": kind} | flag_attributes(categories)
 
 
 def _categories(table: pd.DataFrame, column: str) -> list[str]:

@@ -23,7 +23,7 @@ from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.sizes import human_seconds
 from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, standardise
 from ilastik_lazy.writers.ilastik import to_ilastik
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import write_hdf5_export
 

@@ -13,7 +13,7 @@ from ilastik_lazy.cli.results import check_output
 from ilastik_lazy.errors import ArgumentError, FormatError, SourceNotFoundError
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.writers.ilastik import to_ilastik
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from ilastik_lazy.reductions import histogram, percentile, reduce
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr.plan import pyramid as plan_module
 from ilastik_lazy.writers.ome_zarr.plan import shapes as layout
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
 SHAPE, CHUNKS = (16, 32, 40), (4, 16, 40)
 BLOCKS = 8

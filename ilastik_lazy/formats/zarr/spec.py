@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags
+from ilastik_lazy.core.classes import colors_from, flag_names
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
@@ -173,18 +174,6 @@ def _classes_of(
     if kind in WHOLE_NUMBERS:
         if home is not None and not home.multiscale.is_labels:
             names, colors = (), ()  # omero speaks of channels
-        meanings, values = node.attributes.get("flag_meanings"), node.attributes.get("flag_values")
-        if not names and isinstance(meanings, str) and values == list(range(1, len(meanings.split()) + 1)):
-            names = tuple(meanings.split())
-        return names, colors or _noted_colors(node)
+        return names or flag_names(node.attributes), colors or colors_from(node.attributes.get("class_colors"))
     channels = layout.shape[axis_names(axes).index("c")] if "c" in axis_names(axes) else 0
     return names if len(names) == channels else (), colors if len(colors) == channels else ()
-
-
-def _noted_colors(node: Node) -> tuple[tuple[int, int, int], ...]:
-    """The ``class_colors`` that ilastik_lazy notes, such as ``#ffc800``."""
-    try:
-        made = tuple(bytes.fromhex(text.removeprefix("#")) for text in _texts(node.attributes.get("class_colors")))
-    except ValueError:
-        return ()
-    return tuple((c[0], c[1], c[2]) for c in made) if all(len(c) == 3 for c in made) else ()

@@ -1,4 +1,4 @@
-"""`to_ilastik`: from anything that can be opened to an HDF5 file or N5 folder that ilastik itself opens."""
+"""`to_ilastik`: write anything that can be opened as an HDF5 file or N5 folder that ilastik itself opens."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ExportReport:
     bytes_written: int
     seconds: float
     not_stored: tuple[str, ...] = ()
-    """What is known of the image, and has no place in ilastik's HDF5."""
+    """Known facts about the image that ilastik's HDF5 cannot store."""
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
@@ -83,7 +83,7 @@ def to_ilastik(
     """Write an image of any size as HDF5 or N5 that ilastik opens with the right axes, voxel size and units.
 
     Layout and attributes are those of ilastik's own exports.  Memory does not grow with the image.
-    The file or folder appears when all of it is written, so what was stopped never passes for a result.
+    The file or folder appears when all of it is written, so a partial result never looks like a complete one.
 
     Parameters
     ----------
@@ -91,23 +91,23 @@ def to_ilastik(
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out of
         ``t, z, y, x, c``, also a computed one, or an `ArraySource`.  Dims keep their order; ilastik needs
         ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are stored as they are,
-        bool as uint8 and float16 as float32, of which ilastik knows neither.
+        bool as uint8 and float16 as float32, since ilastik supports neither.
     path
-        What to make, by its name: a file that ends in ``.h5`` or ``.hdf5``, or a folder that ends in ``.n5``.
+        A new file whose name ends in ``.h5`` or ``.hdf5``, or a new folder whose name ends in ``.n5``.
     internal_path
         Path of the dataset in the file, such as ``"volume/data"``.
     compression
-        ``"gzip"`` is ilastik's "compressed hdf5" or "compressed n5", None its "hdf5" or "n5".
+        ``"gzip"`` is ilastik's "compressed hdf5" or "compressed n5", None is its "hdf5" or "n5".
     drange
-        Lowest and highest value for display; by default what the file of `array` says.  ilastik divides
+        Lowest and highest value for display; by default the range in the file of `array`.  ilastik divides
         integer probabilities by it.
     display_mode
-        ``default``, ``grayscale``, ``rgba``, ``random-colortable`` or ``binary-mask``; by default what
-        the file of `array` says.
+        ``default``, ``grayscale``, ``rgba``, ``random-colortable`` or ``binary-mask``; by default the mode
+        in the file of `array`.
     workers
         Threads; None takes all cores.
     overwrite
-        Replace the file at `path`, with all that it holds, once the new one is whole.  A dataset cannot be added
+        Replace the file at `path` and all its contents, once the new one is complete.  A dataset cannot be added
         to an existing file.
     on_error
         ``mask`` fills chunks of an unfinished export, which were never written, with the file's fill value; ``raise``
@@ -118,15 +118,15 @@ def to_ilastik(
     Returns
     -------
     ExportReport
-        Path, bytes, seconds, and what ilastik's HDF5 has no place for: class names, and positions
+        Path, bytes, seconds, and what ilastik's HDF5 cannot store: class names, and positions
         that do not begin at 0.
 
     Raises
     ------
     DestinationExistsError
-        There is something at `path`.
+        Something is at `path` already.
     DestinationError
-        The file cannot be written; nothing is left of it.
+        The file cannot be written; nothing of it is left.
     UnfinishedWriteError
         Chunks of the source were never written.
     ArgumentError
@@ -135,7 +135,7 @@ def to_ilastik(
     Warns
     -----
     MetadataWarning
-        Positions that do not begin at 0 will in the file, or ilastik will not open an image without x and y.
+        Positions do not begin at 0, but will in the file; or ilastik will not open an image without x and y.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def to_ilastik(
 
 
 def _read_once(source: ArraySource, layout: ImageLayout, workers: int) -> ArraySource:
-    """`source`, so that no block of the target reads or computes anew what another one has."""
+    """Wrap `source` so that blocks of the target share what they read or compute."""
     source = with_shared_parts(source, workers)
     spec = source.spec
     held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
@@ -207,7 +207,7 @@ def _is_n5(path: str) -> bool:
 def _checked_internal_path(internal_path: str) -> str:
     if not isinstance(internal_path, str):
         raise ArgumentError(f"{option('internal_path', internal_path)}: expected a path, such as 'volume/data'")
-    # ilastik takes a backslash for a slash, and needs none in front.
+    # ilastik treats a backslash as a slash, and needs no leading one.
     inside = internal_path.replace("\\", "/").strip("/")
     if "\0" in inside or any(part in ("", ".", "..") for part in inside.split("/")):
         given = option("internal_path", internal_path)
@@ -240,8 +240,8 @@ def _stored_dtype(spec: ArraySpec) -> np.dtype[Any]:
 
 def _checked_drange(drange: object, spec: ArraySpec) -> tuple[float, float] | None:
     if drange is None:
-        # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
-        # Nor can it be written before it is known whether the voxels of a computation keep to it.
+        # ilastik copies the (0, 1) of the probabilities to images computed from them: wrong for ids and classes.
+        # For a computation it is not known yet whether the voxels keep to the range.
         return None if spec.is_label_image or spec.is_inherited else spec.drange
     ends = tuple(drange) if isinstance(drange, list | tuple | np.ndarray) else ()
     if len(ends) == 2 and all(isinstance(end, int | float | np.number) for end in ends):
@@ -265,7 +265,7 @@ def _checked_display_mode(display_mode: str | None, spec: ArraySpec) -> str:
 
 
 def _check_axes(spec: ArraySpec) -> None:
-    """Refuse what is no image to ilastik, and tell what changes."""
+    """Refuse what ilastik does not open as an image, and warn about what changes."""
     where = spec.storage.location
     if not 2 <= spec.ndim <= 5:
         raise AxesError(f"{where} has {spec.ndim} dimensions: ilastik opens images with 2 to 5")

@@ -1,4 +1,4 @@
-"""An image as ilastik's exporter writes it: its HDF5 layout, its attributes, and its chunks made in threads.
+"""Write an image as ilastik's exporter does: the same HDF5 layout, attributes and chunks, compressed in threads.
 
 h5py compresses one chunk at a time, behind one lock.  Here threads read and compress blocks of
 chunks, and the calling thread alone hands the finished bytes to libhdf5, in order.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS
 from ilastik_lazy.storage.compression.deflating import Deflate, zlib_deflater
 from ilastik_lazy.storage.new_file import NewFile
+from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = [
     "ImageLayout",
@@ -41,8 +43,8 @@ __all__ = [
 # vigra's AxisType: channels 1, space 2, time 8.
 _TYPE_FLAGS = {"t": 8, "z": 2, "y": 2, "x": 2, "c": 1}
 
-# ilastik stores the text that it got, of its TIFF readers these symbols, and writes that text into the OME-XML of a
-# TIFF, where "micrometer" is no valid unit.  Any other unit is spelled in full.
+# ilastik stores the text that its readers return, for TIFF these symbols, and writes that text into the OME-XML of a
+# TIFF, where "micrometer" is not a valid unit.  Any other unit is spelled in full.
 _SYMBOLS = {
     "meter": "m", "centimeter": "cm", "millimeter": "mm", "micrometer": "µm", "nanometer": "nm", "picometer": "pm",
     "angstrom": "Å", "inch": "in", "day": "d", "hour": "h", "minute": "min", "second": "s", "millisecond": "ms",
@@ -51,12 +53,12 @@ _SYMBOLS = {
 
 
 def ilastik_chunks(shape: Sequence[int], names: Sequence[str], itemsize: int) -> tuple[int, ...]:
-    """Chunk shape that ilastik gives an export: about 512 kB, near a cube, one time point and one channel.
+    """Chunk shape of an export of ilastik: about 512 kB, near a cube, one time point and one channel.
 
     Parameters
     ----------
     shape
-        Of an array with at least one element.
+        Shape of an array with at least one element.
     names
         One of ``t``, ``z``, ``y``, ``x``, ``c`` for each axis.
     itemsize
@@ -110,13 +112,13 @@ def axis_units_text(axes: Sequence[Axis]) -> str | None:
     units = {axis.name: full_unit_name(axis.unit) for axis in axes}
     if not any(units.values()):
         return None
-    # In this order, and with an empty text for c, they stand in ilastik's own files.
+    # ilastik's own files have this order, and an empty text for c.
     return json.dumps({name: _SYMBOLS.get(units[name], units[name]) for name in "zyxct" if name in units})
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """How an image will lie in its file."""
+    """The layout of an image in its file."""
 
     internal_path: str
     axes: tuple[Axis, ...]
@@ -133,7 +135,7 @@ class ImageLayout:
         return ilastik_chunks(self.shape, axis_names(self.axes), self.dtype.itemsize)
 
     def attributes(self) -> Mapping[str, Any]:
-        """Attributes of the dataset, all but its dimension labels."""
+        """Attributes of the dataset, except for its dimension labels."""
         found: dict[str, Any] = {"axistags": axistags_text(self.axes)}
         if (units := axis_units_text(self.axes)) is not None:
             found["axis_units"] = units
@@ -209,11 +211,11 @@ def checked_read(source: ArraySource, region: Region) -> np.ndarray[Any, Any]:
     Raises
     ------
     ArgumentError
-        It has another dtype or shape.
+        The values have another dtype or shape.
     """
     values, spec = source.read(region), source.spec
     if values.shape != region_shape(region) or values.dtype.newbyteorder("=") != spec.dtype.newbyteorder("="):
-        # dask believes what it is told of a function's result; an image of silently cast values would be wrong.
+        # dask trusts what it was told about a function's result; an image of silently cast values would be wrong.
         raise ArgumentError(
             f"{spec.storage.location} gives {values.dtype} {values.shape} for {spec.dtype} {region_shape(region)}: "
             "correct its dtype and chunks, for instance with meta= of map_blocks"
@@ -245,14 +247,14 @@ def write_image(
     layout: ImageLayout,
     *,
     workers: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write `source` into a new, empty file; memory is bound by `workers`, not by the image.
 
     Raises
     ------
     DestinationError
-        The system refused to write; what is in the file is then of no use.
+        The system refused to write; the contents of the file are then useless.
     """
     try:
         # Superblock 0, as in every file of ilastik.
@@ -270,19 +272,16 @@ def _write_chunks(
     source: ArraySource,
     layout: ImageLayout,
     workers: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
-    spec, done = source.spec, 0
+    spec = source.spec
     encode = functools.partial(_encoded_block, source, layout, zlib_deflater() if layout.compression else None)
     regions = regions_in_turn(spec, layout, workers)
-    if progress is not None:
-        progress(0, spec.nbytes)
+    counter = Counter(spec.nbytes, progress)
     # Closed at once when a block fails, or `progress` raises: no thread outlives this call.
     with contextlib.closing(in_order(encode, regions, workers)) as results:
         for region, chunks in results:
             for origin, data in chunks:
                 dataset.id.write_direct_chunk(origin, data)
             file.check()
-            done += int(np.prod(region_shape(region), dtype=np.int64)) * spec.dtype.itemsize
-            if progress is not None:
-                progress(done, spec.nbytes)
+            counter.add(math.prod(region_shape(region)) * spec.dtype.itemsize)

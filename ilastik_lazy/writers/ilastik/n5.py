@@ -1,7 +1,7 @@
-"""An image as ilastik's exporter writes it to N5: a file a block, made and written by all threads.
+"""Write an image to N5 as ilastik's exporter does: one file for each block, written by all threads.
 
-The blocks are those of its HDF5, cut off at the edges of the image, with big-endian elements; all
-that N5 counts, it counts from the fastest dimension (https://github.com/saalfeldlab/n5).
+The blocks are those of its HDF5 files, cut off at the edges of the image, with big-endian elements;
+N5 lists dimensions from the fastest one (https://github.com/saalfeldlab/n5).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.storage.compression.deflating import Deflate, gzip_deflater
 from ilastik_lazy.storage.files import make_directories, write_new, writing
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, checked_read, regions_in_turn
+from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["n5_attributes", "write_n5"]
 
@@ -47,14 +48,14 @@ def write_n5(
     layout: ImageLayout,
     *,
     workers: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Write `source` into a new, empty folder, and return the number of bytes; memory is bound by `workers`.
 
     Raises
     ------
     DestinationError
-        The system refused to write; what is in the folder is then of no use.
+        The system refused to write; the contents of the folder are then useless.
     """
     dataset = os.path.join(folder, *layout.internal_path.split("/"))
     with writing(folder):
@@ -63,23 +64,20 @@ def write_n5(
         text = json.dumps(n5_attributes(layout), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         written += write_new(os.path.join(dataset, _FILE), text.encode())
     make = functools.partial(_write_blocks, dataset, source, layout, gzip_deflater() if layout.compression else None)
-    spec, done = source.spec, 0
-    if progress is not None:
-        progress(0, spec.nbytes)
+    spec = source.spec
+    counter = Counter(spec.nbytes, progress)
     # Closed at once when a block fails, or `progress` raises: no thread outlives this call.
     with contextlib.closing(in_order(make, regions_in_turn(spec, layout, workers), workers)) as results:
         for region, nbytes in results:
             written += nbytes
-            done += int(np.prod(region_shape(region), dtype=np.int64)) * spec.dtype.itemsize
-            if progress is not None:
-                progress(done, spec.nbytes)
+            counter.add(math.prod(region_shape(region)) * spec.dtype.itemsize)
     return written
 
 
 def _write_blocks(
     dataset: str, source: ArraySource, layout: ImageLayout, encode: Deflate | None, region: Region
 ) -> int:
-    """Write each block in `region`, zeros too: one that lacks is then one that was lost."""
+    """Write each block in `region`, also one of zeros, so that a missing block is a lost one."""
     values, written = checked_read(source, region), 0
     stored = layout.dtype.newbyteorder(">")
     for overlap in overlaps(region, layout.chunks):

@@ -1,4 +1,4 @@
-"""OME-Zarr out of any source: plan, write, verify."""
+"""Convert any source to OME-Zarr: plan, write, verify."""
 
 from __future__ import annotations
 

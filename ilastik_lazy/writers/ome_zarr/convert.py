@@ -1,4 +1,4 @@
-"""`to_ome_zarr`: from anything that can be opened to an OME-Zarr that everything opens."""
+"""`to_ome_zarr`: write anything that can be opened as an OME-Zarr that every program opens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.parallel import check_progress
-from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
@@ -24,18 +24,23 @@ from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import current_client, write_on_cluster
-from ilastik_lazy.writers.ome_zarr.conversion.one_pass import Progress, shard_bytes, write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
+from ilastik_lazy.writers.ome_zarr.conversion.compare import (
+    compare_levels,
+    require_unchanged,
+    require_units,
+    sound_units,
+)
+from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
 from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
 from ilastik_lazy.writers.ome_zarr.metadata.labels import Table, object_properties
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, Version
-from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, all_tasks, remaining, tops, unit_name
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard, Version
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
-from ilastik_lazy.writers.ome_zarr.verify import compare_levels, require_unchanged, require_units, sound_units
+from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["to_ome_zarr"]
 
@@ -60,12 +65,12 @@ def to_ome_zarr(
 ) -> ConversionReport:
     """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
 
-    One pass over the source; memory does not grow with the image.  The folder becomes an image only
-    when all of it is written, so a conversion that was stopped never passes for a result.
+    The source is read once; memory does not grow with the image.  The folder becomes an image only
+    when all of it is written, so a partial result never looks like a complete one.
 
-    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root, not
-    in a group ``labels``: that is for labels *of an image*, and this is the one that ilastik reads, too.
-    ome-zarr-py and napari-ome-zarr show labels.  (The latter, 0.10, makes a Zarr group of the folder two above.)
+    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root.  It is
+    not in a group ``labels``: that is for labels *of another image*, and ilastik does not read it.
+    ome-zarr-py and napari-ome-zarr show such labels.  (napari-ome-zarr 0.10 turns the folder two above into a group.)
 
     Parameters
     ----------
@@ -73,47 +78,48 @@ def to_ome_zarr(
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
         of ``t, z, y, x, c``, or an `ArraySource`.
     target
-        Folder to make, by custom ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
+        Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
         ``remote``).
     version
-        Of OME-Zarr: ``"0.4"`` lies on Zarr v2, without shards, for older programs and for ilastik itself.
+        Version of OME-Zarr: ``"0.4"`` uses Zarr v2, without shards, for older programs and for ilastik itself.
     memory
-        Most bytes to use beside the interpreter, such as ``"2GB"``.  Of a DataArray that is computed, one dask block
-        for each worker is counted, and not what its computation takes on the way; on a cluster each worker uses as
-        much as one thread does here.
+        Most bytes to use beside the interpreter, such as ``"2GB"``.  If a DataArray is computed, this includes one
+        dask block for each worker, but not the intermediate results of the computation; on a cluster each worker uses
+        as much as one thread does here.
     levels
-        Number of resolutions, the full one included; None goes on until the image is 256 voxels long.
-        An image of which nothing is left to halve has fewer.
+        Number of resolutions, the full one included; None continues until the image is 256 voxels long.
+        An image has fewer if nothing is left to halve.
     downsample
-        How levels are made of each other: ``mean`` for images, ``mode`` or ``nearest`` for labels.
-        ``auto`` takes the mean of floats, of intensities (``kind``) and of integers of 8 and 16 bits that no file,
-        name or role calls classes or ids; the mode where the file is known to hold labels, and of masks; and
-        ``nearest`` for other integers, since a mean would invent ids if they are some.  A mean of integers is
-        rounded half to even; what ``nearest`` takes, the first voxel of each pair, keeps its position.
+        How each level is made from the one before: ``mean`` for images, ``mode`` or ``nearest`` for labels.
+        ``auto`` takes the mean for floats, for intensities (``kind``) and for integers of 8 and 16 bits that no file,
+        name or role calls classes or ids; the mode for masks and where the file is known to hold labels; and
+        ``nearest`` for other integers, because a mean would invent ids if they are ids.  A mean of integers is
+        rounded half to even; ``nearest`` takes the first voxel of each pair, and the level keeps its position.
     codec
         Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
         takes ``zstd`` for all others; ``blosc`` in 0.4.
     workers
-        Threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
+        Number of threads; None takes all cores.  Under a `dask.distributed.Client` the cluster converts.
     overwrite
-        Replace the image at `target`, once the new one is whole; what others have put into it, such as labels and
+        Replace the image at `target`, once the new one is complete; what others have put into it, such as labels and
         tables, stays where it is.
     resume
-        Go on with a conversion that was stopped; what it has written is checked, and not written again.
-        Where nothing was begun, begin; where all is done, do nothing.
+        Continue a conversion that was stopped; what it has written is checked, and not written again.
+        Begin if there is none to continue; do nothing if all is done.
     verify
         Read all levels back and compare every voxel before the image is published.
     table
-        Of the objects whose ids the image holds, as `open_table` gives it, or its file: becomes the properties of
-        the ids in ``image-label``, up to 20,000 values; beyond, a warning tells how many objects these are.
+        Table of the objects whose ids the image holds, as `open_table` returns it, or its file.  It becomes the
+        properties of the ids in ``image-label``, up to 20,000 values; beyond that, a warning says how many objects
+        these are.
     on_error
-        ``mask`` fills chunks of the source that cannot be decoded, with NaN or 0, and those that were never
+        ``mask`` fills chunks of the source that cannot be decoded with NaN or 0, and chunks that were never
         written with the file's fill value, and lists them in the report;
-        ``raise`` stops at the first, and leaves what can be resumed.
+        ``raise`` stops at the first one, and leaves what can be resumed.
     storage_options
-        For a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
+        Options for a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
     progress
-        Called with the bytes done and all bytes, in the caller's thread; to verify counts them again.
+        Called with the bytes done and all bytes, in the caller's thread; verifying counts them again.
 
     Returns
     -------
@@ -123,12 +129,12 @@ def to_ome_zarr(
     Raises
     ------
     DestinationExistsError
-        There is something at `target`.
+        Something is at `target` already.
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
-        What was begun at `target` has other settings, or another version of the source, or was computed otherwise:
-        of a computed array, some of what is written is computed again and compared.
+        The conversion at `target` has other settings, another version of the source, or was computed differently:
+        of a computed array, some of the written voxels are computed again and compared.
     CorruptChunkError
         A chunk of the source is damaged; `target` is left unfinished.
     UnfinishedWriteError
@@ -136,7 +142,7 @@ def to_ome_zarr(
     MemoryLimitError
         `memory` is too small.
     VerificationError
-        What was written differs from the source.
+        The written voxels differ from the source.
 
     Examples
     --------
@@ -155,34 +161,33 @@ def to_ome_zarr(
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
-    # Its digest tells whether an interrupted conversion was to say the same; ranges are measured on the way.
+    # An interrupted conversion is resumed only if its metadata had the same digest; ranges are measured on the way.
     properties = None if table is None else object_properties(array.spec, table)
     planned = _documents(plan, store.place, properties, None)
     identity = source_identity(array)
     if unknown := without_version(array):
-        # Another text each time: what was begun is not gone on with.
+        # A different text each time, so that this conversion is never resumed.
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
     with Target(store, settings, overwrite=overwrite, resume=resume) as place:
-        counter = _Counter(plan.spec.nbytes * (2 if verify else 1), progress)
-        mask = on_error == "mask"
-        found = sound_units(plan, place.store, place.done, plan.workers)
+        counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress)
+        found = sound_units(plan, place.store, place.done)
         if len(found) < len(place.done):
             place.repair()
         if found:
-            counter.add(sum(shard_bytes(plan, shard) for number, shard in found if number == 0))
+            counter.add(sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize)
         client = current_client()
-        reading = _read_once(plan, array, client)
+        reader = ShardReader(plan, _read_once(plan, array, client), mask=on_error == "mask")
         if found and isinstance(array, ComputedSource):
-            require_unchanged(plan, reading, place.store, found, mask=mask)
-        units = _write_units(plan, reading, place, found, counter, client, mask=mask)
+            require_unchanged(reader, place.store, found)
+        units = _write_units(reader, place, found, counter, client)
         require_units(plan, place.store, units)
         statistics, masked = _learned(units, place.learned)
         documents = _documents(plan, store.place, properties, statistics)
         place.write_arrays(documents)
         if verify:
             try:
-                compare_levels(plan, reading, place.store, mask=mask, progress=counter.add)
+                compare_levels(reader, place.store, counter.add)
             except VerificationError:
                 place.withdraw_arrays(documents)
                 raise
@@ -203,49 +208,41 @@ def to_ome_zarr(
         method_reason=plan.method_reason,
         resumed=len(found),
         parts=len(units),
-        voxels_per_class=_named_counts(statistics.agreed(plan.spec), statistics),
+        voxels_per_class=statistics.voxels_per_class(plan.spec),
         masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
     )
 
 
 def _read_once(plan: Plan, source: ArraySource, client: Any) -> ArraySource:
-    """`source`, so that no shard reads or computes anew what another one has."""
+    """Wrap `source` so that shards share what they read or compute."""
     source = with_shared_parts(source, plan.workers, plan.spare, client and client.get)
     # On a cluster, a task has one thread, and chunks of its own.
     return WholeChunks.of(source, plan.held * (1 if client else plan.workers)) if plan.held else source
 
 
 def _write_units(
-    plan: Plan,
-    source: ArraySource,
-    place: Target,
-    found: Mapping[Task, Unit],
-    counter: _Counter,
-    client: Any,
-    *,
-    mask: bool,
+    reader: ShardReader, place: Target, found: Mapping[Shard, Unit], counter: Counter, client: Any
 ) -> dict[str, Unit]:
-    """Write what is missing beside the units that were `found`; returns all units by name."""
-    done = set(found)
+    """Write the shards that were not `found`; returns all units by name."""
+    plan, done = reader.plan, set(found)
     units = {unit.name: unit for unit in found.values()}
-    writer = UnitWriter(plan, place.store, place.journal)
+    writer = ShardWriter(place.store, place.journal)
 
     def advance(nbytes: int) -> None:
         place.require_lock()
         counter.add(nbytes)
 
     if client is not None:
-        write_on_cluster(client, writer, source, done, mask=mask, progress=advance)
-        # Not what the tasks return: those whose worker died have written, too.
+        write_on_cluster(client, reader, writer, done, progress=advance)
+        # Read from the journals, since workers that died have written some, too.
         units = read_journals(place.store) | units
-        done = {task for task in all_tasks(plan) if unit_name(task) in units}
-    todo = remaining(plan, done, tops(plan))
-    made = write_shards(writer, source, todo, done, workers=plan.workers, mask=mask, progress=advance)
+        done = {shard for shard in plan.all_shards() if shard.name in units}
+    made = write_shards(reader, writer, plan.remaining(done), done, workers=plan.workers, progress=advance)
     return units | {unit.name: unit for unit in made}
 
 
 def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Statistics, list[str]]:
-    """Statistics of all voxels, and what could not be decoded; of an image that is done, what was noted of it."""
+    """Statistics of all voxels, and errors of masked chunks; of a complete image, those in its manifest."""
     if noted:
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             return Statistics.from_json(noted["statistics"]), [str(text) for text in noted["masked"]]
@@ -254,23 +251,10 @@ def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Stati
     return functools.reduce(Statistics.merged, parts, Statistics({}, {})), masked
 
 
-class _Counter:
-    """Adds up bytes, and tells whoever wants to know."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-        self.add(0)
-
-    def add(self, nbytes: int) -> None:
-        self._done += nbytes
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
 def _documents(
     plan: Plan, place: str, properties: list[dict[str, Any]] | None, statistics: Statistics | None
 ) -> dict[str, bytes]:
-    """All metadata; the ranges of the voxels are known only when all are written."""
+    """All metadata; without `statistics`, the ranges of the voxels are left out."""
     measured = None if statistics is None else statistics.measured(plan.spec)
     if statistics is not None:
         plan = replace(plan, spec=statistics.agreed(plan.spec))
@@ -283,29 +267,4 @@ def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, byte
     digest = hashlib.sha256()
     for key in sorted(documents):
         digest.update(key.encode() + b"\0" + documents[key] + b"\0")
-    levels = [
-        [level.path, level.shape, level.chunks, level.shards, level.factors, level.codec, level.sharded]
-        for level in plan.levels
-    ]
-    return identity | {
-        "library": __version__,
-        "ome_zarr": plan.version,
-        # Of a cube read by other axes, all else is the same.
-        "axes": "".join(plan.spec.dims),
-        "levels": levels,
-        "method": plan.method,
-        "moved chunks": plan.verbatim,
-        "on_error": on_error,
-        "metadata": digest.hexdigest(),
-    }
-
-
-def _named_counts(spec: ArraySpec, statistics: Statistics) -> dict[str, int]:
-    """Voxels of each class by its name; classes count from 1, and 0 is what belongs to none."""
-    known = spec.channel_names
-    # Two classes may have one name, or the number of another, and each has its own voxels.
-    names = {
-        k: name if known.count(name) == 1 and not name.isdecimal() else f"{name} ({k})"
-        for k, name in enumerate(known, 1)
-    }
-    return {names.get(value, str(value)): statistics.counts[value] for value in sorted(statistics.counts)}
+    return identity | plan.settings() | {"library": __version__, "on_error": on_error, "metadata": digest.hexdigest()}

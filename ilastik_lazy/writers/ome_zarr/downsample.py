@@ -1,6 +1,6 @@
 """Halve an array along some of its axes: by mean, by mode, or by picking one voxel.
 
-An odd last voxel is left out, so that every new voxel stands for the same number of old ones
+An odd last voxel is left out, so that every new voxel represents the same number of old ones
 and its position is exactly their mean.
 """
 
@@ -17,7 +17,7 @@ __all__ = ["Method", "downsample", "halved"]
 Method = Literal["mean", "mode", "nearest"]
 Array = np.ndarray[Any, Any]
 
-# What is summed at a time, with all its copies, fits a processor's cache.
+# One slab with all its copies fits a processor's cache.
 _SLAB_BYTES = 2**20
 
 
@@ -41,8 +41,8 @@ def downsample(block: Array, factors: Sequence[int], method: Method) -> Array:
         1 or 2 for each axis.
     method
         ``mean`` keeps the dtype; integers are rounded to the nearest, half to even.
-        ``mode`` takes the most frequent value, of equally frequent ones the smallest;
-        NaN, which equals nothing, only where there is no other value.
+        ``mode`` takes the most frequent value, the smallest if several are equally frequent;
+        NaN, which equals nothing, only if there is no other value.
         ``nearest`` takes the first voxel.  The last two invent no value.
     """
     block = block[
@@ -102,10 +102,10 @@ def _mean(block: Array, factors: Sequence[int]) -> Array:
     if dtype.itemsize <= 4:
         wide = np.dtype(np.int64) if dtype.itemsize == 4 else np.dtype(np.int32)
         return np.asarray(_rounded(_sum_of_pairs(block.astype(wide), factors), count), dtype)
-    # Sums of 64-bit integers may overflow: whole parts and remainders are summed apart.
+    # Sums of 64-bit integers may overflow: whole parts and remainders are summed separately.
     whole = _sum_of_pairs(block // count, factors)
     rest = _sum_of_pairs(block % count, factors)
-    odd = whole & 1  # an odd whole turns the rule for halves round
+    odd = whole & 1  # an odd whole part reverses the rule for halves
     return np.asarray(whole + _rounded(rest + odd * count, count) - odd, dtype)
 
 
@@ -132,7 +132,7 @@ def _mode(views: list[Array]) -> Array:
 
 
 def _vote(votes: Array) -> Array:
-    """Most frequent value of each column; the smallest of those that are equally frequent."""
+    """Most frequent value of each column; the smallest one if several are equally frequent."""
     votes.sort(axis=0)
     best: Array = votes[0].copy()
     most = np.ones(votes.shape[1], np.int8)

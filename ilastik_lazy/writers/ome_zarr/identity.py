@@ -1,4 +1,4 @@
-"""What tells one source, and one version of it, from another: a conversion is resumed with the same only."""
+"""Identify a source and its version: a conversion can be resumed only with the same source and version."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ __all__ = ["absent_chunks", "source_identity", "without_version"]
 def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
     """Plain JSON values that are the same for the same voxels, in another process too.
 
-    Of files their path, size and time, so that it also holds after a restart of the machine; of what was
-    computed, dask's token of the computation, and the version of all that it reads.  ``version`` changes with the
-    files, also while they are read.
+    Files are identified by path, size and time, which survive a restart of the machine; a computation by dask's
+    token, and the version of everything that it reads.  ``version`` changes with the files, also while they are read.
     """
     if isinstance(source, ComputedSource):
         versions = {"version": tokenize(list(map(source_identity, source.origins)))} if source.origins else {}
@@ -30,12 +29,12 @@ def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
     if isinstance(source, View):
         how = dict(source.how)
         first, *others = origins = [source_identity(origin) for origin in source.origins]
-        # Of a part of a part, what was done first is hidden behind a token.
+        # For a part of a part, a token stands for the first step.
         if others or first.keys() & how.keys():
             first = {"source": storage.location, "version": tokenize(origins)}
         return first | how
     if (version := _version_of(source)) is None:
-        # The name of a computation may be a token itself, and is no help to people.
+        # The name of a computation may be a token itself, which does not help people.
         return {"source": storage.location if storage.path else "a computation", "token": tokenize(source)}
     if is_url(storage.path) or not version:
         return {"source": storage.location, "version": version}
@@ -44,7 +43,7 @@ def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
 
 
 def _version_of(leaf: ArraySource | Storage) -> str | None:
-    """Version of the data; empty where nothing tells it, None where the source itself is the data."""
+    """Version of the data; empty if it is unknown, None if the source itself is the data."""
     storage = storage_of(leaf)
     if is_url(path := storage.path):
         return storage.version
@@ -52,7 +51,7 @@ def _version_of(leaf: ArraySource | Storage) -> str | None:
 
 
 def without_version(source: ArraySource) -> list[str]:
-    """What a source reads of which nobody can tell whether it changed: a conversion of it cannot be resumed."""
+    """Files and objects without a version that a source reads: a conversion of it cannot be resumed."""
     return [
         storage_of(leaf).location
         for leaf in leaves_of(source)

@@ -1,4 +1,4 @@
-"""What a conversion says of itself when it is done."""
+"""The report of a finished conversion."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class ConversionReport:
     """Size of level 0 in memory."""
 
     bytes_written: int
-    """Size of all voxels on the disk, those that an earlier run has written included."""
+    """Size of all voxels on the disk, including those that an earlier run has written."""
 
     seconds: float
     verified: bool
     reason: str = ""
-    """Why chunks were moved as they are, or were not."""
+    """Why chunks were moved as they are, or why not."""
 
     method_reason: str = ""
     """Why levels were made by `method`."""
 
     resumed: int = 0
-    """Parts of the image, each a shard or a block of chunks, that an earlier run had written."""
+    """Number of parts (shards, or blocks of chunks) that an earlier run had written."""
 
     parts: int = 0
-    """All parts of the image."""
+    """Number of all parts."""
 
     voxels_per_class: Mapping[str, int] = field(default_factory=dict)
-    """Of a label image of 8 bits, by the name of the class, or its number."""
+    """Voxels of a label image of 8 bits, by the name of the class, or its number."""
 
     masked: tuple[str, ...] = ()
     """Chunks of the source that could not be decoded, and are filled (``on_error="mask"``)."""
@@ -58,7 +58,7 @@ class ConversionReport:
         return self.bytes_decoded / max(1, self.bytes_written)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs: plain values by name."""
+        """Plain values by name, for programs."""
         return {**dataclasses.asdict(self), "voxels_per_class": dict(self.voxels_per_class), "ratio": self.ratio}
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class ConversionReport:
 
     def _time(self) -> str:
         rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 and not self.resumed else ""
-        # A rate would count what an earlier run has done.
+        # A rate would include what an earlier run has done.
         parts = f"{self.resumed:,} of {_count(self.parts, 'part')}" if self.parts else _count(self.resumed, "part")
         earlier = f"; {parts} from an earlier run" if self.resumed else ""
         return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"

@@ -1,195 +1,205 @@
-"""Compare what was written with what was read: all units with their checksums, all voxels with the source."""
+"""`verify`: check that an image is unchanged since it was written, and equal to its source."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
-import zarr.storage
 
-from ilastik_lazy.core.foreign_errors import require_room
-from ilastik_lazy.core.grid import Region, block_shape, region_shape, regions_of_blocks
-from ilastik_lazy.core.parallel import in_order
-from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError, option
-from ilastik_lazy.storage.bucket import RemoteStore
-from ilastik_lazy.storage.stores import Store
-from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
-from ilastik_lazy.writers.ome_zarr.conversion.intake import read_shard
-from ilastik_lazy.writers.ome_zarr.conversion.units import matches, read_unit
-from ilastik_lazy.writers.ome_zarr.downsample import downsample
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Level, Plan
-from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
-from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, all_tasks, shards_of, unit_name
+from ilastik_lazy.core.grid import Region, regions_of_blocks
+from ilastik_lazy.core.parallel import in_order, threads_for, work_block
+from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.text import counted
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, option
+from ilastik_lazy.formats.location import checked_path
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.storage.stores import WORK, Store
+from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.place import open_store
+from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
+from ilastik_lazy.writers.progress import Counter, Progress
 
-__all__ = ["compare_levels", "require_unchanged", "require_units", "sound_units"]
+__all__ = ["Verification", "verify_image"]
 
 Array = np.ndarray[Any, Any]
 
-_AT_ONCE = 4 * 2**20
-_LEAST_AGAIN = 8
 
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared, and found equal."""
 
-def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:
-    """Raise `VerificationError` unless all units are noted, and their files are there and of the right length."""
-    for task in all_tasks(plan):
-        unit = units.get(unit_name(task))
-        if unit is None or not matches(plan, store, task, unit, deep=False):
-            raise VerificationError(f"{store.place}: {unit_name(task)} is missing or cut off: convert again")
+    target: str
+    units: int
+    """Shards whose length and checksum are those of the manifest; 0 if there is no manifest.
 
-
-def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit], workers: int) -> dict[Task, Unit]:
-    """Those of `units` whose files are as they were written, to the bit; the others are written again."""
-    noted = [task for task in all_tasks(plan) if unit_name(task) in units]
-    # What a bucket has taken, it has taken whole and with a checksum of its own.
-    deep = not isinstance(store, RemoteStore)
-
-    def check(task: Task) -> bool:
-        return matches(plan, store, task, units[unit_name(task)], deep=deep)
-
-    return {task: units[unit_name(task)] for task, is_sound in in_order(check, noted, workers) if is_sound}
-
-
-def require_unchanged(plan: Plan, source: ArraySource, store: Store, written: Container[Task], *, mask: bool) -> None:
-    """Compute some of the shards that an earlier run has written again, and compare all their voxels.
-
-    The name of a computation does not tell whether a function in it was edited since.
-
-    Raises
-    ------
-    ResumeMismatchError
-        They differ.
+    Metadata and coordinates were compared, too.
     """
-    shards = [shard for shard in shards_of(plan) if (0, shard) in written]
-    # The first and the last one, and some between: what was edited may change a part of the image only.
-    some = max(_LEAST_AGAIN, 2 * plan.workers)
-    again = shards if len(shards) <= some else [shards[i * (len(shards) - 1) // (some - 1)] for i in range(some)]
 
-    def is_same(shard: Index) -> bool:
-        block = read_shard(plan, source, shard, mask=mask).block
-        return not _differing(block, read_unit(plan, store, (0, shard))).any()
+    nbytes: int
+    """Bytes of these shards."""
 
-    with contextlib.closing(in_order(is_same, again, plan.workers)) as results:
-        for shard, same in results:
-            if not same:
-                raise ResumeMismatchError(
-                    f"{store.place} was begun with another computation: {unit_name((0, shard))} has other voxels now, "
-                    "so a function or its data were changed since, or it gives other numbers each time: compute as "
-                    f"before, or start anew with {option('overwrite', True)}"
-                )
+    voxels: int
+    """Voxels that are equal to those of the source; 0 if no source was named."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.units:
+            how = "is as it was" if self.units == 1 else "are as they were"
+            number = "1 shard" if self.units == 1 else f"{self.units} shards"
+            parts.append(f"{number} ({human_bytes(self.nbytes)}) {how} written")
+        if self.voxels:
+            parts.append(f"{counted(self.voxels, 'voxel')} {'is' if self.voxels == 1 else 'are'} equal to the source")
+        return f"{self.target}\n  {'; '.join(parts)}"
 
 
-def compare_levels(
-    plan: Plan, source: ArraySource, store: Store, *, mask: bool = False, progress: Callable[[int], None] | None = None
-) -> None:
-    """Compare level 0 with the source, and each other level with the one before it.
+def verify_image(
+    target: str | os.PathLike[str],
+    source: AnySource | None = None,
+    *,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
-    zarr-python reads all levels, but of level 0 only the first shard, where it takes three times as long
-    as what inflates here; from there on metadata and codecs are known to agree.
+    Metadata that were edited since count as a difference, which is reported after all shards were compared.
 
     Parameters
     ----------
+    target
+        The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
+    source
+        What the image was made from, in any order of axes.
     progress
-        Called with the bytes of level 0 that were compared.
+        Called with the bytes that were compared and all of them, in the caller's thread.
 
     Raises
     ------
     VerificationError
-        With the position of the first voxel that differs.
+        The message names the first shard, file of metadata or voxel that differs.
+    ArgumentError
+        There is no manifest, and no source to compare with.
     """
-    arrays = [_opened(store, level) for level in plan.levels]
-    where = plan.spec.storage.location
-
-    def compare_with_source(shard: Index) -> int:
-        block = read_shard(plan, source, shard, mask=mask).block
-        level = plan.levels[0]
-        if any(shard):
-            _require_same(block, _unit(plan, store, (0, shard)), level.region(shard), level, store, where)
-        else:
-            _require_equal(block, arrays[0], level.region(shard), level, store, where)
-        compare_with_coarser((0, shard), block)
-        return block.nbytes
-
-    def compare_with_coarser(task: Task, block: Array | None = None) -> None:
-        # Not coarse shard by coarse shard: each is made of eight fine ones, too many to hold at a time.
-        number, shard = task
-        if plan.parent(number, shard) is None:
-            return
-        level, coarser = plan.levels[number], plan.levels[number + 1]
-        region = level.region(shard)
-        values = _read_shard(arrays[number], region, level, store) if block is None else block
-        part = downsample(values, coarser.factors, plan.method)
-        start = [r.start // f for r, f in zip(region, coarser.factors, strict=True)]
-        place = tuple(slice(s, s + n) for s, n in zip(start, part.shape, strict=True))
-        _require_equal(part, arrays[number + 1], place, coarser, store, level.path)
-
-    with contextlib.closing(in_order(compare_with_source, shards_of(plan), plan.workers)) as results:
-        for _, compared in results:
-            if progress is not None:
-                progress(compared)
-    upper = (task for task in all_tasks(plan) if task[0] > 0)
-    with contextlib.closing(in_order(compare_with_coarser, upper, plan.workers)) as others:
-        for _ in others:
-            pass
-
-
-def _unit(plan: Plan, store: Store, task: Task) -> Array:
+    place = checked_path(target, "the image to verify")
+    store = open_store(place, storage_options)
     try:
-        return read_unit(plan, store, task)
-    except CorruptChunkError as error:
-        raise VerificationError(f"{store.place}: {unit_name(task)} cannot be read ({error})") from error
+        names = store.names()
+    except DestinationExistsError as error:
+        raise ArgumentError(f"{place} is a file, no OME-Zarr: name the folder first, then its source") from error
+    if names is None:
+        raise ArgumentError(f"there is nothing at {place}")
+    manifest = read_manifest(store)
+    if WORK in names and manifest is None:
+        raise VerificationError(f"{place} is an unfinished conversion: continue it with {option('resume', True)}")
+    if manifest is None and source is None:
+        raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
+    crew = threads_for(workers)
+    expected = None if source is None else as_source(source, storage_options)
+    rows = [] if manifest is None else _expected_units(store, manifest)
+    nbytes = sum(unit.nbytes for _, unit in rows)
+    counter = Counter(nbytes + (0 if expected is None else expected.spec.nbytes), progress)
+    _compare_units(store, rows, crew, counter.add)
+    if manifest is not None:
+        _compare_documents(store, manifest)
+    voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, counter.add)
+    return Verification(place, len(rows), nbytes, voxels)
 
 
-def _opened(store: Store, level: Level) -> zarr.Array[Any]:
-    if isinstance(store, RemoteStore):
-        bucket, path = store.folder.child(level.path).zarr_store()
-        return zarr.open_array(bucket, path=path, mode="r")
-    # To zarr-python a text with "::" in it is a chain of URLs.
-    return zarr.open_array(zarr.storage.LocalStore(os.path.join(store.place, level.path), read_only=True), mode="r")
-
-
-def _pieces(region: Region, level: Level, itemsize: int) -> Iterator[tuple[Region, Region]]:
-    """Parts of a region, and where each is in the level: zarr-python takes three times the memory of what it reads."""
-    shape, names = region_shape(region), [axis.name for axis in level.axes]
-    size = block_shape(shape, level.chunks, itemsize, names, least=_AT_ONCE // 2, most=_AT_ONCE)
-    for piece in regions_of_blocks(shape, size):
-        yield piece, tuple(slice(r.start + p.start, r.start + p.stop) for r, p in zip(region, piece, strict=True))
-
-
-def _read(array: zarr.Array[Any], region: Region, level: Level, store: Store) -> Array:
-    try:
-        return np.asarray(array[region])
-    except (OSError, ValueError, RuntimeError) as error:
-        require_room(math.prod(level.shards) * array.dtype.itemsize)
-        raise VerificationError(f"{store.place}: {level.path} cannot be read ({error})"[:400]) from error
-
-
-def _read_shard(array: zarr.Array[Any], region: Region, level: Level, store: Store) -> Array:
-    block = np.empty(region_shape(region), array.dtype)
-    for piece, place in _pieces(region, level, array.dtype.itemsize):
-        block[piece] = _read(array, place, level, store)
-    return block
-
-
-def _require_equal(
-    expected: Array, array: zarr.Array[Any], region: Region, level: Level, store: Store, other: str
+def _compare_units(
+    store: Store, expected: list[tuple[Shard, Unit]], workers: int, advance: Callable[[int], None]
 ) -> None:
-    for piece, place in _pieces(region, level, array.dtype.itemsize):
-        _require_same(expected[piece], _read(array, place, level, store), place, level, store, other)
+    """Raise unless all units are sound."""
+
+    def check(row: tuple[Shard, Unit]) -> int:
+        shard, unit = row
+        if found := damage(store, shard, unit):
+            raise VerificationError(f"{store.place}: {found}")
+        return unit.nbytes
+
+    for _, size in in_order(check, expected, workers):
+        advance(size)
 
 
-def _require_same(expected: Array, found: Array, region: Region, level: Level, store: Store, other: str) -> None:
-    if (differing := _differing(expected, found)).any():
-        where = [int(i) + part.start for i, part in zip(np.argwhere(differing)[0], region, strict=True)]
-        raise VerificationError(f"{store.place}: voxel {where} of {level.path} differs from {other}")
+def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
+    """Compare metadata and coordinates."""
+    noted = manifest.get("documents", {})
+    # These names come from a file: none may lead out of the image.
+    if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
+    for key, crc in noted.items():
+        if (data := store.get(key)) is None:
+            raise VerificationError(f"{store.place}: {key} is missing")
+        if checksum([data]) != crc:
+            raise VerificationError(
+                f"{store.place}: {key} is not as it was written: it was edited, or is damaged; all shards are sound"
+            )
 
 
-def _differing(expected: Array, found: Array) -> Array:
-    """Where two arrays differ, bit by bit: NaN is what it was, too."""
-    bits = f"u{found.dtype.itemsize}"
-    return np.asarray(np.ascontiguousarray(expected, found.dtype).view(bits) != np.ascontiguousarray(found).view(bits))
+def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[Shard, Unit]]:
+    """Every shard in the plan of a manifest, and its length and checksum."""
+    made = []
+    try:
+        for number, noted in enumerate(manifest["plan"]["levels"]):
+            for shard in Level.from_settings(number, noted).all_shards():
+                nbytes, crc = manifest["units"][shard.name]
+                made.append((shard, Unit(shard.name, int(nbytes), int(crc))))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise VerificationError(f"{store.place}: {MANIFEST} is damaged") from error
+    return made
+
+
+def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, advance: Callable[[int], None]) -> int:
+    """Raise unless all voxels are equal; returns their number."""
+    here, there = found.spec, expected.spec
+    sizes = dict(zip(there.dims, there.shape, strict=True))
+    if sorted(here.dims) != sorted(there.dims) or any(
+        sizes[dim] != n for dim, n in zip(here.dims, here.shape, strict=True)
+    ):
+        raise VerificationError(
+            f"{here.storage.location} is {_shown(here)}, and {there.storage.location} is {_shown(there)}"
+        )
+    order = [there.dims.index(dim) for dim in here.dims]
+    back = [here.dims.index(dim) for dim in there.dims]
+
+    def compare(region: Region) -> int:
+        values = expected.read(region)
+        other = found.read(tuple(region[i] for i in order)).transpose(back)
+        same = _equal(values, other) | ((values != values) & (other != other))
+        if not same.all():
+            first = np.argwhere(~same)[0]
+            where = ", ".join(
+                f"{dim}={int(i) + part.start}" for dim, i, part in zip(there.dims, first, region, strict=True)
+            )
+            raise VerificationError(
+                f"{here.storage.location} differs from {there.storage.location} at {where}: "
+                f"{other[tuple(first)]} instead of {values[tuple(first)]}"
+            )
+        return values.nbytes
+
+    regions = regions_of_blocks(there.shape, work_block(there))
+    for _, size in in_order(compare, regions, workers):
+        advance(size)
+    return math.prod(there.shape)
+
+
+def _equal(values: Array, other: Array) -> Array:
+    """Where numbers are equal; numpy would round 64-bit integers to compare them with floats."""
+    same: Array = values == other
+    if {values.dtype.kind, other.dtype.kind} & {"f"} and values.dtype != other.dtype:
+        whole, real = (values, other) if values.dtype.kind in "iu" else (other, values)
+        if whole.dtype.kind in "iu":
+            # 2**53 + 1 rounds to 2**53, which is another integer.
+            with np.errstate(invalid="ignore"):
+                same &= real.astype(whole.dtype) == whole
+    return same
+
+
+def _shown(spec: ArraySpec) -> str:
+    return " ".join(f"{dim}={n}" for dim, n in zip(spec.dims, spec.shape, strict=True))

@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, plan_pyramid
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid
 from tests.support.ome_zarr.fakes import small_plans, spec_of
 
 MiB = 2**20

@@ -28,7 +28,7 @@ from ilastik_lazy.storage import heartbeat
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.objects import ObjectFolder
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.targets import HERE, a_source, two_take_over
 from tests.support.proxy import Proxy
 from tests.support.servers import S3Server

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilastik_lazy.errors import VerificationError
-from ilastik_lazy.writers.ome_zarr.conversion import units as units_module
+from ilastik_lazy.writers.ome_zarr.conversion import shards as shards_module
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from tests.support.makers import some_data
 from tests.support.ome_zarr.answers import coarser, in_ome_order
 from tests.support.ome_zarr.fakes import ArrayBackedSource, read_by_tensorstore, small_plans, source_with
@@ -149,14 +149,14 @@ class TestVerify:
         source = source_with(axes, dtype)
         source.data = np.nan_to_num(source.data)
 
-        def encode(self: Any, task: Any, intake: Any) -> Any:
-            region = self.plan.levels[task[0]].region(task[1])
-            if task[0] == 0 and region[0].start <= 17 < region[0].stop and region[1].start <= 9 < region[1].stop:
+        def encode(self: Any, shard: Any, intake: Any) -> Any:
+            region = shard.region
+            if shard.number == 0 and region[0].start <= 17 < region[0].stop and region[1].start <= 9 < region[1].stop:
                 intake.block[17 - region[0].start, 9 - region[1].start] += 1
-            return original(self, task, intake)
+            return original(self, shard, intake)
 
-        original = units_module.UnitWriter.encode
-        monkeypatch.setattr(units_module.UnitWriter, "encode", encode)
+        original = shards_module.ShardWriter.encode
+        monkeypatch.setattr(shards_module.ShardWriter, "encode", encode)
         with small_plans(shard=64), pytest.raises(VerificationError, match=r"voxel \[17, 9\] of scale0/image"):
             to_ome_zarr(source, tmp_path / "a.zarr", verify=True)
         assert not list(tmp_path.rglob("zarr.json"))
@@ -165,8 +165,8 @@ class TestVerify:
         def with_other_nans(block: Any, *more: Any) -> list[bytes]:
             return encode(np.full_like(block, np.float32(-np.nan)), *more)
 
-        encode = units_module.encode_shard
-        monkeypatch.setattr(units_module, "encode_shard", with_other_nans)
+        encode = shards_module.encode_shard
+        monkeypatch.setattr(shards_module, "encode_shard", with_other_nans)
         source = ArrayBackedSource(np.full((4, 4), np.nan, np.float32), "yx")
         with pytest.raises(VerificationError):
             to_ome_zarr(source, tmp_path / "a.zarr", verify=True)

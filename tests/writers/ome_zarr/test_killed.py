@@ -10,15 +10,12 @@ from typing import Any
 import ngff_zarr
 import pytest
 
-from ilastik_lazy.errors import DestinationExistsError
 from tests.support.children import run_python
 from tests.support.ome_zarr.targets import (
     HERE,
     a_source,
     assert_no_image,
-    assert_resumes,
     assert_whole,
-    contents,
     convert,
     put_by_others,
 )
@@ -173,26 +170,6 @@ class TestKilled:
         found = kill_at_many_moments(tmp_path, step=2 * _STEP)
         assert found["bad"] == []
         assert found["images"] >= found["killed"] >= 68
-
-    def test_is_told_by_the_second_run_which_can_go_on_or_replace_it(self, tmp_path: Path) -> None:
-        target = tmp_path / "a.zarr"
-
-        def stop(done: int, total: int) -> None:
-            if done > total // 2:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            convert(target, progress=stop)
-        before = contents(target)
-        with pytest.raises(DestinationExistsError, match=r"unfinished.*resume=True"):
-            convert(target)
-        assert contents(target) == before
-        report = assert_resumes(target)
-        assert report.resumed > 10
-        with pytest.raises(KeyboardInterrupt):
-            convert(tmp_path / "b.zarr", progress=stop)
-        convert(tmp_path / "b.zarr", overwrite=True)
-        assert_whole(tmp_path / "b.zarr")
 
 
 _AGAIN = """

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError, VerificationError
 from ilastik_lazy.storage.stores import LocalStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.makers import some_data, write_hdf5_export
 from tests.support.ome_zarr.fakes import small_plans
 

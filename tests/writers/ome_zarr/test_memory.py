@@ -22,7 +22,7 @@ import json, sys
 import xarray, zarr, dask.array
 import ilastik_lazy as il
 from ilastik_lazy.writers.ome_zarr.convert import as_source, to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
 def resident(key):
     with open("/proc/self/status") as file:
@@ -77,7 +77,7 @@ import xarray, zarr, dask.array
 import ilastik_lazy as il
 from ilastik_lazy.lazy.from_xarray import as_source
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 path, target, memory = sys.argv[1:]
 plan = plan_conversion(as_source(path), memory=memory, workers=2)
 array = il.open_dataarray(path)

@@ -25,7 +25,7 @@ import json, sys
 import xarray, zarr, dask.array, numpy
 import ilastik_lazy as il
 from ilastik_lazy.lazy.from_xarray import as_source
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
 def resident(key):
     with open("/proc/self/status") as file:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.writers.ome_zarr import ConversionReport, to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.makers import some_data
 from tests.support.ome_zarr.fakes import ArrayBackedSource, FailingSource
 from tests.support.ome_zarr.targets import convert

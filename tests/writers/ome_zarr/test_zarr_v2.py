@@ -14,7 +14,7 @@ import zarr
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS, Codec
+from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
 from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, metadata_documents, writing_order
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid

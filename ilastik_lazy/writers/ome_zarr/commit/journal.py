@@ -1,7 +1,7 @@
-"""What of a conversion is done: a line for each unit, written after the unit itself.
+"""The journal of a conversion: one line for each unit, written after the unit itself.
 
-A unit is a shard, or whatever one task writes in its place.  That a file exists is no evidence: it may be
-cut off, or be of another conversion.  A line of the journal with the right length and checksum is.
+A unit is a shard, or the chunks that one task writes in its place.  A file alone proves nothing: it may be
+cut off, or belong to another conversion.  A line of the journal with the right length and checksum is proof.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Unit:
 
     nbytes: int
     crc32c: int
-    """Of all its bytes, in the order of its files."""
+    """Checksum of all its bytes, in the order of its files."""
 
     statistics: Statistics | None = None
-    """Of its voxels; only of level 0."""
+    """Statistics of its voxels; only for level 0."""
 
     masked: tuple[str, ...] = ()
-    """What is wrong with chunks of the source that could not be decoded, and are filled."""
+    """Errors of the chunks of the source that could not be decoded, and are filled."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, without those that are not there."""
+        """Plain values, without empty ones."""
         found: dict[str, Any] = {"unit": self.name, "bytes": self.nbytes, "crc32c": self.crc32c}
         if self.statistics is not None:
             found["statistics"] = self.statistics.as_json()
@@ -56,7 +56,7 @@ class Unit:
 
 
 def checksum(parts: Iterable[bytes], value: int = 0) -> int:
-    """CRC-32C of `parts` one after the other, behind what `value` is the CRC-32C of."""
+    """CRC-32C of `parts` one after the other, continued from `value`."""
     for part in parts:
         value = google_crc32c.extend(value, part)
     return int(value)
@@ -75,7 +75,7 @@ class Journal:
 
 
 def read_journals(store: Store) -> dict[str, Unit]:
-    """All units that any writer has noted, by name; a line without its end is none."""
+    """All units that any writer has noted, by name; a line without its end is ignored."""
     units: dict[str, Unit] = {}
     for key in store.keys(JOURNALS):
         for line in (store.get(key) or b"").split(b"\n")[:-1]:

@@ -1,4 +1,4 @@
-"""What a conversion says of itself on the disk: its plan, and the checksums of what it wrote."""
+"""The manifest of a conversion: its plan, and the checksums of what it wrote."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ from typing import Any
 
 from ilastik_lazy.errors import option
 from ilastik_lazy.storage.stores import Store
+from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 
-__all__ = ["MANIFEST", "OLD_MANIFEST", "Manifest", "as_text", "difference", "is_text", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "as_text", "difference", "is_text", "noted_units", "read_manifest"]
 
 MANIFEST = "scale0/image/.ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image.
 
-In an array, where nobody lists: zarr-python warns of each file in a group that is no member of it.
+It is inside an array, since zarr-python warns of each file in a group that is not a member.
 """
 
-OLD_MANIFEST = ".ilz-manifest.json"
-"""Where releases before this one have put it."""
-
 Manifest = dict[str, Any]
-"""``plan`` (see `Plan.as_json` and the source's version) and ``units`` by name: bytes and checksum."""
+"""``plan`` (see `Plan.settings`, and the source's version) and ``units`` by name: bytes and checksum."""
 
 
 _MEANINGS = {
     "metadata": "other names, colours, positions or properties",
     "token": "another computation, or an older version of the files that it reads",
-    "unversioned": "a source without a version, of which nobody can tell whether it changed since",
+    "unversioned": "a source without a version, so that nobody can know whether it has changed since",
     "version": "another version of the source, which was written to or copied since",
 }
-"""What differs, where the two values themselves would tell nobody."""
+"""Texts for settings whose values would not help people."""
 
 
 def read_manifest(store: Store) -> Manifest | None:
     """The manifest of a finished image; None if it has none that can be read."""
-    for key in (MANIFEST, OLD_MANIFEST):
-        if (text := store.get(key)) is not None:
-            try:
-                manifest = json.loads(text)
-            except ValueError:
-                return None
-            return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
-    return None
+    try:
+        manifest = json.loads(store.get(MANIFEST) or b"")
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("units"), dict) else None
+
+
+def noted_units(manifest: Manifest) -> dict[str, Unit] | None:
+    """The units of an image by name; None if the manifest is damaged."""
+    try:
+        return {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
+    except (TypeError, ValueError):
+        return None
 
 
 def as_text(value: Any) -> bytes:
@@ -50,7 +53,7 @@ def as_text(value: Any) -> bytes:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether `data` are JSON."""
+    """Whether `data` is JSON."""
     try:
         json.loads(data)
     except ValueError:
@@ -59,7 +62,7 @@ def is_text(data: bytes) -> bool:
 
 
 def difference(text: bytes, plan: dict[str, Any]) -> str:
-    """The first setting that differs, for people."""
+    """Describe the first setting that differs, for people."""
     try:
         begun = json.loads(text)
     except ValueError:

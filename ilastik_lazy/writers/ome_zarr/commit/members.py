@@ -1,6 +1,6 @@
-"""What in a place belongs to the image there, and what others have put beside it: labels, tables, notes.
+"""Distinguish the files of an image from what others have put beside them: labels, tables, notes.
 
-An image is replaced as a whole, and so are its arrays, their coordinates and all metadata.  Nothing else is ours.
+An image is replaced as a whole: its arrays, their coordinates and all metadata.  Nothing else is ours.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
 from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, Store
-from ilastik_lazy.writers.ome_zarr.commit.manifest import OLD_MANIFEST, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
 
 __all__ = [
     "arrays_of",
@@ -30,7 +30,7 @@ __all__ = [
 
 _METADATA = (*ROOTS, ".zmetadata")
 _COORDINATES = ("t", "c", "z", "y", "x")
-# Of an image whose root is its array: "c" and, of Zarr v2, names such as "0.12".
+# Chunks of an image whose root is its array: "c" and, in Zarr v2, names such as "0.12".
 _CHUNKS = re.compile(r"c|\d+(\.\d+)*")
 
 # What describes the image itself; OME-Zarr 0.4 has it at the top, 0.5 below "ome".
@@ -40,23 +40,23 @@ Role = Literal["own", "folder", "foreign"]
 
 
 def foreign_members(store: Store, arrays: Collection[str]) -> list[str]:
-    """Keys of all that is not of the image with these `arrays`: of a folder that is foreign as a whole, its own."""
+    """Keys of everything that does not belong to the image with these `arrays`; a foreign folder is one key."""
     return sorted(key for key, role in _members(store, "", arrays) if role == "foreign")
 
 
 def kept_members(store: Store, arrays: Collection[str], needed: Collection[str]) -> list[str]:
-    """`foreign_members` that stay where the image is replaced by one with the arrays `needed`.
+    """`foreign_members` that stay when the image is replaced by one with the arrays `needed`.
 
     Raises
     ------
     DestinationExistsError
-        One has a name that the new image needs.
+        The new image needs the name of one of them.
     """
     kept = foreign_members(store, arrays)
     if clashes := [key for key in kept if _role_of(key, needed) != "foreign"]:
         raise DestinationExistsError(
-            f"{store.place} holds {', '.join(clashes)}, which is not of the image there, and the new image needs "
-            "that name: move it, or choose another target"
+            f"{store.place} holds {', '.join(clashes)}, which does not belong to the image there, and the new image "
+            "needs that name: move it, or choose another target"
         )
     return kept
 
@@ -68,7 +68,7 @@ def foreign_attributes(store: Store) -> dict[str, Any]:
 
 
 def warn_of_other_format(store: Store, kept: Collection[str], version: str) -> None:
-    """Warn of groups and arrays that stay in an image of another version of Zarr, where readers pass them by."""
+    """Warn of groups and arrays that stay in an image of another version of Zarr, where readers do not see them."""
     names = {"zarr.json"} if version == "0.4" else {".zgroup", ".zarray"}
     if hidden := [key for key in kept if names.intersection(store.names(key) or ())]:
         warnings.warn(
@@ -91,23 +91,23 @@ def clear(store: Store, arrays: Collection[str]) -> None:
 
 
 def discard(old: Store, final: Store, arrays: Collection[str]) -> None:
-    """Remove an image beside its place `final`, but for the lock; what others have put into it is at `final` then."""
+    """Remove an image beside its place `final`, except the lock; what others have put into it moves to `final`."""
     for key in kept_members(old, arrays, arrays_of(final)):
         final.keep(key, old)
-    # What says which arrays are its own goes last: whoever has to go on must not take one for foreign.
+    # Files that name the arrays go last: a later run that continues here must not take an array for foreign.
     for name in sorted(old.names() or [], key=lambda name: _role_of(name, ()) == "own"):
         if name != WORK:
             old.delete(name)
 
 
 def _role_of(key: str, arrays: Collection[str]) -> Role:
-    """What a key is to an image with these `arrays`: of it, a folder that holds some of it, or neither.
+    """Whether a key belongs to an image with these `arrays`, is a folder that holds some of it, or neither.
 
     >>> [_role_of(key, ["scale0/image"]) for key in ("scale0/image", "scale0", "labels", "scale0/zarr.json")]
     ['own', 'folder', 'foreign', 'own']
     """
     folder, name = posixpath.split(key)
-    if not folder and (name in (WORK, OLD_MANIFEST, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
+    if not folder and (name in (WORK, *_METADATA) or ("" in arrays and _CHUNKS.fullmatch(name))):
         return "own"
     if key in arrays:
         return "own"
@@ -123,14 +123,14 @@ def _members(store: Store, folder: str, arrays: Collection[str]) -> Iterator[tup
         role = _role_of(key, arrays)
         if role == "folder":
             if store.names(key) is None:
-                role = "foreign"  # a file with the name of a folder of ours
+                role = "foreign"  # a file that has the name of one of our folders
             else:
                 yield from _members(store, key, arrays)
         yield key, role
 
 
 def arrays_of(store: Store) -> list[str]:
-    """Paths of the arrays of an image, also of one that is unfinished or of another program; empty where unknown."""
+    """Paths of the arrays of an image, also if it is unfinished or from another program; empty if unknown."""
     plan = (read_manifest(store) or {}).get("plan") or _object(store, PLAN)
     levels = plan.get("levels") if isinstance(plan, dict) else None
     found = [level[0] for level in levels if isinstance(level, list) and level] if isinstance(levels, list) else []
@@ -142,12 +142,12 @@ def arrays_of(store: Store) -> list[str]:
         for multiscale in multiscales if isinstance(multiscales, list) else []:
             datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
             found += [d.get("path") for d in datasets if isinstance(d, dict)] if isinstance(datasets, list) else []
-    # Names out of a file: "." and ".." would make others' members ours.
+    # These names come from a file: "." and ".." would make others' members ours.
     return [path for path in found if isinstance(path, str) and not {"", ".", ".."} & set(path.split("/"))]
 
 
 def root_of(store: Store, names: Collection[str]) -> dict[str, Any]:
-    """What the root's metadata say, in the words of Zarr v3; empty where there are none that can be read."""
+    """The root's metadata in the form of Zarr v3; empty if there are none that can be read."""
     if "zarr.json" in names and (root := _object(store, "zarr.json")):
         return root
     if ".zarray" in names:
@@ -156,7 +156,7 @@ def root_of(store: Store, names: Collection[str]) -> dict[str, Any]:
 
 
 def image_attributes(root: dict[str, Any]) -> dict[str, Any]:
-    """OME-Zarr's attributes of a root (see `root_of`), of version 0.4 or 0.5."""
+    """The OME-Zarr attributes, version 0.4 or 0.5, of a root (see `root_of`)."""
     attributes = root.get("attributes")
     if isinstance(attributes, dict) and isinstance(attributes.get("ome"), dict):
         attributes = attributes["ome"]
@@ -164,7 +164,7 @@ def image_attributes(root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(store: Store, key: str) -> dict[str, Any]:
-    """A JSON object; an empty one where there is none that can be read."""
+    """Read a JSON object; an empty one if there is none that can be read."""
     try:
         found = json.loads(store.get(key) or b"")
     except (ValueError, RecursionError):

@@ -1,11 +1,11 @@
-"""Where an image shall be: the store that a path or URL names, and what it says of itself."""
+"""Where an image will be: the store that a path or URL names."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.text import encodable
@@ -17,13 +17,11 @@ from ilastik_lazy.lazy.from_xarray import ComputedSource
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.objects import ObjectFolder, is_url
-from ilastik_lazy.storage.stores import LAST_ROOTS, ROOTS, WORK, LocalStore, Store
-from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
+from ilastik_lazy.storage.stores import LocalStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
+from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
 
-__all__ = ["State", "is_unfinished", "name_of", "open_store", "state_of", "store_at"]
-
-State = Literal["nothing", "empty", "unfinished", "image", "other"]
+__all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
 
 _OTHER_FORMATS = (
     ".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv", ".zip", ".ozx", ".tar",
@@ -31,17 +29,17 @@ _OTHER_FORMATS = (
 
 
 def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
-    """The store at a path or URL.
+    """Check the target of a conversion, and return the store there.
 
     Parameters
     ----------
     source
-        What will be converted: no file of it lies in the store, nor the store in one.
+        What will be converted: its files must not lie in the store, nor the store in them.
 
     Raises
     ------
     ArgumentError
-        The target holds the source, lies in it, has the name of another format, or none.
+        The target holds the source, lies in it, has the name of another format, or has no name.
     """
     text = checked_target(target, endings=_OTHER_FORMATS)
     if not is_url(text):
@@ -53,26 +51,22 @@ def store_at(target: str | os.PathLike[str], source: ArraySource, storage_option
 
 
 def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
-    """The store at a path or URL, whatever is there."""
+    """Return the store at a path or URL, whatever is there."""
     if is_url(target):
         return RemoteStore(ObjectFolder.parse(target, storage_options))
     path = os.path.abspath(os.path.expanduser(target))
-    # A link to a folder stays one, and what it points to is replaced: it may be there for want of space here.
+    # A link to a folder stays, and the folder is replaced: it may be on another disk for lack of space here.
     return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
 
 
 def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Whether a conversion to `target` was begun and may be resumed; one that shall replace an image, too."""
+    """Whether an unfinished conversion is at `target`, or beside an image there that it will replace."""
     store = open_store(target, storage_options)
-    for place in (store, store.beside()):
-        names = (place.names() if place is not None else None) or []
-        if WORK in names and not any(name in LAST_ROOTS for name in names):
-            return True
-    return False
+    return any(is_begun(place.names() or ()) for place in (store, store.beside()) if place is not None)
 
 
 def _check_target(target: str, source: ArraySource) -> None:
-    # What was made of an image may replace it: it is read to the end before.  All else in it would be lost.
+    # A computation may replace the image that it reads: it is read completely before.  Anything else would be lost.
     is_made = isinstance(source, ComputedSource) or (
         isinstance(source, DescribedSource) and isinstance(source.source, WindowSource | TransposedSource)
     )
@@ -97,34 +91,10 @@ def _levels_at(target: str) -> set[str]:
 
 
 def name_of(target: str) -> str:
-    """Name of an image: that of its folder, without what says that it is one.
+    """Name of an image: that of its folder, without the endings of OME-Zarr.
 
     >>> name_of("/data/brain.ome.zarr")
     'brain'
     """
     name = Path(target).name
     return encodable(name.removesuffix(".zarr").removesuffix(".ome") or name)
-
-
-def state_of(store: Store) -> State:
-    """What is at a place: an image of any program, one that was begun, or something that is neither."""
-    names = store.names()
-    if names is None:
-        return "nothing"
-    if not names:
-        return "empty"
-    if WORK in names:
-        # While it is published, some of the root's metadata may be there: the last one makes the image.
-        return "image" if any(name in LAST_ROOTS for name in names) else "unfinished"
-    if _is_image(store, names) or (any(name in ROOTS for name in names) and read_manifest(store) is not None):
-        return "image"
-    return "other"
-
-
-def _is_image(store: Store, names: Collection[str]) -> bool:
-    """Whether a place of any program is one image: its root is an array, or has ``multiscales``.
-
-    A plate is none, nor is a group that someone keeps arrays in: to replace it would delete all of them.
-    """
-    root = root_of(store, names)
-    return root.get("node_type") == "array" or "multiscales" in image_attributes(root)

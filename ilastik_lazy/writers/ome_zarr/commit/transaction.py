@@ -1,8 +1,8 @@
-"""A place that becomes an OME-Zarr, and does not look like one before it is whole.
+"""A place that becomes an OME-Zarr, and does not look like one before it is complete.
 
 Order of writing: lock, plan, units and a line of the journal after each, the arrays' metadata, the
-manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes early finds no Zarr
-there; a process that dies leaves a place without root metadata, from which `resume` goes on.
+manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes too early finds no Zarr
+there; a process that dies leaves a place without root metadata, where `resume` continues.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, ResumeMismatchError, option
+from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, difference, is_text, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import (
     arrays_of,
     clear,
@@ -26,7 +26,16 @@ from ilastik_lazy.writers.ome_zarr.commit.members import (
     kept_members,
     warn_of_other_format,
 )
-from ilastik_lazy.writers.ome_zarr.commit.place import State, state_of
+from ilastik_lazy.writers.ome_zarr.commit.states import (
+    CONVERSIONS,
+    IMAGES,
+    Action,
+    State,
+    action_for,
+    is_image,
+    refusal,
+    state_at,
+)
 from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, with_attributes, writing_order
 
 __all__ = ["Target"]
@@ -40,22 +49,22 @@ class Target:
     Parameters
     ----------
     final
-        Where the image shall be.
+        Where the image will be.
     plan
         Plain JSON values of everything that decides what is written.
     overwrite
-        Replace an image there, once the new one is whole; what others have put into it stays.
+        Replace an image there, once the new one is complete; what others have put into it stays.
     resume
-        Go on with what was begun there.
+        Continue a conversion there (see `ACTIONS`).
 
     Raises
     ------
     DestinationExistsError
-        There is something that may not be replaced.
+        Something is there that may not be replaced.
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
-        What was begun there has another plan.
+        The conversion or image there has another plan.
     """
 
     def __init__(self, final: Store, plan: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
@@ -67,13 +76,13 @@ class Target:
         self.is_complete = False
         """Whether an earlier run has written all of it."""
         self.learned: dict[str, Any] = {}
-        """What an earlier run that was complete has noted of the voxels."""
+        """What a complete earlier run has noted about the voxels."""
         self._plan = json.loads(json.dumps(plan))
         self._arrays = [level[0] for level in self._plan.get("levels", ())]
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
         self._made = self._is_new = self._is_repaired = False
-        """Whether this run has made the place, and whether all that is in it is of this run."""
+        """Whether this run has made the place, has emptied it, and writes damaged units of an image again."""
 
     def __enter__(self) -> Target:
         try:
@@ -95,7 +104,7 @@ class Target:
             held.release()
 
     def _leave(self) -> None:
-        """After an error: keep what can be resumed; what holds no unit is removed, so that nobody has to tidy up."""
+        """After an error: keep what can be resumed; remove a place without units, so that nobody has to tidy up."""
         try:
             if self._lock is not None and self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
                 with contextlib.suppress(DestinationBusyError):
@@ -108,105 +117,76 @@ class Target:
             self._release()
 
     def _begin(self) -> None:
-        state = state_of(self.final)
-        if state == "image":
-            if self._resume and self._adopt(self.final):
-                self._tidy()
-                return
-            if self._resume and not self._overwrite and (manifest := read_manifest(self.final)) is not None:
-                found = difference(as_text(manifest.get("plan")), self._plan)
-                raise ResumeMismatchError(
-                    f"{self.final.place} is an image that was made with {found}: choose another name, or replace it "
-                    f"with {option('overwrite', True)}"
-                )
-            if not self._overwrite:
-                raise DestinationExistsError(
-                    f"an image is at {self.final.place}: choose another name, or pass {option('overwrite', True)}"
-                )
-            beside = self.final.beside()
-            if beside is None:
-                held = foreign_members(self.final, arrays_of(self.final))
-                also = f", but not {', '.join(held)}, which others have put there" if held else ""
-                raise DestinationExistsError(
-                    f"an image is at {self.final.place}, where images cannot be exchanged: "
-                    f"delete it yourself{also}, or choose another name"
-                )
-            kept = kept_members(self.final, arrays_of(self.final), self._arrays)
-            warn_of_other_format(self.final, kept, str(self._plan.get("ome_zarr")))
-            self.store, state = beside, state_of(beside)
-        self._take(state)
-        if self.store is self.final and state != "image" and state_of(self.final) == "image":
-            # Whoever had the lock has finished in between: what is here now is not to be emptied.
+        """Find out what is at the place, and do what `ACTIONS` says about it."""
+        state, action = self._look()
+        if action == "replace":
+            self.store = self._place_beside()
+            state, action = self._look()
+        if action == "check":
+            self._adopt()
+            self._tidy()
+            return
+        if action.startswith("refuse") and state not in CONVERSIONS:
+            raise refusal(self.store, self._plan, state, action)
+        may_replace = self._overwrite or self._resume
+        if state == "nothing":
+            self._made = self.store.make()
+            if not self._made and not may_replace:
+                raise DestinationBusyError(f"another conversion has just made {self.store.place}")
+        # A conversion that is refused waits for the lock, too: then the error says that another one is running.
+        self._lock = self.store.lock(patient=may_replace)
+        locked_state, locked_action = self._look()
+        if locked_state in IMAGES:
+            # The process that had the lock has published its image in between.
             self.store.delete(WORK)
             self._release()
             self._made = False
             self._begin()
             return
-        if state == "unfinished" and not (self._overwrite or self._resume):
-            raise DestinationExistsError(
-                f"an unfinished conversion is at {self.store.place}: go on with it with {option('resume', True)}, "
-                f"or start anew with {option('overwrite', True)}"
-            )
-        if self._resume and self._is_begun():
-            if state_of(self.store) == "image":
-                # All is written, only the exchange is missing.
-                self._adopt(self.store)
-                self._finish()
-            else:
-                self.done = read_journals(self.store)
-                self.store.delete(f"{WORK}/tmp")
-            return
-        self._is_new = True
-        self._empty()
-        self.store.put(PLAN, [as_text(self._plan)])
+        if state != "nothing" or may_replace:
+            state, action = locked_state, locked_action
+        if action.startswith("refuse"):
+            raise refusal(self.store, self._plan, state, action)
+        if action == "begin":
+            self._is_new = True
+            self._empty()
+            self.store.put(PLAN, [as_text(self._plan)])
+        elif is_image(self.store, self.store.names() or ()):
+            # Everything is written, only the exchange of the images is missing.
+            self._adopt()
+            self._finish()
+        else:
+            self.done = read_journals(self.store)
+            self.store.delete(f"{WORK}/tmp")
 
-    def _take(self, state: State) -> None:
-        """Make the place where there is none, and lock it; refuse what may not be written to."""
-        place, may_replace = self.store.place, self._overwrite or self._resume
-        if state == "other":
-            raise DestinationExistsError(
-                f"something is at {place} that is no Zarr image, so it is not replaced (not with "
-                f"{option('overwrite', True)} either): remove it yourself, or choose another name"
-            )
-        if state == "nothing":
-            self._made = self.store.make()
-            if not self._made and not may_replace:
-                raise DestinationBusyError(f"another conversion has just made {place}")
-        elif state == "empty" and not may_replace:
-            raise DestinationExistsError(
-                f"an empty folder is at {place}: remove it, or pass {option('overwrite', True)}"
-            )
-        self._lock = self.store.lock(patient=may_replace)
+    def _look(self) -> tuple[State, Action]:
+        state = state_at(self.store, self._plan, is_beside=self.store is not self.final)
+        return state, action_for(state, overwrite=self._overwrite, resume=self._resume)
 
-    def _is_begun(self) -> bool:
-        """Whether this very plan was begun here."""
-        text = self.store.get(PLAN)
-        if text is None or (not is_text(text) and not self.store.keys(JOURNALS)):
-            # Whoever began lost its power before anything was written.
-            return False
-        if text != as_text(self._plan):
-            raise ResumeMismatchError(
-                f"{self.store.place} was begun with {difference(text, self._plan)}: ask for the same again, "
-                f"or start anew with {option('overwrite', True)}"
+    def _place_beside(self) -> Store:
+        """The place in which an image is built that will replace the one at the target."""
+        arrays = arrays_of(self.final)
+        if (beside := self.final.beside()) is None:
+            held = foreign_members(self.final, arrays)
+            also = f", but not {', '.join(held)}, which others have put there" if held else ""
+            raise DestinationExistsError(
+                f"an image is at {self.final.place}, where images cannot be exchanged: "
+                f"delete it yourself{also}, or choose another name"
             )
-        return True
+        kept = kept_members(self.final, arrays, self._arrays)
+        warn_of_other_format(self.final, kept, str(self._plan.get("ome_zarr")))
+        return beside
 
-    def _adopt(self, store: Store) -> bool:
-        """Take the image at `store` for done, if it is what this plan makes."""
-        manifest = read_manifest(store)
-        if manifest is None or manifest.get("plan") != self._plan:
-            return False
-        try:
-            self.done = {name: Unit(name, int(size), int(crc)) for name, (size, crc) in manifest["units"].items()}
-        except (TypeError, ValueError):
-            return False
+    def _adopt(self) -> None:
+        """Read what the manifest of an image notes: all of it was written by an earlier run."""
+        manifest = read_manifest(self.store) or {}
+        self.done = noted_units(manifest) or {}
         learned = manifest.get("learned")
         self.learned = learned if isinstance(learned, dict) else {}
         self.is_complete = True
-        return True
 
     def _tidy(self) -> None:
-        """Remove what the writer of a finished image had no time to."""
+        """Remove what the writer of a finished image had no time to remove."""
         if WORK in (self.final.names() or []):
             self._lock = self.final.lock()
             if (old := self.final.beside()) is not None and old.names() is not None:
@@ -220,13 +200,13 @@ class Target:
             self._lock.require(ask=ask)
 
     def repair(self) -> None:
-        """Lock a finished image, of which some units are damaged and will be written again."""
+        """Lock a finished image with damaged units, which will be written again."""
         if self.is_complete:
             self._lock = self._lock or self.store.lock()
             self._is_repaired = True
 
     def _empty(self) -> None:
-        """Remove all of an image that is in the place, but the lock that this process holds."""
+        """Remove the image in the place, except the lock that this process holds."""
         if self.store is self.final:
             clear(self.store, arrays_of(self.store) or self._arrays)
         else:
@@ -236,9 +216,9 @@ class Target:
                 self.store.delete(key)
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Write all metadata but the root's: the arrays can be read by their paths, the place is no image yet.
+        """Write all metadata except the root's: arrays can be read by their paths, the place is not an image yet.
 
-        Of a finished image, those that are not as they were written.
+        If the image was finished, only damaged metadata are written.
         """
         inner = [key for key in documents if not is_root(key)]
         if self.is_complete:
@@ -247,14 +227,14 @@ class Target:
                 return
             self.repair()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            # Those of arrays before those of the groups that hold them; of one depth, the disk takes many at a time.
+            # Arrays before the groups that hold them; within one depth, the disk takes many at a time.
             for depth in sorted({key.count("/") for key in inner}, reverse=True):
                 at_depth = [key for key in inner if key.count("/") == depth]
                 for _ in pool.map(lambda key: self.store.put(key, [documents[key]]), at_depth):
                     pass
 
     def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Remove the metadata again by which wrong voxels could be read."""
+        """Remove the metadata again, so that nobody reads wrong voxels."""
         for key in reversed(writing_order(documents)):
             if not self.is_complete and not is_root(key):
                 self.store.delete(key)
@@ -262,7 +242,7 @@ class Target:
     def publish(
         self, documents: Mapping[str, bytes], units: Mapping[str, Unit], learned: Mapping[str, Any] | None = None
     ) -> None:
-        """Write the manifest, with what was `learned` of the voxels, and the root's metadata: now it is an image."""
+        """Write the manifest, with what was `learned` about the voxels, and the root's metadata: now it is an image."""
         if self.is_complete and not self._is_repaired:
             return
         self.require_lock(ask=True)
@@ -277,7 +257,7 @@ class Target:
         self.store.put(MANIFEST, [as_text(manifest)])
         self.store.sync()
         for key in writing_order(documents):
-            # Of an image that was repaired, the metadata are there, and know ranges that were not measured again.
+            # A repaired image has its metadata already, with ranges that were not measured again.
             if is_root(key) and not self.is_complete:
                 self.store.put(key, [documents[key]])
         # What follows removes the journal, and must not look like a place where nothing was written.
@@ -285,7 +265,7 @@ class Target:
         self._finish()
 
     def _checksums(self, documents: Mapping[str, bytes]) -> dict[str, int]:
-        """Of all metadata; of an image that was repaired, its root's are those that were noted, if any."""
+        """Checksums of all metadata; for a repaired image, those of the root are taken from its manifest."""
         if self.is_complete:
             noted = (read_manifest(self.store) or {}).get("documents", {})
             roots = {key: crc for key, crc in noted.items() if is_root(key)}
@@ -293,13 +273,13 @@ class Target:
         return {key: checksum([data]) for key, data in documents.items()}
 
     def _finish(self) -> None:
-        """Put the image in its place, and remove what only its making needed."""
+        """Put the image in its place, and remove the working files."""
         if self.store is not self.final:
-            # Linked before the exchange: at no moment does the place lack what others have put there.
+            # Linked before the exchange, so that the place never lacks what others have put there.
             for key in kept_members(self.final, arrays_of(self.final), self._arrays):
                 self.store.keep(key, self.final)
             self.final.replace_by(self.store)
-            # The name is free for the next conversion that replaces this one: it must wait until all is removed.
+            # The next conversion that replaces this image uses the same name: it must wait until all is removed.
             held = self.store.lock()
             try:
                 discard(self.store, self.final, arrays_of(self.store) or self._arrays)

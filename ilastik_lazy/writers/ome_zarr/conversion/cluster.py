@@ -1,7 +1,6 @@
 """The same conversion on a dask.distributed cluster: subtrees of the pyramid are tasks, and write their own shards.
 
-A task notes what it has written where the target is, so one that is run again, since its worker died,
-goes on where that one stopped.
+A task notes at the target what it has written.  If its worker dies, the task is run again and continues there.
 """
 
 from __future__ import annotations
@@ -15,15 +14,13 @@ from typing import Any
 
 import dask
 
-from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, option
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import PLAN, WORK
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
-from ilastik_lazy.writers.ome_zarr.conversion.one_pass import shard_bytes, write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
-from ilastik_lazy.writers.ome_zarr.plan.tasks import Task, below, remaining, tops, unit_name
+from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["current_client", "write_on_cluster"]
 
@@ -33,11 +30,11 @@ _TASKS_PER_THREAD = 4
 
 
 def current_client() -> Any:
-    """The `distributed.Client` whose cluster shall convert; None where the threads of this process do.
+    """The `distributed.Client` whose cluster converts; None if the threads of this process convert.
 
-    They do without a client, under ``dask.config.set(scheduler="threads")``, and where a worker of the cluster
-    runs in this process: then this is a task, or a thread of one, and would hold the place of the tasks that
-    it waits for; or the cluster is nothing but threads of this process.
+    Threads convert if there is no client, under ``dask.config.set(scheduler="threads")``, and if a worker of the
+    cluster runs in this process: then this is a task, or a thread of one, and would occupy the place of the tasks that
+    it waits for; or the cluster only consists of threads of this process.
 
     Raises
     ------
@@ -51,13 +48,13 @@ def current_client() -> Any:
         client = distributed.default_client()
     except ValueError:
         return None
-    # `get_worker` knows the thread of a task, but no thread that a task has started.
+    # `get_worker` works in the thread of a task, but not in threads that the task has started.
     here = [worker.scheduler.address for worker in getattr(distributed.Worker, "_instances", ())]
     if client.scheduler is not None and client.scheduler.address in here:
         return None
     if client.asynchronous:
         raise ArgumentError(
-            "the dask Client is asynchronous, and nobody can wait for it here: make one without asynchronous=True, "
+            "the dask Client is asynchronous, and cannot be waited for here: make one without asynchronous=True, "
             'or convert in threads, under dask.config.set(scheduler="threads")'
         )
     return client
@@ -65,47 +62,46 @@ def current_client() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Below:
-    """Shards that a task need not write: those of levels above its own, and those that are written."""
+    """Shards that a task does not write: those of higher levels, and those that are written already."""
 
     level: int
-    written: frozenset[Task]
+    written: frozenset[Shard]
 
-    def __contains__(self, task: object) -> bool:
-        return task in self.written or (isinstance(task, tuple) and task[0] > self.level)
+    def __contains__(self, shard: object) -> bool:
+        return shard in self.written or (isinstance(shard, Shard) and shard.number > self.level)
 
 
 def write_on_cluster(
     client: Any,
-    writer: UnitWriter,
-    source: ArraySource,
-    done: Container[Task],
+    reader: ShardReader,
+    writer: ShardWriter,
+    done: Container[Shard],
     *,
-    mask: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write all levels up to one whose shards keep the cluster busy; what is above is left to the caller.
+    """Write all levels up to one whose shards keep the cluster busy; higher levels are left to the caller.
 
     Raises
     ------
     CorruptChunkError
         A chunk cannot be decoded, or workers die over it.
     DestinationError
-        A worker does not see the target, or the cluster ended.
+        A worker does not see the target, or the cluster has ended.
     """
     from distributed import CancelledError, KilledWorker, as_completed
     from distributed.client import ClosedClientError
     from distributed.comm.core import CommClosedError
 
-    plan = writer.plan
-    # Workers outlive a client that is killed: what they still write must not get into another conversion.
+    plan = reader.plan
+    # Workers outlive a client that is killed: what they still write must not reach another conversion.
     writer = replace(writer, begun=writer.store.get(PLAN))
     level = _task_level(plan, sum(client.nthreads().values()))
     futures = {}
-    for root in tops(plan, level):
-        if next(remaining(plan, done, iter([root])), None) is not None:
-            written = frozenset(task for task in below(plan, root) if task in done)
-            # Not scattered: data that lie in a worker die with it.
-            futures[client.submit(_write_subtree, writer, source, root, written, mask, pure=False)] = root
+    for root in plan.tops(level):
+        if next(plan.remaining(done, [root]), None) is not None:
+            written = frozenset(shard for shard in plan.below(root) if shard in done)
+            # Not scattered: data in a worker die with it.
+            futures[client.submit(_write_subtree, reader, writer, root, written, pure=False)] = root
     try:
         completed: Any = as_completed  # not typed
         for future in completed(list(futures)):
@@ -113,14 +109,14 @@ def write_on_cluster(
                 decoded = future.result()
             except KilledWorker as error:
                 raise CorruptChunkError(
-                    f"{plan.spec.storage.location}: workers died over {unit_name(futures[future])}; "
-                    f"what is written stays, go on with {option('resume', True)}"
+                    f"{plan.spec.storage.location}: workers died over {futures[future].name}; "
+                    f"what is written stays, continue with {option('resume', True)}"
                 ) from error
             if progress is not None:
                 progress(decoded)
     except (CancelledError, CommClosedError, ClosedClientError) as error:
         raise DestinationError(
-            f"{writer.store.place}: the cluster is gone; what is written stays, go on with {option('resume', True)}"
+            f"{writer.store.place}: the cluster is gone; what is written stays, continue with {option('resume', True)}"
         ) from error
     finally:
         if client.status == "running":
@@ -128,19 +124,19 @@ def write_on_cluster(
 
 
 def _task_level(plan: Plan, threads: int) -> int:
-    """The highest level whose shards are many, and made of few: each is one task."""
+    """The highest level with many shards that are made of few: each becomes one task."""
     shards = math.prod(plan.levels[0].grid)
-    # A chunk that shards share is read once where they are in one task.
+    # A chunk that several shards share is read once if they are in one task.
     least = next((level.number for level in plan.levels if _holds_chunks(plan, level.number)), 0)
     for number in range(len(plan.levels) - 1, least, -1):
-        count = sum(1 for _ in tops(plan, number))
+        count = sum(1 for _ in plan.tops(number))
         if count >= _TASKS_PER_THREAD * threads and shards <= _MOST_SHARDS * count:
             return number
     return least
 
 
 def _holds_chunks(plan: Plan, number: int) -> bool:
-    """Whether a shard of a level is made of no less than a chunk of the source."""
+    """Whether a shard of a level is made of at least one chunk of the source."""
     if not plan.held:
         return True
     factors = [math.prod(along) for along in zip(*(level.factors for level in plan.levels[: number + 1]), strict=True)]
@@ -149,27 +145,24 @@ def _holds_chunks(plan: Plan, number: int) -> bool:
     return all(length >= chunk for length, chunk in zip(made_of, chunks, strict=True))
 
 
-def _write_subtree(writer: UnitWriter, source: ArraySource, root: Task, written: frozenset[Task], mask: bool) -> int:
-    """One task, in a worker: returns the decoded bytes of level 0 below `root` that were not written before."""
-    plan = writer.plan
-    decoded = sum(shard_bytes(plan, shard) for level, shard in below(plan, root) if not level) - sum(
-        shard_bytes(plan, shard) for level, shard in written if not level
-    )
+def _write_subtree(reader: ShardReader, writer: ShardWriter, root: Shard, written: frozenset[Shard]) -> int:
+    """Run one task in a worker; returns the decoded bytes of level 0 below `root` that were not written before."""
+    shards = list(reader.plan.below(root))
+    decoded = sum(shard.voxels for shard in shards if not shard.number and shard not in written)
     if not isinstance(writer.store, RemoteStore):
         if WORK not in (writer.store.names() or []):
-            # What it wrote there would be on its own disk.
+            # It would write to its own disk.
             raise DestinationError(
                 f"{writer.store.place} is not there on {socket.gethostname()}: all workers must share the target"
             )
-        # Of a worker that died over this task; in a bucket it would cost a request for each line.
+        # A worker that died over this task may have written some; in a bucket each line would cost a request.
         noted = read_journals(writer.store)
-        written |= {task for task in below(plan, root) if unit_name(task) in noted}
+        written |= {shard for shard in shards if shard.name in noted}
     write_shards(
+        reader,
         replace(writer, journal=Journal(writer.store)),
-        source,
-        remaining(plan, written, iter([root])),
-        _Below(root[0], written),
+        reader.plan.remaining(written, [root]),
+        _Below(root.number, written),
         workers=1,
-        mask=mask,
     )
-    return decoded
+    return decoded * reader.plan.dtype.itemsize

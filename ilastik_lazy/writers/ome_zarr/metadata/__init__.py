@@ -1,3 +1,3 @@
-"""The files of an OME-Zarr that are not voxels."""
+"""Everything in an OME-Zarr except the voxels."""
 
 __all__: list[str] = []

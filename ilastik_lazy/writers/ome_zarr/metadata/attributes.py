@@ -1,6 +1,6 @@
 """OME-Zarr metadata, as plain JSON values.
 
-https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, which differ in where the version stands.
+https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, which differ in the place of the version.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.classes import color_of
+from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
-from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
 from ilastik_lazy.writers.ome_zarr.metadata.labels import holds_labels, image_label
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
 
 __all__ = ["ome_attributes"]
 
@@ -35,14 +36,14 @@ def ome_attributes(
     measured: Sequence[tuple[float, float]] | None = None,
     properties: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What the root group says of the image: its attribute ``ome``, and in 0.4 its attributes themselves.
+    """The attributes of the root group: in 0.5 the value of ``ome``, in 0.4 all of them.
 
     Parameters
     ----------
     measured
-        Least and largest value of each channel, NaN aside; one pair where there is no axis ``c``.
+        Least and largest value of each channel, without NaN; one pair if there is no axis ``c``.
     properties
-        Of the objects that the values are ids of, as `object_properties` gives them.
+        Properties of the objects whose ids the image holds, from `object_properties`.
     """
     multiscale: dict[str, Any] = {
         "name": name,
@@ -66,54 +67,51 @@ def ome_attributes(
         version = {"version": "0.4"} if plan.version == "0.4" else {}
         attributes["image-label"] = version | image_label(spec, measured, properties)
     elif "c" in spec.dims and not spec.is_label_image:
-        attributes["omero"] = _omero(plan, measured)
+        attributes["omero"] = _omero(spec, measured)
     return attributes
 
 
 def _axis(axis: Axis) -> dict[str, str]:
     entry = {"name": axis.name, "type": _TYPES[axis.name]}
     valid = OME_TIME_UNITS if axis.name == "t" else OME_SPACE_UNITS
-    # A unit says something about the step: without one it would only look like knowledge.
+    # A unit describes the step: without a known step it would be misleading.
     if axis.name != "c" and axis.scale is not None and axis.unit in valid:
         entry["unit"] = axis.unit
     return entry
 
 
 def _transformations(axes: tuple[Axis, ...]) -> list[dict[str, Any]]:
-    """Scale of each axis, 1 where it is not known; then the position of the first voxel's centre."""
+    """Scale of each axis, 1 if it is unknown; then the position of the first voxel's centre."""
     made: list[dict[str, Any]] = [{"type": "scale", "scale": [float(axis.scale or 1.0) for axis in axes]}]
     if any(axis.translation for axis in axes):
         made.append({"type": "translation", "translation": [float(axis.translation) for axis in axes]})
     return made
 
 
-def _omero(plan: Plan, measured: Sequence[tuple[float, float]] | None) -> dict[str, Any]:
+def _omero(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None) -> dict[str, Any]:
     """Names, colours and contrast of the channels, for viewers."""
-    spec = plan.spec
     count = spec.shape[spec.dims.index("c")]
     channels = []
     for k in range(count):
         rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k)
         label = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
-        window = _window(plan, None if measured is None else measured[k])
-        channels.append(
-            {"label": label, "color": "".join(f"{part:02X}" for part in rgb), "window": window, "active": k < 4}
-        )
+        window = _window(spec, None if measured is None else measured[k])
+        channels.append({"label": label, "color": bytes(rgb).hex().upper(), "window": window, "active": k < 4})
     return {"channels": channels, "rdefs": {"model": "color"}}
 
 
-def _window(plan: Plan, measured: tuple[float, float] | None) -> dict[str, float]:
-    """Contrast, and the range that it may be moved in: what the file notes, else what was measured."""
-    if plan.spec.drange is not None:
-        low, high = plan.spec.drange
+def _window(spec: ArraySpec, measured: tuple[float, float] | None) -> dict[str, float]:
+    """Contrast, and the range that it may be moved in: from the file if it notes one, else from the voxels."""
+    if spec.drange is not None:
+        low, high = spec.drange
         return {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
     low, high = 0.0, 1.0
-    if plan.dtype.kind in "iu":
-        limits = np.iinfo(plan.dtype)
+    if spec.dtype.kind in "iu":
+        limits = np.iinfo(spec.dtype)
         low, high = float(limits.min), float(limits.max)
     start, end = low, high
     if measured is not None and math.isfinite(measured[0]) and measured[0] < measured[1] < math.inf:
         start, end = map(float, measured)
-        if plan.dtype.kind == "f":
+        if spec.dtype.kind == "f":
             low, high = start, end
     return {"min": low, "max": high, "start": start, "end": end}

@@ -1,7 +1,7 @@
-"""The files of a store that are no voxels: metadata of groups and arrays, and coordinates.
+"""The files of a store that are not voxels: metadata of groups and arrays, and coordinates.
 
-zarr-python itself makes them, in memory, so that they are what it would write.  OME-Zarr 0.5 lies on
-Zarr v3, https://ngff.openmicroscopy.org/0.5/; 0.4 on v2, https://ngff.openmicroscopy.org/0.4/.
+zarr-python makes them in memory, so that they are what it would write.  OME-Zarr 0.5 uses Zarr v3,
+https://ngff.openmicroscopy.org/0.5/; 0.4 uses v2, https://ngff.openmicroscopy.org/0.4/.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import zarr
 import zarr.storage
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
+from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.storage.compression import deflating
-from ilastik_lazy.writers.ome_zarr.encode.chunks import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Level, Plan
+from ilastik_lazy.writers.ome_zarr.encode import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
 
 __all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]
 
 _NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-"""Names of metadata, in the order of writing: where voxels are found last, what they mean is told last."""
+"""Names of metadata in the order of writing: those by which readers find voxels come first, attributes last."""
 
 
 def is_root(key: str) -> bool:
-    """Whether a document is one of those that make the folder an image: they are written last of all."""
+    """Whether a document is one of those that make the folder an image, and that are written last."""
     return "/" not in key
 
 
@@ -42,9 +43,9 @@ def writing_order(keys: Iterable[str]) -> list[str]:
 
 
 def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes: dict[str, Any]) -> dict[str, bytes]:
-    """All files of the store but the shards: metadata, and coordinates beside the images.
+    """All files of the store except the shards: metadata, and coordinates beside the images.
 
-    Not consolidated: zarr-python and xarray would never find what others add later, such as labels.
+    Metadata are not consolidated: zarr-python and xarray would never find what others add later, such as labels.
     """
     made: dict[str, Any] = {}
     store = zarr.storage.MemoryStore(made)
@@ -53,8 +54,8 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
     root.attrs.update(attributes if is_v2 else {"ome": attributes})
     for level in plan.levels:
         group = root.create_group(level.path.rsplit("/", 1)[0])
-        _create_image(group, level, plan, image_attributes)
-        _write_coordinates(group, level, plan)
+        _create_image(group, level, plan.dtype, image_attributes)
+        _write_coordinates(group, level, plan.spec)
     documents = {key: bytes(value.to_bytes()) for key, value in made.items()}
     return {
         key: json.dumps(json.loads(data), indent=2).encode() if key.rsplit("/", 1)[-1] in _NAMES else data
@@ -75,26 +76,26 @@ def with_attributes(documents: Mapping[str, bytes], others: Mapping[str, Any]) -
     return {**documents, key: json.dumps(root, indent=2).encode()}
 
 
-def _create_image(group: zarr.Group, level: Level, plan: Plan, attributes: dict[str, Any]) -> None:
-    options: dict[str, Any] = {"shape": level.shape, "dtype": plan.dtype, "chunks": level.chunks}
-    if plan.version == "0.5":
+def _create_image(group: zarr.Group, level: Level, dtype: np.dtype[Any], attributes: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"shape": level.shape, "dtype": dtype, "chunks": level.chunks}
+    if group.metadata.zarr_format == 3:
         options |= {"shards": level.shards if level.sharded else None, "fill_value": 0}
-        options["compressors"] = _codec_of_v3(level.codec, plan.dtype)
+        options["compressors"] = _codec_of_v3(level.codec, dtype)
     else:
-        options |= {"compressors": _codec_of_v2(level.codec, plan.dtype), "fill_value": None}
+        options |= {"compressors": _codec_of_v2(level.codec, dtype), "fill_value": None}
         options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
     array = _create(group, level.path.rsplit("/", 1)[1], [axis.name for axis in level.axes], options)
     array.attrs.update(attributes)
 
 
 def _create(group: zarr.Group, name: str, dims: list[str], options: dict[str, Any]) -> zarr.Array[Any]:
-    """An array that names its axes: v3 has a field for them, for v2 there is xarray's attribute.
+    """Create an array that names its axes: in a field of v3, or in xarray's attribute for v2.
 
     https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html
     """
     if group.metadata.zarr_format == 3:
         return group.create_array(name, dimension_names=dims, **options)
-    # To xarray the fill value of v2 is one of missing values, and turns zeros into NaN: so there is none.
+    # xarray takes the fill value of v2 for missing values, and turns zeros into NaN: so there is none.
     array = group.create_array(name, **options | {"fill_value": None})
     array.attrs["_ARRAY_DIMENSIONS"] = dims
     return array
@@ -122,23 +123,21 @@ def _codec_of_v2(codec: Codec, dtype: np.dtype[Any]) -> Any:
     return None
 
 
-def _write_coordinates(group: zarr.Group, level: Level, plan: Plan) -> None:
-    """Positions and class names beside the image, where plain xarray finds them."""
+def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None:
+    """Write positions and class names beside the image, where plain xarray finds them."""
     for axis, length in zip(level.axes, level.shape, strict=True):
         if axis.name == "c":
-            names = plan.spec.channel_names
-            if len(names) == length and not plan.spec.is_label_image:
-                # Text of any length is a pickle-like object to Zarr v2; text of one length is plain bytes.
-                text = np.array(names, dtype=np.dtypes.StringDType() if plan.version == "0.5" else np.str_)
+            names = spec.channel_names
+            if len(names) == length and not spec.is_label_image:
+                # Zarr v2 stores text of any length like a pickle; text of one length is plain bytes.
+                text = np.array(names, dtype=np.dtypes.StringDType() if group.metadata.zarr_format == 3 else np.str_)
                 _write_array(group, "c", text, {"long_name": "class"})
-        elif _is_known(plan, axis.name) and (positions := axis.positions(length)) is not None:
+            continue
+        # Downsampling gives every axis a step, also one of which the source knows none.
+        is_known = spec.axes[spec.dims.index(axis.name)].scale is not None
+        if is_known and (positions := axis.positions(length)) is not None:
             attributes = {"axis": axis.name.upper()} | ({"units": axis.unit} if axis.unit else {})
             _write_array(group, axis.name, positions, attributes)
-
-
-def _is_known(plan: Plan, name: str) -> bool:
-    """Whether the source knows the step of an axis; downsampling gives every axis one."""
-    return plan.spec.axes[plan.spec.dims.index(name)].scale is not None
 
 
 def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any], attributes: dict[str, Any]) -> None:

@@ -1,10 +1,9 @@
-"""``image-label``: what the values of a label image stand for, for viewers.
+"""``image-label``: what the values of a label image mean, for viewers.
 
 https://ngff.openmicroscopy.org/0.5/#labels-md: each value may have a colour and properties.
 
-Where the values are classes, each has both.  Where they are ids of objects, properties come from a
-table, and there are no colours: a viewer has some for any number of ids, and to napari an id that is
-not in a list of colours is transparent.
+Classes have both.  Ids of objects have properties from a table, but no colours: viewers have colours
+for any number of ids, and napari shows an id that is not in a list of colours as transparent.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ from typing import Any
 
 import pandas as pd
 
+from ilastik_lazy.core.classes import color_of
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
-from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
 
 __all__ = ["Table", "holds_labels", "image_label", "object_properties"]
 
 Table = str | os.PathLike[str] | pd.DataFrame
 """A table of objects, or the file to open it from."""
 
-# Beyond this, a value that was measured is no number of a class.
+# A larger measured value is not the number of a class.
 _MOST_CLASSES = 255
-# Of all objects together, about 1 MB of JSON: every reader loads it when it opens the image.
+# For all objects together, about 1 MB of JSON: every reader loads it when it opens the image.
 _MOST_VALUES = 20_000
 
 
 def holds_labels(spec: ArraySpec) -> bool:
-    """Whether the image is a label image to OME-Zarr, which takes integers only."""
+    """Whether the image is a label image of OME-Zarr, which must hold integers."""
     return spec.dtype.kind in "iu" and (spec.is_label_image or spec.display_mode == "random-colortable")
 
 
@@ -47,9 +46,9 @@ def image_label(
     Parameters
     ----------
     measured
-        Least and largest value of each channel, where they are known: how many classes there are.
+        Least and largest value of each channel, if known: they bound the number of classes.
     properties
-        What `object_properties` gave.
+        The result of `object_properties`.
     """
     if properties is not None:
         return {"properties": properties} if properties else {}
@@ -59,7 +58,7 @@ def image_label(
     rgb = [spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k) for k in range(count)]
     made: dict[str, Any] = {"colors": [{"label-value": k + 1, "rgba": [*rgb[k], 255]} for k in range(count)]}
     if spec.channel_names:
-        # As many as there are colours, or ome-zarr-models refuses the image.
+        # There must be as many as colours, or ome-zarr-models refuses the image.
         made["properties"] = [
             {"label-value": k + 1} | ({"class": spec.channel_names[k]} if k < len(spec.channel_names) else {})
             for k in range(count)
@@ -78,7 +77,7 @@ def _count_of_classes(spec: ArraySpec, measured: Sequence[tuple[float, float]] |
 
 
 def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
-    """Rows of a table of objects as properties of their ids, in the order of ids.
+    """Turn the rows of a table of objects into properties of their ids, in the order of ids.
 
     Raises
     ------
@@ -120,5 +119,5 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
 
 
 def _is_json(value: object) -> bool:
-    """Whether JSON has the value: NaN, which is no value, it has not."""
+    """Whether JSON can hold the value: NaN it cannot."""
     return isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))

@@ -1,4 +1,4 @@
-"""What a conversion learns of the voxels on its way: their range, and how many there are of each class."""
+"""Statistics that a conversion collects on its way: the range of the voxels, and the number in each class."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.writers.ome_zarr.plan.plan import Shard
 
 __all__ = ["Statistics", "statistics_of"]
 
@@ -22,10 +23,10 @@ class Statistics:
     """Mergeable results of a part of an image."""
 
     ranges: Mapping[int, tuple[float, float]]
-    """Least and greatest finite value of each channel; without a channel axis, of channel 0."""
+    """Least and greatest finite value of each channel; of channel 0 if there is no channel axis."""
 
     counts: Mapping[int, int]
-    """Voxels of each value of a label image; none of one with values that were not counted, which has a range."""
+    """Voxels of each value of a label image; empty if some values were too large to count, then there is a range."""
 
     def merged(self, other: Statistics) -> Statistics:
         """Statistics of two parts together."""
@@ -42,17 +43,27 @@ class Statistics:
         return Statistics(ranges, counts)
 
     def measured(self, spec: ArraySpec) -> list[tuple[float, float]]:
-        """Least and greatest value of each channel, NaN where no voxel told; of a label image, of all its values."""
+        """Least and greatest value of each channel, NaN if none is finite; one pair for a label image."""
         if self.counts:
             return [(min(self.counts), max(self.counts))]
         channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
         return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(channels)]
 
     def agreed(self, spec: ArraySpec) -> ArraySpec:
-        """`spec` without the inherited metadata that the voxels contradict."""
+        """Remove inherited metadata from `spec` that the voxels contradict."""
         ends = np.array(self.measured(spec), float)
         ends = ends[np.isfinite(ends).all(axis=1)]
         return spec.agreeing(float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else spec
+
+    def voxels_per_class(self, spec: ArraySpec) -> dict[str, int]:
+        """Count the voxels of each class by its name; classes count from 1, and 0 belongs to none."""
+        known = self.agreed(spec).channel_names
+        # Two classes may have one name, or the number of another, and each has its own voxels.
+        names = {
+            k: name if known.count(name) == 1 and not name.isdecimal() else f"{name} ({k})"
+            for k, name in enumerate(known, 1)
+        }
+        return {names.get(value, str(value)): self.counts[value] for value in sorted(self.counts)}
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; the keys of JSON's objects are texts."""
@@ -69,18 +80,16 @@ class Statistics:
         )
 
 
-def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: int | None, first: int) -> Statistics:
-    """Statistics of a block of level 0.
+def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) -> Statistics:
+    """Measure a shard of level 0.
 
     Parameters
     ----------
     spec
-        Of the source: classes are counted in label images, as far as they are no larger than 255; a range is
-        looked for where the file notes none.
+        What is known of the source: classes are counted in label images, if no value exceeds 255; a range is
+        measured where the file notes none.
     block
         Voxels in the target's order of axes.
-    channel_axis, first
-        Number of the axis ``c``, None if there is none; channel of its first voxel.
     """
     if spec.is_label_image:
         if block.dtype != np.uint8:
@@ -90,17 +99,20 @@ def statistics_of(spec: ArraySpec, block: np.ndarray[Any, Any], channel_axis: in
             if least < 0 or most > _MOST_COUNTED:
                 return Statistics({0: (least, most)}, {})
         flat, counts = block.reshape(-1), np.zeros(256, np.int64)
-        # numpy counts a copy of 8 bytes a value.
+        # numpy makes a copy with 8 bytes for each value.
         for start in range(0, flat.size, _AT_ONCE):
             counts += np.bincount(flat[start : start + _AT_ONCE], minlength=256)
         return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
     if (spec.drange is not None and not spec.is_inherited) or block.dtype.kind == "b":
         return Statistics({}, {})
+    names = [axis.name for axis in shard.level.axes]
+    channel_axis = names.index("c") if "c" in names else None
+    first = 0 if channel_axis is None else shard.region[channel_axis].start
     channels = 1 if channel_axis is None else block.shape[channel_axis]
     ranges = {}
     for k in range(channels):
         part = block if channel_axis is None else block.take(k, axis=channel_axis) if channels > 1 else block
-        # Unlike `min`, these pass over NaN.
+        # Unlike `min`, these ignore NaN.
         low, high = float(np.fmin.reduce(part, axis=None)), float(np.fmax.reduce(part, axis=None))
         if not np.isfinite([low, high]).all():
             finite = part[np.isfinite(part)]

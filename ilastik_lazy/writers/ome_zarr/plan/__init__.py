@@ -1,3 +1,3 @@
-"""What a conversion will write, worked out before anything is touched."""
+"""Plan a conversion before anything is read or written."""
 
 __all__: list[str] = []

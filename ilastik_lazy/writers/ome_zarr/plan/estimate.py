@@ -1,10 +1,11 @@
-"""How long a conversion will take, and how large its store will be: measured on a few shards, written nowhere.
+"""Estimate the time of a conversion and the size of its store from a few shards, without writing anything.
 
-Disks and servers that are slower than the processors take longer than this tells.
+With disks and servers that are slower than the processors a conversion takes longer than estimated.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -14,28 +15,27 @@ import numpy as np
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.core.sizes import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.writers.ome_zarr.conversion.intake import read_shard
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader
 from ilastik_lazy.writers.ome_zarr.downsample import downsample
-from ilastik_lazy.writers.ome_zarr.encode.chunks import encode_chunks
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan
-from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
+from ilastik_lazy.writers.ome_zarr.encode import encode_chunks
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
 __all__ = ["Estimate", "estimate_conversion"]
 
-# Rounds of one shard a worker; the first one is not counted: it waits for imports, threads and the disk.
+# Rounds of one shard for each worker; a shard before them is not counted: it waits for imports, threads and the disk.
 _ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a few shards tell of the whole."""
+    """Time and size of a conversion, extrapolated from a few shards."""
 
     seconds: float
     nbytes: int
-    """Of the store."""
+    """Bytes of the store."""
 
     measured: int
-    """Decoded bytes of the source that were converted to know this."""
+    """Decoded bytes of the source that were converted to measure this."""
 
     def __str__(self) -> str:
         return (
@@ -52,14 +52,10 @@ def estimate_conversion(source: ArraySource, plan: Plan) -> Estimate:
     CorruptChunkError
         A chunk of these shards cannot be decoded.
     """
-    grid = plan.levels[0].grid
-    wanted = _spread(math.prod(grid), 1 + _ROUNDS * plan.workers)
-    shards = [tuple(int(i) for i in np.unravel_index(number, grid)) for number in wanted]
-
-    def convert(shard: Index) -> tuple[int, int]:
-        return _convert(source, plan, shard)
-
-    warm, *counted = shards
+    level = plan.levels[0]
+    wanted = _spread(math.prod(level.grid), 1 + _ROUNDS * plan.workers)
+    warm, *counted = [level.shard(tuple(map(int, np.unravel_index(number, level.grid)))) for number in wanted]
+    convert = functools.partial(_convert, ShardReader(plan, source))
     convert(warm)
     start = time.perf_counter()
     results = [result for _, result in in_order(convert, counted or [warm], plan.workers)]
@@ -70,7 +66,7 @@ def estimate_conversion(source: ArraySource, plan: Plan) -> Estimate:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Up to `most` of `count` numbers, as far apart as they can be.
+    """Choose up to `most` of `count` numbers, as far apart as possible.
 
     >>> _spread(10, 3), _spread(2, 5)
     ([0, 3, 6], [0, 1])
@@ -78,13 +74,13 @@ def _spread(count: int, most: int) -> list[int]:
     return [i * count // most for i in range(most)] if count > most else list(range(count))
 
 
-def _convert(source: ArraySource, plan: Plan, shard: Index) -> tuple[int, int]:
-    """Decoded and encoded bytes of a shard, the latter with its part of all levels."""
-    intake = read_shard(plan, source, shard)
+def _convert(reader: ShardReader, shard: Shard) -> tuple[int, int]:
+    """Convert a shard; returns its decoded and encoded bytes, the latter with its part of all levels."""
+    intake = reader.read(shard)
     block, streams = intake.block, intake.streams
     decoded, encoded = block.nbytes, 0
-    for level in plan.levels:
+    for level in reader.plan.levels:
         if level.number:
-            block, streams = downsample(block, level.factors, plan.method), {}
+            block, streams = downsample(block, level.factors, reader.plan.method), {}
         encoded += sum(len(data) for _, data in encode_chunks(block, level.chunks, level.codec, streams))
     return decoded, encoded

@@ -1,156 +1,97 @@
-"""What a conversion will write, worked out before anything is touched: levels, shards, memory.
-
-Everything here is arithmetic; ``--dry-run`` prints it.
-"""
+"""Plan a conversion before anything is touched: levels, shards, memory, and what the caller leaves open."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+import os
+from dataclasses import replace
+from typing import cast, get_args
 
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.grid import Region, grid_shape
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.kinds import name_of_ids
+from ilastik_lazy.core.parallel import threads_for
+from ilastik_lazy.core.sizes import parse_size
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.text import encodable
 from ilastik_lazy.core.views.whole_chunks import chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option
 from ilastik_lazy.writers.ome_zarr.downsample import Method
-from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS, Codec
+from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
 from ilastik_lazy.writers.ome_zarr.plan.shapes import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
+from ilastik_lazy.writers.ome_zarr.verbatim import why_recompress
 
-__all__ = ["OME_ORDER", "Level", "Plan", "Version", "plan_pyramid"]
+__all__ = ["OME_ORDER", "method_for", "plan_conversion", "plan_pyramid"]
 
 OME_ORDER = ("t", "c", "z", "y", "x")
 """Order of axes that https://ngff.openmicroscopy.org/0.5/#multiscale-md demands."""
 
-Version = Literal["0.4", "0.5"]
-"""Of OME-Zarr: 0.4 lies on Zarr v2, 0.5 on v3."""
-
 _SHARD_BYTES = 16 * 2**20
-# What is computed once for all shards may take so much where nobody says how much memory there is.
+# Without a limit on memory, results that all shards share may take this much.
 _SPARE = 64 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One resolution of the pyramid; all tuples are in OME order."""
-
-    number: int
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    shards: tuple[int, ...]
-    """Shape of a shard: a multiple of `chunks`, converted as a whole by one task."""
-
-    factors: tuple[int, ...]
-    """1 or 2 for each axis: downsampling from the level before."""
-
-    axes: tuple[Axis, ...]
-    """Scale and translation of this level."""
-
-    codec: Codec = "zstd"
-    sharded: bool = True
-    """Whether a shard is one file; else, as in Zarr v2, each chunk in it is."""
-
-    @property
-    def path(self) -> str:
-        """Path of the array in the store; its folder also holds the coordinates."""
-        return f"scale{self.number}/image"
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Number of shards along each axis."""
-        return grid_shape(self.shape, self.shards)
-
-    def region(self, shard: Index) -> Region:
-        """The part of the level that a shard holds, clipped to the level."""
-        return tuple(
-            slice(i * size, min((i + 1) * size, length))
-            for i, size, length in zip(shard, self.shards, self.shape, strict=True)
-        )
-
-    def shard_key(self, shard: Index) -> str:
-        """Key of a shard that is one file."""
-        return "/".join([self.path, "c", *map(str, shard)])
-
-    def chunk_key(self, shard: Index, chunk: Index) -> str:
-        """Key of a chunk that is a file of its own; `chunk` is counted from the start of its shard."""
-        places = zip(shard, self.shards, self.chunks, chunk, strict=True)
-        return "/".join([self.path, *(str(i * (size // length) + j) for i, size, length, j in places)])
+def method_for(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
+    """Choose how each level is made from the one before, and say why."""
+    if wanted in ("mean", "mode", "nearest"):
+        return cast("Method", wanted), f"{option('downsample', wanted)} was asked for"
+    if wanted != "auto":
+        raise ArgumentError(f"{option('downsample', wanted)}: expected 'auto', 'mean', 'mode' or 'nearest'")
+    if spec.is_label_image:
+        return "mode", f"the values are {spec.kind}"
+    if spec.display_mode == "random-colortable":
+        return "mode", "the file says that its values are ids: they are shown in random colours"
+    if spec.dtype.kind == "b":
+        return "mode", "the values are true or false"
+    if spec.kind is not None or spec.dtype.kind == "f":
+        return "mean", f"the values are {spec.kind or 'floating-point numbers'}"
+    otherwise = f"if they are none, say {option('kind', 'intensity')}"
+    if spec.may_hold_ids:
+        return "nearest", f"integers computed from something else may be classes or ids: {otherwise}"
+    if word := name_of_ids(spec.name, spec.storage.location.removeprefix(os.path.dirname(spec.storage.path))):
+        return "nearest", f"integers called {word!r} may be classes or ids: {otherwise}"
+    # Images of microscopes and scanners have 8 or 16 bits; programs number objects with more.
+    if spec.dtype.itemsize > 2:
+        return "nearest", f"integers of more than 16 bits without a kind may be ids: {otherwise}"
+    say = option("kind", "labels")
+    return "mean", f"no file, name or role says that these are classes or ids: if they are, say {say}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that decides what is written."""
-
-    spec: ArraySpec
-    permutation: tuple[int, ...]
-    """``target axis k`` is ``source axis permutation[k]``."""
-
-    levels: tuple[Level, ...]
-    method: Method
-    codec: Codec
-    workers: int
-    memory: int
-    """Bytes that the conversion needs at most, beside the interpreter and its libraries."""
-
-    spare: int
-    """Bytes that were granted beside these."""
-
-    held: int = 0
-    """Chunks of the source that each worker holds, since several shards need them; 0 where none is shared."""
-
-    version: Version = "0.5"
-    verbatim: bool = False
-    """Whether chunks of the source become chunks of level 0 without being compressed again."""
-
-    reason: str = ""
-    """Why that is so, or why not."""
-
-    method_reason: str = ""
-    """Why levels are made by `method`."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Zarr holds little-endian numbers."""
-        return self.spec.dtype.newbyteorder("<")
-
-    @property
-    def voxels(self) -> int:
-        return sum(math.prod(level.shape) for level in self.levels)
-
-    @property
-    def nbytes(self) -> int:
-        """Decoded bytes of all levels."""
-        return self.voxels * self.dtype.itemsize
-
-    def source_region(self, region: Region) -> Region:
-        """A region of level 0 in the source's own axis order."""
-        parts = [slice(0, 0)] * len(region)
-        for target, source in enumerate(self.permutation):
-            parts[source] = region[target]
-        return tuple(parts)
-
-    def parent(self, level: int, shard: Index) -> Index | None:
-        """The shard of the next level that this one's downsampled voxels go to; None if there are none."""
-        if level + 1 == len(self.levels):
-            return None
-        upper = self.levels[level + 1]
-        start = [part.start // f for part, f in zip(self.levels[level].region(shard), upper.factors, strict=True)]
-        # An odd last voxel that has a shard to itself is left out of the next level.
-        if any(s >= length for s, length in zip(start, upper.shape, strict=True)):
-            return None
-        return tuple(s // size for s, size in zip(start, upper.shards, strict=True))
-
-    def children(self, level: int, shard: Index) -> tuple[range, ...]:
-        """Shards of the level before that `shard` is made of, along each axis."""
-        upper, lower = self.levels[level], self.levels[level - 1]
-        return tuple(
-            range(part.start * f // size, -(-part.stop * f // size))
-            for part, f, size in zip(upper.region(shard), upper.factors, lower.shards, strict=True)
-        )
+def plan_conversion(
+    source: ArraySource,
+    *,
+    version: Version = "0.5",
+    memory: str | int | None = None,
+    levels: int | None = None,
+    downsample: str = "auto",
+    codec: str = "auto",
+    workers: int | None = None,
+) -> Plan:
+    """Plan what `to_ome_zarr` would do; nothing is read or written."""
+    if codec not in ("auto", *CODECS):
+        raise ArgumentError(f"{option('codec', codec)}: expected 'auto', {', '.join(map(repr, CODECS))}")
+    method, why = method_for(source.spec, downsample)
+    plan = plan_pyramid(
+        source.spec,
+        version=version,
+        levels=levels,
+        method=method,
+        codec=None if codec == "auto" else cast("Codec", codec),
+        workers=threads_for(workers),
+        memory=None if memory is None else parse_size(memory, "memory"),
+    )
+    plan = replace(plan, method_reason=why)
+    if codec != "auto":
+        return replace(plan, reason=f"{option('codec', codec)} was asked for")
+    if version != "0.5":
+        return replace(plan, reason="OME-Zarr 0.4 is for programs that may not know gzip")
+    first = plan.levels[0]
+    if why := why_recompress(source, plan.permutation, first.chunks):
+        return replace(plan, reason=why)
+    moved = tuple(replace(level, codec="gzip") for level in plan.levels)
+    return replace(plan, levels=moved, codec="gzip", verbatim=True, reason="gzip chunks are moved as they are")
 
 
 def plan_pyramid(
@@ -168,14 +109,14 @@ def plan_pyramid(
     Parameters
     ----------
     spec
-        Of the source.
+        Spec of the source.
     levels
-        Number of resolutions, the full one included; None goes on until no axis of space is longer than 256.
+        Number of resolutions, the full one included; None continues until no axis of space is longer than 256.
     codec
         How chunks are compressed; None takes ``zstd``, and ``blosc`` for 0.4, since many of the programs that
-        read no newer version know no other: https://github.com/bcdev/jzarr has zlib and blosc.
+        read no newer version support no other: https://github.com/bcdev/jzarr has zlib and blosc.
     version
-        Of OME-Zarr.
+        Version of OME-Zarr.
     workers
         Threads that convert one shard each.
     memory
@@ -186,7 +127,7 @@ def plan_pyramid(
     AxesError
         The array has no y or no x axis.
     MemoryLimitError
-        `memory` is too small; the message says what would do.
+        `memory` is too small; the message says how much is enough.
     """
     _check_convertible(spec)
     if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
@@ -194,8 +135,6 @@ def plan_pyramid(
     if version not in get_args(Version):
         raise ArgumentError(f"{option('version', version)}: expected '0.5' or '0.4'")
     codec = codec or ("zstd" if version == "0.5" else "blosc")
-    if codec not in CODECS:
-        raise ArgumentError(f"{option('codec', codec)}: expected one of {', '.join(map(repr, CODECS))}")
     permutation = tuple(spec.dims.index(name) for name in OME_ORDER if name in spec.dims)
     shape = tuple(spec.shape[i] for i in permutation)
     axes = tuple(spec.axes[i] for i in permutation)
@@ -208,7 +147,7 @@ def plan_pyramid(
     crews = [(part, workers) for part in (1, 2, 4)] + [(4, crew) for crew in range(workers - 1, 0, -1)]
     for part, crew in [*crews, (8, 1), (16, 1)]:
         shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part, factors)
-        # Of chunks that are stored as they are, the wanted part alone is read.
+        # From chunks that are not compressed, only the wanted part is read.
         held = 0 if spec.storage.compression == "none" else chunks_held(shards, stored, shape)
         need = _memory(shards, stored, itemsize, crew, len(shapes), spec.storage.buffers, held)
         if memory is None or need <= memory:
@@ -246,7 +185,7 @@ def _levels(
 
 
 def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
-    """Twice the step, and half an old step further: the middle of each pair, but where its first voxel is taken."""
+    """Double the step, and move by half an old step to the middle of each pair, unless its first voxel is taken."""
     if factor == 1:
         return axis
     step = axis.scale or 1.0
@@ -257,9 +196,10 @@ def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
 def _memory(
     shards: Index, stored: Index, itemsize: int, workers: int, levels: int, buffers: int = 2, held: int = 0
 ) -> int:
-    """Bytes at the worst: for each worker a block as read, moved, encoded, and on its way to the disk; upper shards.
+    """Bytes in the worst case.
 
-    A chunk that is held was decoded in its place, without a copy; and each worker begins an upper shard of its own.
+    Each worker has a block as read, moved, encoded, and waiting to be written; there are upper shards besides.
+    A chunk that is held was decoded in place, without a copy; and each worker begins an upper shard of its own.
     """
     shard, chunk = math.prod(shards) * itemsize, math.prod(stored) * itemsize
     chunks, waiting = (held + buffers - 1, (workers - 1) * shard) if held else (buffers, 0)

@@ -1,6 +1,6 @@
-"""Shapes for a pyramid: of its levels, of the chunks, and of the shards that chunks are grouped in.
+"""Shapes for a pyramid: of its levels, of the chunks, and of the shards that hold the chunks.
 
-Shards follow the chunks of the source, so that a conversion decodes each of these once.
+Shards follow the chunks of the source, so that a conversion decodes each source chunk once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_LEVELS = 16
 _SMALLEST_LEVEL = 256
 # Viewers fetch a chunk at a time: below, requests cost more than bytes; above, they wait.
 _CHUNK_LEAST, _CHUNK_MOST = 64 * 2**10, 4 * 2**20
-# A shard may exceed its target so far in order to hold whole chunks of the source.
+# A shard may be this many times larger than its target in order to hold whole chunks of the source.
 _STRETCH = 4
 
 
@@ -36,7 +36,7 @@ def level_shapes(shape: Index, axes: Sequence[Axis], levels: int | None) -> list
         long = [i for i in space if now[i] > 1]
         if not long:
             break
-        # sqrt(2) is the middle between "as fine as the finest" and "twice as coarse".
+        # sqrt(2) is halfway between "as fine as the finest" and "twice as coarse".
         finest = min(steps[i] for i in long)
         factors = tuple(2 if i in long and steps[i] < finest * math.sqrt(2) else 1 for i in range(len(shape)))
         steps = {i: step * factors[i] for i, step in steps.items()}
@@ -45,7 +45,7 @@ def level_shapes(shape: Index, axes: Sequence[Axis], levels: int | None) -> list
 
 
 def _comparable_steps(axes: Sequence[Axis], space: Sequence[int]) -> dict[int, float]:
-    """Steps of the axes of space in one unit; an unknown one counts as the finest."""
+    """Steps of the axes of space in one unit; an unknown step counts as the finest."""
     units = {axes[i].unit for i in space if axes[i].scale is not None}
     known = {
         i: step
@@ -58,7 +58,7 @@ def _comparable_steps(axes: Sequence[Axis], space: Sequence[int]) -> dict[int, f
 
 
 def inner_chunks(shape: Index, stored: Index, itemsize: int, axes: Sequence[Axis]) -> Index:
-    """Chunks of the target: those of the source, parts of them, or groups of them; one t and one c each.
+    """Choose chunks of the target: those of the source, parts or groups of them; one t and one c in each.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def inner_chunks(shape: Index, stored: Index, itemsize: int, axes: Sequence[Axis
 
 
 def _part_of(length: int, whole: bool) -> int:
-    """The largest proper divisor, if that is about half; of a whole axis, or a prime, just half."""
+    """The largest proper divisor if it is about half; else, and for a whole axis, half."""
     for divisor in (2, 3, 5, 7):
         if length % divisor == 0 and not whole:
             return length // divisor
@@ -98,7 +98,7 @@ def shard_shape(
 ) -> Index:
     """Group chunks into shards of about `target` bytes.
 
-    A shard holds whole chunks of the source, and where an axis is halved an even number of voxels:
+    A shard holds whole chunks of the source, and an even number of voxels along each halved axis:
     a pair must not lie in two shards.  Chunks that are too large are cut along all axes that `factors` halve
     from level 0 to level 1, so that the parts of a chunk are a shard of level 1, and are converted one after the other.
     """
@@ -135,5 +135,5 @@ def _whole_source_chunks(shape: Index, stored: Index, chunks: Index, space: Sequ
 
 
 def _even(length: int, chunk: int, whole: int, is_halved: bool) -> int:
-    """`length`, or one chunk more where pairs of voxels would be torn."""
+    """`length`, or one chunk more if a pair of voxels would be split."""
     return length + chunk if is_halved and length % 2 and length < whole else length

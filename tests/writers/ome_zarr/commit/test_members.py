@@ -15,7 +15,7 @@ import zarr
 from ilastik_lazy.errors import CorruptChunkError, DestinationError, DestinationExistsError, MetadataWarning
 from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.stores import LocalStore
-from ilastik_lazy.writers.ome_zarr.check import verify_image
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.targets import a_source, assert_whole, contents, convert, of_others, put_by_others
 
 with warnings.catch_warnings():
@@ -63,7 +63,7 @@ class TestOverwriting:
         ome_zarr.writer.write_image(np.ones((1, 1, 64, 64), np.uint8), group, axes="czyx")
         (target / "scale0").mkdir()
         others = put_by_others(target, VERSIONS[version])
-        with pytest.raises(DestinationExistsError, match=r"holds scale0, which is not of the image"):
+        with pytest.raises(DestinationExistsError, match=r"holds scale0, which does not belong to the image"):
             convert(target, version=version, overwrite=True)
         (target / "scale0" / "notes.txt").unlink()
         (target / "scale0").rmdir()

@@ -149,11 +149,6 @@ class TestNewTarget:
         assert report.target == str(tmp_path / "a.zarr")
         assert_whole(tmp_path / "a.zarr")
 
-    def test_with_overwrite_where_nothing_is_is_made(self, tmp_path: Path) -> None:
-        convert(tmp_path / "a.zarr", overwrite=True)
-        assert_whole(tmp_path / "a.zarr")
-        assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
-
     def test_is_gone_after_an_error_before_anything_was_written(self, tmp_path: Path) -> None:
         with pytest.raises(CorruptChunkError):
             convert(tmp_path / "a.zarr", source=FailingSource(a_source().data, "yx", (0, 0), chunks=(80, 120)))

@@ -23,9 +23,8 @@ from ilastik_lazy.storage.stores import PLAN, LocalStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
-from ilastik_lazy.writers.ome_zarr.conversion.intake import read_shard
-from ilastik_lazy.writers.ome_zarr.conversion.units import UnitWriter
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from tests.support.children import run_file, run_python
 from tests.support.ome_zarr.targets import HERE, a_source, assert_no_image, contents
 
@@ -258,12 +257,13 @@ def test_what_an_orphan_still_writes_does_not_get_into_another_conversion(tmp_pa
         contextlib.suppress(KeyboardInterrupt),
         Target(store, {"source": "one"}, overwrite=False, resume=False) as first,
     ):
-        orphan = UnitWriter(plan, store, first.journal, begun=store.get(PLAN))
-        encoded = orphan.encode((0, (0, 0)), read_shard(plan, source, (0, 0)))
-        orphan.write(encoded)
+        orphan = ShardWriter(store, first.journal, begun=store.get(PLAN))
+        shard = plan.levels[0].shard((0, 0))
+        files = orphan.encode(shard, ShardReader(plan, source).read(shard))
+        orphan.write(shard, files)
         raise KeyboardInterrupt
     with (
         pytest.raises(DestinationBusyError, match="another conversion has begun"),
         Target(store, {"source": "two"}, overwrite=True, resume=False),
     ):
-        orphan.write(encoded)
+        orphan.write(shard, files)

@@ -45,7 +45,7 @@ class TestReading:
         assert (source.times_read == 2).all()
 
     def test_planning_reads_nothing(self) -> None:
-        from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
+        from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
         source = ArrayBackedSource(np.zeros((600, 600), np.uint8), "yx")
         plan_conversion(source, memory="1GB")

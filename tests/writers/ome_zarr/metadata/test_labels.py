@@ -18,11 +18,11 @@ import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
+from ilastik_lazy.core.classes import color_of
 from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.metadata import labels as labels_module
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
-from ilastik_lazy.writers.ome_zarr.metadata.colors import color_of
 from ilastik_lazy.writers.ome_zarr.metadata.labels import object_properties
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid
 from tests.support.ome_zarr.fakes import ArrayBackedSource, small_plans, spec_of

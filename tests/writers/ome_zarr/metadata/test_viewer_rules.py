@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
-from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS
+from ilastik_lazy.writers.ome_zarr.encode import CODECS
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
 from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid

@@ -11,8 +11,8 @@ import pytest
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
-from ilastik_lazy.writers.ome_zarr.plan.options import plan_conversion
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, plan_pyramid
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion, plan_pyramid
 from tests.support.makers import some_data
 from tests.support.ome_zarr.fakes import ArrayBackedSource, FailingSource, small_plans
 

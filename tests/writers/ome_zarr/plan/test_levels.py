@@ -15,7 +15,8 @@ import ilastik_lazy as il
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, plan_pyramid
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid
 from tests.support.ome_zarr.fakes import ArrayBackedSource, spec_of
 from tests.support.ome_zarr.planning import a_plan, plans
 

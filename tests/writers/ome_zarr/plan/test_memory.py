@@ -15,31 +15,25 @@ from hypothesis import strategies as st
 
 from ilastik_lazy.errors import MemoryLimitError
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import statistics_of
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import Plan, plan_pyramid
-from ilastik_lazy.writers.ome_zarr.plan.tasks import shards_of
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid
 from tests.support.ome_zarr.fakes import small_plans, spec_of
 from tests.support.ome_zarr.planning import MiB, a_plan, plans, specs
 
 
 def open_bytes_at_most(plan: Plan) -> int:
     """Bytes of unfinished upper shards at the worst moment of a conversion with one thread."""
-    missing: dict[tuple[int, tuple[int, ...]], int] = {}
+    missing: dict[Shard, int] = {}
     worst = 0
-
-    def size(level: int, shard: tuple[int, ...]) -> int:
-        region = plan.levels[level].region(shard)
-        return math.prod(part.stop - part.start for part in region) * plan.dtype.itemsize
-
-    for first in shards_of(plan):
-        level, shard = 0, first
-        while (parent := plan.parent(level, shard)) is not None:
-            key = (level + 1, parent)
-            missing[key] = missing.get(key, math.prod(map(len, plan.children(*key)))) - 1
-            worst = max(worst, sum(size(*waiting) for waiting in missing))
-            if missing[key]:
+    for first in plan.remaining(()):
+        shard = first
+        while (parent := plan.parent(shard)) is not None:
+            missing[parent] = missing.get(parent, len(plan.children(parent))) - 1
+            worst = max(worst, sum(waiting.voxels for waiting in missing) * plan.dtype.itemsize)
+            if missing[parent]:
                 break
-            del missing[key]
-            level, shard = key
+            del missing[parent]
+            shard = parent
     assert not missing, "shards that never become whole"
     return worst
 
@@ -98,7 +92,7 @@ def test_classes_are_counted_in_less_memory_than_they_take() -> None:
     spec = spec_of(block.shape, "uint8", "zyx", kind="segmentation")
     tracemalloc.start()
     try:
-        counts = statistics_of(spec, block, None, 0).counts
+        counts = statistics_of(spec, plan_pyramid(spec).levels[0].shard((0, 0, 0)), block).counts
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

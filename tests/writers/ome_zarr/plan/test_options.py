@@ -14,7 +14,7 @@ import zarr
 from ilastik_lazy.core.spec import Storage
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.plan.options import method_for
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import method_for
 from tests.support.ome_zarr.fakes import ArrayBackedSource, small_plans, source_with
 
 
@@ -42,7 +42,7 @@ class TestMethod:
     )
     def test_invents_no_label(self, dtype: str, more: Any, expected: str) -> None:
         spec = ArrayBackedSource(np.zeros((2, 2), dtype), "yx", **more).spec
-        assert method_for(spec, "auto") == expected
+        assert method_for(spec, "auto")[0] == expected
 
     @pytest.mark.parametrize(
         ("path", "inside", "expected"),
@@ -56,7 +56,7 @@ class TestMethod:
     )
     def test_believes_names_that_people_give_to_ids(self, path: str, inside: str, expected: str) -> None:
         spec = ArrayBackedSource(np.zeros((2, 2), np.uint8), "yx").spec
-        assert method_for(replace(spec, storage=Storage(path + inside, path)), "auto") == expected
+        assert method_for(replace(spec, storage=Storage(path + inside, path)), "auto")[0] == expected
 
     @pytest.mark.parametrize(
         ("dtype", "more", "says"),
@@ -84,7 +84,7 @@ class TestMethod:
 
     def test_is_what_the_caller_wants(self) -> None:
         spec = ArrayBackedSource(np.zeros((2, 2), np.uint8), "yx", kind="segmentation").spec
-        assert method_for(spec, "mean") == "mean"
+        assert method_for(spec, "mean")[0] == "mean"
         with pytest.raises(ArgumentError, match="median"):
             method_for(spec, "median")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import OME_ORDER, Plan
-from ilastik_lazy.writers.ome_zarr.plan.tasks import shards_of
+from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import OME_ORDER
 from tests.support.ome_zarr.planning import MiB, a_plan, plans
 
 
@@ -20,15 +20,15 @@ class TestShards:
     def test_of_each_level_tile_it_exactly(self, plan: Plan) -> None:
         for level in plan.levels:
             times = np.zeros(level.shape, int)
-            for shard in np.ndindex(level.grid):
-                times[level.region(shard)] += 1
+            for shard in level.all_shards():
+                times[shard.region] += 1
             assert (times == 1).all()
 
     @given(plans())
     def test_of_level_0_are_yielded_once_each(self, plan: Plan) -> None:
-        counted = Counter(shards_of(plan))
+        counted = Counter(plan.remaining(()))
         assert set(counted.values()) == {1}
-        assert set(counted) == set(np.ndindex(plan.levels[0].grid))
+        assert set(counted) == set(plan.levels[0].all_shards())
 
     @given(plans())
     def test_are_whole_chunks(self, plan: Plan) -> None:
@@ -51,37 +51,35 @@ class TestShards:
     def test_each_goes_to_the_one_shard_that_holds_its_voxels_downsampled(self, plan: Plan) -> None:
         for number in range(len(plan.levels) - 1):
             lower, upper = plan.levels[number], plan.levels[number + 1]
-            for shard in np.ndindex(lower.grid):
+            for shard in lower.all_shards():
                 # Where each voxel that has a partner goes, by arithmetic on the voxels alone.
                 places = []
-                for part, n, factor, size in zip(
-                    lower.region(shard), upper.shape, upper.factors, upper.shards, strict=True
-                ):
+                for part, n, factor, size in zip(shard.region, upper.shape, upper.factors, upper.shards, strict=True):
                     new = {i // factor for i in range(part.start, part.stop) if i // factor < n}
                     places.append({i // size for i in new})
                 if not all(places):
-                    assert plan.parent(number, shard) is None
+                    assert plan.parent(shard) is None
                 else:
                     assert all(len(along) == 1 for along in places)
-                    assert plan.parent(number, shard) == tuple(along.pop() for along in places)
+                    assert plan.parent(shard) == upper.shard(tuple(along.pop() for along in places))
 
     @given(plans())
     def test_children_are_as_many_as_name_it_as_their_parent(self, plan: Plan) -> None:
         for number in range(1, len(plan.levels)):
-            parents = Counter(plan.parent(number - 1, shard) for shard in np.ndindex(plan.levels[number - 1].grid))
-            for shard in np.ndindex(plan.levels[number].grid):
-                assert math.prod(map(len, plan.children(number, shard))) == parents[shard] > 0
+            parents = Counter(map(plan.parent, plan.levels[number - 1].all_shards()))
+            for shard in plan.levels[number].all_shards():
+                assert len(plan.children(shard)) == parents[shard] > 0
 
     def test_of_the_top_level_have_no_parent(self) -> None:
         plan = a_plan((600, 600), "yx")
-        assert plan.parent(len(plan.levels) - 1, (0, 0)) is None
+        assert plan.parent(plan.levels[-1].shard((0, 0))) is None
 
     @given(plans())
     def test_a_region_of_the_target_is_the_same_voxels_in_the_source(self, plan: Plan) -> None:
         numbered = np.arange(math.prod(plan.spec.shape)).reshape(plan.spec.shape)
         moved = numbered.transpose([plan.spec.dims.index(name) for name in OME_ORDER if name in plan.spec.dims])
-        for shard in list(shards_of(plan))[:10]:
-            region = plan.levels[0].region(shard)
+        for shard in list(plan.remaining(()))[:10]:
+            region = shard.region
             found = numbered[plan.source_region(region)].transpose(plan.permutation)
             np.testing.assert_array_equal(found, moved[region])
 
@@ -122,8 +120,8 @@ class TestShards:
     ) -> None:
         plan = a_plan(shape, axes, dtype, chunks=chunks)
         times = np.zeros(plan.spec.grid, int)
-        for shard in shards_of(plan):
-            region = plan.source_region(plan.levels[0].region(shard))
+        for shard in plan.levels[0].all_shards():
+            region = plan.source_region(shard.region)
             parts = zip(region, chunks, strict=True)
             times[tuple(slice(part.start // chunk, -(-part.stop // chunk)) for part, chunk in parts)] += 1
         assert times.max() == 1, f"chunks are decoded {times.mean():.1f} times"

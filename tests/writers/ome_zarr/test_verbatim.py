@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import ilastik_lazy as il
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.encode.verbatim import gzip_from_zlib
+from ilastik_lazy.writers.ome_zarr.verbatim import gzip_from_zlib
 from tests.support.makers import some_data, write_hdf5_export
 from tests.support.ome_zarr.fakes import read_by_tensorstore, small_plans
 

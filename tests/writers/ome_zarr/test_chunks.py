@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ilastik_lazy.writers.ome_zarr.encode.chunks import CODECS, Codec, encode_chunks
+from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec, encode_chunks
 
 DTYPES = ["|u1", "|b1", "<u2", "<i4", "<u8", "<f2", "<f4", "<f8"]
 DECODERS: dict[Codec, Any] = {

@@ -13,9 +13,9 @@ import pytest
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, VerificationError
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.check import verify_image
 from ilastik_lazy.writers.ome_zarr.commit.journal import checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.fakes import ArrayBackedSource
 from tests.support.ome_zarr.targets import a_source, convert
 

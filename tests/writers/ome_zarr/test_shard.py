@@ -15,8 +15,7 @@ from hypothesis.extra import numpy as hnp
 from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
-from ilastik_lazy.writers.ome_zarr.encode.chunks import ZSTD_LEVEL
-from ilastik_lazy.writers.ome_zarr.encode.shard import encode_shard
+from ilastik_lazy.writers.ome_zarr.encode import ZSTD_LEVEL, encode_shard
 from tests.support.ome_zarr.fakes import read_by_tensorstore
 
 DTYPES = ["|u1", "|i1", "|b1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"]

@@ -1,22 +1,26 @@
-"""Chunks as they lie in a store: whole, in C order, compressed.
+"""Chunks and shards as they are stored in Zarr.
 
-In a sharded array they are the parts of a shard (`shard`); in Zarr v2 each is a file of its own.
+A chunk is stored whole, in C order, compressed.  In Zarr v2 each is a file of its own; a shard of Zarr v3 holds its
+chunks one after the other, then an index of (offset, size) pairs, then the CRC-32C of the index:
+https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import deflate
+import google_crc32c
 import numpy as np
 from numcodecs import blosc
 from numcodecs.zstd import compress as zstd_compress
 from numcodecs.zstd import decompress as zstd_decompress
 
 from ilastik_lazy.core.foreign_errors import require_room
-from ilastik_lazy.core.grid import overlaps, region_shape
+from ilastik_lazy.core.grid import grid_shape, overlaps, region_shape
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.storage.compression.deflating import gzip_deflater
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
@@ -29,25 +33,29 @@ __all__ = [
     "blosc_shuffles",
     "compressor_of",
     "decode_chunks",
+    "decode_shard",
     "encode_chunks",
+    "encode_shard",
     "whole_chunks",
 ]
 
 Codec = Literal["zstd", "gzip", "blosc", "none"]
-"""How each chunk is compressed; ``blosc`` is zstd inside Blosc's frame, which the oldest readers of Zarr know."""
+"""How each chunk is compressed; ``blosc`` is zstd inside Blosc's frame, which the oldest readers of Zarr support."""
 
 CODECS: tuple[Codec, ...] = get_args(Codec)
 
-# Level 1 takes as long as 3 on these data (libzstd is limited by the matching), and packs worse.
+# Level 1 takes as long as 3 on these data (libzstd is limited by the matching), and compresses less.
 ZSTD_LEVEL = 3
 # Blosc's level 3 is zstd's 5: half as fast as 1 for a fifth less.
 BLOSC_LEVEL = 1
+
+_MISSING = 2**64 - 1
 
 Array = np.ndarray[Any, Any]
 
 
 def blosc_shuffles(dtype: np.dtype[Any]) -> bool:
-    """Whether Blosc sorts the bits: labels take 0.6 of the bytes then, probabilities in hundredths 2.3 times more."""
+    """Whether Blosc sorts the bits: labels then take 0.6 of the bytes, probabilities in hundredths 2.3 times more."""
     return dtype.kind != "f"
 
 
@@ -57,7 +65,7 @@ def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes
         return lambda chunk: bytes(zstd_compress(chunk, ZSTD_LEVEL))
     if codec == "gzip":
         deflated = gzip_deflater()
-        return lambda chunk: bytes(deflated(chunk))  # libdeflate's is a bytearray, of which CRC-32C is not made
+        return lambda chunk: bytes(deflated(chunk))  # libdeflate returns a bytearray, which google_crc32c refuses
     if codec == "blosc":
         shuffle = blosc.BITSHUFFLE if blosc_shuffles(dtype) else blosc.NOSHUFFLE
         return lambda chunk: bytes(blosc.compress(chunk, b"zstd", BLOSC_LEVEL, shuffle))
@@ -65,7 +73,7 @@ def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes
 
 
 def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, Array]]:
-    """Each chunk of `block` and its place there; one that the array's end cuts is filled up with zeros."""
+    """Each chunk of `block` and its place there; a chunk that the end of the array cuts is filled up with zeros."""
     region = tuple(slice(0, length) for length in block.shape)
     for overlap in overlaps(region, chunks):
         piece = block[overlap.target]
@@ -79,7 +87,7 @@ def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, A
 def encode_chunks(
     block: Array, chunks: Sequence[int], codec: Codec, streams: Mapping[Index, bytes] | None = None
 ) -> Iterator[tuple[Index, bytes]]:
-    """Place in the block, and bytes, of each chunk.
+    """Encode each chunk of `block`; yields its place there and its bytes.
 
     Parameters
     ----------
@@ -88,7 +96,7 @@ def encode_chunks(
     chunks
         Shape of a chunk; ragged chunks are filled up with zeros.
     streams
-        Chunks that are encoded already, by their place.
+        Chunks that are encoded already, by place.
     """
     compress = compressor_of(codec, block.dtype)
     if not streams:
@@ -110,7 +118,7 @@ def decode_chunks(
     chunks: Sequence[int],
     codec: Codec,
 ) -> Array:
-    """The block of `shape` that `encode_chunks` made `encoded` of.
+    """Decode the block of `shape` that `encode_chunks` has encoded.
 
     Raises
     ------
@@ -140,3 +148,59 @@ def _decompressed(data: bytes, size: int, codec: Codec) -> bytes:
     if codec == "gzip":
         return bytes(deflate.gzip_decompress(data, size))
     return bytes(blosc.decompress(data)) if codec == "blosc" else data
+
+
+def encode_shard(
+    block: Array,
+    chunks: Sequence[int],
+    shards: Sequence[int],
+    codec: Codec = "zstd",
+    streams: Mapping[Index, bytes] | None = None,
+) -> list[bytes]:
+    """Encode `block`, the part of a shard that lies inside the array, as the parts of one file.
+
+    Parameters
+    ----------
+    block, chunks, codec, streams
+        As in `encode_chunks`.
+    shards
+        Shape of a whole shard.
+    """
+    index = np.full((*grid_shape(shards, chunks), 2), _MISSING, "<u8")
+    parts: list[bytes] = []
+    offset = 0
+    for place, encoded in encode_chunks(block, chunks, codec, streams):
+        index[place] = offset, len(encoded)
+        offset += len(encoded)
+        parts.append(encoded)
+    table = index.tobytes()
+    return [*parts, table, struct.pack("<I", google_crc32c.value(table))]
+
+
+def decode_shard(
+    data: bytes,
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    chunks: Sequence[int],
+    shards: Sequence[int],
+    codec: Codec = "zstd",
+) -> Array:
+    """Decode the block of `shape` that `encode_shard` has encoded.
+
+    Raises
+    ------
+    CorruptChunkError
+        The shard is damaged, or holds too few chunks.
+    """
+    grid = grid_shape(shards, chunks)
+    table = data[-16 * math.prod(grid) - 4 : -4]
+    if len(table) != 16 * math.prod(grid) or struct.pack("<I", google_crc32c.value(table)) != data[-4:]:
+        raise CorruptChunkError("the index of a shard is damaged")
+    index = np.frombuffer(table, "<u8").reshape(*grid, 2)
+    encoded = []
+    for place in np.ndindex(grid_shape(shape, chunks)):
+        offset, size = (int(number) for number in index[place])
+        if offset + size > len(data):
+            raise CorruptChunkError(f"the chunk {place} is missing in its shard")
+        encoded.append((place, data[offset : offset + size]))
+    return decode_chunks(encoded, shape, dtype, chunks, codec)

@@ -1,8 +1,8 @@
-"""Chunks that are moved and not compressed again: HDF5's zlib streams as Zarr's gzip streams.
+"""Move chunks without compressing them again: HDF5's zlib streams become Zarr's gzip streams.
 
 Both hold the same deflate bits, https://www.rfc-editor.org/rfc/rfc1950 and rfc1952: a zlib stream has 2 bytes
-before and an Adler-32 behind them, a gzip stream 10 bytes before, a CRC-32 and the length behind.  The
-CRC is taken of the bytes that are decoded for the pyramid anyway, and that proved the Adler-32 right.
+before and an Adler-32 after them, a gzip stream 10 bytes before, a CRC-32 and the length after.  The
+CRC is computed from the bytes that are decoded for the pyramid anyway, and whose Adler-32 is right.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 def gzip_from_zlib(stream: bytes, decoded: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes | None:
-    """The same deflate bits as a gzip stream; None where they have to be made anew.
+    """Wrap the same deflate bits as a gzip stream; None if they have to be compressed again.
 
     Parameters
     ----------
     stream
         One zlib stream.
     decoded
-        What it inflates to.
+        The bytes that it inflates to.
     """
-    # Method 8, no dictionary; and nothing may stand behind the stream, which is seen from its checksum.
+    # Method 8, no dictionary; if anything follows the stream, the checksum is not at its end.
     if len(stream) < 6 or stream[0] & 15 != 8 or stream[1] & 32:
         return None
     if stream[-4:] != struct.pack(">I", deflate.adler32(decoded)):
@@ -42,14 +42,14 @@ def gzip_from_zlib(stream: bytes, decoded: np.ndarray[Any, np.dtype[np.uint8]]) 
 
 
 def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> str:
-    """Why the chunks of `source` cannot be moved as they are; empty if they can.
+    """Say why the chunks of `source` cannot be moved as they are; empty if they can.
 
     Parameters
     ----------
     permutation
         ``target axis k`` is ``source axis permutation[k]``.
     chunks
-        Of the target.
+        Chunks of the target.
     """
     spec = source.spec
     if not isinstance(source, EncodedChunks) or source.chunk_codec != "zlib":

@@ -1,3 +1,0 @@
-"""Chunks and shards as they are stored in Zarr."""
-
-__all__: list[str] = []
