@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -269,10 +269,7 @@ def _places_in_tree(location: Location, limits: Limits) -> dict[str, str]:
     """Internal paths of the images at `location`, by their nodes."""
     if location.internal_path:
         return {location.internal_path: location.internal_path}
-    module = format_of(location, limits).load()
-    # A format whose images belong together arranges them itself; in all others each image is a node.
-    arrange: Callable[[Location, Limits], dict[str, str]] | None = getattr(module, "tree", None)
-    places = arrange(location, limits) if arrange else {path: path for path in module.images(location, limits)}
+    places = format_of(location, limits).tree(location, limits)
     require_images(places, location.path)
     above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
     if above.isdisjoint(places):

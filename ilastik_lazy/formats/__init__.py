@@ -1,75 +1,54 @@
-"""All formats in one table, and the way from a location to a source."""
+"""All formats, and the way from a location to a source."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, cast
+from collections.abc import Iterator, Sequence
 
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import SourceIOError, UnknownFormatError, remedy
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 
-__all__ = ["FORMATS", "Format", "format_of", "list_images", "open_source", "open_sources"]
+__all__ = ["format_of", "list_images", "open_source", "open_sources"]
 
 
-class FormatModule(Protocol):
-    """What a module of this folder offers to be a row of `FORMATS`."""
+def _formats(*, is_remote: bool) -> Iterator[Format]:
+    """Formats in the order in which they are tried; each is imported when its turn comes.
 
-    def recognises(self, location: Location, limits: Limits) -> bool:
-        """Whether `location` is of this format; cheap, and raises nothing for other files."""
+    Only Zarr is read over a network.
+    """
+    if not is_remote:
+        from ilastik_lazy.formats.hdf5 import bdv
 
-    def images(self, location: Location, limits: Limits) -> list[str]:
-        """Internal paths of the images there, the likeliest first."""
+        yield bdv.FORMAT
+        from ilastik_lazy.formats import hdf5
 
-    # A module may also have `tree(location, limits) -> dict[str, str]`: internal paths by their nodes in a DataTree;
-    # and `open_images(location, paths, axes, limits)`, where several cost little more than one.
+        yield hdf5.FORMAT
+    from ilastik_lazy.formats import zarr
 
-    def open_image(self, location: Location, axes: str | None, limits: Limits) -> ArraySource:
-        """Source of one image; reads metadata only."""
+    yield zarr.FORMAT
+    if not is_remote:
+        from ilastik_lazy.formats import n5, npy, picture, tiff
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One row: a name for people, and the module, which is imported when it is needed."""
-
-    name: str
-    module: str
-    is_remote: bool = False
-    """Whether it is read over a network, too."""
-
-    def load(self) -> FormatModule:
-        return cast("FormatModule", importlib.import_module(f"ilastik_lazy.formats.{self.module}"))
-
-
-FORMATS: tuple[Format, ...] = (
-    Format("BigDataViewer", "hdf5.bdv"),
-    Format("HDF5", "hdf5"),
-    Format("Zarr", "zarr", is_remote=True),
-    Format("N5", "n5"),
-    Format("TIFF", "tiff"),
-    Format("numpy", "npy"),
-    Format("pictures", "picture"),
-)
+        yield from (n5.FORMAT, tiff.FORMAT, npy.FORMAT, picture.FORMAT)
 
 
 def format_of(location: Location, limits: Limits | None = None) -> Format:
-    """First row of `FORMATS` that recognises the file.
+    """First format that recognises the file.
 
     Raises
     ------
     UnknownFormatError
-        No row does.
+        None does.
     SourceIOError
         It is a folder that may not be looked into, which could be anything.
     """
     limits = limits or Limits()
-    for row in FORMATS:
-        if row.is_remote >= location.is_remote and row.load().recognises(location, limits):
-            return row
+    for each in _formats(is_remote=location.is_remote):
+        if each.recognises(location, limits):
+            return each
     if location.is_remote:
         raise UnknownFormatError(
             f"{location.path}: over a network this release opens Zarr and OME-Zarr, chunk by chunk; download the file "
@@ -77,23 +56,23 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
         )
     if os.path.isdir(location.path) and not os.access(location.path, os.R_OK | os.X_OK):
         raise SourceIOError(f"cannot open {location.path}: its permissions do not let you look into this folder")
-    names = ", ".join(row.name for row in FORMATS)
     what = "is in no format that ilastik writes images in"
     if location.suffix == ".csv":
         what = f"is a table, no image: {remedy('open_table() opens it', 'ilastik-lazy table prints it')}"
     elif os.path.isdir(location.path):
         what = "is a folder: name a file in it"
+    names = ", ".join(each.name for each in _formats(is_remote=False))
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
 
 
 def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:
     """Internal paths of all images of a file, the likeliest first."""
-    return format_of(location, limits).load().images(location, limits or Limits())
+    return format_of(location, limits).images(location, limits or Limits())
 
 
 def open_source(location: Location, *, axes: str | None = None, limits: Limits | None = None) -> ArraySource:
     """Source of one image: its spec is known, none of its voxels is read."""
-    return format_of(location, limits).load().open_image(location, axes, limits or Limits())
+    return format_of(location, limits).open_image(location, axes, limits or Limits())
 
 
 def open_sources(
@@ -103,11 +82,4 @@ def open_sources(
 
     A path of None is that of the only image, and no paths are those of all images.
     """
-    module, limits = format_of(location, limits).load(), limits or Limits()
-    together: Callable[..., list[ArraySource]] | None = getattr(module, "open_images", None)
-    if together is not None:
-        return together(location, paths, axes, limits)
-    if paths is None:
-        # Of none: raises, and says why and what is there instead.
-        paths = module.images(location, limits) or [None]
-    return [module.open_image(location.at(path), axes, limits) for path in paths]
+    return format_of(location, limits).open_images(location, paths, axes, limits or Limits())

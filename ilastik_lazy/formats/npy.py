@@ -30,11 +30,12 @@ from ilastik_lazy.errors import (
     SourceError,
 )
 from ilastik_lazy.formats.conventions import settled_axes
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata import channel_count, check_shape, pieces
 from ilastik_lazy.storage.files import Stamp, opened, read_into, read_up_to, stamp_of
 
-__all__ = ["NpySource", "contiguous_source", "images", "open_image", "recognises"]
+__all__ = ["FORMAT", "NpySource", "contiguous_source", "images", "open_image", "recognises"]
 
 _MAGIC = b"\x93NUMPY"
 
@@ -255,3 +256,6 @@ def _run_axis(region: Region, shape: tuple[int, ...], itemsize: int) -> tuple[in
         is_exact &= is_full
         axis -= 1
     return axis, is_exact
+
+
+FORMAT = Format("numpy", recognises, images, open_image)

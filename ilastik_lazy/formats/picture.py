@@ -29,6 +29,7 @@ from ilastik_lazy.errors import (
     MetadataError,
     UnsupportedFilterError,
 )
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.png import check_png
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_up_to, stamp_of
@@ -36,7 +37,7 @@ from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_up_to, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SUFFIXES", "PictureSource", "images", "open_image", "recognises"]
+__all__ = ["FORMAT", "SUFFIXES", "PictureSource", "images", "open_image", "recognises"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras"})
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
@@ -227,3 +228,6 @@ def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
     if layout.decoder == "ppm":
         return np.frombuffer(data, ">u2", math.prod(layout.shape), layout.offset).reshape(layout.shape)
     return np.asarray(picture if layout.mode is None else picture.convert(layout.mode))
+
+
+FORMAT = Format("pictures", recognises, images, open_image)

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ilastik_lazy as il
-from ilastik_lazy import formats as sources
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import (
     CorruptFileError,
@@ -251,8 +250,7 @@ def test_only_numpy_files_are_recognised(tmp_path):
         assert not npy.recognises(Location(str(tmp_path / other)), Limits())
 
 
-def test_the_only_image_is_called_like_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "FORMATS", (sources.Format("numpy", "npy"),))
+def test_the_only_image_is_called_like_the_file(tmp_path):
     data = some_data(SHAPE)
     np.save(tmp_path / "brain.npy", data)
     array = il.open_dataarray(tmp_path / "brain.npy", axes="zyxc")

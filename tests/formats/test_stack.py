@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ilastik_lazy as il
-from ilastik_lazy import formats as sources
 from ilastik_lazy.core.views.stacked import StackSource, stack_of
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataError, MetadataWarning, SourceNotFoundError
 from ilastik_lazy.formats.location import Location
@@ -24,15 +23,6 @@ from tests.support.shared_files import shared_path
 
 tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
-
-
-@pytest.fixture(autouse=True)
-def all_formats(monkeypatch):
-    """The formats that a stack may be made of, in whichever release."""
-    present = {row.module for row in sources.FORMATS}
-    wanted = [sources.Format("TIFF", "tiff"), sources.Format("picture", "picture")]
-    added = tuple(row for row in wanted if row.module not in present)
-    monkeypatch.setattr(sources, "FORMATS", sources.FORMATS + added)
 
 
 def whole(source):

@@ -30,6 +30,7 @@ from ilastik_lazy.errors import (
     option,
 )
 from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, settled_axes
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.index import COUNTED_AT_OPENING, incomplete_message
@@ -52,7 +53,7 @@ from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.metadata import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.storage.files import Stamp, stamp_of
 
-__all__ = ["found_images", "images", "open_image", "open_images", "recognises"]
+__all__ = ["FORMAT", "found_images", "images", "open_image", "open_images", "recognises"]
 
 # Cut-outs of single objects beside the tables of ilastik, and BigDataViewer's pyramids, are not what "the image" means.
 _CUT_OUTS = re.compile(r"^images/")
@@ -283,3 +284,6 @@ def _packing_of(dataset: h5py.Dataset, location: Location, stored: np.dtype[Any]
 def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:
     value = dataset.attrs.get("drange")
     return drange_from(value.tolist() if isinstance(value, np.ndarray) else value, location)
+
+
+FORMAT = Format("HDF5", recognises, images, open_image, open_together=open_images)

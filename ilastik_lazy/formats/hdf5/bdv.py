@@ -33,6 +33,7 @@ from ilastik_lazy.errors import (
     option,
     remedy,
 )
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5 import open_images as open_datasets
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
 from ilastik_lazy.formats.hdf5.untrusted import trusting
@@ -41,7 +42,7 @@ from ilastik_lazy.formats.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
 from ilastik_lazy.storage.isolation import in_child
 
-__all__ = ["UnsignedSource", "images", "open_image", "recognises"]
+__all__ = ["FORMAT", "UnsignedSource", "images", "open_image", "recognises"]
 
 _SETUP = re.compile(r"s\d{2,}")
 _TIME = re.compile(r"t\d{5,}")
@@ -262,3 +263,6 @@ def _size_in(path: str, own_name: str, setup: int) -> tuple[tuple[float, ...] | 
             raise MetadataError(f"{path}: the voxel size of setup {setup} is {ascii(text)[:60]}, not three numbers")
         return sizes, full_unit_name(unit)
     return None, ""
+
+
+FORMAT = Format("BigDataViewer", recognises, images, open_image)

@@ -32,6 +32,7 @@ from ilastik_lazy.errors import (
     option,
 )
 from ilastik_lazy.formats.conventions import settled_axes
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.json_text import parse_json_object
 from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.metadata import channel_count, check_chunks, check_shape, drange_from, packing_of, text_from
@@ -40,7 +41,7 @@ from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
 from ilastik_lazy.storage.folders import version_of
 
-__all__ = ["images", "open_image", "recognises"]
+__all__ = ["FORMAT", "images", "open_image", "recognises"]
 
 _FILE = "attributes.json"
 _MOST_FILES = 20_000
@@ -266,3 +267,6 @@ def _compression(attributes: dict[str, Any], folder: str) -> str:
             "export it again as 'compressed n5' or 'compressed hdf5'"
         )
     return found
+
+
+FORMAT = Format("N5", recognises, images, open_image)

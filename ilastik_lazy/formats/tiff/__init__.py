@@ -23,6 +23,7 @@ from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import CorruptChunkError, LimitExceededError, MetadataError, MetadataWarning, option
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.tiff.ifds import has_signature
 from ilastik_lazy.formats.tiff.metadata import Notes, axis_letters
@@ -31,7 +32,7 @@ from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_into, s
 if TYPE_CHECKING:
     from ilastik_lazy.formats.tiff.file import TiffImage
 
-__all__ = ["TiffSource", "images", "open_image", "recognises"]
+__all__ = ["FORMAT", "TiffSource", "images", "open_image", "recognises"]
 
 # Strips and tiles are grouped into chunks, and plain pages read, in pieces near ilastik's own chunk size.
 _PIECE_BYTES = 2**20
@@ -287,3 +288,6 @@ def _page_numbers(region: Region, shape: tuple[int, ...], lead: Sequence[int]) -
         along = np.arange(region[axis].start, region[axis].stop)
         numbers = numbers[..., np.newaxis] * shape[axis] + along
     return [int(number) for number in numbers.reshape(-1)]
+
+
+FORMAT = Format("TIFF", recognises, images, open_image)

@@ -20,6 +20,7 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
     option,
 )
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
@@ -29,7 +30,7 @@ from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
 from ilastik_lazy.formats.zarr.tree import Node, children, is_zarr, node_at, node_inside, require_consolidated_agrees
 from ilastik_lazy.storage.folders import version_of
 
-__all__ = ["images", "open_image", "recognises", "tree"]
+__all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
 
 # A dataset lies at most so deep below its group: "scale0/image" has two parts.
 _MOST_PARENTS = 4
@@ -250,3 +251,6 @@ def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
             stacklevel=2,
         )
     return absent == 0
+
+
+FORMAT = Format("Zarr", recognises, images, open_image, arrange=tree)

@@ -110,7 +110,7 @@ def test_missing_time_points_are_told(tmp_path):
 def test_an_ordinary_file_is_none(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["s00"] = np.zeros((4, 5))
-    assert format_of(Location.parse(tmp_path / "a.h5")).module == "hdf5"
+    assert format_of(Location.parse(tmp_path / "a.h5")).name == "HDF5"
     assert not bdv.recognises(Location.parse(sample("raw")), Limits())
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import ilastik_lazy as il
-from ilastik_lazy import formats as sources
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
@@ -209,12 +208,7 @@ def test_sizes_beyond_the_limits_are_refused(tmp_path):
     opened(tmp_path / "a.n5", limits=Limits(chunk_bytes=192, chunk_count=54))
 
 
-@pytest.fixture
-def only_n5(monkeypatch):
-    monkeypatch.setattr(sources, "FORMATS", (sources.Format("N5", "n5"),))
-
-
-def test_it_opens_as_a_labelled_array_and_as_a_dataset(tmp_path, only_n5):
+def test_it_opens_as_a_labelled_array_and_as_a_dataset(tmp_path):
     data = write_n5(tmp_path / "a.n5", some_data(SHAPE))
     write_n5(tmp_path / "a.n5", some_data((5, 6), "u1"), "labels", axes="yx", chunks=(4, 4))
     array = il.open_dataarray(tmp_path / "a.n5")
