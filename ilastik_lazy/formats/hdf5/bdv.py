@@ -35,7 +35,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5 import open_images as open_datasets
-from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
+from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5
 from ilastik_lazy.formats.hdf5.untrusted import trusting
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.xml_text import MOST_XML, parse_xml
@@ -79,7 +79,7 @@ def recognises(location: Location, limits: Limits) -> bool:
         with open_hdf5(location.path) as file:
             # `getlink` follows nothing.
             return all(isinstance(file.get(name, getlink=True), h5py.HardLink) for name in ("s00", "t00000")) or (
-                any(map(_SETUP.fullmatch, file)) and any(map(_TIME.fullmatch, file))
+                any(map(_SETUP.fullmatch, names_in(file))) and any(map(_TIME.fullmatch, names_in(file)))
             )
     except IlastikLazyError:
         return False  # `hdf5` says what is wrong
@@ -111,7 +111,7 @@ def _setups(location: Location, limits: Limits) -> list[_Setup]:
         told: list[_Setup] = in_child(location.path, function, result, location, trusting(limits))
         return told
     with open_hdf5(location.path) as file:
-        names = list(file)
+        names = names_in(file)
         if len(names) > limits.members:
             raise LimitExceededError(f"{location.path} has {len(names)} groups, more than {limits.members}")
         times = sorted(filter(_TIME.fullmatch, names))

@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import h5py
@@ -24,6 +25,7 @@ from ilastik_lazy.errors import (
     DatasetNotFoundError,
     ExternalReferenceError,
     FileBusyError,
+    IlastikLazyError,
     LimitExceededError,
     LockingWarning,
     MetadataError,
@@ -40,6 +42,7 @@ __all__ = [
     "LinkedFile",
     "dataset_at",
     "image_entries",
+    "is_from_h5py",
     "key_of",
     "link_of",
     "names_in",
@@ -80,7 +83,7 @@ def _open_with_lock(path: str) -> h5py.File:
 
 @contextlib.contextmanager
 def open_hdf5(path: str) -> Iterator[h5py.File]:
-    """An open `h5py.File`, read only; errors of libhdf5 become ours.
+    """Open a file for reading; errors that h5py raises inside the block become ours, and no others do.
 
     Raises
     ------
@@ -95,12 +98,30 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
 
 def _reading(path: str, what_else: str) -> contextlib.AbstractContextManager[None]:
     """Around reads of metadata: `what_else` is said of the file where the machine is not at fault."""
-    return translated(H5PY_ERRORS, lambda error: CorruptFileError(f"{path} {what_else} ({_one_line(error)})"), path)
+    return translated(H5PY_ERRORS, lambda e: _damage(e, CorruptFileError, f"{path} {what_else} ({_one_line(e)})"), path)
 
 
 def reading_chunks(what: str, nbytes: int) -> contextlib.AbstractContextManager[None]:
     """Around one read of `what`, in chunks of `nbytes`: errors of libhdf5 become `CorruptChunkError`."""
-    return translated(H5PY_ERRORS, lambda error: CorruptChunkError(f"{what} cannot be read ({error})"), what, nbytes)
+    return translated(
+        H5PY_ERRORS, lambda e: _damage(e, CorruptChunkError, f"{what} cannot be read ({e})"), what, nbytes
+    )
+
+
+def _damage(error: BaseException, kind: type[IlastikLazyError], message: str) -> IlastikLazyError:
+    """What an error of h5py means; raises `error` itself where it is a bug in this package."""
+    if not is_from_h5py(error):
+        raise error
+    return kind(message)
+
+
+def is_from_h5py(error: BaseException) -> bool:
+    """Whether h5py raised `error`, and not this package, which h5py may have called back.
+
+    Only the traceback distinguishes them: h5py raises Python's own errors, as a bug does.
+    """
+    modules = [frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return [name for name in modules if name in ("h5py", "ilastik_lazy")][-1:] == ["h5py"]
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from ilastik_lazy.errors import FormatError, MetadataError
 from ilastik_lazy.formats.conventions import Along
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES
-from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS
+from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py
 from ilastik_lazy.formats.metadata import check_chunks
 
 __all__ = ["dimension_scales"]
@@ -35,6 +35,8 @@ def dimension_scales(dataset: h5py.Dataset, limits: Limits) -> tuple[tuple[str, 
     try:
         lists = _references(dataset)
     except H5PY_ERRORS as error:
+        if not is_from_h5py(error):
+            raise
         return (), tuple(
             Along(f"{dataset.file.filename}: DIMENSION_LIST of {dataset.name!a}", problem=f"it is damaged ({error})")
             for _ in dataset.shape
@@ -72,6 +74,8 @@ def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limit
                 continue
             values = _values(scale, limits)
         except (FormatError, *H5PY_ERRORS) as error:
+            if not (isinstance(error, FormatError) or is_from_h5py(error)):
+                raise
             return named, Along(where, problem=str(error).removeprefix(f"{where} ").removeprefix(f"{where}: "))
         return named, Along(where, values, unit=decorating_text(scale, "units"))
     return named, None

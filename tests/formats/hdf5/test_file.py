@@ -256,12 +256,31 @@ def test_control_characters_in_names_are_not_printed(export):
     assert "\x1b" not in str(caught.value)
 
 
-def test_an_error_inside_closes_the_file_and_keeps_its_type(export):
+def raising(error):
+    def function(*_):
+        raise error
+
+    return function
+
+
+def test_an_error_of_h5py_closes_the_file_and_is_called_damage(export):
     with pytest.raises(CorruptFileError, match=r"is damaged"), open_hdf5(str(export)) as file:
-        raise RuntimeError("what libhdf5 would say")
+        file.visititems(raising(RuntimeError("what libhdf5 would say")))
     assert not file
     with pytest.raises(MetadataError), open_hdf5(str(export)):
         raise MetadataError("ours")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, ValueError, TypeError, OverflowError, SystemError, OSError])
+def test_a_bug_of_ours_is_not_called_damage(export, monkeypatch, error):
+    with pytest.raises(error, match="a bug") as caught, open_hdf5(str(export)):
+        raise error("a bug")
+    assert type(caught.value) is error
+    # `visititems` calls back what calls this.
+    monkeypatch.setattr(hdf5_file, "coordinates_of", raising(error("a bug")))
+    with pytest.raises(error, match="a bug") as caught:
+        list_images(Location.parse(export))
+    assert type(caught.value) is error
 
 
 def test_reading_changes_nothing_in_the_file(export):
