@@ -1,0 +1,149 @@
+"""Describe one HDF5 dataset as an image: its axes, its attributes, and the way its chunks are read.
+
+Chunked data with known filters are read past h5py (`chunks.direct`); everything else goes through h5py, correct and
+slower, and `Storage.access` says so.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySpec, Storage
+from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
+from ilastik_lazy.errors import (
+    IncompleteSourceWarning,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+    option,
+)
+from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, settled_axes
+from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
+from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
+from ilastik_lazy.formats.hdf5.chunks.index import COUNTED_AT_OPENING, incomplete_message
+from ilastik_lazy.formats.hdf5.file import (
+    dataset_at,
+)
+from ilastik_lazy.formats.hdf5.layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
+from ilastik_lazy.formats.hdf5.library import H5pySource
+from ilastik_lazy.formats.hdf5.scales import dimension_scales
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import channel_count, drange_from, packing_of, pieces
+from ilastik_lazy.storage.files import Stamp
+
+__all__ = ["source_of"]
+
+
+def source_of(
+    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits
+) -> DirectHdf5Source | H5pySource:
+    """Describe the dataset at `location` as a source; a link into another file is refused."""
+    assert location.internal_path is not None
+    dataset = dataset_at(file, location.internal_path, refuse_external=not limits.external_roots)
+    check_array(dataset, location, limits)
+    pipeline = pipeline_of(dataset, location)
+    layout = layout_of(dataset)
+    trouble = why_not_direct(dataset, pipeline, layout, location.path)
+    _warn_of_absent_chunks(dataset, location, trouble is None)
+    # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
+    dtype = np.dtype(dataset.dtype.str)
+    settled = _axes_of_dataset(dataset, location, axes, limits)
+    kind = kind_from_name(location.path, dtype, channel_count(settled.axes, dataset.shape))
+    spec = ArraySpec(
+        name=location.internal_path.rsplit("/", 1)[-1] if location.internal_path else "",
+        shape=dataset.shape,
+        dtype=dtype,
+        axes=settled.axes,
+        chunks=dataset.chunks or pieces(dataset.shape, dtype.itemsize),
+        storage=Storage(
+            str(location),
+            location.path,
+            layout,
+            pipeline.name,
+            "direct" if trouble is None else f"h5py ({trouble})",
+            buffers=pipeline.buffers,
+        ),
+        axes_guessed=settled.guessed,
+        # In an image of classes they would be taken for those of the values.
+        channel_names=() if kind in WHOLE_NUMBERS else settled.channel_names,
+        kind=kind,
+        drange=_drange_of(dataset, location),
+        display_mode=_optional_text(dataset, "display_mode", limits) or "",
+        packing=_packing_of(dataset, location, dtype, limits),
+        remarks=settled.remarks,
+    )
+    direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
+    if trouble is None:
+        return direct
+    is_indexed = layout == "chunked" and trouble != UNKNOWN_LAYOUT
+    is_checkable = is_indexed and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
+    return H5pySource(spec, location, stamp, direct if is_checkable else None, is_indexed)
+
+
+def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:
+    """Chunks that were never written read as fill value, which nobody would notice."""
+    if dataset.chunks is None:
+        return
+    count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    # A direct source counts those of a larger file when it reads their index.
+    if is_direct and count > COUNTED_AT_OPENING:
+        return
+    if (absent := count - dataset.id.get_num_chunks()) > 0:
+        warnings.warn(incomplete_message(location, absent, count), IncompleteSourceWarning, stacklevel=2)
+
+
+def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Settled:
+    try:
+        axistags = text_attribute(dataset, "axistags", limits)
+    except MetadataError as error:
+        if axes is None:
+            raise MetadataError(f"{error}; pass {option('axes')} with one letter of 'tzyxc' a dimension") from error
+        axistags = None
+    stated = {name: plain_attribute(dataset, name, limits) for name in CONVENTIONS}
+    stated |= {"axistags": axistags, "axis_units": _optional_text(dataset, "axis_units", limits)}
+    labels, (scales, beside) = _dimension_labels(dataset, limits), dimension_scales(dataset, limits)
+    is_labelled = any(labels)
+    return settled_axes(
+        location, dataset.shape, axes, stated,
+        dims=labels if is_labelled else scales, dims_from="DIMENSION_LABELS" if is_labelled else "dimension scales",
+        beside=beside,
+    )  # fmt: skip
+
+
+def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
+    """Labels of HDF5's dimension API, empty texts included; () where there are none.
+
+    The attribute is read as what it is: `H5DSget_label`, which `dataset.dims` calls, takes texts of fixed length
+    for addresses, and crashes.
+    """
+    try:
+        return texts_attribute(dataset, "DIMENSION_LABELS", limits)
+    except (MetadataError, LimitExceededError) as error:
+        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        return ()
+
+
+def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
+    """Text of an attribute that only decorates: what is wrong with it is a warning."""
+    try:
+        return text_attribute(dataset, name, limits)
+    except (MetadataError, LimitExceededError) as error:
+        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        return None
+
+
+def _packing_of(dataset: h5py.Dataset, location: Location, stored: np.dtype[Any], limits: Limits) -> Packing | None:
+    found = {name: raw_attribute(dataset, name, limits) for name in PACKING_ATTRIBUTES if name in dataset.attrs}
+    return packing_of(location, found, stored)
+
+
+def _drange_of(dataset: h5py.Dataset, location: Location) -> tuple[float, float] | None:
+    value = dataset.attrs.get("drange")
+    return drange_from(value.tolist() if isinstance(value, np.ndarray) else value, location)
