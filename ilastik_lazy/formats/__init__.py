@@ -20,9 +20,6 @@ def _formats(*, is_remote: bool) -> Iterator[Format]:
     Only Zarr is read over a network.
     """
     if not is_remote:
-        from ilastik_lazy.formats.hdf5 import bdv
-
-        yield bdv.FORMAT
         from ilastik_lazy.formats import hdf5
 
         yield hdf5.FORMAT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import h5py
@@ -12,20 +12,19 @@ from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option
 from ilastik_lazy.formats.format import Format
+from ilastik_lazy.formats.hdf5 import bdv
 from ilastik_lazy.formats.hdf5.dataset import source_of
 from ilastik_lazy.formats.hdf5.external import Found, allowed_file, found_at, source_from
 from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entries, link_of, object_at, open_hdf5
 from ilastik_lazy.formats.hdf5.superblock import has_signature
-from ilastik_lazy.formats.hdf5.untrusted import images_by_child, open_images_by_child
+from ilastik_lazy.formats.hdf5.untrusted import found_by_child, images_by_child
 from ilastik_lazy.formats.location import Location, only_image
-from ilastik_lazy.storage.files import stamp_of
+from ilastik_lazy.storage.files import Stamp, stamp_of
 
 __all__ = ["FORMAT", "found_images", "images", "open_image", "open_images", "recognises"]
 
-# Cut-outs of single objects beside the tables of ilastik, and BigDataViewer's pyramids, are not what "the image" means.
+# Cut-outs of single objects beside the tables of ilastik are not what "the image" means.
 _CUT_OUTS = re.compile(r"^images/")
-_NOT_THE_IMAGE = re.compile(r"^images/|^t\d{5}/s\d+/\d+/cells$")
-_NO_IMAGES = re.compile(r"^s\d+/(resolutions|subdivisions)$")
 _EMBEDDED = "Input Data/local_data/"
 # Links from file to file to file.
 _MOST_FILES = 8
@@ -48,22 +47,24 @@ def images(location: Location, limits: Limits) -> list[str]:
     if limits.trust == "untrusted":
         return images_by_child(location, limits)
     with open_hdf5(location.path) as file:
-        return _listed(file, limits)
+        return _listed(file, bdv.setups_in(file, limits), limits)
 
 
-def _listed(file: h5py.File, limits: Limits) -> list[str]:
+def _listed(file: h5py.File, setups: list[bdv.Setup], limits: Limits) -> list[str]:
     """Paths of the images; where other files may be referred to, an export that is a link into one is the first."""
+    if setups:
+        return bdv.levels_of(setups)
     paths = [entry.path for entry in _main_entries(file, limits)]
     is_linked = isinstance(link_of(file["/"], "exported_data"), h5py.ExternalLink)
     return ["exported_data", *paths] if is_linked and limits.external_roots else paths
 
 
 def _main_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
-    entries = [entry for entry in image_entries(file, limits) if not _NO_IMAGES.search(entry.path)]
+    entries = image_entries(file, limits)
     if _is_project(file):
         # Everything else in it are settings, labels in pieces, and caches.
         return [entry for entry in entries if entry.path.startswith(_EMBEDDED)]
-    chosen = [entry for entry in entries if not _NOT_THE_IMAGE.search(entry.path)] or entries
+    chosen = [entry for entry in entries if not _CUT_OUTS.search(entry.path)] or entries
     return sorted(chosen, key=lambda entry: (entry.path != "exported_data", entry.path))
 
 
@@ -94,38 +95,55 @@ def open_images(
     location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
 ) -> list[ArraySource]:
     """Sources of several datasets of one file; a path of None is the only image, no paths are all of them."""
+    found: tuple[Found | bdv.FoundLevel, ...]
+    settled: Callable[[Found], ArraySource]
     if limits.trust == "untrusted":
-        return open_images_by_child(location, paths, axes, limits)
-    return [source_from(found) for found in found_images(location, paths, axes, limits)]
+        found, settled = found_by_child(location, paths, axes, limits)
+    else:
+        found, settled = found_images(location, paths, axes, limits), source_from
+    return [
+        bdv.level_source(location, one, [settled(member) for member in one.members], axes)
+        if isinstance(one, bdv.FoundLevel)
+        else settled(one)
+        for one in found
+    ]
 
 
 def found_images(
     location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
-) -> tuple[Found, ...]:
-    """What `open_images` opens, and where arrays without chunks begin."""
-    return tuple(_found_in(location.path, paths, axes, limits, _MOST_FILES))
+) -> tuple[Found | bdv.FoundLevel, ...]:
+    """Find what `open_images` opens, and where arrays without chunks begin; the file is opened once."""
+    stamp = stamp_of(location.path)
+    with open_hdf5(location.path) as file:
+        setups = bdv.setups_in(file, limits) if paths is None or any(map(bdv.is_level, paths)) else []
+        if paths is None:
+            paths = _listed(file, setups, limits) or [None]
+        found: list[Found | bdv.FoundLevel] = []
+        for here in map(location.at, paths):
+            if not (setups and bdv.is_level(here.internal_path)):
+                found.append(_found_in(file, here, stamp, axes, limits))
+                continue
+            setup, level = bdv.chosen(here, setups)
+            members = [_found_in(file, here.at(path), stamp, "zyx", limits) for path in setup.paths(level)]
+            found.append(bdv.FoundLevel(setup, level, tuple(members)))
+    return tuple(found)
 
 
 def _found_in(
-    path: str, inside: Sequence[str | None] | None, axes: str | None, limits: Limits, hops: int
-) -> Iterator[Found]:
-    """Images of one file; those that are links into other files lead on, `hops` times at most."""
-    stamp, roots = stamp_of(path), limits.external_roots
-    with open_hdf5(path) as file:
-        if inside is None:
-            inside = _listed(file, limits) or [None]
-        for name in inside:
-            here = Location(path, name or _only_image(file, path, limits))
-            linked = object_at(file, here.internal_path or "") if roots else None
-            if not isinstance(linked, LinkedFile):
-                source = source_of(file, here, stamp, axes, limits)
-                yield found_at(file, here, source, roots)
-                continue
-            if hops == 0:
-                raise ExternalReferenceError(f"{here} runs through links of more than {_MOST_FILES} files")
-            target = allowed_file(str(here), linked.path, path, roots)
-            for found in _found_in(target, [linked.internal_path.strip("/")], axes, limits, hops - 1):
-                yield replace(found, others=((path, stamp), *found.others))
+    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits, hops: int = _MOST_FILES
+) -> Found:
+    """One dataset of an open file; one that is a link into another file leads on, `hops` times at most."""
+    here, roots = location.at(location.internal_path or _only_image(file, location.path, limits)), limits.external_roots
+    linked = object_at(file, here.internal_path or "") if roots else None
+    if not isinstance(linked, LinkedFile):
+        return found_at(file, here, source_of(file, here, stamp, axes, limits), roots)
+    if hops == 0:
+        raise ExternalReferenceError(f"{here} runs through links of more than {_MOST_FILES} files")
+    target = Location(allowed_file(str(here), linked.path, here.path, roots), linked.internal_path.strip("/"))
+    its_stamp = stamp_of(target.path)
+    with open_hdf5(target.path) as other:
+        found = _found_in(other, target, its_stamp, axes, limits, hops - 1)
+    return replace(found, others=((here.path, stamp), *found.others))
 
 
 def _only_image(file: h5py.File, path: str, limits: Limits) -> str:

@@ -1,8 +1,8 @@
 """BigDataViewer's HDF5: each setup at several resolutions, its time points as one array.
 
 ``t00003/s01/2/cells`` is time point 3 of setup 1 at level 2, z y x; ``s01/resolutions`` holds the factors of
-the levels, x y z.  Voxel sizes stand in the ``.xml`` beside it, which is looked at only where it lies
-in the same folder and has the same name.  https://imagej.net/plugins/bdv/ has no page on the layout: it is
+the levels, x y z.  Voxel sizes stand in the ``.xml`` beside it, which is read only from the same folder and under
+the same name.  https://imagej.net/plugins/bdv/ has no page on the layout: it is
 bdv.img.hdf5.Util of https://github.com/bigdataviewer/bigdataviewer-core.
 """
 
@@ -26,102 +26,91 @@ from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
-    IlastikLazyError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
     option,
     remedy,
 )
-from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.hdf5 import open_images as open_datasets
-from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5
-from ilastik_lazy.formats.hdf5.untrusted import trusting
+from ilastik_lazy.formats.hdf5.external import Found
+from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.xml_text import MOST_XML, parse_xml
-from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
 
-__all__ = ["FORMAT", "UnsignedSource", "images", "open_image", "recognises"]
+__all__ = ["FoundLevel", "Setup", "UnsignedSource", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
 
 _SETUP = re.compile(r"s\d{2,}")
 _TIME = re.compile(r"t\d{5,}")
 _OURS = re.compile(r"(s\d{2,})(?:/scale(\d{1,2}))?")
 _MOST_LEVELS = 32
-_START_BYTES = 2**20
 # Words for a voxel size that nobody has measured.
 _NO_UNITS = ("", "pixel", "pixels", "px", "voxel")
 
 
-def _is_asked_for(location: Location) -> bool:
-    """Whether the name is one of HDF5, and no single time point is named in it."""
-    if location.suffix not in (".h5", ".hdf5", ".hdf") or not os.path.isfile(location.path):
-        return False
-    return location.internal_path is None or _OURS.fullmatch(location.internal_path) is not None
-
-
-def _may_be(location: Location) -> bool:
-    """Whether the file may be a BigDataViewer's, as far as can be seen without the HDF5 library."""
-    # Names of the root's members stand near the start of most files: a process is only started for these.
-    with opened(location.path) as fd:
-        start = read_up_to(fd, _START_BYTES, 0, location.path)
-    return re.search(rb"t\d{5}\W", start) is not None and re.search(rb"s\d{2}\W", start) is not None
-
-
-def recognises(location: Location, limits: Limits) -> bool:
-    """Whether the file is a BigDataViewer's, and no single time point is asked for."""
-    if not _is_asked_for(location):
-        return False
-    try:
-        if limits.trust == "untrusted":
-            function = "formats.hdf5.bdv:recognises"
-            return _may_be(location) and bool(in_child(location.path, function, bool, location, trusting(limits)))
-        with open_hdf5(location.path) as file:
-            # `getlink` follows nothing.
-            return all(isinstance(file.get(name, getlink=True), h5py.HardLink) for name in ("s00", "t00000")) or (
-                any(map(_SETUP.fullmatch, names_in(file))) and any(map(_TIME.fullmatch, names_in(file)))
-            )
-    except IlastikLazyError:
-        return False  # `hdf5` says what is wrong
-
-
 @dataclass(frozen=True, slots=True)
-class _Setup:
+class Setup:
     """One angle, channel or tile."""
 
     name: str
     factors: tuple[tuple[float, float, float], ...]
-    """Of each level, z y x."""
+    """Size of a voxel of each level, in voxels of the setup, z y x."""
     times: tuple[str, ...]
     """Time points that hold it."""
 
+    def __post_init__(self) -> None:
+        """Check the names, which a child process that was misled may have sent."""
+        if not (self.times and all(map(_TIME.fullmatch, self.times)) and _SETUP.fullmatch(self.name)):
+            raise ValueError(f"{self.name!a} is no setup")
 
-def images(location: Location, limits: Limits) -> list[str]:
-    """Internal paths ``s00/scale0``, ``s01/scale0``, ... of the finest levels, then of the others."""
-    return sorted(_levels(_setups(location, limits)), key=lambda path: not path.endswith("/scale0"))
+    def paths(self, level: int) -> list[str]:
+        """Paths of the datasets of one level, one for each time point."""
+        return [f"{time}/{self.name}/{level}/cells" for time in self.times]
 
 
-def _levels(setups: list[_Setup]) -> list[str]:
-    return [f"{setup.name}/scale{level}" for setup in setups for level in range(len(setup.factors))]
+@dataclass(frozen=True, slots=True)
+class FoundLevel:
+    """One level of a setup, and the datasets that it is made of."""
+
+    setup: Setup
+    level: int
+    members: tuple[Found, ...]
+
+    def __post_init__(self) -> None:
+        """Check the numbers, as `Setup` does."""
+        if not 0 <= self.level < len(self.setup.factors) or len(self.members) != len(self.setup.times):
+            raise ValueError(f"{self.setup.name} has no level {self.level}")
 
 
-def _setups(location: Location, limits: Limits) -> list[_Setup]:
-    if limits.trust == "untrusted":
-        function, result = "formats.hdf5.bdv:_setups", list[_Setup]
-        told: list[_Setup] = in_child(location.path, function, result, location, trusting(limits))
-        return told
-    with open_hdf5(location.path) as file:
-        names = names_in(file)
-        if len(names) > limits.members:
-            raise LimitExceededError(f"{location.path} has {len(names)} groups, more than {limits.members}")
-        times = sorted(filter(_TIME.fullmatch, names))
-        found = []
-        for name in sorted(filter(_SETUP.fullmatch, names)):
-            factors = _factors(file, name, location.path)
-            there = tuple(time for time in times if isinstance(file.get(f"{time}/{name}", getlink=True), h5py.HardLink))
-            if there:
-                found.append(_Setup(name, factors, there))
+def setups_in(file: h5py.File, limits: Limits) -> list[Setup]:
+    """Setups in a file of BigDataViewer; none in any other file."""
+    names = sorted(names_in(file)) if len(file) <= limits.members else []
+    times = {name: file[name] for name in names if _TIME.fullmatch(name) and _is_member(file, name)}
+    found = []
+    for name in filter(_SETUP.fullmatch, names):
+        there = tuple(time for time, group in times.items() if _is_member(group, name))
+        if there and _is_member(file, name):
+            found.append(Setup(name, _factors(file, name, file.filename), there))
     return found
+
+
+def _is_member(group: h5py.Group | h5py.Dataset, name: str) -> bool:
+    """Whether something of this name lies in the group itself: no link is followed."""
+    return isinstance(group, h5py.Group) and isinstance(link_of(group, name), h5py.HardLink)
+
+
+def is_level(internal_path: str | None) -> bool:
+    """Whether a path may be that of a level: ``s00/scale0``, ``s00``, or none."""
+    return internal_path is None or _OURS.fullmatch(internal_path) is not None
+
+
+def levels_of(setups: list[Setup]) -> list[str]:
+    """Internal paths ``s00/scale0``, ``s01/scale0``, ... of the finest levels, then of the others."""
+    return sorted(_levels(setups), key=lambda path: not path.endswith("/scale0"))
+
+
+def _levels(setups: list[Setup]) -> list[str]:
+    return [f"{setup.name}/scale{level}" for setup in setups for level in range(len(setup.factors))]
 
 
 def _factors(file: h5py.File, setup: str, path: str) -> tuple[tuple[float, float, float], ...]:
@@ -139,41 +128,39 @@ def _factors(file: h5py.File, setup: str, path: str) -> tuple[tuple[float, float
     return tuple((z, y, x) for x, y, z in values.tolist())
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
-    """Source of one level of one setup, over all time points; only metadata are read.
+def level_source(location: Location, found: FoundLevel, members: list[ArraySource], axes: str | None) -> ArraySource:
+    """Make one source of the sources of all time points.
 
     Where a setup lies beside the others (the registrations in the XML) is not told: positions are its own.
+    """
+    setup, first, last = found.setup, found.setup.times[0], found.setup.times[-1]
+    if int(last[1:]) - int(first[1:]) >= len(members):
+        warnings.warn(
+            f"{location.path}: {setup.name} lacks time points between {first} and {last}: "
+            f"the axis t numbers the {len(members)} that are there",
+            MetadataWarning,
+            stacklevel=2,
+        )
+    placed, remarks = _placed_axes(location.path, setup, found.level)
+    stacked = stack_of([_member(source, placed) for source in members], "t")
+    names = tuple(axes) if axes is not None else stacked.spec.dims
+    if axes is not None and len(axes) != stacked.spec.ndim:
+        raise MetadataError(f"{location} has the axes tzyx: {option('axes', axes)} names {len(axes)}")
+    named = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
+    inside = Location(location.path, f"{setup.name}/scale{found.level}")
+    storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
+    spec = replace(stacked.spec, name=setup.name, axes=tuple(named), storage=storage, remarks=remarks)
+    return replace(stacked, spec=spec)
+
+
+def chosen(location: Location, setups: list[Setup]) -> tuple[Setup, int]:
+    """The setup and the level that `location` names.
 
     Raises
     ------
     DatasetNotFoundError
         There is no such level, or several setups and none was named.
-    MetadataError, UnsupportedFilterError, LimitExceededError, ExternalReferenceError
     """
-    setups = _setups(location, limits)
-    setup, level = _chosen(location, setups)
-    paths = [f"{time}/{setup.name}/{level}/cells" for time in setup.times]
-    if int(setup.times[-1][1:]) - int(setup.times[0][1:]) >= len(paths):
-        warnings.warn(
-            f"{location.path}: {setup.name} lacks time points between {setup.times[0]} and {setup.times[-1]}: "
-            f"the axis t numbers the {len(paths)} that are there",
-            MetadataWarning,
-            stacklevel=2,
-        )
-    placed, remarks = _placed_axes(location.path, setup, level)
-    members = [_member(source, placed) for source in open_datasets(location, paths, "zyx", limits)]
-    stacked = stack_of(members, "t")
-    names = tuple(axes) if axes is not None else stacked.spec.dims
-    if axes is not None and len(axes) != stacked.spec.ndim:
-        raise MetadataError(f"{location} has the axes tzyx: {option('axes', axes)} names {len(axes)}")
-    found = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
-    inside = Location(location.path, f"{setup.name}/scale{level}")
-    storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
-    spec = replace(stacked.spec, name=setup.name, axes=tuple(found), storage=storage, remarks=remarks)
-    return replace(stacked, spec=spec)
-
-
-def _chosen(location: Location, setups: list[_Setup]) -> tuple[_Setup, int]:
     known = ", ".join(_levels(setups))[:200]
     if location.internal_path is None:
         if len(setups) == 1:
@@ -209,7 +196,7 @@ class UnsignedSource(View):
         return self.source.read(region).view(self.spec.dtype)
 
 
-def _placed_axes(path: str, setup: _Setup, level: int) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
+def _placed_axes(path: str, setup: Setup, level: int) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
     """Axes z y x of one level: its voxels are factor times larger, and its first centre lies inside the first.
 
     Beside them, what of the voxel size makes no sense.
@@ -263,6 +250,3 @@ def _size_in(path: str, own_name: str, setup: int) -> tuple[tuple[float, ...] | 
             raise MetadataError(f"{path}: the voxel size of setup {setup} is {ascii(text)[:60]}, not three numbers")
         return sizes, full_unit_name(unit)
     return None, ""
-
-
-FORMAT = Format("BigDataViewer", recognises, images, open_image)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError, option
+from ilastik_lazy.formats.hdf5.bdv import FoundLevel
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.external import Found, ReferringSource
 from ilastik_lazy.formats.hdf5.library import H5pySource
@@ -29,7 +30,7 @@ from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of, unchanged
 from ilastik_lazy.storage.isolation import in_child
 
-__all__ = ["IsolatedSource", "images_by_child", "open_images_by_child", "trusting"]
+__all__ = ["IsolatedSource", "found_by_child", "images_by_child", "trusting"]
 
 
 def trusting(limits: Limits) -> Limits:
@@ -43,16 +44,16 @@ def images_by_child(location: Location, limits: Limits) -> list[str]:
     return found
 
 
-def open_images_by_child(
+def found_by_child(
     location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
-) -> list[ArraySource]:
-    """Sources of the datasets at `paths`, all found by one child."""
+) -> tuple[tuple[Found | FoundLevel, ...], Callable[[Found], ArraySource]]:
+    """What one child found at `paths` (see `hdf5.found_images`), and what makes a source of it for this process."""
     stamp = stamp_of(location.path)
-    function, result = "formats.hdf5:found_images", tuple[Found, ...]
+    function, result = "formats.hdf5:found_images", tuple[Found | FoundLevel, ...]
     arguments = (location, None if paths is None else list(paths), axes, trusting(limits))
     found = in_child(location.path, function, result, *arguments)
     require_unchanged(location.path, stamp)
-    return [_settled(one, location.path, stamp, limits) for one in found]
+    return found, lambda one: _settled(one, location.path, stamp, limits)
 
 
 def _settled(found: Found, path: str, stamp: Stamp, limits: Limits) -> ArraySource:

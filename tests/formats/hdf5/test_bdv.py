@@ -10,8 +10,8 @@ import ilastik_lazy as il
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, MetadataError, MetadataWarning
-from ilastik_lazy.formats import format_of
-from ilastik_lazy.formats.hdf5 import bdv
+from ilastik_lazy.formats import hdf5
+from ilastik_lazy.formats.hdf5 import file as hdf5_file
 from ilastik_lazy.formats.location import Location
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import some_data
@@ -41,7 +41,7 @@ def write(path, *, setups=1, times=(0, 1, 2), dtype="<i2"):
 
 
 def opened(path, inside=None, axes=None):
-    return bdv.open_image(Location.parse(path, inside), axes, Limits())
+    return hdf5.open_image(Location.parse(path, inside), axes, Limits())
 
 
 class TestBigDataViewer(SourceContract):
@@ -109,9 +109,30 @@ def test_missing_time_points_are_told(tmp_path):
 
 def test_an_ordinary_file_is_none(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["s00"] = np.zeros((4, 5))
-    assert format_of(Location.parse(tmp_path / "a.h5")).name == "HDF5"
-    assert not bdv.recognises(Location.parse(sample("raw")), Limits())
+        file["s00"] = file["t00000"] = np.zeros((4, 5))
+        h5py.h5g.create(file.id, b"caf\xe9")
+    assert il.open_dataarray(tmp_path / "a.h5", "s00", axes="yx").shape == (4, 5)
+    assert list(il.open_dataset(tmp_path / "a.h5", axes="yx")) == ["s00", "t00000"]
+
+
+@pytest.mark.parametrize("is_bdv", [False, True])
+def test_a_file_is_opened_once(tmp_path, monkeypatch, is_bdv):
+    path = tmp_path / "a.h5"
+    if is_bdv:
+        write(path)
+    opened, really = [], hdf5_file._open
+    monkeypatch.setattr(hdf5_file, "_open", lambda *names, **options: opened.append(names) or really(*names, **options))
+    il.open_dataarray(path if is_bdv else sample("raw"))
+    assert len(opened) == 1
+
+
+def test_links_to_groups_in_other_files_are_not_followed(tmp_path):
+    write(tmp_path / "a.h5", times=(0, 1))
+    write(tmp_path / "other.h5", times=(1,))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["t00001"]
+        file["t00001"] = h5py.ExternalLink("other.h5", "t00001")
+    assert opened(tmp_path / "a.h5").spec.shape[0] == 1
 
 
 def test_data_in_other_files_are_not_followed(tmp_path):
