@@ -10,7 +10,7 @@
      |    +-- DatasetNotFoundError (KeyError)
      |    +-- UnfinishedWriteError         a writer died, or has not finished
      |    +-- UnsupportedFilterError       a compression that nobody here can decode
-     |    +-- UnknownFormatError           no row of `FORMATS` recognises the file
+     |    +-- UnknownFormatError           no format recognises the file
      +-- UnsafeFileError (PermissionError) refused by policy, before anything is followed
      |    +-- ExternalReferenceError
      |    +-- UnsafePathError
@@ -85,6 +85,7 @@ __all__ = [
     "VerificationError",
 ]
 
+_HALVES = re.compile(r"[\ud800-\udfff]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -97,6 +98,15 @@ def printable(text: str) -> str:
     'a\\x1b[2J'
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def encodable(text: str) -> str:
+    r"""Replace what UTF-8 cannot hold with a mark: halves of pairs out of JSON, bytes of names in other encodings.
+
+    >>> encodable("a\ud800") == "a\ufffd"
+    True
+    """
+    return _HALVES.sub("\ufffd", text)
 
 
 # Options of the commands that are not named like the argument in Python.

@@ -22,7 +22,7 @@ from ilastik_lazy.cli.options import (
     source_at,
     trust_option,
 )
-from ilastik_lazy.core.text import counted
+from ilastik_lazy.core.sizes import counted
 from ilastik_lazy.errors import printable
 
 __all__ = ["main"]

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.sizes import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.core.text import counted
 
 if TYPE_CHECKING:
     import xarray as xr

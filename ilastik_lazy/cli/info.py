@@ -18,7 +18,7 @@ import click
 
 from ilastik_lazy.cli.messages import Command, exit_code, say
 from ilastik_lazy.cli.options import image_options, limits_given, location_of, memory_given, memory_option
-from ilastik_lazy.core.text import counted
+from ilastik_lazy.core.sizes import counted
 from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Sizes in bytes and times in seconds, as people write and read them."""
+"""Numbers with their unit or noun, as people write and read them: bytes, seconds, counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ilastik_lazy.errors import ArgumentError, option
 
-__all__ = ["human_bytes", "human_seconds", "parse_size"]
+__all__ = ["counted", "human_bytes", "human_seconds", "parse_size"]
 
 
 def human_bytes(count: float) -> str:
@@ -60,3 +60,12 @@ def parse_size(size: str | float, what: str) -> int:
     if count < 0:
         raise ArgumentError(f"{option(what, size)}: expected a positive size")
     return count
+
+
+def counted(count: int, what: str) -> str:
+    """Write a number and its noun, in the plural unless it is one.
+
+    >>> counted(1, "row"), counted(20_000, "row")
+    ('1 row', '20,000 rows')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -12,9 +12,8 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order, threads_for, work_block
-from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.sizes import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.core.text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, option
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.core.text import encodable
 from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.window import TransposedSource, WindowSource
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, encodable
 from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.lazy.from_xarray import ComputedSource
 from ilastik_lazy.storage.bucket import RemoteStore

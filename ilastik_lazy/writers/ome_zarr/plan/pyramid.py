@@ -14,9 +14,8 @@ from ilastik_lazy.core.kinds import name_of_ids
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.core.text import encodable
 from ilastik_lazy.core.views.whole_chunks import chunks_held
-from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option
+from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, encodable, option
 from ilastik_lazy.writers.ome_zarr.downsample import Method
 from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
