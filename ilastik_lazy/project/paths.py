@@ -3,7 +3,6 @@
 A path in a project is data from whoever made the file.  It is followed on its own only where it
 stays below the project's folder; everything else needs a folder that the caller named.  Below such a folder
 the longest end of the path is taken that exists there, since projects and images move between machines.
-The syntax is that of ilastik's ``lazyflow/utility/pathHelpers.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
 
 from ilastik_lazy.errors import (
     IlastikLazyError,
@@ -27,13 +25,23 @@ from ilastik_lazy.errors import (
     remedy,
 )
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.project.path_text import (
+    common_end,
+    end_of,
+    first_wildcard,
+    is_url,
+    last_start,
+    names_of,
+    path_of_url,
+    split_paths,
+    splits,
+)
 from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 
-__all__ = ["Roots", "is_url", "mistaken", "resolve", "split_paths"]
+__all__ = ["Roots", "mistaken", "resolve"]
 
 _MOST_PATHS = 1000
 _CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter alone is a drive of Windows
 _DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
 _WILDCARD = re.compile(r"[*?\[]")
@@ -63,33 +71,6 @@ class Roots:
         for folder in named_folders(source_roots, "source_roots"):
             named |= {os.path.realpath(folder): None, folder: None}
         return cls(os.path.dirname(os.path.realpath(project)), tuple(named))
-
-
-def is_url(text: str) -> bool:
-    """Whether `text` begins with a scheme such as ``https://``.
-
-    >>> is_url("precomputed://https://a.org/b"), is_url("C:/data/a.h5")
-    (True, False)
-    """
-    return _URL.match(text) is not None
-
-
-def split_paths(text: str) -> list[str]:
-    r"""Paths of a stack, which ilastik joins with ``os.pathsep`` of the machine that wrote the project.
-
-    >>> split_paths("a.png:b.png"), split_paths("C:\\a.png;C:\\b.png")
-    (['a.png', 'b.png'], ['C:/a.png', 'C:/b.png'])
-    """
-    unified = text.replace("\\", "/")
-    if is_url(unified):
-        return [unified]
-    is_from_windows = "\\" in text or _DRIVE.match(unified) is not None
-    if not is_from_windows and ":" in unified:
-        return [part for part in unified.split(":") if part]
-    parts = [part for part in unified.split(";") if part]
-    # On POSIX a semicolon is a letter like others, so there all parts must look like files.
-    are_files = all(os.path.splitext(part)[1] or _CONTAINERS.search(part) for part in parts)
-    return parts if is_from_windows or are_files else [unified]
 
 
 def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
@@ -165,24 +146,19 @@ def _taken_for_another(found: Mapping[str, Sequence[Location]], roots: Roots) ->
 
 def _fits_better(other: str, part: str, path: str, roots: Roots) -> bool:
     """Whether the file at `path`, found for both, is as well or better that of `other`."""
-    names, others = (_names_of(_splits(each)[0][0]) for each in (part, other))
+    names, others = (names_of(splits(each)[0][0]) for each in (part, other))
     if _WILDCARD.search(part) or _WILDCARD.search(other):
         names, others = names[:-1], others[:-1]
     count = min(len(names), len(others))
     if names[len(names) - count :] == others[len(others) - count :] or _is_in_place(part, roots):
         return False
-    return _is_in_place(other, roots) or _common_end(others, path) >= _common_end(names, path)
+    return _is_in_place(other, roots) or common_end(others, path) >= common_end(names, path)
 
 
 def _is_in_place(part: str, roots: Roots) -> bool:
     """Whether a file is where the path itself leads."""
-    real = _inside(*_place(_splits(part)[0][0], roots)) if not is_url(part) else None
+    real = _inside(*_place(splits(part)[0][0], roots)) if not is_url(part) else None
     return real is not None and os.path.exists(real)
-
-
-def _common_end(names: Sequence[str], path: str) -> int:
-    pairs = zip(reversed(names), reversed(path.split("/")), strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
@@ -191,10 +167,10 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
     if is_listed and not roots.named:
         raise UnsafePathError(f"{shown} is one of a list of files: {_hint()}")
     if is_url(part):
-        part = _path_of_url(part)
+        part = path_of_url(part)
     part = _VERBATIM.sub(lambda found: "//" if found[1] else "", part) if part.startswith("//") else part
     is_out = False
-    for external, internal in _splits(part):
+    for external, internal in splits(part):
         path, within = _place(external, roots)
         if (real := _inside(path, within)) is not None:
             if _is_there(real, shown):
@@ -203,9 +179,9 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
             is_out = True
             if os.path.isabs(path) and is_below(os.path.normpath(path), within):
                 raise UnsafePathError(f"{shown} is a link out of the folders that may be opened from: {_hint()}")
-    for start in range(_last_start(part) + 1):
-        for external, internal in _splits(part):
-            if end := _end_of(external, start):
+    for start in range(last_start(part) + 1):
+        for external, internal in splits(part):
+            if end := end_of(external, start):
                 places = [_inside(os.path.join(root, end), roots.named) for root in roots.named]
                 if found := [real for real in dict.fromkeys(places) if real and _is_there(real, shown)]:
                     return [Location(_only(found, shown), internal)]
@@ -227,8 +203,8 @@ def _searched(part: str, roots: Roots) -> str:
     """Where else a file was looked for, and under which names; nothing without named folders."""
     if not roots.named:
         return ""
-    external = _splits(part)[0][0]
-    first, last = _end_of(external, 0), _end_of(external, _last_start(part))
+    external = splits(part)[0][0]
+    first, last = end_of(external, 0), end_of(external, last_start(part))
     names = ascii(first[-80:]) if first == last else f"{first[-80:]!a} down to {last[-80:]!a}"
     folders = list(dict.fromkeys(map(os.path.realpath, roots.named)))
     return f", and nothing from {names} lies below {_listed(folders)}" if first else ""
@@ -256,7 +232,7 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
         raise UnsafePathError(f"{shown} is a pattern of file names: {_hint()}")
     if ".." in pattern.split("/"):
         raise UnsafePathError(f"{shown} is a pattern with '..' in it: open the files themselves")
-    external, internal = _splits(pattern)[0]
+    external, internal = splits(pattern)[0]
     if (first := _WILDCARD.search(external)) is None:
         what_now = remedy("open the file with open_dataset()", "name the file itself")
         raise UnknownFormatError(f"{shown} is a stack of datasets in one file: {what_now}")
@@ -265,11 +241,11 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
     fixed = os.path.dirname(path[: len(path) - len(external) + first.start()])
     if _inside(fixed, roots.named) is not None and (found := _globbed(path[len(fixed) :], fixed, roots, shown)):
         return [Location(name, internal) for name in found]
-    for start in range(_last_start(external[: first.start()] + "*") + 1):
+    for start in range(last_start(external[: first.start()] + "*") + 1):
         found_in = {}
         for root in dict.fromkeys(map(os.path.realpath, roots.named)):
-            end = _end_of(external, start)
-            fixed = os.path.dirname(os.path.join(root, end[: _first_wildcard(end)]))
+            end = end_of(external, start)
+            fixed = os.path.dirname(os.path.join(root, end[: first_wildcard(end)]))
             if _inside(fixed, roots.named) is not None and (found := _globbed(end, root, roots, shown)):
                 found_in[root] = found
         if found_in:
@@ -279,11 +255,6 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
         where = f"the folders in {option('source_roots')}{_searched(pattern, roots)}"
         raise UnsafePathError(f"{shown} leads out of {where}: {_hint()}")
     raise SourceNotFoundError(f"no file fits {shown}{_searched(pattern, roots)}")
-
-
-def _first_wildcard(pattern: str) -> int:
-    found = _WILDCARD.search(pattern)
-    return len(pattern) if found is None else found.start()
 
 
 def _globbed(pattern: str, folder: str, roots: Roots, shown: str) -> list[str]:
@@ -296,24 +267,6 @@ def _globbed(pattern: str, folder: str, roots: Roots, shown: str) -> list[str]:
     return [name for name in found if os.path.isfile(name) or _CONTAINERS.search(name)]
 
 
-def _path_of_url(url: str) -> str:
-    """Path of a ``file://`` URL; no other is opened."""
-    split = urlsplit(url)
-    if split.scheme.lower() != "file" or split.netloc not in ("", "localhost"):
-        raise UnsafePathError(f"{url[:80]!a} is a URL, and nothing is fetched from the network: open a local copy")
-    path = unquote(split.path)
-    if "\0" in path:
-        raise UnsafePathError(f"{url[:80]!a} holds a NUL byte, which no file name does")
-    return path.lstrip("/") if _DRIVE.match(path.lstrip("/")) else path
-
-
-def _splits(path: str) -> list[tuple[str, str | None]]:
-    """File and internal path, the likeliest first: ilastik splits behind the last container extension."""
-    ends = [match.end() for match in _CONTAINERS.finditer(path)]
-    pairs = [(path[:end], path[end:].strip("/") or None) for end in reversed(ends)]
-    return pairs if ends and ends[-1] == len(path) else [*pairs, (path, None)]
-
-
 def _place(external: str, roots: Roots) -> tuple[str, tuple[str, ...]]:
     """Where the path itself says that a file lies, and the folders that it must stay below."""
     expanded = os.path.expanduser(external) if external.startswith("~") and roots.named else external
@@ -322,23 +275,6 @@ def _place(external: str, roots: Roots) -> tuple[str, tuple[str, ...]]:
     own = os.path.join(roots.project, expanded)
     # An absolute path leaves `own` as it is.
     return own, roots.named if ".." in expanded.split("/") else (roots.project, *roots.named)
-
-
-def _names_of(path: str) -> list[str]:
-    """Names on the way to a file, without what means another folder on another machine: drive, home, ``..``."""
-    names = [name for name in path.split("/") if name not in ("", ".")]
-    known = [i for i, name in enumerate(names) if name == ".." or (i == 0 and (name[1:] == ":" or name[0] == "~"))]
-    return names[known[-1] + 1 :] if known else names
-
-
-def _end_of(path: str, start: int) -> str:
-    """`path` from one of its names on."""
-    return "/".join(_names_of(path)[start:])
-
-
-def _last_start(part: str) -> int:
-    """The shortest end of a path is the name of its file: an internal path alone is no end."""
-    return len(_names_of(_splits(part)[0][0])) - 1
 
 
 def _is_there(real: str, shown: str) -> bool:

@@ -33,7 +33,8 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.lazy.dataset import Chunks, chunked, to_dataset
 from ilastik_lazy.project.inputs import RecordedInput, open_input
 from ilastik_lazy.project.labels import labelled_image, open_label_set
-from ilastik_lazy.project.paths import Roots, is_url, mistaken
+from ilastik_lazy.project.path_text import is_url
+from ilastik_lazy.project.paths import Roots, mistaken
 from ilastik_lazy.project.record import read_project
 
 __all__ = ["open_project"]

@@ -20,7 +20,8 @@ from ilastik_lazy.errors import (
     UnsafePathError,
 )
 from ilastik_lazy.project.inputs import lanes_of, open_input
-from ilastik_lazy.project.paths import Roots, resolve, split_paths
+from ilastik_lazy.project.path_text import split_paths
+from ilastik_lazy.project.paths import Roots, resolve
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import axistags, some_data, write_hdf5_export
 
