@@ -39,6 +39,8 @@ except ImportError:  # that file stands by itself
     check_layout = None
 
 CASES_PER_LAYOUT = 10
+# Errors of xarray where ours is right: of falling slices, and of blocks that slices with steps made uneven.
+_THEIRS = ("range object index", "uniform chunk sizes", "Final chunk of Zarr array", "concatenate_arrays()")
 ORDERS = ("yx", "zyx", "xyz", "cyx", "yxc", "zyxc", "tyx", "tzyxc", "tczyx", "cxy")
 DTYPES = ("u1", "<u2", ">u2", "<i4", "<f4", "<f4", "<f8", "?", "<i8", "<u4", "i1")
 
@@ -247,7 +249,7 @@ def compared(step: Any, ours: Any, plain: Any, *, check: bool) -> tuple[list[str
         mine.warned, other.warned = mine.warned | lazy[0].warned, other.warned | lazy[1].warned
     if mine.error is not None or other.error is not None:
         # A slice backwards that selects nothing: xarray cannot index it lazily again.
-        same = type(mine.error) is type(other.error) or (not mine.error and "range object index" in str(other.error))
+        same = type(mine.error) is type(other.error) or (not mine.error and any(w in str(other.error) for w in _THEIRS))
         return [] if same else [f"{mine.error!r}, expected {other.error!r}"], None, None
     found = [f"warned {sorted(mine.warned - other.warned)}"] if mine.warned - other.warned else []
     if check:
