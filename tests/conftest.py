@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,16 @@ def every_file_closed(tmp_path: Path) -> Iterator[None]:
     """Fail the test that leaves a file open: one of its own, or any other that a file of ilastik may be."""
     before = open_files()
     yield
-    left = open_files_below(tmp_path) + [path for path in open_files() if path.endswith(_IMAGES) and path not in before]
+
+    def left_open() -> list[str]:
+        others = [path for path in open_files() if path.endswith(_IMAGES) and path not in before]
+        return open_files_below(tmp_path) + others
+
+    # Where a task of dask has failed, others may still be reading.
+    patience = time.monotonic() + 2
+    while left_open() and time.monotonic() < patience:
+        time.sleep(0.01)
+    left = left_open()
     assert not left, f"left open: {left}"
 
 

@@ -190,6 +190,11 @@ def serve() -> None:
         _answer(sys.stdin.buffer, out)
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
+    except ImportError as error:
+        # The loader of shared libraries says so in its own words.
+        if not re.search("memory|map segment", str(error)):
+            raise
+        os._exit(_OUT_OF_MEMORY)
     out.flush()
     # Without libhdf5's own clean-up, which may fall over what a damaged file left behind.
     os._exit(0)

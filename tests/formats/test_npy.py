@@ -282,7 +282,7 @@ def test_what_ilastik_wrote_is_read_as_stated(path, stated):
 
 @pytest.mark.shared
 def test_all_of_ilastiks_numpy_files_are_there():
-    shared_path("ilastik-files", "README.md")
+    shared_path("ilastik-files", "workflows")
     assert len(ENTRIES) == 40
 
 

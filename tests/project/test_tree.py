@@ -125,7 +125,7 @@ def test_drawn_labels_are_where_they_were_drawn(path, no_pickles):
 
 @pytest.mark.shared
 def test_all_projects_are_there():
-    shared_path("ilastik-files", "README.md")
+    shared_path("ilastik-files", "workflows")
     assert len(PROJECTS) >= 45
 
 

@@ -67,7 +67,7 @@ STATED = [*manifest("writer"), *manifest("workflows"), *manifest("history")]
 
 @pytest.mark.shared
 def test_the_files_are_all_there():
-    shared_path("ilastik-files", "README.md")
+    shared_path("ilastik-files", "workflows")
     counts = [len(manifest(folder)) for folder in ("writer", "workflows", "history")]
     assert counts == [28, 5, 11]
 
