@@ -69,10 +69,16 @@ def test_a_child_that_dies_or_lies_is_a_corrupt_file(path, monkeypatch, child):
     assert len(str(caught.value)) <= 500
 
 
-def test_a_child_without_memory_says_so(path, monkeypatch):
-    monkeypatch.setattr(isolation, "MEMORY_BYTES", 40 * 2**20)
-    with pytest.raises(CorruptFileError, match=r"ran out of memory .*40 MiB"):
-        images(path)
+@pytest.mark.parametrize("mebibytes", [30, 40, 60, 80, 100, 120])
+def test_a_child_without_memory_says_so(path, monkeypatch, mebibytes):
+    monkeypatch.setattr(isolation, "MEMORY_BYTES", mebibytes * 2**20)
+    try:
+        said = str(images(path))
+    except CorruptFileError as error:
+        said = str(error)
+    # What h5py and numpy take differs between their versions; 40 MiB are too few for all of them.
+    enough = mebibytes > 40 and said == "['exported_data']"
+    assert enough or f"ran out of memory on this file (more than {mebibytes} MiB)" in said
 
 
 @pytest.mark.parametrize("name", ["SystemExit", "KeyboardInterrupt", "Exception", "__all__", "annotations"])
