@@ -226,9 +226,8 @@ def run_chain(rng: Rng, stored: Stored, *, every_step: bool = False) -> list[str
             text, step = next_step(rng, plain)
             said.append(text)
             steps.append(step)
-            found, ours, plain = compared(
-                step, ours, plain, check=every_step or number == count - 1 or rng.random() < 0.2
-            )
+            check = bool(rng.random() < 0.2) or every_step or number == count - 1
+            found, ours, plain = compared(step, ours, plain, check=check)
             if found and plain is None and _equals_memory(ours, first, steps):
                 found = []
             if every_step:
