@@ -126,6 +126,9 @@ class ArraySpec:
             )
         if any(length < 1 for length in self.chunks):
             raise MetadataError(f"{self.storage.location}: chunk shape {self.chunks} has an empty axis")
+        # numpy has two types of 64-bit integers, equal to each other; zarr and tifffile know ``long`` only.
+        if self.dtype.kind in "iu":
+            object.__setattr__(self, "dtype", np.dtype(self.dtype.str))
 
     @property
     def dims(self) -> tuple[str, ...]:

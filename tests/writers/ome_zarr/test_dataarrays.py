@@ -194,3 +194,11 @@ def test_a_cube_is_not_gone_on_with_by_other_axes(tmp_path: Path, is_done: bool)
         convert("zyx", progress=stop)
     with pytest.raises(ResumeMismatchError, match="another axes: zyx, now xyz"):
         convert("xyz", resume=True)
+
+
+@pytest.mark.parametrize("code", ["q", "Q"])
+def test_the_other_64_bit_integers_of_numpy_are_written(tmp_path: Path, code: str) -> None:
+    """``np.longlong`` equals int64 and is another type, which zarr does not know; some readers make it."""
+    numbers = np.arange(24, dtype=code).reshape(4, 6)
+    il.to_ome_zarr(xr.DataArray(numbers, dims=("y", "x")), tmp_path / "a.zarr")
+    np.testing.assert_array_equal(zarr.open_group(tmp_path / "a.zarr", mode="r")["scale0/image"][:], numbers)
