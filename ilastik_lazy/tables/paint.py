@@ -17,6 +17,7 @@ from dask.delayed import delayed
 
 from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.tables.frames import Frames, frames_of
 from ilastik_lazy.tables.rows import Rows, key_columns, rows_of, values_of
 
 __all__ = ["mismatches", "paint"]
@@ -36,8 +37,8 @@ def paint(
     Parameters
     ----------
     labels
-        The *Object Identities* image, whole along ``t``: its first frame is frame 0 of the table.  Slice the
-        result instead; dask then computes no more than the slice.
+        The *Object Identities* image, or a part of it.  Frames of an opened image keep their numbers when it is
+        cropped along ``t``; the first frame of any other array is frame 0 of the table.
     table
         What `open_table` gave, or rows of it.
     column
@@ -53,13 +54,14 @@ def paint(
     Returns
     -------
     xarray.DataArray
-        Dims, coordinates and blocks of `labels`; of text, ``attrs["flag_values"]`` and ``["flag_meanings"]``
-        tell the categories.
+        Dims, coordinates and blocks of `labels`; for text, ``attrs["flag_values"]`` and ``["flag_meanings"]``
+        name the categories.
 
     Raises
     ------
     ArgumentError
-        A column is not there, an id stands twice in a frame, or the table has frames that `labels` have not.
+        A column is missing, an id occurs twice in a frame, the table has frames that the image has not, or nothing
+        shows which frames `labels` are.
 
     Examples
     --------
@@ -68,9 +70,9 @@ def paint(
     _check_labels(labels)
     name, when = key_columns(table, label, time)
     values, attributes = values_of(table, column)
-    rows = rows_of(table, values, name, when, labels.sizes.get("t"), background)
-    lazy = labels if labels.chunks is not None else labels.chunk("auto")
-    painted = _by_frame(lazy, _paint_block, rows, rows.values.dtype, "paint")
+    frames, length = frames_of(labels)
+    rows = rows_of(table, values, name, when, frames, length, background)
+    painted = _by_frame(labels, _paint_block, rows, frames, rows.values.dtype, "paint")
     return xr.DataArray(painted, labels.coords, labels.dims, column, {"long_name": column} | attributes)
 
 
@@ -93,9 +95,9 @@ def mismatches(
     """
     _check_labels(labels)
     name, when = key_columns(table, label, time)
-    rows = rows_of(table, np.zeros(len(table), np.uint8), name, when, labels.sizes.get("t"), None)
-    lazy = labels if labels.chunks is not None else labels.chunk("auto")
-    blocks = _by_frame(lazy, _ids_of_block, rows, np.dtype(object), "ids")
+    frames, length = frames_of(labels)
+    rows = rows_of(table, np.zeros(len(table), np.uint8), name, when, frames, length, None)
+    blocks = _by_frame(labels, _ids_of_block, rows, frames, np.dtype(object), "ids")
     found: set[tuple[int, int]] = set()
     for block in compute(*blocks.to_delayed().ravel()):  # type: ignore[no-untyped-call]
         found.update(*block.flat)
@@ -115,15 +117,19 @@ def _check_labels(labels: xr.DataArray) -> None:
         raise ArgumentError(f"an array of {labels.dtype} is no label image: expected whole numbers")
 
 
-def _by_frame(lazy: xr.DataArray, work: Callable[..., Any], rows: Rows, dtype: np.dtype[Any], what: str) -> da.Array:
-    """`work` on each block, which is told the frames that it has along ``t``."""
+def _by_frame(
+    labels: xr.DataArray, work: Callable[..., Any], rows: Rows, frames: Frames | None, dtype: np.dtype[Any], what: str
+) -> da.Array:
+    """Call `work` with each block and the numbers of its frames along ``t``."""
+    lazy = labels if labels.chunks is not None else labels.chunk("auto")
     data, dims = lazy.data, lazy.dims
     # One key in the graph, which each task names: as an argument the rows would be in every task.
-    # dask itself makes its name, of all that is in it, and that of the result.
+    # dask names it, and the result, after their contents.
     shared = delayed(rows, pure=True, traverse=False)
     arguments: list[Any] = [data, dims]
     if "t" in dims:
-        arguments += [da.arange(data.shape[dims.index("t")], chunks=(data.chunks[dims.index("t")],)), ("t",)]
+        along = da.from_array(frames, chunks=(data.chunks[dims.index("t")],))  # type: ignore[no-untyped-call]
+        arguments += [along, ("t",)]
     made: da.Array = da.blockwise(  # type: ignore[no-untyped-call]
         work,
         dims,

@@ -115,16 +115,22 @@ def rows_of(
     values: np.ndarray[Any, Any],
     name: str,
     when: str | None,
+    shown: np.ndarray[Any, Any] | None,
     length: int | None,
     background: float | None,
 ) -> Rows:
-    """The rows in the order of frame and id; `length` is the number of frames, None without ``t``."""
+    """Sort the rows of the frames that are `shown` by frame and id (see `frames_of` for `shown` and `length`)."""
     ids = _whole(table[name], name)
-    frames = _whole(table[when], when) if when is not None else np.zeros(len(table), np.int64)
-    _check_frames(frames, when, length)
-    if length is None:
-        frames = np.zeros_like(frames)
+    if when is not None:
+        frames = _whole(table[when], when)
+    else:
+        frames = np.full(len(table), 0 if shown is None or not shown.size else shown.min())
+    _check_frames(frames, when, shown, length)
     there = ids > 0
+    if shown is not None and (shown.ndim or len(np.unique(frames)) > 1):
+        there &= np.isin(frames, shown)
+    if shown is None or not shown.ndim:
+        frames = np.zeros_like(frames)
     ids, frames, values = ids[there], frames[there], values[there]
     order = np.lexsort((ids, frames))
     ids, frames, values = ids[order].astype(np.uint64), frames[order], values[order]
@@ -141,9 +147,11 @@ def rows_of(
     return Rows(frames, ids, values.astype(dtype, copy=False), dtype.type(background))
 
 
-def _check_frames(frames: np.ndarray[Any, Any], when: str | None, length: int | None) -> None:
-    if when is None and length is not None and length > 1:
-        raise ArgumentError(f"the label image has {length} frames, the table no column of frames: name it with time=")
+def _check_frames(
+    frames: np.ndarray[Any, Any], when: str | None, shown: np.ndarray[Any, Any] | None, length: int | None
+) -> None:
+    if when is None and shown is not None and shown.size > 1:
+        raise ArgumentError(f"the label image has {shown.size} frames, the table no column of frames: pass time=")
     if length is None:
         if len(frames) and frames.min() != frames.max():
             raise ArgumentError(
@@ -153,7 +161,7 @@ def _check_frames(frames: np.ndarray[Any, Any], when: str | None, length: int | 
     elif len(frames) and (frames.min() < 0 or frames.max() >= length):
         raise ArgumentError(
             f"the table has frames {frames.min()} to {frames.max()}, the label image 0 to {length - 1}: "
-            "pass the whole image, and slice what comes out"
+            "pass the whole image, and slice the result"
         )
 
 
