@@ -226,6 +226,7 @@ def test_an_interrupted_conversion_exits_with_130_and_says_how_to_go_on(tmp_path
     assert process.returncode == 130, errors
     assert errors.splitlines()[-1] == "ilastik-lazy: stopped; run the same command with --resume to go on"
     assert "Traceback" not in errors
+    assert "continue it with ilastik-lazy convert --resume" in run("verify", target).stderr
     resumed = run("convert", path, target, "--workers", "1", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "from an earlier run" in resumed.stdout
