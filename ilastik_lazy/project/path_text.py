@@ -14,6 +14,9 @@ from urllib.parse import unquote, urlsplit
 from ilastik_lazy.errors import UnsafePathError
 
 __all__ = [
+    "CONTAINERS",
+    "DRIVE",
+    "WILDCARD",
     "common_end",
     "end_of",
     "first_wildcard",
@@ -25,10 +28,10 @@ __all__ = [
     "splits",
 ]
 
-_CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
+CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter alone is a drive of Windows
-_DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
-_WILDCARD = re.compile(r"[*?\[]")
+DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
+WILDCARD = re.compile(r"[*?\[]")
 
 
 def is_url(text: str) -> bool:
@@ -49,18 +52,18 @@ def split_paths(text: str) -> list[str]:
     unified = text.replace("\\", "/")
     if is_url(unified):
         return [unified]
-    is_from_windows = "\\" in text or _DRIVE.match(unified) is not None
+    is_from_windows = "\\" in text or DRIVE.match(unified) is not None
     if not is_from_windows and ":" in unified:
         return [part for part in unified.split(":") if part]
     parts = [part for part in unified.split(";") if part]
     # On POSIX a semicolon is a letter like others, so there all parts must look like files.
-    are_files = all(os.path.splitext(part)[1] or _CONTAINERS.search(part) for part in parts)
+    are_files = all(os.path.splitext(part)[1] or CONTAINERS.search(part) for part in parts)
     return parts if is_from_windows or are_files else [unified]
 
 
 def first_wildcard(pattern: str) -> int:
     """Return where the first wildcard is; the length of `pattern` without one."""
-    found = _WILDCARD.search(pattern)
+    found = WILDCARD.search(pattern)
     return len(pattern) if found is None else found.start()
 
 
@@ -72,12 +75,12 @@ def path_of_url(url: str) -> str:
     path = unquote(split.path)
     if "\0" in path:
         raise UnsafePathError(f"{url[:80]!a} holds a NUL byte, which no file name does")
-    return path.lstrip("/") if _DRIVE.match(path.lstrip("/")) else path
+    return path.lstrip("/") if DRIVE.match(path.lstrip("/")) else path
 
 
 def splits(path: str) -> list[tuple[str, str | None]]:
     """File and internal path, the likeliest first: ilastik splits behind the last container extension."""
-    ends = [match.end() for match in _CONTAINERS.finditer(path)]
+    ends = [match.end() for match in CONTAINERS.finditer(path)]
     pairs = [(path[:end], path[end:].strip("/") or None) for end in reversed(ends)]
     return pairs if ends and ends[-1] == len(path) else [*pairs, (path, None)]
 

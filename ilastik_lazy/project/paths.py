@@ -26,6 +26,9 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.path_text import (
+    CONTAINERS,
+    DRIVE,
+    WILDCARD,
     common_end,
     end_of,
     first_wildcard,
@@ -41,10 +44,7 @@ from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 __all__ = ["Roots", "mistaken", "resolve"]
 
 _MOST_PATHS = 1000
-_CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
-_DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
-_WILDCARD = re.compile(r"[*?\[]")
 _MOST_SHOWN = 4
 
 
@@ -147,7 +147,7 @@ def _taken_for_another(found: Mapping[str, Sequence[Location]], roots: Roots) ->
 def _fits_better(other: str, part: str, path: str, roots: Roots) -> bool:
     """Whether the file at `path`, found for both, is as well or better that of `other`."""
     names, others = (names_of(splits(each)[0][0]) for each in (part, other))
-    if _WILDCARD.search(part) or _WILDCARD.search(other):
+    if WILDCARD.search(part) or WILDCARD.search(other):
         names, others = names[:-1], others[:-1]
     count = min(len(names), len(others))
     if names[len(names) - count :] == others[len(others) - count :] or _is_in_place(part, roots):
@@ -185,7 +185,7 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
                 places = [_inside(os.path.join(root, end), roots.named) for root in roots.named]
                 if found := [real for real in dict.fromkeys(places) if real and _is_there(real, shown)]:
                     return [Location(_only(found, shown), internal)]
-    if _WILDCARD.search(part):
+    if WILDCARD.search(part):
         return _matches(part, roots)
     if is_out:
         raise UnsafePathError(f"{shown} leads out of the project's folder{_searched(part, roots)}: {_hint()}")
@@ -233,7 +233,7 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
     if ".." in pattern.split("/"):
         raise UnsafePathError(f"{shown} is a pattern with '..' in it: open the files themselves")
     external, internal = splits(pattern)[0]
-    if (first := _WILDCARD.search(external)) is None:
+    if (first := WILDCARD.search(external)) is None:
         what_now = remedy("open the file with open_dataset()", "name the file itself")
         raise UnknownFormatError(f"{shown} is a stack of datasets in one file: {what_now}")
     path, _ = _place(external, roots)
@@ -264,13 +264,13 @@ def _globbed(pattern: str, folder: str, roots: Roots, shown: str) -> list[str]:
         raise LimitExceededError(f"{shown} stands for more than {_MOST_PATHS} files")
     found = [inside for name in listed if (inside := _inside(os.path.join(folder, name), roots.named)) is not None]
     # A pattern such as "*" stands for images, and not for the folders beside them.
-    return [name for name in found if os.path.isfile(name) or _CONTAINERS.search(name)]
+    return [name for name in found if os.path.isfile(name) or CONTAINERS.search(name)]
 
 
 def _place(external: str, roots: Roots) -> tuple[str, tuple[str, ...]]:
     """Where the path itself says that a file lies, and the folders that it must stay below."""
     expanded = os.path.expanduser(external) if external.startswith("~") and roots.named else external
-    if expanded.startswith("~") or _DRIVE.match(expanded):
+    if expanded.startswith("~") or DRIVE.match(expanded):
         return expanded, roots.named
     own = os.path.join(roots.project, expanded)
     # An absolute path leaves `own` as it is.

@@ -25,14 +25,14 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     UnfinishedWriteError,
-    UnsupportedFilterError,
     option,
     remedy,
 )
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
-from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
+from ilastik_lazy.formats.hdf5.layout import is_converted, pipeline_of
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import check_chunks
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.storage.isolation import in_child
 
@@ -141,16 +141,8 @@ def _check_table(dataset: h5py.Dataset, location: Location, most_bytes: int) -> 
     if dataset.is_virtual:
         raise MetadataError(f"{location} is a view of other datasets: open these")
     if dataset.chunks is not None:
-        _check_chunks(dataset.shape[0], dataset.chunks[0], dataset.dtype.itemsize, location)
+        check_chunks(location, dataset.shape, dataset.chunks, dataset.dtype.itemsize, Limits())
     _check_all_there(dataset, location)
-
-
-def _check_chunks(rows: int, length: int, itemsize: int, location: Location) -> None:
-    limits = Limits()
-    if length * itemsize > limits.chunk_bytes:
-        raise LimitExceededError(f"{location} has chunks of {length * itemsize} bytes, more than {limits.chunk_bytes}")
-    if (count := -(-rows // length)) > limits.chunk_count:
-        raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
 
 
 def _check_all_there(dataset: h5py.Dataset, location: Location) -> None:
@@ -169,15 +161,10 @@ def _direct_source(dataset: h5py.Dataset, location: Location, stamp: Stamp) -> D
     """A source that decodes the chunks itself; None where there are none, or h5py has to."""
     if dataset.chunks is None or dataset.shape[0] == 0:
         return None
-    plist = dataset.id.get_create_plist()
-    pipeline = Pipeline(tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters())), dataset.dtype.itemsize)
-    if unknown := [number for number in pipeline.filters if number not in FILTER_NAMES]:
-        raise UnsupportedFilterError(
-            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: export it as CSV"
-        )
-    if not pipeline.is_supported or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)):
+    pipeline = pipeline_of(dataset, location)
+    if not pipeline.is_supported or is_converted(dataset):
         return None
-    # What an image calls its axis x are the rows here.
+    # The axis x of an image is the rows of a table.
     spec = ArraySpec(
         name="table",
         shape=dataset.shape,
