@@ -73,7 +73,7 @@ def test_info_lists_every_image_of_a_file(tmp_path):
         (["reduce", "one.h5", "median"], 2, "median"),
         (["reduce", "one.h5", "mean", "--over", "z", "--out", "mean.csv"], 2, ".npy or .zarr"),
         (["info", "one.h5", "--axes", "zzy"], 2, "names an axis twice"),
-        (["info", "one.h5", "--project", "two.h5"], 2, "is no ilastik project"),
+        (["info", "one.h5", "--project", "two.h5"], 2, "is not an ilastik project"),
     ],
 )  # fmt: skip
 def test_errors_take_one_line_and_no_traceback(tmp_path, arguments, code, says):
