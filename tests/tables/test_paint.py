@@ -347,7 +347,7 @@ PROBLEMS = {
     "frames without t": (lambda i, t: paint(i.isel(t=0), t, "size"), r"choose one, table\[table\['timestep'\] == 0\]"),
     "too many frames": (lambda i, t: paint(i.isel(t=[0]), t, "size"), "pass the whole image"),
     "no array": (lambda i, t: paint("labels.h5", t, "size"), "not str"),
-    "text as image": (lambda i, t: paint(i.astype(str), t, "size"), "no label image"),
+    "text as image": (lambda i, t: paint(i.astype(str), t, "size"), "not a label image"),
     "objects": (lambda i, t: paint(i, t.assign(size=[[1], [2], [3]]), "size"), "expected numbers or text"),
     "probabilities": (lambda i, t: paint(i * 0.3, t, "size").compute(), "holds fractions"),
     "nan": (lambda i, t: paint(i.where(i > 0), t, "size").compute(), "holds fractions"),
@@ -380,7 +380,7 @@ def test_whole_numbers_are_never_rounded_for_a_background(values, background, is
     labels = xr.DataArray(np.array([[1, 2]], "u4"), dims=("y", "x"))
     table = pd.DataFrame({"timestep": 0, "labelimage_oid": [1, 2], "trackId": values})
     if not is_exact:
-        with pytest.raises(ArgumentError, match="rounds"):
+        with pytest.raises(ArgumentError, match="rounded"):
             paint(labels, table, "trackId", background=background)
         return
     assert [int(value) for value in paint(labels, table, "trackId", background=background).values[0]] == values.tolist()
