@@ -224,7 +224,7 @@ def test_an_interrupted_conversion_exits_with_130_and_says_how_to_go_on(tmp_path
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.splitlines()[-1] == "ilastik-lazy: stopped; run the same command with --resume to go on"
+    assert errors.splitlines()[-1] == "ilastik-lazy: stopped; run the same command with --resume to continue"
     assert "Traceback" not in errors
     assert "continue it with ilastik-lazy convert --resume" in run("verify", target).stderr
     resumed = run("convert", path, target, "--workers", "1", "--resume")
