@@ -1,7 +1,7 @@
 """The embedded sample, and a tour of the package on it.
 
-The sample: a small volume of synthetic nuclei with voxels of (0.8, 0.25, 0.25) micrometer, a
-project with the classes ``nucleus`` and ``background``, and what ilastik made of the two.
+The sample is a small volume of synthetic nuclei with voxels of (0.8, 0.25, 0.25) micrometer, a project with the
+classes ``nucleus`` and ``background``, and the images that ilastik exported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FILES = {
 
 
 def sample(name: Literal["raw", "project", "probabilities", "segmentation"]) -> str:
-    """Path of a file of the embedded sample.
+    """Return the path of a file of the embedded sample.
 
     >>> from pathlib import Path
     >>> Path(sample("probabilities")).name
@@ -38,7 +38,7 @@ def sample(name: Literal["raw", "project", "probabilities", "segmentation"]) -> 
 
 
 def run_demo(folder: str, say: Callable[[str], None]) -> None:
-    """Do the main job on the sample, and `say` each step and result.
+    """Open, reduce, convert and draw the sample, and `say` each step and result.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def run_demo(folder: str, say: Callable[[str], None]) -> None:
     picture = _picture(place / "nuclei.png", seen)
     say(f"   {picture}")
 
-    say(f"\nDone in {time.perf_counter() - start:.1f} s. Everything lies here:\n")
+    say(f"\nDone in {time.perf_counter() - start:.1f} s. The results are here:\n")
     for path, what in (
         (sample("probabilities"), "the export"),
         (sample("project"), "the project"),

@@ -3,30 +3,30 @@
 ::
 
     IlastikLazyError
-     +-- FormatError (ValueError)          what the file says cannot be right
-     |    +-- CorruptFileError             not HDF5, cut off, or damaged as a whole
+     +-- FormatError (ValueError)          the file is malformed
+     |    +-- CorruptFileError             not the format of its name, truncated, or damaged
      |    +-- CorruptChunkError            one chunk cannot be decoded
-     |    +-- MetadataError                axes, shape, dtype or attributes make no sense
+     |    +-- MetadataError                axes, shape, dtype or attributes are malformed
      |    +-- DatasetNotFoundError (KeyError)
-     |    +-- UnfinishedWriteError         a writer died, or has not finished
-     |    +-- UnsupportedFilterError       a compression that nobody here can decode
+     |    +-- UnfinishedWriteError         a writer has stopped, or is still writing
+     |    +-- UnsupportedFilterError       a compression that cannot be decoded here
      |    +-- UnknownFormatError           no format recognises the file
      +-- UnsafeFileError (PermissionError) refused by policy, before anything is followed
      |    +-- ExternalReferenceError
      |    +-- UnsafePathError
      |    +-- LimitExceededError
-     +-- SourceError (OSError)             the file cannot be read just now
+     +-- SourceError (OSError)             the file cannot be read at present
      |    +-- SourceNotFoundError (FileNotFoundError)
      |    +-- SourceChangedError
      |    +-- SourceIOError
-     |    |    +-- AccessDeniedError      a server wants other credentials, or hides what is not there
+     |    |    +-- AccessDeniedError      a server needs other credentials, or hides that the object is missing
      |    +-- FileBusyError
      +-- DestinationError (OSError)
      |    +-- DestinationExistsError (FileExistsError)
      |    +-- DestinationBusyError         another process is writing there
-     |    +-- ResumeMismatchError          what was begun there is another conversion
+     |    +-- ResumeMismatchError          the unfinished conversion there is another one
      |    +-- VerificationError
-     +-- ArgumentError (ValueError)        what the caller asked for cannot be done
+     +-- ArgumentError (ValueError)        the request of the caller is invalid
      |    +-- AxesError
      |    +-- MemoryLimitError (MemoryError)
      +-- MissingExtraError (ImportError)
@@ -38,8 +38,8 @@
      +-- LockingWarning                    the file was opened without a lock
      +-- MissingSourceWarning              an image that a project names cannot be opened
 
-Advice is worded for Python or for the command line when a message is made (`option`, `remedy`): a finished message,
-which holds paths and contents of files, is never rewritten.
+Advice is worded for Python or for the command line when a message is made (`option`, `remedy`).  A finished message
+contains paths and contents of files, so it is never rewritten.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 
 
 def printable(text: str) -> str:
-    r"""`text` on one line, whatever a file brought into it.
+    r"""Escape everything in `text` that is not printable, so that it is one line.
 
-    Escape sequences would reach the terminal; marks of direction turn a name around.
+    Escape sequences would reach the terminal; marks of direction would reverse a name.
 
     >>> printable("a\x1b[2J")
     'a\\x1b[2J'
@@ -101,7 +101,7 @@ def printable(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    r"""Replace what UTF-8 cannot hold with a mark: halves of pairs out of JSON, bytes of names in other encodings.
+    r"""Replace surrogates, which UTF-8 cannot encode: they come from JSON and from file names in other encodings.
 
     >>> encodable("a\ud800") == "a\ufffd"
     True
@@ -109,21 +109,21 @@ def encodable(text: str) -> str:
     return _HALVES.sub("\ufffd", text)
 
 
-# Options of the commands that are not named like the argument in Python.
+# Options of commands whose names differ from the argument in Python.
 _OPTIONS = {"internal_path": "dataset", "source_roots": "source-root", "version": "ome-version"}
 
 Audience = Literal["python", "shell"]
 audience: Audience = "python"
-"""Whom messages are worded for, in all threads."""
+"""Whether messages name arguments of Python or options of commands; for all threads."""
 
 
 def remedy(python: str, shell: str = "") -> str:
-    """Return what to do in Python, or in the shell; nothing where no command can do it."""
+    """Return the advice for Python, or for the shell; empty if no command can do it."""
     return shell if audience == "shell" else python
 
 
 def option(name: str, *values: object) -> str:
-    """Name an argument, and its value if that is given, as in Python or as the option of a command.
+    """Name an argument with its value, if given, as in Python or as the option of a command.
 
     >>> option("axes"), option("axes", "zyx"), option("overwrite", True)
     ('axes=', "axes='zyx'", 'overwrite=True')
@@ -142,9 +142,9 @@ _MOST_LETTERS = 500
 
 
 def _shortened(text: str) -> str:
-    """At most 500 letters of `text`."""
+    """Return at most 500 characters of `text`."""
     text = printable(text)
-    # What was found stands at the front, what to do at the end.
+    # The problem is at the beginning, the advice at the end.
     return text if len(text) <= _MOST_LETTERS else f"{text[:300]} ... {text[-195:]}"
 
 
@@ -152,16 +152,16 @@ class IlastikLazyError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
-        # KeyError and OSError print their arguments in ways of their own.
+        # KeyError and OSError format their arguments differently.
         return _shortened(str(self.args[0])) if self.args else type(self).__name__
 
 
 class FormatError(IlastikLazyError, ValueError):
-    """What the file says cannot be right."""
+    """The file is malformed."""
 
 
 class CorruptFileError(FormatError):
-    """The file is not what its name says, is cut off, or is damaged."""
+    """The file does not have the format of its name, is truncated, or is damaged."""
 
 
 class CorruptChunkError(FormatError):
@@ -169,15 +169,15 @@ class CorruptChunkError(FormatError):
 
 
 class MetadataError(FormatError):
-    """Axes, shape, dtype or attributes of a dataset make no sense."""
+    """Axes, shape, dtype or attributes of a dataset are malformed."""
 
 
 class DatasetNotFoundError(FormatError, KeyError):
-    """The file holds no such dataset, or the choice is not obvious."""
+    """The file holds no such dataset, or several to choose from."""
 
 
 class UnfinishedWriteError(FormatError):
-    """A writer died before it had finished, or is still writing."""
+    """A writer stopped before it had finished, or is still writing."""
 
 
 class UnsupportedFilterError(FormatError):
@@ -189,23 +189,23 @@ class UnknownFormatError(FormatError):
 
 
 class UnsafeFileError(IlastikLazyError, PermissionError):
-    """The file asks for something that is refused by policy."""
+    """The file requires something that is refused by policy."""
 
 
 class ExternalReferenceError(UnsafeFileError):
-    """Data or links point out of the file."""
+    """Data or links refer to another file."""
 
 
 class UnsafePathError(UnsafeFileError):
-    """A path in the metadata leaves the folder that it belongs to."""
+    """A path in the metadata leads out of the allowed folders."""
 
 
 class LimitExceededError(UnsafeFileError):
-    """A size in the file is beyond what is sensible."""
+    """A size in the file exceeds a limit."""
 
 
 class SourceError(IlastikLazyError, OSError):
-    """The source cannot be read just now."""
+    """The source cannot be read at present."""
 
 
 class SourceNotFoundError(SourceError, FileNotFoundError):
@@ -213,7 +213,7 @@ class SourceNotFoundError(SourceError, FileNotFoundError):
 
 
 class SourceChangedError(SourceError):
-    """The file is not the one that was opened."""
+    """The file has changed since it was opened."""
 
 
 class SourceIOError(SourceError):
@@ -221,7 +221,7 @@ class SourceIOError(SourceError):
 
 
 class AccessDeniedError(SourceIOError):
-    """A server does not let us read the object; S3 says so of missing ones too, where listing is not allowed."""
+    """A server refuses access; S3 does so for missing objects too if listing is not allowed."""
 
 
 class FileBusyError(SourceError):
@@ -233,7 +233,7 @@ class DestinationError(IlastikLazyError, OSError):
 
 
 class DestinationExistsError(DestinationError, FileExistsError):
-    """There is something at the target already."""
+    """Something exists at the target already."""
 
 
 class DestinationBusyError(DestinationError):
@@ -241,23 +241,23 @@ class DestinationBusyError(DestinationError):
 
 
 class ResumeMismatchError(DestinationError, ValueError):
-    """What was begun there is another conversion: other settings, or another version of the source."""
+    """The unfinished conversion has other settings, or another version of the source."""
 
 
 class VerificationError(DestinationError):
-    """What was written is not what was read."""
+    """The written data differ from the source."""
 
 
 class ArgumentError(IlastikLazyError, ValueError):
-    """What the caller asked for cannot be done."""
+    """An argument is invalid, or the request cannot be carried out."""
 
 
 class AxesError(ArgumentError):
-    """Axis names that do not fit, or do not exist."""
+    """Axis names are unknown, or do not match the array."""
 
 
 class MemoryLimitError(ArgumentError, MemoryError):
-    """The work does not fit into the memory that was granted."""
+    """The work does not fit into the allowed memory."""
 
 
 class MissingExtraError(IlastikLazyError, ImportError):
@@ -272,11 +272,11 @@ class IlastikLazyWarning(UserWarning):
 
 
 class MetadataWarning(IlastikLazyWarning):
-    """A part of the metadata was guessed, or ignored because it makes no sense."""
+    """A part of the metadata was guessed, or ignored because it is malformed."""
 
 
 class IncompleteSourceWarning(IlastikLazyWarning):
-    """Some chunks were never written; they read as the fill value."""
+    """Chunks were never written; they read as the fill value."""
 
 
 class IntegrityWarning(IlastikLazyWarning):
@@ -284,8 +284,8 @@ class IntegrityWarning(IlastikLazyWarning):
 
 
 class LockingWarning(IlastikLazyWarning):
-    """The file was opened without a lock, since its file system has none."""
+    """The file was opened without a lock, since its file system does not support locks."""
 
 
 class MissingSourceWarning(IlastikLazyWarning):
-    """An image that a project names is missing, or may not be opened; the rest of the project is there."""
+    """An image of a project is missing or must not be opened; the rest of the project is available."""

@@ -45,9 +45,9 @@ __all__ = ["convert", "verify"]
 )
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("--overwrite", is_flag=True, help="Replace the image TARGET once the new one is whole; its labels stay.")
-@click.option("--resume", is_flag=True, help="Go on with what was stopped, without writing again what is done.")
+@click.option("--resume", is_flag=True, help="Continue a stopped conversion, without writing finished parts again.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
-@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds: what viewers tell of each.")
+@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds; viewers show its values.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
@@ -102,7 +102,7 @@ def convert(
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
         is_begun = is_unfinished(target, storage_options())
-        interrupted("run the same command with --resume to go on" if is_begun else "nothing was written")
+        interrupted("run the same command with --resume to continue" if is_begun else "nothing was written")
     if not quiet:
         click.echo(str(report))
 

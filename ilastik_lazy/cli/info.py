@@ -122,30 +122,20 @@ class _Project:
         for label, text in describe_project(self.tree, self._drawn):
             yield f"  {label:10} {printable(text)}"
 
+    def _role_as_json(self, lane: str, role: str) -> dict[str, Any]:
+        node = self.tree.children[lane].children[role]
+        made = {str(key): value for key, value in node.attrs.items()}
+        for array in list(node.data_vars.values())[:1]:
+            made |= {"dims": list(map(str, array.dims)), "shape": list(array.shape), "dtype": array.dtype.name}
+            made["labelled_voxels"] = self._drawn(lane, role)
+        return made
+
     def as_json(self) -> list[dict[str, Any]]:
         lanes = {
-            str(name): {
-                str(role): {
-                    **{str(key): value for key, value in node.attrs.items()},
-                    **{
-                        "dims": list(map(str, array.dims)),
-                        "shape": list(array.shape),
-                        "dtype": array.dtype.name,
-                    },
-                    "labelled_voxels": self._drawn(str(name), str(role)),
-                }
-                for role, node in lane.children.items()
-                for array in list(node.data_vars.values())[:1]
-            }
-            | {
-                str(role): {str(key): value for key, value in node.attrs.items()}
-                for role, node in lane.children.items()
-                if not node.data_vars
-            }
+            str(name): {str(role): self._role_as_json(str(name), str(role)) for role in lane.children}
             for name, lane in self.tree.children.items()
         }
-        about = {str(name): value for name, value in self.tree.attrs.items()}
-        return [{"project": self.path, **about, "lanes": lanes}]
+        return [{"project": self.path, **{str(name): value for name, value in self.tree.attrs.items()}, "lanes": lanes}]
 
 
 def _inside(source: ArraySource, path: str) -> str:

@@ -35,7 +35,7 @@ _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, 
 
 
 class Command(click.Command):
-    """A command that rejects a repeated option, of which click would silently use the last value."""
+    """A command that rejects a repeated option; click would silently use the last value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse `args`, and reject repeated options."""

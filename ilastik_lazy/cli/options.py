@@ -29,7 +29,7 @@ _Command = Callable[..., None]
 
 def storage_options() -> dict[str, str] | None:
     """Return the options for object storage from the command line."""
-    endpoint = _told("endpoint_url")
+    endpoint = _given("endpoint_url")
     return {"endpoint_url": endpoint} if endpoint else None
 
 
@@ -37,12 +37,12 @@ def limits_given() -> Limits:
     """Return the limits from the command line."""
     from ilastik_lazy.storage.allowed import granted
 
-    return granted(None, _told("trust"), _told("allow_external") or ())
+    return granted(None, _given("trust"), _given("allow_external") or ())
 
 
 def memory_given(default: str) -> str:
     """Return the memory limit from the command line."""
-    return _told("memory") or default
+    return _given("memory") or default
 
 
 def location_of(file: str, dataset: str | None) -> Location:
@@ -61,7 +61,7 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
     limits = limits_given()
     options = storage_options() if is_url(file) else None
     source = open_paths(file, dataset, axes, storage_options=options, limits=limits)
-    if kind := _told("kind"):
+    if kind := _given("kind"):
         from ilastik_lazy.core.kinds import with_kind
 
         source = with_kind(source, kind)
@@ -72,7 +72,7 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
     return with_classes(source, project, limits)
 
 
-def _told(option: str) -> Any:
+def _given(option: str) -> Any:
     """Return the value of an option that is not an argument of its command; None if the command lacks the option."""
     return click.get_current_context().meta.get(f"ilastik_lazy.{option}")
 
@@ -99,7 +99,7 @@ kind_option = click.option(
     metavar="KIND",
     expose_value=False,
     callback=_remember,
-    help="What the numbers mean, such as segmentation, if neither FILE nor its name tells.",
+    help="What the numbers mean, such as segmentation, if neither FILE nor its name shows it.",
 )
 
 

@@ -1,17 +1,16 @@
 """Show progress: a bar on a terminal, plain lines in a log.
 
-Both tell the rate and the time left, and count neither by what was done before they began, as of
-a conversion that goes on.
+Both show the rate and the time left.  What an earlier run has done counts for neither.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ilastik_lazy.core.sizes import human_bytes, human_seconds
 
@@ -19,7 +18,7 @@ __all__ = ["progress_bar"]
 
 Callback = Callable[[int, int], None]
 
-# A line for each tenth, but not many at once for what is done in seconds; one in half a minute in any case.
+# A line for each tenth, at least 2 s after the last one; in any case one after 30 s.
 _TENTHS = 10
 _SECONDS_AT_LEAST, _SECONDS_AT_MOST = 2.0, 30.0
 
@@ -32,73 +31,53 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callback | None]
     """Yield a callback for bytes done and total bytes: a bar on a terminal, lines elsewhere, None if `quiet`."""
     if quiet:
         yield None
-        return
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        try:
-            from rich.progress import Progress
-        except ImportError:
-            yield _lines(what)
-            return
-        with _rich_bar(Progress, what) as callback:
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and importlib.util.find_spec("rich"):
+        with _bar(what) as callback:
             yield callback
-        return
-    yield _lines(what)
+    else:
+        yield _lines(what)
 
 
 @contextlib.contextmanager
-def _rich_bar(progress: Any, what: str) -> Iterator[Callback]:
+def _bar(what: str) -> Iterator[Callback]:
     from rich.console import Console
-    from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn
-    from rich.table import Column
-    from rich.text import Text
-
-    began, took = time.monotonic(), 0.0
-
-    class Pace(ProgressColumn):
-        """Show amount, rate of the last half minute, and time left."""
-
-        max_refresh = 0.5  # figures that change ten times a second cannot be read
-
-        def render(self, task: Any) -> Text:
-            if task.total is None:
-                return Text("starting")
-            amount = f"{human_bytes(task.completed)} of {human_bytes(task.total)}"
-            seconds = (task.finished_time if task.finished else task.elapsed) or 0
-            rate = (task.finished_speed or task.speed) if seconds >= _SECONDS_OF_A_RATE else None
-            parts = [amount, f"{human_bytes(rate)}/s" if rate else ""]
-            if task.finished:
-                parts.append(human_seconds(took))
-            elif rate:
-                parts.append(f"{human_seconds((task.total - task.completed) / rate)} left")
-            return Text(", ".join(part for part in parts if part))
-
-    # The bar shrinks so that the figures fit on one line of a narrow terminal.
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(None, table_column=Column(ratio=1)),
-        TaskProgressColumn(table_column=Column(no_wrap=True)),
-        Pace(table_column=Column(no_wrap=True)),
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )
-    with progress(*columns, console=Console(stderr=True), expand=True) as bar:
-        task = bar.add_task(what, total=None)
+    from rich.table import Column
+
+    def plain() -> Column:
+        return Column(no_wrap=True)
+
+    columns = (
+        TextColumn("{task.description}", table_column=plain()),
+        # The bar shrinks so that the figures fit on one line of a narrow terminal.
+        BarColumn(None, table_column=Column(ratio=1)),
+        TaskProgressColumn(table_column=plain()),
+        DownloadColumn(table_column=plain()),
+        TransferSpeedColumn(table_column=plain()),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=plain()),
+    )
+    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
+        task = bar.add_task(what, total=None, visible=False)
         begun = False
 
         def update(done: int, total: int) -> None:
-            nonlocal begun, took
-            took = time.monotonic() - began
-            if total == 0:
-                bar.update(task, visible=False)
-            elif begun:
+            nonlocal begun
+            if begun:
                 bar.update(task, completed=done, total=total)
-            else:
-                bar.reset(task, completed=done, total=total)
+            elif total:
+                # What was done before must not count for the rate.
+                bar.reset(task, completed=done, total=total, visible=True)
                 begun = True
 
-        try:
-            yield update
-        finally:
-            if not begun:
-                bar.update(task, visible=False)
+        yield update
 
 
 def _lines(what: str) -> Callback:

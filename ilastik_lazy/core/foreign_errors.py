@@ -1,4 +1,4 @@
-"""Other libraries: their errors, and that one is missing, in the words of this package."""
+"""Translate errors of other libraries, and missing packages, into errors of this package."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ilastik_lazy.errors import IlastikLazyError, MemoryLimitError, MissingExtra
 
 __all__ = ["machines_fault", "require_package", "require_room", "translated"]
 
-# What a system says of its disks, network and rights, never of what is in a file.
+# Errors of disks, networks and permissions, never of the contents of a file.
 _OF_THE_SYSTEM = (
     errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENXIO, errno.ENODEV,
     errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS,
 )  # fmt: skip
 _ERRNO = re.compile(r"\berrno = (\d+)")
-# For metadata, and what a decoder needs beside the pixels.
+# Memory for metadata and decoders, beside the pixels.
 _ROOM = 32 * 2**20
-# libhdf5 holds a chunk before and after a filter, and where it becomes larger than it thought, a third time.
+# libhdf5 holds a chunk before and after a filter, and a third time if it becomes larger than expected.
 _TIMES = 4
 
 
@@ -32,7 +32,7 @@ def require_package(name: str, extra: str, need: str) -> None:
     Raises
     ------
     MissingExtraError
-        It is missing; the message names the `extra` of this package that brings it.
+        It is missing; the message names the `extra` of this package to install.
     """
     try:
         importlib.import_module(name)
@@ -41,20 +41,20 @@ def require_package(name: str, extra: str, need: str) -> None:
 
 
 def require_room(nbytes: int) -> None:
-    """Raise `MemoryError` unless there is memory for decoding something of `nbytes`.
+    """Raise `MemoryError` unless there is enough memory to decode `nbytes`.
 
-    libhdf5, blosc, LZ4 and libdeflate say of a want of memory what they say of damage.
+    libhdf5, blosc, LZ4 and libdeflate report too little memory as damaged data.
     """
     np.empty(_ROOM + _TIMES * nbytes, np.uint8)
 
 
 def machines_fault(error: BaseException, what: str, nbytes: int = 0) -> IlastikLazyError | None:
-    """What the machine lacked when `what` could not be read; None where that says something of `what` itself.
+    """Return an error if the machine caused the failure to read `what`; None if `what` itself did.
 
     Parameters
     ----------
     nbytes
-        Size of what was to be decoded.
+        Size of the decoded data.
     """
     text = ascii(str(error))[1:160].rstrip("'\"")
     found = _ERRNO.search(str(error))
@@ -79,10 +79,10 @@ def translated(
     what: str,
     nbytes: int = 0,
 ) -> Iterator[None]:
-    """Raise what `ours` makes of an error out of `foreign`, unless the machine is at fault (see `machines_fault`).
+    """Convert errors of the types `foreign` with `ours`, unless the machine is at fault (see `machines_fault`).
 
-    h5py, tifffile and Pillow have no base of their own errors: they raise Python's, which ours derive from, too.
-    Errors of this package stay what they are.
+    h5py, tifffile and Pillow raise built-in errors, from which errors of this package also derive; the latter are not
+    converted.
 
     Examples
     --------

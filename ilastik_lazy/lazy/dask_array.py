@@ -27,7 +27,7 @@ from ilastik_lazy.lazy.fused_sums import quick_reduction
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
 
-__all__ = ["source_behind", "to_dask"]
+__all__ = ["source_behind", "to_dask", "window_behind"]
 
 Lengths = tuple[tuple[int, ...], ...]
 
@@ -62,11 +62,16 @@ def source_behind(variable: xr.Variable) -> ArraySource | None:
 
     None for anything else, and for what was loaded or persisted: that is in memory.
     """
-    window = _lazy_window(variable) if variable.chunks is None else _window_behind(variable.data)
-    return None if window is None or window.shape != variable.shape else windowed(window.source, window.window)
+    return None if (window := window_behind(variable)) is None else windowed(window.source, window.window)
 
 
-def _window_behind(data: Any) -> SourceArray | None:
+def window_behind(variable: xr.Variable) -> SourceArray | None:
+    """The window of a source that a variable shows (see `source_behind`)."""
+    window = _lazy_window(variable) if variable.chunks is None else _window_of_dask(variable.data)
+    return window if window is not None and window.shape == variable.shape else None
+
+
+def _window_of_dask(data: Any) -> SourceArray | None:
     if isinstance(data, BlockArray) and (known := data._untouched()) is not None:
         return known
     # Copies and what was unpickled: the name says that nothing was done, and the graph, that it is not in memory.

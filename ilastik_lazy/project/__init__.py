@@ -1,3 +1,3 @@
-"""What an ilastik project (`.ilp`) holds: classes, inputs, drawn labels."""
+"""The contents of an ilastik project (`.ilp`): classes, inputs, drawn labels."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""What an ilastik project (`.ilp`) knows about the classes of its exports.
+"""Read the names and colours of classes from an ilastik project (`.ilp`).
 
 An export names neither its classes nor their colours; the project does
 (``<applet>/LabelNames``, ``<applet>/LabelColors``).  Nothing in a project is ever unpickled.
@@ -35,7 +35,7 @@ _NEURAL = re.compile("NNClass|NeuralNetwork|TrainableDomainAdaptation", re.IGNOR
 
 @dataclass(frozen=True, slots=True)
 class ClassSet:
-    """Classes that one applet of a project was trained with: channel k is ``names[k]``, label k + 1."""
+    """Classes that one applet was trained with: channel ``k`` and label ``k + 1`` stand for ``names[k]``."""
 
     applet: str
     names: tuple[str, ...]
@@ -43,12 +43,12 @@ class ClassSet:
 
 
 def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[ClassSet, ...]:
-    """All class sets of a project, in the order of its applets' names.
+    """Read all class sets of a project, sorted by the name of the applet.
 
     Raises
     ------
     MetadataError
-        The file is no project.
+        The file is not a project.
     """
     location = Location.parse(path)
     if limits is not None and limits.trust == "untrusted":
@@ -57,7 +57,7 @@ def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tu
         return found_by_child
     with open_hdf5(location.path) as file:
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
-            raise MetadataError(f"{location.path} is no ilastik project: it has no workflowName")
+            raise MetadataError(f"{location.path} is not an ilastik project: it has no workflowName")
         found = []
         for applet in sorted(names_in(file)):
             group = file[key_of(applet)] if isinstance(link_of(file, applet), h5py.HardLink) else None
@@ -68,11 +68,11 @@ def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tu
 
 def _names_in(group: h5py.Group, path: str) -> tuple[str, ...]:
     dataset = dataset_at(group.file, f"{group.name}/LabelNames")
-    # ilastik cannot store an empty list: it writes one element of garbage, and says so.
+    # ilastik cannot store an empty list: it writes one meaningless element and the attribute isEmpty.
     if dataset.ndim != 1 or dataset.attrs.get("isEmpty", False):
         return ()
     if dataset.dtype.kind not in "OS" or dataset.shape[0] > _MOST_CLASSES:
-        raise MetadataError(f"{path}: {group.name}/LabelNames is no list of up to {_MOST_CLASSES} names")
+        raise MetadataError(f"{path}: {group.name}/LabelNames is not a list of up to {_MOST_CLASSES} names")
     return tuple(_text(value) for value in dataset[...])
 
 
@@ -92,7 +92,7 @@ def _colors_in(group: h5py.Group) -> tuple[tuple[int, int, int], ...]:
 
 
 def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
-    """The classes that the channels (or the values) of an export stand for; None where none fit."""
+    """Choose the classes that the channels or values of an export stand for; None if none fit."""
     stem = os.path.splitext(os.path.basename(spec.storage.path))[0]
     if spec.kind in _WITHOUT_CLASSES:
         return None
@@ -108,7 +108,7 @@ def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
         names = tuple(f"{name} (stage {i})" for i, c in enumerate(of_pixels, 1) for name in c.names)
         ordered = [ClassSet("all stages", names, tuple(color for c in of_pixels for color in c.colors))]
     elif spec.kind in ("probabilities", "segmentation", "labels"):
-        # Applets of tracking and of objects have classes, too, and cannot have made these.
+        # Applets for tracking and objects also have classes, but do not export such images.
         ordered = [*of_pixels, *(classes for classes in others if _NEURAL.match(classes.applet))]
     else:
         ordered = [*of_pixels, *others, *of_objects]
@@ -119,13 +119,13 @@ def classes_of(sets: Sequence[ClassSet], spec: ArraySpec) -> ClassSet | None:
 
 
 def _counts(path: str) -> bool:
-    """Whether a project is of the workflow that counts cells."""
+    """Whether the workflow of a project is cell density counting."""
     with open_hdf5(path) as file:
         return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
 
 
 def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, limits: Limits) -> bool:
-    """Whether the project counts: it exports one image, which is called ``Probabilities`` and is a density."""
+    """Whether `spec` is the density of a counting project, which ilastik exports under the name ``Probabilities``."""
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
     if spec.dtype.kind != "f" or channels != 1:
         return False
@@ -136,27 +136,28 @@ def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, limits: Lim
 
 
 def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: Limits | None = None) -> ArraySource:
-    """The same source, its channels (or values) named as in `project`; a density of a counting project is one.
+    """Name the channels or values of a source as in `project`; the density of a counting project gets that kind.
 
     Raises
     ------
     ArgumentError
-        The project names no classes at all.
+        The project names no classes.
     """
     if source.spec.kind is None and _makes_density(project, source.spec, limits or Limits()):
         return with_kind(source, "density")
     sets = class_sets(project, limits)
     if not sets:
-        raise ArgumentError(f"{os.fspath(project)} names no classes: nothing was labelled in it")
+        raise ArgumentError(f"{os.fspath(project)} names no classes: add labels in ilastik and save it")
     spec = source.spec
     classes = classes_of(sets, spec)
     if classes is None and spec.kind in _WITHOUT_CLASSES:
-        # Their channels, or values, are none of the classes.
+        # Their channels and values do not stand for classes.
         return source
     if classes is None:
         known = "; ".join(f"{c.applet}: {', '.join(c.names)}" for c in sets)
         warnings.warn(
-            f"{spec.storage.location}: no classes of {os.fspath(project)} fit its channels ({known}): c stays unnamed",
+            f"{spec.storage.location}: no classes of {os.fspath(project)} fit its channels ({known}): "
+            "the channels stay unnamed",
             MetadataWarning,
             stacklevel=2,
         )

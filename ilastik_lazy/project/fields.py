@@ -1,7 +1,7 @@
-"""Single settings out of a project: texts, numbers and groups, none of them followed or unpickled.
+"""Read single settings of a project: texts, numbers and groups.
 
-A project holds pickles and zip archives beside its settings; only datasets whose type is a text or
-a number are ever read here (`SerialSlot` and its kin in ilastik's ``appletSerializer``).
+A project also holds pickles and zip archives (`SerialSlot` in ilastik's ``appletSerializer``).  Only datasets of
+texts or numbers are read here; links are not followed, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ _MOST_NUMBERS = 64
 
 
 def where_of(group: h5py.Group, name: str) -> str:
-    """File and path of a member, in printable letters."""
+    """Return the file and path of a member in printable characters."""
     path = f"{group.name}/{name}".replace("//", "/")
     return f"{group.file.filename}: {path!a}"
 
 
 def _has(group: h5py.Group, name: str) -> bool:
-    """Whether `group` has the member itself, and no link to elsewhere in its place."""
+    """Whether `group` has the member; a link in its place is an error."""
     link = link_of(group, name)
     if link is None or isinstance(link, h5py.HardLink):
         return link is not None
     if isinstance(link, h5py.ExternalLink):
         raise ExternalReferenceError(
-            f"{where_of(group, name)} is a link into another file, {link.filename!a}; such links are not followed"
+            f"{where_of(group, name)} is a link into another file, {link.filename!a}; links are not followed: "
+            "save the project again in ilastik"
         )
     raise MetadataError(f"{where_of(group, name)} is a link, which ilastik never writes: save the project again")
 
 
 def group_in(group: h5py.Group, name: str) -> h5py.Group | None:
-    """The group called `name`; None where there is none.
+    """Return the group called `name`; None if there is none.
 
     Raises
     ------
     ExternalReferenceError, MetadataError
-        A link stands in its place; it was not followed.
+        The member is a link; it was not followed.
     """
     if not _has(group, name):
         return None
@@ -54,19 +55,19 @@ def group_in(group: h5py.Group, name: str) -> h5py.Group | None:
 
 
 def dataset_in(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """The dataset called `name`; None where there is none (see `group_in`)."""
+    """Return the dataset called `name`; None if there is none (see `group_in`)."""
     if not _has(group, name):
         return None
     return dataset_at(group.file, f"{group.name}/{name}")
 
 
 def text_value(group: h5py.Group, name: str, limits: Limits) -> str | None:
-    """Text of a setting, stored in any of the ways that h5py had; None where it is not there.
+    """Read a text setting, stored in any way that h5py has ever used; None if it is missing.
 
     Raises
     ------
     MetadataError
-        It is no text, or not in UTF-8.
+        It is not a text, or not UTF-8.
     LimitExceededError
         It is longer than `limits` allow.
     """
@@ -75,7 +76,7 @@ def text_value(group: h5py.Group, name: str, limits: Limits) -> str | None:
         return None
     where = where_of(group, name)
     if h5py.check_string_dtype(dataset.dtype) is None or dataset.shape is None or math.prod(dataset.shape) != 1:
-        raise MetadataError(f"{where} is no text but {str(dataset.dtype)[:40]} of shape {dataset.shape}")
+        raise MetadataError(f"{where} is not a text but {str(dataset.dtype)[:40]} of shape {dataset.shape}")
     if dataset.dtype.itemsize > limits.attribute_bytes:
         raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
     value = dataset[()] if dataset.shape == () else dataset[...].reshape(-1)[0]
@@ -86,28 +87,28 @@ def text_value(group: h5py.Group, name: str, limits: Limits) -> str | None:
     try:
         return bytes(value).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MetadataError(f"{where} is not in UTF-8: {bytes(value)[:40]!a}") from error
+        raise MetadataError(f"{where} is not UTF-8: {bytes(value)[:40]!a}") from error
 
 
 def number_values(group: h5py.Group, name: str) -> Any:
-    """A number, a bool, or nested lists of numbers; None where there is no such setting.
+    """Read a number, a bool, or nested lists of numbers; None if the setting is missing.
 
     Raises
     ------
     MetadataError
-        It is no number, or more than 64 of them.
+        It is not a number, or holds more than 64.
     """
     dataset = dataset_in(group, name)
     if dataset is None:
         return None
     if dataset.dtype.kind not in "biuf" or dataset.shape is None or math.prod(dataset.shape) > _MOST_NUMBERS:
         kind = str(dataset.dtype)[:40]
-        raise MetadataError(f"{where_of(group, name)} is no number, or list of a few: {kind} of shape {dataset.shape}")
+        raise MetadataError(f"{where_of(group, name)} is not a number or a short list: {kind} of shape {dataset.shape}")
     return dataset[...].tolist()
 
 
 def optional_setting(group: h5py.Group, name: str, limits: Limits) -> Any:
-    """A text or numbers that only inform: what is wrong with them is a warning, and None."""
+    """Read a text or numbers that are only shown to people: a malformed setting causes a warning and is None."""
     try:
         dataset = dataset_in(group, name)
         if dataset is None:

@@ -1,7 +1,7 @@
-"""The images that a project was made with: its lanes, their roles, and what it recorded of each.
+"""Read which images a project was made with, and open them.
 
-A lane is one row of ilastik's input table, a role one column of it, such as ``Raw Data``.
-What the project says of axes and sub-volume goes before what the image file says, as in ilastik.
+A lane is one row of ilastik's input table, a role one column, such as ``Raw Data``.  As in ilastik, the axes and
+the sub-volume in the project take precedence over those in the image file.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _EMBEDDED = "Input Data/local_data"
 
 @dataclass(frozen=True, slots=True)
 class RecordedInput:
-    """What a project recorded of one image: texts as they are stored, nothing of it followed."""
+    """What a project recorded about one image: texts as stored, paths not yet followed."""
 
     role: str
     file_path: str | None = None
-    """Path or URL as stored; None where it is not there, or cannot be read (see `problems`)."""
+    """Path or URL as stored; None if it is missing or cannot be read (see `problems`)."""
 
     is_embedded: bool = False
     inner_path: str | None = None
@@ -61,28 +61,28 @@ class RecordedInput:
     """Shape of the whole image; None in old projects."""
 
     subvolume: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    """First and last voxel (exclusive), where only a part of the image is used."""
+    """First and last voxel (exclusive), if only a part of the image is used."""
 
     nickname: str = ""
     problems: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What is wrong with a field, by its name; raised when the image is opened."""
+    """Errors in fields, by the name of the field; raised when the image is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One lane; roles for which nothing was chosen are left out."""
+    """One lane; roles without an image are left out."""
 
     name: str
     inputs: tuple[RecordedInput, ...]
 
 
 def lanes_of(file: h5py.File, limits: Limits) -> tuple[Lane, ...]:
-    """Lanes of a project in their order, roles in the order of the workflow.
+    """Read the lanes of a project in their order, with roles in the order of the workflow.
 
     Raises
     ------
     MetadataError
-        The file is no project of ilastik 0.6 or later.
+        The file is not a project of ilastik 0.6 or later.
     LimitExceededError
         It has more lanes than `limits` allow members.
     """
@@ -91,8 +91,8 @@ def lanes_of(file: h5py.File, limits: Limits) -> tuple[Lane, ...]:
         hint = ""
         if "DataSets" in file:
             by = option("internal_path")
-            hint = f": it is one of ilastik 0.5; save it in a newer one, or open an array in it by {by}"
-        raise MetadataError(f"{file.filename} is no ilastik project: it has no group 'Input Data'{hint}")
+            hint = f": ilastik 0.5 wrote it; save it with a newer ilastik, or open an array in it with {by}"
+        raise MetadataError(f"{file.filename} is not an ilastik project: it has no group 'Input Data'{hint}")
     infos = group_in(inputs, "infos")
     if infos is None:
         return ()
@@ -108,18 +108,19 @@ def lanes_of(file: h5py.File, limits: Limits) -> tuple[Lane, ...]:
 
 
 def _role_names(inputs: h5py.Group, limits: Limits) -> list[str] | None:
-    """Names of the roles; None in projects that have one role without a name."""
+    """Read the names of the roles; None for old projects, which have one role without a name."""
     dataset = dataset_in(inputs, "Role Names")
     if dataset is None:
         return None
     if h5py.check_string_dtype(dataset.dtype) is None or dataset.ndim != 1 or dataset.shape[0] > limits.depth:
-        raise MetadataError(f"{inputs.file.filename}: 'Input Data/Role Names' is no list of up to {limits.depth} names")
+        where = where_of(inputs, "Role Names")
+        raise MetadataError(f"{where} is not a list of up to {limits.depth} names: save the project again in ilastik")
     return [value if isinstance(value, str) else bytes(value).decode("utf-8", "replace") for value in dataset[...]]
 
 
 def _inputs_of(lane: h5py.Group, roles: list[str] | None, limits: Limits) -> tuple[RecordedInput, ...]:
     if roles is None:
-        # Up to 0.6 a lane is the record of its only image.
+        # In ilastik 0.6 a lane is the record of its only image.
         return (_recorded(lane, "Raw Data", limits),) if len(lane) else ()
     names = names_in(lane)
     ordered = [*(role for role in roles if role in names), *(name for name in names if name not in roles)]
@@ -131,7 +132,7 @@ def _recorded(group: h5py.Group, role: str, limits: Limits) -> RecordedInput:
     problems: dict[str, str] = {}
 
     def noted(name: str, read: Any) -> Any:
-        """A field; what is wrong with one must not hide the others."""
+        """Read a field; an error in one must not hide the others."""
         try:
             return read()
         except (MetadataError, ExternalReferenceError, LimitExceededError, AxesError) as error:
@@ -149,7 +150,7 @@ def _recorded(group: h5py.Group, role: str, limits: Limits) -> RecordedInput:
     shape = noted("shape", lambda: _whole_numbers(group, "shape", 1))
     axes = noted("axistags", lambda: _axes_of(group, limits))
     if axes is not None and shape is not None and len(axes) != len(shape):
-        problems["shape"] = f"shape {shape} does not fit the axes {''.join(axis_names(axes))}"
+        problems["shape"] = f"shape {shape} does not match the axes {''.join(axis_names(axes))}"
         shape = None
     return RecordedInput(
         role=role,
@@ -175,12 +176,12 @@ def _whole_numbers(group: h5py.Group, name: str, ndim: int) -> Any:
 
 
 def _axes_of(group: h5py.Group, limits: Limits) -> tuple[Axis, ...] | None:
-    """Axes as the user set them; None where the project says nothing."""
+    """Read the axes that the user set; None if the project has none."""
     tags = text_value(group, "axistags", limits)
     if tags is None:
         order = text_value(group, "axisorder", limits)
         return tuple(map(Axis, parse_axis_names(order))) if order else None
-    # The length is whatever the text says: it is compared with the image when that is opened.
+    # The number of axes is compared with the image when that is opened.
     axes = parse_axistags(tags, len(re.findall(r'"key"\s*:', tags)), where_of(group, "axistags"))
     units = optional_setting(group, "axis_units", limits)
     try:
@@ -195,21 +196,21 @@ def _subvolume_of(group: h5py.Group) -> Any:
     if roi is None:
         return None
     if len(roi) != 2 or any(start >= stop for start, stop in zip(*roi, strict=True)):
-        raise MetadataError(f"{group.file.filename}: subvolume_roi of {group.name!a} is {roi}: no start and stop")
+        raise MetadataError(f"{where_of(group, 'subvolume_roi')} is {roi}: expected a start before a stop")
     return roi
 
 
 def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limits) -> ArraySource:
-    """Source of the image that a project recorded; only its metadata are read.
+    """Open the image that a project recorded; only its metadata are read.
 
     Raises
     ------
     UnsafePathError
-        It lies where the caller did not allow to look.
+        It lies outside of the folders that the caller allowed.
     SourceNotFoundError
-        It is not where it was.
+        It is not where the project says.
     MetadataError
-        The project's record of it cannot be right.
+        The project's record of it is malformed.
     """
     for name in ("filePath", "inner_path", "axistags", "subvolume_roi"):
         if name in recorded.problems:
@@ -217,7 +218,7 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limi
     if recorded.is_embedded:
         inside = (recorded.inner_path or recorded.file_path or "").replace("\\", "/").strip("/")
         if not inside:
-            raise SourceNotFoundError(f"{project}: the project does not say where its image {recorded.role!a} lies")
+            raise SourceNotFoundError(f"{project} has no path of its {recorded.role!a}: choose it again in ilastik")
         locations: tuple[Location, ...] = (Location(project, inside),)
     else:
         locations = resolve(recorded.file_path or "", roots)
@@ -235,7 +236,7 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limi
 
 
 def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, limits: Limits) -> ArraySource:
-    """The source with the project's axes; a step or unit that it does not know is the file's."""
+    """Open the source with the project's axes; steps and units that the project lacks come from the file."""
     names = axis_names(recorded.axes or ())
     if len(locations) > 1:
         source = _stacked(locations, names, recorded.shape, limits)
@@ -243,14 +244,14 @@ def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, limits:
         try:
             source = open_source(locations[0], axes="".join(names) or None, limits=limits)
         except AxesError:
-            # ilastik drops axes of length 1 of some formats, which others keep.
+            # ilastik drops axes of length 1 in some formats and keeps them in others.
             source = open_source(locations[0], limits=limits)
     if recorded.axes is None:
         return source
     if source.spec.dims != names:
         warnings.warn(
-            f"{source.spec.storage.location} has the axes {''.join(source.spec.dims)}, the project says "
-            f"{''.join(names)}: those of the file are used",
+            f"{source.spec.storage.location} has the axes {''.join(source.spec.dims)}, but the project states "
+            f"{''.join(names)}: the axes of the file are used",
             MetadataWarning,
             stacklevel=2,
         )
@@ -265,7 +266,7 @@ def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, limits:
 def _stacked(
     locations: tuple[Location, ...], names: tuple[str, ...], shape: tuple[int, ...] | None, limits: Limits
 ) -> ArraySource:
-    """A stack; a project does not say along which axis, so that is found by comparing with one file."""
+    """Open a stack; its axis is not recorded, so it is found by comparing the project with one file."""
     from ilastik_lazy.formats.stack import open_stack
 
     one = open_source(locations[0], limits=limits).spec

@@ -1,6 +1,6 @@
-"""Which axes the blocks of drawn labels have, where the project does not say.
+"""Determine the axes of label blocks if the project does not state them.
 
-Since 1.4.0b20 each block names its axes.  Before, they follow from the version, the workflow and
+Since 1.4.0b20 each block names its axes.  In older projects they follow from the version, the workflow and
 the image (``BackwardsCompatibleLabelSerialBlockSlot`` and ``_get_output_axis_order`` in ilastik).
 """
 
@@ -28,24 +28,24 @@ _FROM_PIXELS = "Object Classification (from pixel classification)"
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """What is known of the image that labels were drawn on."""
+    """What is known about the image that labels were drawn on."""
 
     axes: tuple[Axis, ...] = ()
-    """In the order of the file; empty where neither the project nor the file tells."""
+    """In the order of the file; empty if neither the project nor the file states them."""
 
     shape: tuple[int, ...] | None = None
-    """None where the project is too old to tell, and the image is not at hand."""
+    """None if the project is too old to record it, and the image is not available."""
 
     @property
     def sizes(self) -> Mapping[str, int | None]:
-        """Length of each axis; None where it is not known, and all axes where none is."""
+        """Length of each axis, None if unknown; all of ``tzyx`` if no axis is known."""
         if not self.axes:
             return dict.fromkeys("tzyx")
         return dict(zip(axis_names(self.axes), self.shape or (None,) * len(self.axes), strict=True))
 
 
 def internal_order(sizes: Mapping[str, int | None], applet: str, workflow: str) -> Order:
-    """Axis order in which a workflow works: the first shortest one with all axes longer than 1.
+    """Return the axis order in which a workflow works: the first of the shortest with all axes longer than 1.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def _input_order(sizes: Mapping[str, int | None]) -> Order:
 
 
 def _candidates(image: LabelledImage, applet: str, workflow: str, version: str) -> Iterator[Order]:
-    """Orders that blocks may have, the likeliest first."""
+    """Yield the orders that blocks may have, the most likely first."""
     sizes = image.sizes
     given, internal = _input_order(sizes), internal_order(sizes, applet, workflow)
     rule = _rule_of(applet, workflow, version)
@@ -76,7 +76,7 @@ def _candidates(image: LabelledImage, applet: str, workflow: str, version: str) 
     elif rule == "txyzc":
         yield tuple("txyzc")
     yield from (given, internal) if rule == "input" else (internal, given)
-    # Where lengths are not known, t or z may have been left out for being 1.
+    # If lengths are unknown, t or z may be missing because their length is 1.
     if image.shape is None:
         for absent in ("z", "t", "tz"):
             shorter = {name: length for name, length in sizes.items() if name not in absent}
@@ -98,7 +98,7 @@ def _rule_of(applet: str, workflow: str, version: str) -> str:
 
 
 def _fits(order: Order, ends: Sequence[int], image: LabelledImage) -> bool:
-    """Whether blocks that reach to `ends` lie inside the image, and none of its axes is missing."""
+    """Whether blocks that reach to `ends` lie inside the image, with none of its axes missing."""
     sizes = image.sizes
     if len(order) != len(ends):
         return False
@@ -118,21 +118,21 @@ def label_order(
     workflow: str,
     version: str,
 ) -> tuple[Order, bool]:
-    """Settle the axes of a lane's label blocks, and say whether others were as likely.
+    """Determine the axes of a lane's label blocks, and whether others are equally likely.
 
     Parameters
     ----------
     image
-        What the labels were drawn on.
+        The image that the labels were drawn on.
     ends
-        How far the blocks reach along each of their axes; () where there are none.
+        How far the blocks reach along each of their axes; () without blocks.
     tagged
-        The axes that the blocks themselves name, if they do.
+        The axes that the blocks name, if they name any.
 
     Raises
     ------
     MetadataError
-        With no order do the blocks lie inside the image.
+        The blocks do not lie inside the image with any order.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def label_order(
         return tagged, False
     candidates = dict.fromkeys(_candidates(image, applet, workflow, version))
     fitting = [order for order in candidates if _fits(order, ends, image)]
-    # Before 1.4.0b20 some workflows worked in this order, whatever the image had.
+    # Before 1.4.0b20 some workflows used this order for any image.
     if not fitting and _fits(tuple("txyzc"), ends, image):
         fitting = [tuple("txyzc")]
     if not fitting:
@@ -159,10 +159,10 @@ def label_order(
 
 
 def _essence(order: Order, image: LabelledImage) -> Order:
-    """`order` without axes of length 1, whose place makes no difference."""
+    """Return `order` without axes of length 1, whose position makes no difference."""
     return tuple(name for name in order if name != "c" and image.sizes.get(name, 1) != 1)
 
 
 def _misfit(image: LabelledImage, ends: Sequence[int], how: str) -> str:
-    names = "".join(axis_names(image.axes)) or "not known"
-    return f"label blocks reach to {tuple(ends)}, outside of the image (axes {names}, shape {image.shape}) by {how}"
+    names = "".join(axis_names(image.axes)) or "unknown"
+    return f"label blocks reach to {tuple(ends)}, outside the image (axes {names}, shape {image.shape}) with {how}"

@@ -1,7 +1,7 @@
-"""The labels that were drawn on one lane of a project, put together from their blocks.
+"""Read the labels that were drawn on one lane of a project from their blocks.
 
-ilastik stores only the bounding box of what was painted in each block of an image; everything
-else is 0, unlabelled.  Each block says in the text ``blockSlice`` where it belongs.
+ilastik stores only the bounding box of the labels in each block of an image; everything else is 0, unlabelled.
+The attribute ``blockSlice`` states the position of a block.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from ilastik_lazy.storage.isolation import in_child
 
 __all__ = ["LabelBlocks", "LabelBlocksSource", "check_storage", "label_blocks", "open_labels", "read_region"]
 
-# ilastik's `slicingToString` writes no more than this; 15 digits stay exact and far from overflow.
+# What ilastik's `slicingToString` writes; numbers of 15 digits cannot overflow.
 _BLOCK_SLICE = re.compile(r"\[\d{1,15}:\d{1,15}(?:, ?\d{1,15}:\d{1,15})*\]")
 _MOST_AXES = 5
 
-# Pieces that an image is read in: there are no chunks, and near 1 MiB suits all.
+# Label images have no chunks: they are read in pieces of about 1 MiB.
 _PIECES = {1: (2**20,), 2: (1024, 1024), 3: (64, 128, 128)}
 
 
 @dataclass(frozen=True, slots=True)
 class LabelBlocks:
-    """Where the blocks of one lane lie; made once per process and file version, and never pickled."""
+    """Positions of the blocks of one lane; made once per process and file version, and never pickled."""
 
     paths: tuple[str, ...]
     """Path of each block in the project, in the order of their numbers."""
@@ -52,11 +52,11 @@ class LabelBlocks:
     stops: np.ndarray[Any, np.dtype[np.int64]]
 
     order: tuple[str, ...] | None
-    """Axes that the blocks name; None where they do not (before 1.4.0b20)."""
+    """Axes that the blocks name; None if they name none (before 1.4.0b20)."""
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """How far the blocks reach along each axis; () where there are none."""
+        """How far the blocks reach along each axis; () without blocks."""
         return tuple(int(end) for end in self.stops.max(0)) if self.paths else ()
 
     def touching(self, region: Region) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -71,14 +71,14 @@ _lanes: Kept[LabelBlocks] = Kept(lambda blocks: 2048 + 2 * blocks.starts.nbytes 
 
 
 def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
-    """Blocks of the lane whose group `location` names, each checked against its own slice.
+    """Find the blocks in the group at `location`, and check each against its own slice.
 
     Raises
     ------
     MetadataError
-        A ``blockSlice`` is no slice, or not of its block's shape, or the blocks disagree about axes.
+        A ``blockSlice`` is malformed or does not match its block's shape, or the axes of blocks differ.
     ExternalReferenceError
-        A block lies in another file; it was not looked for.
+        A block is a link into another file; it was not followed.
     """
     return _lanes.get((location, stamp, limits), lambda: _read_blocks(location, stamp, limits))
 
@@ -93,7 +93,7 @@ def _read_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
         for part in location.internal_path.split("/"):
             found = group_in(group, part)
             if found is None:
-                raise MetadataError(f"{where_of(group, part)} is no group of label blocks")
+                raise MetadataError(f"{where_of(group, part)} is not a group of label blocks")
             group = found
         if len(group) > limits.members:
             raise LimitExceededError(f"{location} has {len(group)} blocks, more than {limits.members}")
@@ -102,14 +102,14 @@ def _read_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
     orders = {order for _, order in blocks if order is not None}
     ndims = {len(slices) for slices, _ in blocks}
     if len(orders) > 1 or len(ndims) > 1:
-        raise MetadataError(f"{location}: its blocks have different axes: draw the labels anew, or save in ilastik")
+        raise MetadataError(f"{location}: its blocks have different axes: save the project in a newer ilastik")
     bounds = np.array([slices for slices, _ in blocks], np.int64).reshape(len(blocks), max(ndims, default=0), 2)
     paths = tuple(f"{location.internal_path}/{name}" for name in names)
     return LabelBlocks(paths, bounds[..., 0], bounds[..., 1], next(iter(orders), None))
 
 
 def _blocks_from_child(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
-    """The same from a process that may be misled."""
+    """Find the blocks in a child process, and check its answer: a malicious file may control the child."""
     function, arguments = "project.label_blocks:label_blocks", (location, stamp, trusting(limits))
     most_bytes = 2 * 8 * _MOST_AXES * limits.members
     found: LabelBlocks = in_child(location.path, function, LabelBlocks, *arguments, most_bytes=most_bytes)
@@ -122,26 +122,26 @@ def _blocks_from_child(location: Location, stamp: Stamp, limits: Limits) -> Labe
         and (starts >= 0).all()
         and (starts <= stops).all()
     ):
-        raise MetadataError(f"{location}: what the HDF5 library says of its blocks makes no sense")
+        raise MetadataError(f"{location}: the HDF5 library returned impossible positions of its blocks")
     return found
 
 
 def _slice_of(group: h5py.Group, name: str, limits: Limits) -> tuple[list[tuple[int, int]], tuple[str, ...] | None]:
-    """Bounds of one block along each axis, and its axes where it names them."""
+    """Read the bounds of one block along each axis, and its axes if it names them."""
     where = where_of(group, name)
     masked = group_in(group, name)
-    # Only the masked variant is a group; its attributes lie on the group.
+    # A masked block is a group, which has the attributes.
     node = masked if masked is not None else dataset_in(group, name)
     data = dataset_in(masked, "data") if masked is not None else node
     if node is None or data is None:
-        raise MetadataError(f"{where} is no block of labels: it has no data")
+        raise MetadataError(f"{where} is not a block of labels: it has no data")
     text = text_attribute(node, "blockSlice", limits)
     if text is None or not _BLOCK_SLICE.fullmatch(text):
         raise MetadataError(f"{where}: blockSlice is {(text or '')[:60]!a}, expected a text such as '[0:4,10:20,0:1]'")
     numbers = [int(number) for number in re.findall(r"\d+", text)]
     slices = list(zip(numbers[::2], numbers[1::2], strict=True))
     if data.shape != tuple(stop - start for start, stop in slices):
-        raise MetadataError(f"{where}: blockSlice {text[:80]} does not fit the block's shape {data.shape}")
+        raise MetadataError(f"{where}: blockSlice {text[:80]} does not match the block's shape {data.shape}")
     if not np.can_cast(data.dtype, np.uint8) or not 2 <= len(slices) <= _MOST_AXES:
         raise MetadataError(f"{where} holds {data.dtype} in {len(slices)} dimensions: expected uint8 in 2 to 5")
     if masked is not None and (mask := dataset_in(masked, "mask")) is not None and mask.shape != data.shape:
@@ -165,25 +165,25 @@ def open_labels(
     axes_guessed: bool = False,
     limits: Limits,
 ) -> ArraySource:
-    """Source of the label image of one lane; no block is read.
+    """Open the label image of one lane; no block is read.
 
     Parameters
     ----------
     location
         The project, and the group that holds the blocks: ``PixelClassification/LabelSets/labels000``.
     axes, shape
-        Of the label image, in the order of the blocks.
+        Axes and shape of the label image, in the order of the blocks.
     names, colors
-        Of the classes; label ``k + 1`` is ``names[k]``.
+        Names and colours of the classes; label ``k + 1`` is ``names[k]``.
     axes_guessed
-        Whether other axes were as likely.
+        Whether other axes are equally likely.
 
     Raises
     ------
     MetadataError
-        A block does not fit its slice, or the image.
+        A block does not match its slice, or lies outside the image.
     LimitExceededError
-        The image, or a block, is larger than `limits` allow.
+        The image or a block is larger than `limits` allow.
     """
     blocks = label_blocks(location, stamp, limits)
     for path, stop in zip(blocks.paths, blocks.stops.tolist(), strict=True):
@@ -218,7 +218,7 @@ def open_labels(
 
 
 def check_storage(path: str, blocks: Sequence[str], axes: str, limits: Limits) -> None:
-    """Refuse at opening what could not be read later: unknown filters, blocks that were never written."""
+    """Raise if a block cannot be read later: its filter is unknown, or it was never written."""
     with open_hdf5(path) as file:
         compressed = [inside for block in blocks for inside in _parts(file, block) if not _is_plain(file, inside)]
     for inside in compressed:
@@ -226,14 +226,14 @@ def check_storage(path: str, blocks: Sequence[str], axes: str, limits: Limits) -
 
 
 def _parts(file: h5py.File, path: str) -> list[str]:
-    """Datasets of a block: itself, or data and mask."""
+    """List the datasets of a block: itself, or data and mask."""
     if isinstance(file[path], h5py.Dataset):
         return [path]
     return [f"{path}/{name}" for name in ("data", "mask") if name in file[path]]
 
 
 def _is_plain(file: h5py.File, path: str) -> bool:
-    """Whether the bytes lie in the file as they are, so that nothing needs to be decoded."""
+    """Whether the bytes are stored as they are, so that nothing needs to be decoded."""
     dataset = dataset_at(file, path)
     # A dataset that was never written has no bytes, and would read as zeros.
     return dataset.chunks is None and not dataset.is_virtual and dataset.id.get_storage_size() > 0
@@ -241,7 +241,7 @@ def _is_plain(file: h5py.File, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LabelBlocksSource:
-    """The label image of one lane: 0 where nothing was drawn, and class ``k`` where it is ``k``."""
+    """The label image of one lane: 0 where nothing was drawn, ``k`` for class ``k``."""
 
     spec: ArraySpec
     location: Location
@@ -249,9 +249,9 @@ class LabelBlocksSource:
     limits: Limits
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`); only blocks that it touches are."""
+        """Read the blocks that `region` touches (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
-        # Nothing is known of bytes that were read while the file was written to.
+        # Bytes that were read while another program wrote the file may be mixed from two versions.
         with unchanged(self.location.path, self.stamp):
             return self._read(region)
 
@@ -281,7 +281,7 @@ class LabelBlocksSource:
         inside = tuple(slice(a - first, b - first) for a, b, first in zip(low, high, start, strict=True))
         target = tuple(slice(a - part.start, b - part.start) for a, b, part in zip(low, high, region, strict=True))
         values, *mask = [self._values(file, part, inside) for part in _parts(file, path)]
-        # What a mask hides has no label: the fill value beside it is not one either.
+        # Masked voxels have no label; the fill value of a masked array is not a label either.
         result[target] = np.where(mask[0].astype(bool), 0, values) if mask else values
 
     def _values(self, file: h5py.File, path: str, inside: Region) -> np.ndarray[Any, Any]:
@@ -295,5 +295,5 @@ class LabelBlocksSource:
 
 
 def read_region(source: LabelBlocksSource, region: Region) -> np.ndarray[Any, Any]:
-    """`region` of `source`: what a child does for an untrusted project."""
+    """Read `region` of `source` in the child process for an untrusted project."""
     return source.read(region)

@@ -1,4 +1,4 @@
-"""How many voxels of each class were drawn in a project, for those who ask what is in it."""
+"""Count the voxels of each class that were drawn in a project."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _AXES = "tzyxc"
 
 
 def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
-    """Voxels of each class in all label sets of the project at `location`; only what was drawn is read.
+    """Count the voxels of each class in all label sets of a project; only blocks with labels are read.
 
     Raises
     ------
     MetadataError, CorruptChunkError, LimitExceededError
-        Labels that cannot be read.
+        Labels cannot be read.
     """
     if limits.trust == "untrusted":
         function, result = "project.label_counts:label_counts", tuple[LabelCount, ...]
@@ -39,7 +39,7 @@ def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
         blocks = label_blocks(labels.location, project.stamp, limits)
         if not blocks.paths:
             continue
-        # Which axes they are does not matter to a count.
+        # The names of the axes make no difference for a count.
         axes = tuple(map(Axis, _AXES[: len(blocks.ends)]))
         source = open_labels(labels.location, project.stamp, axes, blocks.ends, limits=limits)
         counts = np.zeros(256, np.int64)

@@ -1,4 +1,4 @@
-"""Which labels were drawn in a project, on which image, and in which axes they are stored."""
+"""Find the labels that were drawn in a project, the images they belong to, and their axes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _STAGE = re.compile(r"PixelClassification(\d{1,3})")
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Labels of one lane, drawn in one applet."""
+    """Labels of one lane that were drawn in one applet."""
 
     name: str
-    """``labels``; of later stages of Autocontext ``labels_stage2`` and so on."""
+    """``labels``; ``labels_stage2`` and so on for later stages of Autocontext."""
 
     lane: int
     """Number of the lane."""
 
     location: Location
-    """Project, and the group of the blocks."""
+    """The project and the group of the blocks."""
 
     classes: ClassSet
     workflow: str
@@ -49,15 +49,15 @@ class LabelSet:
 def label_sets_of(
     file: h5py.File, workflow: str, version: str, classes: Mapping[str, ClassSet], limits: Limits
 ) -> tuple[LabelSet, ...]:
-    """All labels of a project, those of its own workflow first.
+    """Find all labels of a project, those of its own workflow first.
 
     Raises
     ------
     ExternalReferenceError
-        A link out of the project stands where they should be.
+        A group of labels is a link into another file.
     """
     found: list[LabelSet] = []
-    # A project keeps groups of workflows that it was before; its own has the plain name.
+    # A project keeps the groups of earlier workflows; its own workflow gets the plain name.
     applets = sorted(names_in(file), key=lambda name: ((name == "Counting") != ("Counting" in workflow), name))
     taken: dict[str, str] = {}
     for applet in applets:
@@ -82,7 +82,7 @@ def label_sets_of(
 
 
 def labelled_image(lane: Lane, opened: Mapping[str, ArraySource]) -> LabelledImage:
-    """What the labels of a lane were drawn on: its first role, as recorded, or else as opened.
+    """Describe the image that the labels of a lane belong to: its first role, as recorded or else as opened.
 
     `opened` holds the images that could be opened, by role.
     """
@@ -106,12 +106,12 @@ def labelled_image(lane: Lane, opened: Mapping[str, ArraySource]) -> LabelledIma
 def open_label_set(
     labels: LabelSet, stamp: Stamp, image: LabelledImage, limits: Limits
 ) -> tuple[ArraySource | None, dict[str, Any]]:
-    """Label image of one lane, and what to say of it; None where nothing was drawn on an unknown image.
+    """Open the label image of one lane, and return its attributes; None if nothing was drawn on an unknown image.
 
     Raises
     ------
     MetadataError
-        The blocks do not fit the image, or themselves.
+        The blocks do not fit into the image, or contradict each other.
     """
     blocks = label_blocks(labels.location, stamp, limits)
     if not blocks.paths and image.shape is None:
@@ -123,16 +123,16 @@ def open_label_set(
         raise MetadataError(f"{labels.location}: {error}") from error
     if is_guess:
         warnings.warn(
-            f"{labels.location}: the axes of its labels are guessed to be {''.join(order)}, but others fit, too: "
-            "save the labels again in a newer ilastik, which writes them down",
+            f"{labels.location}: the axes of its labels are guessed to be {''.join(order)}, but others also fit: "
+            "save the project in a newer ilastik, which stores them",
             MetadataWarning,
             stacklevel=3,
         )
     shape, is_cut = _label_shape(order, image, blocks.ends)
     if is_cut:
         warnings.warn(
-            f"{labels.location}: the project does not tell the shape of its image, so its labels end where the "
-            f"last one is: pass {folder_option('source_roots')}, with the folder that holds the image",
+            f"{labels.location}: the project does not state the shape of its image, so the label image ends at the "
+            f"last label: pass {folder_option('source_roots')}, with the folder that holds the image",
             MetadataWarning,
             stacklevel=3,
         )
@@ -151,7 +151,7 @@ def open_label_set(
 
 
 def _label_shape(order: Sequence[str], image: LabelledImage, ends: Sequence[int]) -> tuple[tuple[int, ...], bool]:
-    """Shape of the label image, and whether it only reaches as far as the labels do."""
+    """Return the shape of the label image, and whether it ends at the last label."""
     lengths = [1 if name == "c" else image.sizes.get(name, 1) for name in order]
     shape = tuple(
         length if length is not None else end for length, end in zip(lengths, ends or [0] * len(order), strict=True)

@@ -1,8 +1,8 @@
-"""Where the paths in a project lead on this machine, and which of them may be followed.
+"""Resolve the paths in a project on this machine, and refuse those that must not be followed.
 
-A path in a project is data from whoever made the file.  It is followed on its own only where it
-stays below the project's folder; everything else needs a folder that the caller named.  Below such a folder
-the longest end of the path is taken that exists there, since projects and images move between machines.
+A path in a project is data from whoever made the file.  It is followed only if it stays below the project's
+folder, or below a folder that the caller named.  Projects and images move between machines, so below such a folder
+the longest end of the path that exists is used.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.path_text import (
+    CONTAINERS,
+    DRIVE,
+    WILDCARD,
     common_end,
     end_of,
     first_wildcard,
@@ -41,31 +44,28 @@ from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 __all__ = ["Roots", "mistaken", "resolve"]
 
 _MOST_PATHS = 1000
-_CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
-_DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
-_WILDCARD = re.compile(r"[*?\[]")
 _MOST_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Folders that images may be opened from: the project's own, and those that the caller named."""
+    """Folders that images may be opened from."""
 
     project: str
-    """Folder of the project, without symbolic links."""
+    """Folder of the project, symbolic links resolved."""
 
     named: tuple[str, ...] = ()
-    """Folders that the caller trusts, as spelled and without symbolic links."""
+    """Folders that the caller named, as spelled and with symbolic links resolved."""
 
     @classmethod
     def of(cls, project: str, source_roots: Folders) -> Roots:
-        """Check the folders that a caller named.
+        """Check the folders that the caller named.
 
         Raises
         ------
         ArgumentError
-            One of them is no folder.
+            One of them is not a folder.
         """
         named: dict[str, None] = {}
         for folder in named_folders(source_roots, "source_roots"):
@@ -74,21 +74,20 @@ class Roots:
 
 
 def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
-    """The file, and the dataset in it, that a path of a project stands for; several of a stack.
+    """Find the file and the dataset that a path in a project stands for; several for a stack.
 
     Parameters
     ----------
     text
-        The path as stored: relative to the project or absolute, with the internal path behind it.
+        The path as stored: relative to the project or absolute, followed by the internal path.
     roots
-        Where files may lie.  Below `Roots.project` lead only paths without ``..``, ``~``, globs and lists, which
-        need one of `Roots.named`.  What lies elsewhere is looked for below these: the longest end of the path
-        that exists there is taken.
+        Folders that may hold files.  Paths with ``..``, ``~``, globs or lists need one of `Roots.named`.  A file that
+        is elsewhere is searched for below these: the longest end of the path that exists is used.
 
     Raises
     ------
     UnsafePathError
-        The path leads elsewhere; nothing there was opened or listed.
+        The path leads out of these folders; nothing there was opened or listed.
     LimitExceededError
         It lists more than 1000 files.
     SourceNotFoundError
@@ -98,9 +97,9 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
     """
     shown = ascii(text[:80])
     if "\0" in text:
-        raise UnsafePathError(f"the path {shown} holds a NUL byte, which no file name does")
+        raise UnsafePathError(f"the path {shown} contains a NUL byte, which no file name can contain")
     if not text.strip():
-        raise SourceNotFoundError("the project names no file")
+        raise SourceNotFoundError("the project names no file: choose the image again in ilastik")
     parts = split_paths(text)
     if len(parts) > _MOST_PATHS:
         raise LimitExceededError(f"the path {shown}... lists {len(parts)} files, more than {_MOST_PATHS}")
@@ -111,9 +110,9 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
 
 
 def mistaken(texts: Iterable[str], roots: Roots) -> dict[str, str]:
-    """Paths of one project that lead to the file of another of its paths, and why that cannot be right.
+    """Find paths of one project that lead to the file of another path, and return a message for each.
 
-    ``exp1/img.h5`` and ``exp2/img.h5`` are two images: below a folder that holds one ``img.h5``, both end there.
+    ``exp1/img.h5`` and ``exp2/img.h5`` are two images; in a folder that holds only one ``img.h5``, both lead to it.
     """
     found: dict[str, list[Location]] = {}
     for text in dict.fromkeys(texts):
@@ -122,13 +121,13 @@ def mistaken(texts: Iterable[str], roots: Roots) -> dict[str, str]:
             parts = split_paths(text)
             found |= {part: _expanded(part, roots, is_listed=len(parts) > 1) for part in parts}
         except IlastikLazyError:
-            continue  # told when it is opened
+            continue  # reported when the image is opened
     wrong = _taken_for_another(found, roots)
     return {text: wrong[part] for text in dict.fromkeys(texts) for part in split_paths(text) if part in wrong}
 
 
 def _taken_for_another(found: Mapping[str, Sequence[Location]], roots: Roots) -> dict[str, str]:
-    """Of parts of paths and what was found for them, those for whose file another one fits as well or better."""
+    """Return a message for each part of a path whose file matches another part equally well or better."""
     by_file: dict[str, list[str]] = {}
     for part, locations in found.items():
         for path in {location.path for location in locations}:
@@ -138,16 +137,16 @@ def _taken_for_another(found: Mapping[str, Sequence[Location]], roots: Roots) ->
         for part in parts:
             if other := next((each for each in parts if _fits_better(each, part, path, roots)), None):
                 wrong[part] = (
-                    f"{part[:80]!a} is not there, and {path} is rather {other[:80]!a}, another image of the "
-                    "project: pass source_roots=[folder], with a folder above both"
+                    f"{part[:80]!a} was not found, and {path} seems to be {other[:80]!a}, another image of the "
+                    f"project: pass {folder_option('source_roots')}, with a folder above both"
                 )
     return wrong
 
 
 def _fits_better(other: str, part: str, path: str, roots: Roots) -> bool:
-    """Whether the file at `path`, found for both, is as well or better that of `other`."""
+    """Whether the file at `path`, found for both, matches `other` equally well or better."""
     names, others = (names_of(splits(each)[0][0]) for each in (part, other))
-    if _WILDCARD.search(part) or _WILDCARD.search(other):
+    if WILDCARD.search(part) or WILDCARD.search(other):
         names, others = names[:-1], others[:-1]
     count = min(len(names), len(others))
     if names[len(names) - count :] == others[len(others) - count :] or _is_in_place(part, roots):
@@ -156,16 +155,16 @@ def _fits_better(other: str, part: str, path: str, roots: Roots) -> bool:
 
 
 def _is_in_place(part: str, roots: Roots) -> bool:
-    """Whether a file is where the path itself leads."""
+    """Whether the file exists exactly where the path leads."""
     real = _inside(*_place(splits(part)[0][0], roots)) if not is_url(part) else None
     return real is not None and os.path.exists(real)
 
 
 def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
-    """The file that `part` names, or all files that it is a pattern of; never none."""
+    """Find the file that `part` names, or all files that match it as a pattern; never none."""
     shown = ascii(part[:80])
     if is_listed and not roots.named:
-        raise UnsafePathError(f"{shown} is one of a list of files: {_hint()}")
+        raise UnsafePathError(f"{shown} is in a list of files: {_hint()}")
     if is_url(part):
         part = path_of_url(part)
     part = _VERBATIM.sub(lambda found: "//" if found[1] else "", part) if part.startswith("//") else part
@@ -178,19 +177,19 @@ def _expanded(part: str, roots: Roots, *, is_listed: bool) -> list[Location]:
         else:
             is_out = True
             if os.path.isabs(path) and is_below(os.path.normpath(path), within):
-                raise UnsafePathError(f"{shown} is a link out of the folders that may be opened from: {_hint()}")
+                raise UnsafePathError(f"{shown} is a link out of the allowed folders: {_hint()}")
     for start in range(last_start(part) + 1):
         for external, internal in splits(part):
             if end := end_of(external, start):
                 places = [_inside(os.path.join(root, end), roots.named) for root in roots.named]
                 if found := [real for real in dict.fromkeys(places) if real and _is_there(real, shown)]:
                     return [Location(_only(found, shown), internal)]
-    if _WILDCARD.search(part):
+    if WILDCARD.search(part):
         return _matches(part, roots)
     if is_out:
         raise UnsafePathError(f"{shown} leads out of the project's folder{_searched(part, roots)}: {_hint()}")
     raise SourceNotFoundError(
-        f"no such file: {shown}, looked for in {roots.project}{_searched(part, roots)}: put it there, "
+        f"no such file: {shown}, searched for in {roots.project}{_searched(part, roots)}: put it there, "
         f"or pass {folder_option('source_roots')}, with the folder that the path starts from"
     )
 
@@ -200,14 +199,14 @@ def _hint() -> str:
 
 
 def _searched(part: str, roots: Roots) -> str:
-    """Where else a file was looked for, and under which names; nothing without named folders."""
+    """Say where else a file was searched for, and under which names; empty without named folders."""
     if not roots.named:
         return ""
     external = splits(part)[0][0]
     first, last = end_of(external, 0), end_of(external, last_start(part))
     names = ascii(first[-80:]) if first == last else f"{first[-80:]!a} down to {last[-80:]!a}"
     folders = list(dict.fromkeys(map(os.path.realpath, roots.named)))
-    return f", and nothing from {names} lies below {_listed(folders)}" if first else ""
+    return f", and nothing from {names} exists below {_listed(folders)}" if first else ""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -216,7 +215,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _only(found: Sequence[str], shown: str) -> str:
-    """The only file that fits."""
+    """Return the only file that matches."""
     if len(found) > 1:
         raise SourceNotFoundError(
             f"{shown} may be any of {len(found)}: {_listed(found)}; "
@@ -226,14 +225,14 @@ def _only(found: Sequence[str], shown: str) -> str:
 
 
 def _matches(pattern: str, roots: Roots) -> list[Location]:
-    """Files that fit a glob, in plain text order as ilastik sorts them."""
+    """Find the files that match a glob, sorted as text, as ilastik does."""
     shown = ascii(pattern[:80])
     if not roots.named:
         raise UnsafePathError(f"{shown} is a pattern of file names: {_hint()}")
     if ".." in pattern.split("/"):
-        raise UnsafePathError(f"{shown} is a pattern with '..' in it: open the files themselves")
+        raise UnsafePathError(f"{shown} is a pattern that contains '..': open the files themselves")
     external, internal = splits(pattern)[0]
-    if (first := _WILDCARD.search(external)) is None:
+    if (first := WILDCARD.search(external)) is None:
         what_now = remedy("open the file with open_dataset()", "name the file itself")
         raise UnknownFormatError(f"{shown} is a stack of datasets in one file: {what_now}")
     path, _ = _place(external, roots)
@@ -254,26 +253,26 @@ def _matches(pattern: str, roots: Roots) -> list[Location]:
     if os.path.isabs(path) and not is_below(path, roots.named):
         where = f"the folders in {option('source_roots')}{_searched(pattern, roots)}"
         raise UnsafePathError(f"{shown} leads out of {where}: {_hint()}")
-    raise SourceNotFoundError(f"no file fits {shown}{_searched(pattern, roots)}")
+    raise SourceNotFoundError(f"no file matches {shown}{_searched(pattern, roots)}")
 
 
 def _globbed(pattern: str, folder: str, roots: Roots, shown: str) -> list[str]:
-    """Files below `folder` that fit, without those behind links that lead out."""
+    """Find matching files below `folder`, without those behind links that lead out."""
     listed = sorted(itertools.islice(glob.iglob(pattern.lstrip("/"), root_dir=folder), _MOST_PATHS + 1))
     if len(listed) > _MOST_PATHS:
-        raise LimitExceededError(f"{shown} stands for more than {_MOST_PATHS} files")
+        raise LimitExceededError(f"{shown} matches more than {_MOST_PATHS} files")
     found = [inside for name in listed if (inside := _inside(os.path.join(folder, name), roots.named)) is not None]
-    # A pattern such as "*" stands for images, and not for the folders beside them.
-    return [name for name in found if os.path.isfile(name) or _CONTAINERS.search(name)]
+    # A pattern such as "*" means images, not the folders beside them.
+    return [name for name in found if os.path.isfile(name) or CONTAINERS.search(name)]
 
 
 def _place(external: str, roots: Roots) -> tuple[str, tuple[str, ...]]:
-    """Where the path itself says that a file lies, and the folders that it must stay below."""
+    """Return where a path leads, and the folders that it must stay below."""
     expanded = os.path.expanduser(external) if external.startswith("~") and roots.named else external
-    if expanded.startswith("~") or _DRIVE.match(expanded):
+    if expanded.startswith("~") or DRIVE.match(expanded):
         return expanded, roots.named
     own = os.path.join(roots.project, expanded)
-    # An absolute path leaves `own` as it is.
+    # `os.path.join` returns an absolute path unchanged.
     return own, roots.named if ".." in expanded.split("/") else (roots.project, *roots.named)
 
 
@@ -286,7 +285,7 @@ def _is_there(real: str, shown: str) -> bool:
 
 
 def _inside(path: str, within: Sequence[str]) -> str | None:
-    """`path` without symbolic links, if it lies below one of the folders before and after; else None."""
+    """Resolve symbolic links; None unless `path` lies below one of the folders before and after."""
     if not os.path.isabs(path) or not is_below(os.path.normpath(path), within):
         return None
     real = os.path.realpath(path)

@@ -1,4 +1,4 @@
-"""All that is read of a project at once: its settings, lanes and label sets; no image, no xarray."""
+"""Read a project: its settings, lanes and label sets, but no image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EXPORT_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What is read of a project at once, before any image is opened."""
+    """The contents of a project, read before any image is opened."""
 
     path: str
     stamp: Stamp
@@ -39,7 +39,7 @@ class Project:
 
 
 def read_project(location: Location, limits: Limits) -> Project:
-    """What the project at `location` records; nothing of it is followed."""
+    """Read the project at `location`; paths in it are not followed."""
     stamp = stamp_of(location.path)
     if limits.trust == "untrusted":
         found: Project = in_child(location.path, "project.record:read_project", Project, location, trusting(limits))
@@ -65,7 +65,7 @@ def read_project(location: Location, limits: Limits) -> Project:
 
 
 def _export_settings(file: h5py.File, limits: Limits) -> dict[str, Any]:
-    """What the export applet is set to, as ``export_OutputFormat`` and so on."""
+    """Read the settings of the export applet, as ``export_OutputFormat`` and so on."""
     groups = [(name, found) for name in sorted(names_in(file)) if "Export" in name and (found := group_in(file, name))]
     settings = {}
     for applet, group in groups:

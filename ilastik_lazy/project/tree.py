@@ -1,7 +1,7 @@
-"""A whole project as a tree: its settings, the images of each lane, and the labels drawn on them.
+"""Open a project as a tree: its settings, the images of each lane, and the labels drawn on them.
 
-A project opens also where its images are not at hand: what could not be opened, and what to do
-about it, stands in the attributes of its node.  Nothing in a project is ever unpickled.
+A project also opens if its images are not available: the attributes of a node state why an image could not be
+opened, and what to do.  Nothing in a project is ever unpickled.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def open_project(
     path
         The project.
     source_roots
-        Folders that images may be opened from, besides the project's own.  A project is data
-        from whoever made it, so absolute paths, ``..``, patterns and links lead nowhere else.
+        Folders that images may be opened from, besides the project's own.  A project is data from whoever made it,
+        so absolute paths, ``..``, patterns and links that lead elsewhere are refused.
     chunks
         As in `open_dataarray`.
     limits
@@ -66,23 +66,23 @@ def open_project(
     Returns
     -------
     xarray.DataTree
-        The root's attributes are the settings.  ``/lane0000/Raw Data`` holds the variable ``image``,
+        The attributes of the root are the settings.  ``/lane0000/Raw Data`` holds the variable ``image``,
         ``/lane0000/labels`` the variable ``labels``: uint8, 0 where nothing was drawn, with the
         classes in ``flag_values``, ``flag_meanings``, ``class_colors``.  The second stage of
-        Autocontext is ``labels_stage2``.  A node without ``image`` says why: ``file_path`` as
+        Autocontext is ``labels_stage2``.  The attributes of a node without ``image`` state why: ``file_path`` as
         stored, ``status``, ``problem`` and ``remedy``.
 
     Raises
     ------
     SourceNotFoundError, CorruptFileError, MetadataError
-        There is no such file, or it is no project; or its labels cannot be put together.
+        The file is missing, it is not a project, or its labels are malformed.
     ExternalReferenceError
         A part of it lies in another file.
 
     Warns
     -----
     MissingSourceWarning
-        Images were not opened, or the axes of the labels are a guess.
+        Images could not be opened, or the axes of the labels are guessed.
     """
     limits = limits or Limits()
     location = Location.parse(path)
@@ -110,11 +110,11 @@ def open_project(
             if source is not None:
                 nodes[f"/{_node_name(lane.name)}/{labels.name}"] = _lazy("labels", source, chunks, attributes)
     if unclaimed := [labels.location for labels in project.label_sets if labels.lane >= len(project.lanes)]:
-        problems.append(f"{unclaimed[0]}: labels of a lane that is not there")
+        problems.append(f"{unclaimed[0]}: these labels belong to a lane that does not exist")
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         warnings.warn(
-            f"{project.path}: not all of it was opened: {'; '.join(problems[:_NAMED])}{more}",
+            f"{project.path}: some of it was not opened: {'; '.join(problems[:_NAMED])}{more}",
             MissingSourceWarning,
             stacklevel=2,
         )
@@ -122,13 +122,13 @@ def open_project(
 
 
 def _node_name(name: str, *taken: str) -> str:
-    """A name that a node of a tree may have; blanks stay, since ``Raw Data`` is what ilastik shows."""
+    """Return a valid name for a node of a tree; blanks stay, since ilastik shows ``Raw Data``."""
     plain = _printable(name)
     return f"{plain}_" if plain in ("", ".", "..") or any(plain.startswith(word) for word in taken) else plain
 
 
 def _printable(name: str) -> str:
-    """A name without the surrogates that h5py gives for bytes that are no UTF-8."""
+    """Replace the surrogates that h5py returns for bytes that are not UTF-8."""
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -139,7 +139,7 @@ def _lazy(name: str, source: ArraySource, chunks: Chunks, attributes: dict[str, 
 def _open_or_explain(
     project: str, recorded: RecordedInput, roots: Roots, limits: Limits, elsewhere: Mapping[str, str]
 ) -> tuple[ArraySource | None, dict[str, Any]]:
-    """The image of a role, and attributes of its node: where it was recorded, or why it is not there."""
+    """Open the image of a role, and describe in attributes where it was recorded or why it is missing."""
     attributes: dict[str, Any] = {"role": _printable(recorded.role), "nickname": recorded.nickname}
     if recorded.file_path is not None:
         attributes["file_path"] = recorded.file_path
@@ -158,7 +158,7 @@ def _open_or_explain(
 
 
 def _remedies() -> dict[str, str]:
-    """What to do about an image that is not there, by the status of its input."""
+    """Return what to do about a missing image, by the status of its input."""
     folder = folder_option("source_roots")
     return {
         "outside": f"pass {folder}, with the folder that holds the image",

@@ -1,4 +1,4 @@
-"""Reductions out of core: `reduce`, `histogram`, `percentile`, and the scaling that needs them."""
+"""Reductions out of core: `reduce`, `histogram`, `percentile`, `normalise`, `standardise`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms out of core: the counts of `numpy.histogram`, about twice as fast, and nothing left out unseen."""
+"""Histograms out of core: the counts of `numpy.histogram`, about twice as fast, with values outside counted too."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ Array = np.ndarray[Any, Any]
 
 _MOST_BINS = 2**20
 
-# Values that are binned in one go: large, since each piece has its counts of 2**16 pairs, but small
-# where indices must be put right, for that takes seven passes over them.
+# Values that are binned at a time: many, since each piece has counts of 2**16 pairs; fewer if indices must be
+# corrected, which takes seven passes over them.
 _PIECE, _SMALL_PIECE = 2**19, 2**16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistogramResult:
-    """Counts of values in bins, and of those in none."""
+    """Counts of values in bins, and of values outside all bins."""
 
     edges: Array
     """``edges[i] <= value < edges[i + 1]`` is bin ``i``; the last bin holds its upper edge too."""
 
     counts: Array
-    """int64; with `by`, a row for each position along it."""
+    """int64; with `by`, one row for each position along it."""
 
     outside: Array
-    """int64, as `counts` without its last axis: how many values are below, above, or NaN."""
+    """int64, `counts` without its last axis: how many values are below, above, or NaN."""
 
     by: str | None = None
 
     labels: xr.DataArray | None = None
-    """Coordinate of `by`, such as the names of the classes; None where it has none."""
+    """Coordinate of `by`, such as the names of the classes; None if it has none."""
 
     is_of_integers: bool = False
 
     def to_dataarray(self) -> xr.DataArray:
-        """Counts with the dim ``bin``: coordinates are its centres, and ``left`` and ``right`` edges.
+        """Return the counts with the dim ``bin``; coordinates are its centres and its ``left`` and ``right`` edges.
 
-        Where integers lie in bins one wide, a bin is called by the one value in it.
+        For integers in bins of width 1, the coordinate is the integer itself.
         """
         rows = () if self.by is None else (self.by,)
         left, right = self.edges[:-1].astype(np.float64), self.edges[1:].astype(np.float64)
@@ -88,21 +88,21 @@ def histogram(
     source
         Path of a file, what `open_dataarray` returned, or an `ArraySource`.
     bins
-        Number of bins; 64 without it, and 256, one for each value, where the array is uint8.
+        Number of bins; by default 64, or 256 for uint8, one for each value.
     range
-        Lower and upper edge of all bins.  Without it: all values of uint8; ``drange``, or (0, 1)
-        for probabilities, of floats; else a first pass looks for the least and greatest finite value.
+        Lower and upper edge of all bins.  By default: all values of uint8; ``drange`` of floats, or (0, 1) for
+        probabilities; else a first pass finds the least and greatest finite value.
     by
-        A dim, such as ``"c"``, each position of which gets counts of its own.
+        A dim, such as ``"c"``, with separate counts for each position along it.
     workers, memory, progress
         See `reduce`.  With a first pass, `progress` counts every block twice.
 
     Raises
     ------
     AxesError
-        `by` names a dim that is not there.
+        The array has no dim `by`.
     ArgumentError
-        No such bins; or no range was given, and there are no finite values.
+        `bins` or `range` is invalid; or there is no range, and no finite value to find one.
     MemoryLimitError
         Counts and blocks do not fit into `memory`.
 
@@ -174,7 +174,7 @@ def _known_range(spec: ArraySpec) -> tuple[float, float] | None:
 
 
 def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tuple[float, float]:
-    """Least and greatest finite value, in a pass of its own."""
+    """Find the least and greatest finite value in a separate pass."""
 
     def extent(_: Region, block: Array) -> tuple[Any, Any] | None:
         low, high = block.min(), block.max()
@@ -190,34 +190,34 @@ def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tup
         what_now = remedy("range=(lower, upper)", "--range LOWER UPPER")
         raise ArgumentError(f"{where} has no {what} to find a range of: pass {what_now}")
     ends = float(min(low for low, _ in extents)), float(max(high for _, high in extents))
-    # What was kept through a computation holds where the values agree with it.
+    # A range inherited through a computation is valid if the values agree with it.
     known = _known_range(source.spec.agreeing(*ends)) if source.spec.is_inherited else None
     return ends if known is None else known
 
 
 @dataclass(frozen=True, slots=True)
 class _Binning:
-    """Bins of equal width, and the ways to count in them."""
+    """Bins of equal width, and how to count in them."""
 
     edges: Array
     bins: int
     scale: float
     is_bytes: bool
-    """Whether there are 256 different values at most."""
+    """Whether there are at most 256 different values."""
 
     is_exact: bool
-    """Whether a value times `scale` is rounded nowhere, so that its whole part is the number of its bin."""
+    """Whether value times `scale` is never rounded, so that its whole part is the number of the bin."""
 
     is_near: bool
-    """Whether rounding puts no value further than into a neighbour of its bin."""
+    """Whether rounding moves values at most to a neighbouring bin."""
 
     @classmethod
     def of(cls, dtype: np.dtype[Any], bins: int, limits: tuple[float, float]) -> _Binning:
         low, high = float(limits[0]), float(limits[1])
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ArgumentError(f"{option('range', low, high)}: expected two numbers, the lower one first")
-        # As numpy does: edges have the dtype of floats, so that 0.29 in float32 lies on the edge 0.29.
-        # It widens an empty range, too.
+        # As in numpy, edges have the dtype of floats, so that 0.29 in float32 lies on the edge 0.29, and an empty
+        # range is widened.
         values = np.empty(0, np.uint8 if dtype.kind == "b" else dtype.newbyteorder("="))
         try:
             edges = np.histogram_bin_edges(values, bins, (low, high))
@@ -232,7 +232,7 @@ class _Binning:
         return cls(edges, bins, scale, dtype.itemsize == 1, is_exact, 8 * step * scale < 0.5)
 
     def counts(self, values: Array) -> Array:
-        """Counts of one-dimensional `values` in all bins."""
+        """Count one-dimensional `values` in all bins."""
         total = np.zeros(256 if self.is_bytes else self.bins, np.int64)
         step = _PIECE if self.is_bytes or self.is_exact else _SMALL_PIECE
         for first in range(0, values.size, step):
@@ -244,9 +244,9 @@ class _Binning:
         return np.asarray(np.histogram(each, self.edges, weights=total)[0])
 
     def _indices(self, values: Array) -> Array:
-        """The bin of each value that lies in one."""
+        """Return the bin of each value that lies in one."""
         low, high = self.edges[0], self.edges[-1]
-        # Two passes at 90 GB/s, which almost always save a mask; NaN fails the comparison.
+        # Two passes at 90 GB/s, which usually make a mask unnecessary; NaN fails the comparison.
         if not (values.min() >= low and values.max() <= high):
             values = values[(values >= low) & (values <= high)]
         small = np.uint8 if self.bins <= 256 else np.intp
@@ -259,7 +259,7 @@ class _Binning:
         scaled = (values.astype(fine, copy=False) - low) * fine.type(self.scale)
         index: Array = np.minimum(scaled, self.bins - 1, out=scaled).astype(np.intp)
         lower, upper = self.edges[:-1], np.append(self.edges[1:-1], self.edges.dtype.type(np.inf))
-        # Edges are rounded, and so is the scaling: what fell beside its bin moves, until all are right.
+        # Edges and scaling are rounded: indices move to the neighbouring bin until all are right.
         while (below := values < lower[index]).any() | (above := values >= upper[index]).any():
             index -= below
             index += above
@@ -269,10 +269,10 @@ class _Binning:
 
 
 def _counted(index: Array, bins: int) -> Array:
-    """`numpy.bincount`; where the indices are bytes, of two at a time.
+    """Count indices as `numpy.bincount`; two at a time if they are bytes.
 
-    Neighbours are mostly alike, and adding to one counter again and again stalls: 1.8 ns a value,
-    and 0.6 ns where a pair of bytes is one of 65,536 indices.
+    Neighbours are mostly equal, and repeated additions to one counter stall: 1.8 ns a value, but 0.6 ns if a pair of
+    bytes is one of 65,536 indices.
     """
     if index.dtype != np.uint8 or index.size < 2**14:
         return np.bincount(index, minlength=bins)

@@ -1,4 +1,4 @@
-"""The arithmetic of reductions: each is three pure functions, and knows nothing of files or threads."""
+"""The arithmetic of reductions: three pure functions each, independent of files and threads."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Partial = tuple[Array, ...]
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """Three pure functions, of which a reduction over any number of blocks is made."""
+    """Three pure functions that reduce any number of blocks."""
 
     start: Callable[[Array, tuple[int, ...]], Partial]
-    """Reduce one block over some of its axes, which stay with length 1."""
+    """Reduce one block over some of its axes, which keep length 1."""
 
     combine: Callable[[Partial, Partial], Partial]
-    """Merge what two groups of blocks gave for the same elements of the result."""
+    """Merge the partials of two groups of blocks for the same elements of the result."""
 
     finish: Callable[[Partial, int], Array]
-    """Result from the partial of all blocks and the number of values behind each element."""
+    """Compute the result from the partial of all blocks and the number of values behind each element."""
 
     of_nothing: bool = False
     """Whether the reduction of no values is defined."""
@@ -39,11 +39,11 @@ class Reduction:
     """Whether results are values of the array, so that its attributes hold for them."""
 
     without_nan: Reduction | None = None
-    """The same over values that are no NaN, for floats; NaN where there are none."""
+    """The same reduction of floats that skips NaN; NaN for elements without other values."""
 
 
 def _start_sum(block: Array, axes: tuple[int, ...]) -> Partial:
-    """Sums of floats in float64, of integers in 64 bits; for wide integers a sum in float64 beside it."""
+    """Sum floats in float64 and integers in 64 bits; wide integers in float64 too."""
     if block.dtype.kind == "f":
         # numpy adds pairwise within 8192 values: a relative error below 1e-13 of the sum of
         # absolute values, at 15 GB/s a core.  float32 would be 1.6 times as fast, and wrong by 1e-6.
@@ -59,14 +59,14 @@ def _start_sum(block: Array, axes: tuple[int, ...]) -> Partial:
 
 
 def _finish_sum(partial: Partial, count: int) -> Array:
-    # The integer sum is right modulo 2**64, the float sum to a relative 1e-13: together they tell an overflow.
+    # The integer sum is right modulo 2**64, the float sum to a relative 1e-13: together they show an overflow.
     if len(partial) == 2 and np.any(np.abs(partial[1] - partial[0].astype(np.float64)) > 2.0**62):
         raise ArgumentError(f"a sum of {count} values does not fit {partial[0].dtype}: take the mean, or fewer axes")
     return partial[0]
 
 
 def _start_moments(block: Array, axes: tuple[int, ...]) -> Partial:
-    """Count, mean, and sum of squared differences from the mean, slab by slab.
+    """Compute count, mean, and sum of squared differences from the mean, slab by slab.
 
     The float64 copy of a slab of 2**16 values stays in the second-level cache.
     """
@@ -99,7 +99,7 @@ def _combine_moments(a: Partial, b: Partial) -> Partial:
 
 
 def _start_sum_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
-    """Sums in float64, and of how many values; a block is looked through again only where a sum is NaN."""
+    """Sum in float64 and count the values; a block is searched for NaN only if a sum is NaN."""
     (total,) = _start_sum(block, axes)
     count = math.prod(block.shape[axis] for axis in axes)
     if not np.isnan(total).any():
@@ -110,14 +110,14 @@ def _start_sum_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
 
 
 def _start_moments_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
-    """As `_start_moments`, with a count for each element."""
+    """Compute moments as `_start_moments`, with a count for each element."""
     count, mean, squares = _start_moments(block, axes)
     if not np.isnan(mean).any():
         return np.broadcast_to(count, mean.shape), mean, squares
     is_number = ~np.isnan(block)
     count = np.count_nonzero(is_number, axis=axes, keepdims=True).astype(np.float64)
     values = block.astype(np.float64)
-    # No values have the mean 0, which counts for nothing.
+    # Without values the mean is 0, with weight 0.
     mean = np.add.reduce(values, axis=axes, keepdims=True, where=is_number) / np.maximum(count, 1)
     values -= mean
     values *= values
@@ -131,7 +131,7 @@ def _combine_moments_without_nan(a: Partial, b: Partial) -> Partial:
 
 
 def _extremum(choose: np.ufunc, choose_number: np.ufunc) -> Reduction:
-    """Least or greatest value, in the dtype of the array."""
+    """Find the least or greatest value, in the dtype of the array."""
 
     def start_without_nan(block: Array, axes: tuple[int, ...]) -> Partial:
         found = choose.reduce(block, axis=axes, keepdims=True)
@@ -164,7 +164,7 @@ _STD_WITHOUT_NAN = Reduction(
 
 REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(
     {
-        # The last sum is the one in float64, where there is one: it does not overflow.
+        # The last sum is in float64, if there are two, and does not overflow.
         "mean": Reduction(
             _start_sum,
             _combine_sums,

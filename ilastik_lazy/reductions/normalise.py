@@ -1,6 +1,6 @@
-"""Values brought to a common scale, in two passes: one measures, the other, lazy, scales block by block.
+"""Scale values in two passes: the first measures, the second is lazy and scales block by block.
 
-In one graph of dask, ``(array - array.mean()) / array.std()`` holds every block until the mean is known.
+In a single dask graph, ``(array - array.mean()) / array.std()`` holds every block until the mean is known.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ def normalise(
     source
         Path of a file, what `open_dataarray` returned, or an `ArraySource`.
     percentiles
-        What becomes 0 and what becomes 1: least and greatest value, or such as ``(1, 99.8)``.
+        The percentiles that become 0 and 1: by default the least and greatest value; ``(1, 99.8)`` for instance.
     by
-        A dim, such as ``"c"``, each position of which is scaled on its own.
+        A dim, such as ``"c"``, with a separate scale for each position along it.
     clip
-        Whether values below 0 become 0, and those above 1 become 1.
+        Whether results below 0 become 0, and those above 1 become 1.
     workers, memory, progress
         Options of the pass that measures (see `percentile`).
 
     Returns
     -------
     xarray.DataArray
-        float32 (float64 of float64, and of integers of more than 16 bits), with the dims and coordinates of
+        float32 (float64 for float64 and for integers of more than 16 bits), with the dims and coordinates of
         `source`; lazy: a block is read again when it is computed.  ``attrs["value_of_0"]`` and
-        ``attrs["value_of_1"]`` are the values that became so.  Where both are the same, they become 0.
+        ``attrs["value_of_1"]`` are the values that become 0 and 1.  If both are equal, they become 0.
 
     Raises
     ------
     ArgumentError
-        `percentiles` are no two percentages, the lower one first; there are no values, or NaN among them.
+        `percentiles` are not two percentages, the lower one first; the array has no values, or contains NaN.
     AxesError, MemoryLimitError, CorruptChunkError, SourceError
         See `percentile`.
 
@@ -109,7 +109,7 @@ def standardise(
 
 
 def _opened(source: AnySource) -> xr.DataArray:
-    """The array as it is, or as `open_dataarray` gives it."""
+    """Return the array itself, or as `open_dataarray` returns it."""
     if isinstance(source, xr.DataArray):
         return source
     stored = as_source(source)
@@ -118,14 +118,14 @@ def _opened(source: AnySource) -> xr.DataArray:
 
 
 def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
-    """`array` with `low` at 0 and `high` at 1; these have no dims, or one of the array's."""
+    """Scale `array` from `low` and `high` to 0 and 1; both have no dims, or one of the array's."""
     # Without coordinates: names of classes may repeat, which xarray cannot align.
     first, last = (each.drop_vars(list(each.coords)).astype(np.float64) for each in (low, high))
     if not (np.isfinite(first.values) & np.isfinite(last.values)).all():
         raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
     dtype = np.result_type(array.dtype, np.float32)
     width = (last - first).where(last > first, 1.0)
-    # In float64: of values far from 0, the differences are smaller than float32 resolves, and so are those of `first`.
+    # In float64: float32 cannot resolve small differences between values far from 0.
     scaled: xr.DataArray = ((array.astype(np.float64) - first) / width).astype(dtype)
     gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}

@@ -1,4 +1,4 @@
-"""Percentiles out of core: those of `numpy.percentile`, exact, though large arrays are never held as a whole."""
+"""Percentiles out of core: exactly those of `numpy.percentile`, without holding the whole array."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def percentile(
     memory: str | int = MEMORY,
     progress: Progress | None = None,
 ) -> xr.DataArray:
-    """Percentiles of all values of a stored array, block by block.
+    """Compute percentiles of all values of a stored array, block by block.
 
     Parameters
     ----------
@@ -43,20 +43,20 @@ def percentile(
     q
         One or several percentages, 0 to 100.
     by
-        A dim, such as ``"c"``, each position of which gets percentiles of its own.
+        A dim, such as ``"c"``, with separate percentiles for each position along it.
     workers, memory, progress
-        See `reduce`; `progress` counts each block once a pass.
+        See `reduce`; `progress` counts each block once in each pass.
 
     Returns
     -------
     xarray.DataArray
-        float64, with the dims `by` and ``percentile``, as far as they were asked for: the values of
-        `numpy.percentile` (method ``linear``).  NaN where a NaN is among the values.
+        float64, with the dim `by` if given, and ``percentile`` for several `q`: the values of `numpy.percentile`
+        (method ``linear``).  NaN if the values contain NaN.
 
     Raises
     ------
     AxesError
-        `by` names a dim that is not there.
+        The array has no dim `by`.
     ArgumentError
         A percentage is not from 0 to 100, or there are no values.
     MemoryLimitError
@@ -77,7 +77,7 @@ def percentile(
         raise ArgumentError(f"q={q!r}: expected percentages from 0 to 100")
     rows = _checked_rows(stored.spec, by)
     count = math.prod(stored.spec.shape) // rows.count(stored.spec.shape)
-    # As numpy has it: between two neighbours in rank.
+    # As in numpy: between two neighbours in rank.
     place = wanted / 100 * (count - 1)
     low = np.floor(place).astype(np.int64)
     high = np.minimum(low + 1, count - 1)
@@ -87,7 +87,7 @@ def percentile(
     values = _values_at(stored, rows, ranks, workers, nbytes, progress)
     below, above = (values[:, np.searchsorted(ranks, each)] for each in (low, high))
     with np.errstate(invalid="ignore"):
-        # From the nearer neighbour, as numpy has it, infinities too.
+        # From the nearer neighbour, as in numpy, also for infinities.
         step, share = above - below, place - low
         found = np.where(share < 0.5, below + step * share, above - step * (1 - share))
     return _labelled(stored, by, wanted, found, is_scalar=np.ndim(q) == 0)
@@ -107,7 +107,7 @@ def _checked_rows(spec: ArraySpec, by: str | None) -> Rows:
 def _values_at(
     source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int, progress: Progress | None
 ) -> Array:
-    """Values of the ranks in each row, of shape (rows, ranks): of as many rows at a time as the memory allows."""
+    """Find the values of the ranks, shape (rows, ranks), for as many rows at a time as the memory allows."""
     count = length = rows.count(source.spec.shape)
     parts = [source]
     while selection_of(parts[0], rows, ranks, workers, memory) is None and length > 1:
@@ -131,7 +131,7 @@ def _values_at(
 
 
 def _cut(source: ArraySource, axis: int, length: int) -> list[ArraySource]:
-    """Parts of `source` that are so long along `axis`."""
+    """Cut `source` into parts of this length along `axis`."""
     shape = source.spec.shape
     first = [[0] * axis + [start] + [0] * (len(shape) - axis - 1) for start in range(0, shape[axis], length)]
     return [
@@ -141,7 +141,7 @@ def _cut(source: ArraySource, axis: int, length: int) -> list[ArraySource]:
 
 
 def _shifted(progress: Progress | None, blocks: int, nbytes: int, all_blocks: int) -> Progress | None:
-    """`progress` of a part, before which so many blocks and bytes were done."""
+    """Return `progress` for a part, after the given blocks and bytes of the parts before it."""
     if progress is None:
         return None
     return lambda done, _, size: progress(blocks + done, all_blocks, nbytes + size)

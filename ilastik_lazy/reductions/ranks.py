@@ -1,8 +1,8 @@
-"""The values of some ranks in each row of an array: counted digit by digit, or sorted where that takes less memory.
+"""Find the values of some ranks in each row of an array: count digit by digit, or sort if that takes less memory.
 
-Values are ranked by whole numbers in the same order.  One pass over all blocks counts the upper 16 bits of these,
-which gives the upper 16 bits of the wanted ranks; the next one counts the next 16 bits below those alone, and so on:
-one pass for 8 and 16 bits, two for float32, four for float64.
+Values are mapped to integers in the same order.  The first pass over all blocks counts their upper 16 bits, which
+gives the upper 16 bits of the wanted values; the next pass counts the next 16 bits of values that begin with these,
+and so on: one pass for 8 and 16 bits, two for float32, four for float64.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Array = np.ndarray[Any, Any]
 _DIGIT = 16
 _DIGITS = 2**_DIGIT
 
-# Counts that are worth no thought, in bytes: beyond, a small array is sorted instead.
+# Bytes of counts that are always acceptable; if there would be more, a small array is sorted instead.
 _MANY_COUNTS = 2**26
 
-# Values that are counted in one go: many, beside the 2**16 counters that each adds to.
+# Values that are counted at a time: many, compared with the 2**16 counters.
 _PIECE = 2**18
 
 
 def selection_of(
     source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int
 ) -> Counting | Sorting | None:
-    """How to find the values: by counting, or by sorting where that takes less memory; None where neither fits."""
+    """Choose counting, or sorting if that takes less memory; None if neither fits."""
     fixed, each = _memory_of(source.spec, rows, len(ranks))
     sorting = 4 * source.spec.nbytes
     if fixed + each <= memory and not (fixed > _MANY_COUNTS and sorting < fixed):
@@ -43,9 +43,9 @@ def selection_of(
 
 
 def _memory_of(spec: ArraySpec, rows: Rows, ranks: int) -> tuple[int, int]:
-    """Bytes that the counts take, and those of each thread."""
+    """Return the bytes of the counts, and of those in each thread."""
     block = work_block(spec)
-    # Counts of one digit for each prefix, of which one rank has one.
+    # Counts of one digit for each prefix; a rank has one prefix.
     prefixes = 1 if spec.dtype.itemsize <= 2 else ranks
     counts = 8 * _DIGITS * prefixes
     each = 3 * math.prod(block) * spec.dtype.itemsize + 24 * _PIECE + rows.count(block) * counts * (1 + AHEAD)
@@ -53,7 +53,7 @@ def _memory_of(spec: ArraySpec, rows: Rows, ranks: int) -> tuple[int, int]:
 
 
 class Sorting:
-    """The values of some ranks, in each row, of an array that is held as a whole."""
+    """Find the values of some ranks in each row of an array in memory."""
 
     def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int) -> None:
         self._source, self._rows, self._ranks, self._workers = source, rows, ranks, workers
@@ -69,7 +69,7 @@ class Sorting:
         rows = self._rows.of(whole)
         ordered = np.sort(rows.reshape(len(rows), -1), axis=1)
         values = ordered[:, self._ranks].astype(np.float64) + 0.0  # -0.0 is 0.0
-        # NaN is sorted behind all numbers.
+        # NaN is sorted after all numbers.
         values[np.isnan(ordered[:, -1])] = np.nan
         return values
 
@@ -79,7 +79,7 @@ def _blocks_of(spec: ArraySpec) -> int:
 
 
 class Counting:
-    """The values of some ranks, in each row, found digit by digit."""
+    """Find the values of some ranks in each row, digit by digit."""
 
     def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int) -> None:
         self._source, self._rows, self._workers = source, rows, workers
@@ -89,9 +89,9 @@ class Counting:
         self.blocks, self.nbytes = self._passes * _blocks_of(source.spec), self._passes * source.spec.nbytes
         count = rows.count(source.spec.shape)
         self._left = np.tile(ranks, (count, 1))
-        """Rank of each wanted value among those that begin with the same digits."""
+        """Rank of each wanted value among the values that begin with the same digits."""
         self._prefixes = np.zeros((count, len(ranks)), np.uint64)
-        """The digits of each wanted value that are known."""
+        """The known digits of each wanted value."""
         self._has_nan = np.zeros(count, bool)
 
     def values(self, progress: Progress | None) -> Array:
@@ -137,7 +137,7 @@ class Counting:
 
 
 def _ranks_of(values: Array) -> Array:
-    """Whole numbers in the order of `values`: http://stereopsis.com/radix.html."""
+    """Map `values` to integers in the same order: http://stereopsis.com/radix.html."""
     kind, bits = values.dtype.kind, 8 * values.dtype.itemsize
     whole: Array = values.view(f"u{values.dtype.itemsize}")
     if kind in "bu":
@@ -146,14 +146,14 @@ def _ranks_of(values: Array) -> Array:
     if kind == "i":
         signed: Array = whole ^ top
         return signed
-    # Turn all bits of negative floats, and only the sign of others.
+    # Flip all bits of negative floats, and only the sign of others.
     turned = (whole.view(f"i{values.dtype.itemsize}") >> (bits - 1)).view(whole.dtype)
     ranks: Array = whole ^ (turned | top)
     return ranks
 
 
 def _values_of_ranks(ranks: Array, dtype: np.dtype[Any]) -> Array:
-    """What `_ranks_of` made `ranks` of."""
+    """Invert `_ranks_of`."""
     whole = ranks.astype(f"u{dtype.itemsize}")
     top = whole.dtype.type(1 << (8 * dtype.itemsize - 1))
     if dtype.kind == "i":
@@ -164,7 +164,7 @@ def _values_of_ranks(ranks: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _add_digits(counts: Array, ranks: Array, shift: int, prefixes: Array | None) -> None:
-    """Add to row i of `counts` each digit that stands behind the i-th of `prefixes`, if there are any yet."""
+    """Add to row i of `counts` the digits that follow the i-th of `prefixes`, or all digits without prefixes."""
     digits = ranks >> shift
     if prefixes is None:
         counts[0] += np.bincount(digits, minlength=_DIGITS)

@@ -1,7 +1,7 @@
 """Reduce dims out of core: threads read and reduce blocks, the caller's thread merges the results.
 
 A `Reduction` is three pure functions.  Its partial results are merged in the order of the blocks,
-so that the result has the same bits however many threads there are, and whichever is first.
+so that the result has the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ReductionPlan", "plan_reduction", "reduce"]
 
 
 class ReductionTask(NamedTuple):
-    """What one thread does in one go."""
+    """The work of one thread at a time."""
 
     target: Region
     """The part of the result that the blocks belong to."""
@@ -43,28 +43,28 @@ class ReductionTask(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReductionPlan:
-    """A reduction as it will be carried out: what is read, what comes out, what it needs."""
+    """How a reduction will be carried out: blocks, result, threads and memory."""
 
     source_shape: tuple[int, ...]
     block: tuple[int, ...]
     over: tuple[str, ...]
-    """Dims that go, in storage order."""
+    """Dims that are reduced, in storage order."""
 
     axes: tuple[int, ...]
-    """Their numbers."""
+    """Numbers of these dims."""
 
     dims: tuple[str, ...]
-    """Dims that stay, in storage order."""
+    """Dims of the result, in storage order."""
 
     dtype: np.dtype[Any]
     run: int
-    """Most blocks of a task."""
+    """Largest number of blocks in a task."""
 
     workers: int
-    """Threads: those asked for, or as many as the memory allows."""
+    """Threads: as many as requested, or as the memory allows."""
 
     nbytes: int
-    """Most memory that result, blocks and partials take together."""
+    """Largest memory of result, blocks and partials together, in bytes."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class ReductionPlan:
         return math.prod(grid_shape(self.source_shape, self.block))
 
     def tasks(self) -> Iterator[ReductionTask]:
-        """All tasks; those with the same target follow each other, so that one at a time is unfinished."""
+        """Yield all tasks; tasks with the same target follow each other, so that one target at a time is unfinished."""
         length, step = [self.source_shape[i] for i in self.axes], [self.block[i] for i in self.axes]
         for target in regions_of_blocks(self.shape, _without(self.block, self.axes)):
             inner = regions_of_blocks(length, step)
@@ -114,7 +114,7 @@ def plan_reduction(
     workers: int | None = None,
     memory: str | int = MEMORY,
 ) -> ReductionPlan:
-    """Decide how `reduce` will go about its work; nothing is read.  The parameters are those of `reduce`."""
+    """Decide how `reduce` will work; nothing is read.  The parameters are those of `reduce`."""
     return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, parse_size(memory, "memory"))
 
 
@@ -136,7 +136,7 @@ def _plan(
     over = tuple(spec.dims[axis] for axis in axes)
     if 0 in (spec.shape[axis] for axis in axes) and not reduction.of_nothing:
         raise ArgumentError(f"{spec.storage.location} has no values over {', '.join(over)}: its shape is {spec.shape}")
-    # The dtypes of a partial and of the result are those that one value gives.
+    # One value shows the dtypes of a partial and of the result.
     partial = reduction.start(np.zeros((1,) * spec.ndim, spec.dtype), axes)
     dtype = reduction.finish(partial, 1).dtype
     block = work_block(spec)
@@ -191,28 +191,28 @@ def reduce(
     name
         ``mean``, ``max``, ``min``, ``sum`` or ``std`` (of the population, as numpy's).
     over
-        Dims to reduce over, such as ``("z",)`` or ``"zy"``; None or none of them means all.
+        Dims to reduce over, such as ``("z",)`` or ``"zy"``; None or an empty sequence means all.
     skipna
-        Whether NaN counts for nothing, as in xarray: None means so, and False that a NaN makes each element
-        that it belongs to NaN, as in numpy.  Where there is nothing but NaN, sums are 0 and all else is NaN.
+        True and None skip NaN, as xarray does; False makes every element with a NaN among its values NaN, as numpy
+        does.  If all values are NaN, the sum is 0 and any other result is NaN.
     workers
-        Number of threads; one for each processor without it.  The result does not depend on it.
+        Number of threads; by default one for each processor.  The result does not depend on it.
     memory
-        What the result and the blocks in work may take, such as ``"2GB"``, or bytes; fewer threads run
-        where they do not fit.
+        Largest memory of the result and the blocks being worked on, such as ``"2GB"``, or bytes; fewer threads run
+        if necessary.
     progress
-        Called now and then from this thread; an exception that it raises ends the work.
+        Called in this thread with the blocks done, all blocks, and the bytes done; an exception in it stops the work.
 
     Returns
     -------
     xarray.DataArray
         The other dims with their coordinates, in storage order.  ``min`` and ``max`` keep the dtype.
-        Sums of integers are int64 or uint64 and exact; all else is accumulated in, and is, float64.
+        Sums of integers are int64 or uint64 and exact; everything else is computed and returned in float64.
 
     Raises
     ------
     AxesError
-        `over` names a dim that is not there.
+        The array has no dim that `over` names.
     ArgumentError
         No such reduction, no values to reduce, or a sum beyond 64 bits.
     MemoryLimitError
@@ -236,10 +236,10 @@ def reduce(
 
 
 def _carried_out(source: ArraySource, reduction: Reduction, plan: ReductionPlan, progress: Progress | None) -> Array:
-    """Values of the result; each part of it is finished before the next one is begun."""
+    """Compute the values of the result; each part is finished before the next one begins."""
 
     def work(task: ReductionTask) -> Partial:
-        # NaN and inf are seen in the result: no need of numpy's warnings from the middle of a thread.
+        # NaN and inf show in the result: numpy need not warn of them in a thread.
         with np.errstate(invalid="ignore", over="ignore"):
             partials = (reduction.start(source.read(region), plan.axes) for region in task.regions)
             return functools.reduce(reduction.combine, partials)
@@ -267,7 +267,7 @@ def _reported(
 
 
 def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array) -> xr.DataArray:
-    """`values` with the coordinates that are left; attributes of the array only where they still hold."""
+    """Add the remaining coordinates to `values`, and attributes of the array that still hold."""
     variable = to_dataarray(source)
     attributes = dict(variable.attrs) if REDUCTIONS[name].keeps_values else {}
     attributes.pop("axis_units", None)

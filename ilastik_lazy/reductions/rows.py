@@ -1,4 +1,4 @@
-"""The rows of an array, each of which gets results of its own: one for each position along a dim, or the whole."""
+"""Divide an array into rows with separate results: one for each position along a dim, or the whole array."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Rows:
     """
 
     axis: int | None
-    """The axis along which they lie; None where the whole array is the only one."""
+    """The axis that separates rows; None if the whole array is one row."""
 
     @classmethod
     def along(cls, by: str | None, spec: ArraySpec) -> Rows:
-        """The rows for the argument ``by``.
+        """Return the rows for the argument ``by``.
 
         Raises
         ------
         AxesError
-            There is no such dim.
+            The array has no such dim.
         ArgumentError
             The array holds no numbers.
         """
@@ -48,13 +48,13 @@ class Rows:
         return cls(None if by is None else spec.dims.index(by))
 
     def count(self, shape: Sequence[int]) -> int:
-        """Number of rows in an array, or a block, of this shape."""
+        """Count the rows in an array or block of this shape."""
         return 1 if self.axis is None else shape[self.axis]
 
     def of(self, block: Array) -> Array:
-        """A view of `block` with its rows along the first axis."""
+        """Return a view of `block` with its rows along the first axis."""
         return block[np.newaxis] if self.axis is None else np.moveaxis(block, self.axis, 0)
 
     def within(self, region: Region) -> slice:
-        """Numbers of the rows that `region` touches."""
+        """Return the numbers of the rows that `region` touches."""
         return slice(None) if self.axis is None else region[self.axis]

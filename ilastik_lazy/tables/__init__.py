@@ -1,7 +1,7 @@
 """Open the tables that ilastik writes beside its images: `open_table`.
 
-Which columns there are depends on the features that were chosen, and their order on nothing at all
-(ilastik collects them in Python sets): go by name.
+The columns depend on the features that were chosen in ilastik.  Their order varies from file to file, since ilastik
+collects them in Python sets: use their names.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ def open_table(
     Parameters
     ----------
     path
-        HDF5 or CSV file.  Of an HDF5 file ``table`` is taken, or the one that the path names:
-        ``"cells_table.h5/divisions"``.
+        HDF5 or CSV file.  The path may name a table in an HDF5 file, such as ``"cells_table.h5/divisions"``; else
+        ``table`` is read, or the only table.
     images
-        Also give the images of the objects that an HDF5 table holds.
+        Also return the images of the objects that an HDF5 table holds.
     memory
-        Size of the largest table to read: of its rows in HDF5, of the file in CSV.
+        Size of the largest table to read: of its rows for HDF5, of the file for CSV.
     trust
-        ``"untrusted"`` lets the HDF5 library see the file in a process of its own only.
+        ``"untrusted"`` lets the HDF5 library read the file only in another process.
 
     Returns
     -------
     table : pandas.DataFrame
         Columns have the names and, in HDF5, the types of the file; text is `str`.  In CSV, whole numbers are int64
-        and others float64; of a table without rows, ids and frames are int64, and all else float64.
-        ``attrs["source"]`` says where it is from, ``attrs["kind"]`` what it holds:
+        and others float64; in a table without rows, ids and frames are int64, and everything else is float64.
+        ``attrs["source"]`` names the file, ``attrs["kind"]`` the contents:
 
         ``objects``
             ``object_id`` is the row, ``timestep`` the frame from 0, ``labelimage_oid`` the value in the
@@ -74,23 +74,23 @@ def open_table(
             Coordinates such as ``Bounding Box Minimum_0`` are pixels in the order x, y, z;
             ``Bounding Box Maximum`` is exclusive since ilastik 1.3.3post3, inclusive before.
         ``tracking``
-            Of the CSV-Table plugin: ``frame``, ``labelimageId`` (the value in *Object-Identities*),
+            From the CSV-Table plugin: ``frame``, ``labelimageId`` (the value in *Object-Identities*),
             ``trackId``, ``lineageId`` (both -1 where there is none), ``parentTrackId``, ``mergerLabelId``
-            (0 where there is none); ``Center_of...`` are cut to whole numbers there.  Of manual tracking: the
+            (0 where there is none); ``Center_of...`` are truncated to whole numbers.  From manual tracking: the
             columns of ``objects`` and ``track_id1``, ``track_id2``, ... (0 where there is none).
         ``divisions``
-            Of manual tracking.  ilastik misnames a column: ``lineage_id`` holds the parent's object id.
+            From manual tracking.  ilastik misnames a column: ``lineage_id`` holds the parent's object id.
         ``points``
-            Positions and sizes in pixels, of the blockwise export of clusters.
+            Positions and sizes in pixels, from the blockwise export on clusters.
     images : ObjectImages
         Only with ``images=True``: lazy images by ``object_id``.
 
     Raises
     ------
     MetadataError
-        The columns are none of ilastik's, or a row does not fit them.
+        The columns are not those of an ilastik table, or a row does not match them.
     DatasetNotFoundError
-        An HDF5 file without a table, or with several and none called ``table``.
+        The HDF5 file holds no table, or several and none is called ``table``.
     LimitExceededError
         The table is larger than `memory`.
 
@@ -110,8 +110,7 @@ def open_table(
         raise ArgumentError(f"{location} is CSV, which holds no images: export the table as HDF5, or pass images=False")
     limits = granted(None, trust)
     if images and limits.trust == "untrusted":
-        what_now = remedy(": their images are opened with open_dataarray()")
-        raise ArgumentError(f"images=True is for trusted files{what_now}")
+        raise ArgumentError("images=True needs trust='local'" + remedy("; or open an image with open_dataarray()"))
 
     def check(names: Iterable[object]) -> TableKind:
         return _require_kind(names, location)
@@ -126,29 +125,29 @@ def open_table(
 
 
 def _is_hdf5(location: Location) -> bool:
-    """Whether to read HDF5: by the name, or by the first bytes where the name says something else."""
+    """Whether the file is HDF5, by its name or its first bytes."""
     if os.path.isdir(location.path):
-        raise UnknownFormatError(f"{location.path} is a folder: name a table in it")
+        raise UnknownFormatError(f"{location.path} is a folder: name a table file in it")
     if location.suffix in _HDF5 or has_signature(location.path):
         return True
     if location.suffix in (".csv", ".tsv", ".txt"):
         return False
     raise UnknownFormatError(
-        f"{location.path} is no table of ilastik: expected .h5 or .csv; "
+        f"{location.path} is not an ilastik table: expected .h5 or .csv; "
         + remedy("images are opened with open_dataarray()", "ilastik-lazy info describes images")
     )
 
 
 def _require_kind(names: Iterable[object], location: Location) -> TableKind:
-    """What the table holds; asked before its rows are read, since any CSV and any HDF5 may be named."""
+    """Return the kind of a table; called before rows are read, since the file may be any CSV or HDF5."""
     if (kind := table_kind(names)) is None:
         found = ", ".join(ascii(str(name)[:40]) for name in itertools.islice(names, 4))
-        raise MetadataError(f"{location} is no table of ilastik: its columns are {found}, ...: use pandas or h5py")
+        raise MetadataError(f"{location} is not an ilastik table (its columns are {found}, ...): use pandas or h5py")
     return kind
 
 
 def table_kind(columns: Iterable[object]) -> TableKind | None:
-    """What a table with these columns holds; None where they are none of ilastik's.
+    """Return the kind of a table with these columns; None if they are not those of an ilastik table.
 
     >>> table_kind(["object_id", "timestep", "labelimage_oid", "Size in pixels"])
     'objects'

@@ -1,7 +1,7 @@
-"""Tables in CSV files, as ilastik writes them: nothing is quoted, nothing is escaped.
+"""Read tables from CSV files as ilastik writes them: without quotes or escapes.
 
-A class called ``a,b`` therefore shifts all columns behind it.  Rows are counted and columns checked,
-so that such a file is an error and never a table of other numbers.
+A class called ``a,b`` therefore shifts all columns after it.  Every line is checked, so that such a file raises an
+error instead of returning wrong numbers.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_o
 
 __all__ = ["read_csv_table"]
 
-# The only columns of ilastik that hold text: class names, which may look like numbers.
+# The only columns that hold text: class names, which may look like numbers.
 _TEXT = ("User Label", "Predicted Class")
 # ilastik's widest tables have hundreds; pandas takes a minute for a million.
 _MOST_COLUMNS = 20_000
 _HEAD_BYTES = 2**20
 _PROBABILITY = "Probability of "
-# Columns of whole numbers, whatever was measured: of an empty table, nothing else says so.
+# Columns of whole numbers; in an empty table only the name shows it.
 _WHOLE = re.compile(r"(object|parent|child\d*_object|track|lineage|labelimage)_(id|oid)\d*|original_oid|timestep|frame"
                     r"|(labelimage|track|lineage|parentTrack|mergerLabel)Id")  # fmt: skip
 _WHOLE_IN_TRACKS = re.compile(r"Center_of.*")
-# What `str` and printf write for "not a number".
+# Spellings of "not a number" by `str` and printf.
 _NAN = ["nan", "-nan", "NaN"]
-# Before pandas 3.1 the default is off by a last digit for some numbers; from then on it is exact, and this a warning.
+# Before pandas 3.1 the default is inexact in the last digit; since then it is exact, and this option causes a warning.
 _EXACT = {"float_precision": "round_trip"} if [int(n) for n in pd.__version__.split(".")[:2]] < [3, 1] else {}
-_ADVICE = "does a class name hold a comma? ilastik quotes nothing: export the table as HDF5, or rename the class"
+_ADVICE = "does a class name contain a comma? ilastik does not quote: export the table as HDF5, or rename the class"
 
 
 def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]) -> pd.DataFrame:
-    """The whole table at `location`: whole numbers as int64, others as float64, class names as text.
+    """Read the whole table: whole numbers as int64, others as float64, class names as text.
 
-    A column with a number from 2**63 on is of uint64.  Without rows, ids and frames are of int64, and what is
-    measured of float64.
+    A column with a number from 2**63 on is uint64.  Without rows, ids and frames are int64, and measurements float64.
 
     Parameters
     ----------
     most_bytes
         Refuse a file that is larger.
     check_names
-        Called with the names of the columns before the rows are read; raises if they are not wanted.
+        Called with the names of the columns before the rows are read; raises to refuse them.
 
     Raises
     ------
     MetadataError
-        A row does not fit the header; the message names its line.
+        A row does not match the header; the message names its line.
     LimitExceededError, CorruptFileError
+        The file is too large, empty, or not text.
     """
     path = location.path
     text = _utf8(_content(path, most_bytes), path)
@@ -92,7 +92,7 @@ def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[S
 
 
 def _dtype_without_rows(name: str, names: Sequence[str]) -> type:
-    """What a column holds in tables with rows."""
+    """Return the type that a column has in tables with rows."""
     if name in _TEXT:
         return str
     is_cut = "labelimageId" in names and _WHOLE_IN_TRACKS.fullmatch(name)
@@ -103,22 +103,22 @@ def _content(path: str, most_bytes: int) -> bytes:
     stamp = stamp_of(path)
     if stamp.size > most_bytes:
         raise LimitExceededError(
-            f"{path} has {human_bytes(stamp.size)}, more than the {human_bytes(most_bytes)} that are allowed: "
-            f"raise {option('memory')} if that is right"
+            f"{path} has {human_bytes(stamp.size)}, more than the limit of {human_bytes(most_bytes)}: "
+            f"raise {option('memory')} to read it"
         )
     with opened(path, stamp) as fd:
-        # Of what cannot be a table, gigabytes need not be read to find out.
+        # The first bytes show whether the file can be a table.
         data = read_up_to(fd, min(stamp.size, _HEAD_BYTES), 0, path)
         if b"\0" not in data:
             data = read_exactly(fd, stamp.size, 0, path)
     if b"\0" in data:
-        raise CorruptFileError(f"{path} is no CSV file, or damaged: it holds zero bytes")
+        raise CorruptFileError(f"{path} is not a CSV file, or it is damaged: it contains zero bytes")
     if not data.strip():
-        raise CorruptFileError(f"{path} is empty: was it exported completely?")
+        raise CorruptFileError(f"{path} is empty: export it again")
     if not data.endswith(b"\n"):
         what = "number" if b"\n" in data else "name of a column"
         warnings.warn(
-            f"{path} does not end with a line end, as ilastik's tables do: its last {what} may be cut off",
+            f"{path} does not end with a newline, as ilastik's tables do: its last {what} may be cut off",
             IncompleteSourceWarning,
             stacklevel=4,
         )
@@ -126,11 +126,11 @@ def _content(path: str, most_bytes: int) -> bytes:
 
 
 def _utf8(data: bytes, path: str) -> bytes:
-    """`data` in UTF-8 without a byte order mark."""
+    """Convert `data` to UTF-8 without a byte order mark."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        # Python writes text in the code page of Windows there, until 3.15.
+        # On Windows, Python before 3.15 writes text in the code page of the system.
         try:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
@@ -150,11 +150,11 @@ def _column_names(text: bytes, separator: str, path: str) -> list[str]:
 
 
 def _check_lines(text: bytes, separator: bytes, columns: int, path: str) -> None:
-    """Pandas fills short rows and, at times, cuts long ones: count before it does."""
+    """Count the values of each line, since pandas fills short rows and cuts some long ones."""
     lines = io.BytesIO(text)
     for number, line in enumerate(lines, 1):
         found = line.count(separator) + 1
-        # A lone carriage return ends a row for pandas, and so would make two of one.
+        # pandas would split a row at a lone carriage return.
         if found != columns or line.strip() == b"" or b"\r" in line.rstrip(b"\r\n"):
             raise MetadataError(f"{path}: line {number} has {found} values for {columns} columns; {_ADVICE}")
 
@@ -167,11 +167,11 @@ def _check_numbers(table: pd.DataFrame, path: str) -> None:
         wrong = pd.to_numeric(column, errors="coerce").isna().to_numpy() & ~column.isin(_NAN).to_numpy()
         row = int(np.argmax(wrong))
         found = str(column.iloc[row])[:40]
-        raise MetadataError(f"{path}: line {row + 2} has {found!a} in column {name!a}, which is no number; {_ADVICE}")
+        raise MetadataError(f"{path}: line {row + 2} has {found!a} in column {name!a}, not a number; {_ADVICE}")
 
 
 def _check_probabilities(table: pd.DataFrame, path: str) -> None:
-    """The one trace that a class called ``1,2`` leaves where all counts fit: its "2" is taken for a probability."""
+    """Check that probabilities add up to 1: a class called ``1,2`` turns its "2" into one, with all counts correct."""
     names: Sequence[str] = [name for name in table.columns if name.startswith(_PROBABILITY)]
     total = table[list(names)].sum(axis=1).to_numpy()
     if names and (wrong := total > 1.01).any():

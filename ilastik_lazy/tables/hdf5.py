@@ -1,7 +1,7 @@
-"""Tables in HDF5 files: one compound dataset, a row for each object.
+"""Read tables from HDF5 files: one compound dataset with a row for each object.
 
 ilastik writes them without chunks unless a compression was chosen (``ilastik/utility/exportFile.py``).
-Chunks with known filters are decoded past libhdf5, as those of images are.
+Chunks with known filters are decoded without libhdf5, as for images.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     UnfinishedWriteError,
-    UnsupportedFilterError,
     option,
     remedy,
 )
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
-from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
+from ilastik_lazy.formats.hdf5.layout import is_converted, pipeline_of
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import check_chunks
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.storage.isolation import in_child
 
@@ -44,22 +44,23 @@ _MOST_SHOWN = 8
 def read_hdf5_table(
     location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object], limits: Limits
 ) -> pd.DataFrame:
-    """The whole table at `location`: numbers as stored, text decoded.
+    """Read the whole table: numbers as stored, text decoded.
 
     Parameters
     ----------
     location
-        The file; without an internal path, ``table`` or the only table is taken.
+        The file; without an internal path, ``table`` or the only table is read.
     most_bytes
         Refuse a table that is larger.
     check_names
-        Called with the names of the columns before the rows are read; raises if they are not wanted.
+        Called with the names of the columns before the rows are read; raises to refuse them.
     limits
-        Whether the HDF5 library may see the file in this process.
+        Whether the HDF5 library may read the file in this process.
 
     Raises
     ------
     DatasetNotFoundError, MetadataError, LimitExceededError, UnfinishedWriteError, ExternalReferenceError
+        There is no table, or it is malformed, too large, incomplete, or in another file.
     """
     if limits.trust == "untrusted":
         function, result = "tables.hdf5:rows_of", tuple[str, np.ndarray[Any, Any]]
@@ -72,7 +73,7 @@ def read_hdf5_table(
 
 
 def rows_of(location: Location, most_bytes: int) -> tuple[str, np.ndarray[Any, Any]]:
-    """Internal path and rows of a table, without gaps between the columns: what a child hands over."""
+    """Return the internal path and the rows of a table in a child process, without gaps between columns."""
     inside, rows = _read_rows(location, most_bytes, lambda _: None)
     return inside, repack_fields(rows)
 
@@ -91,7 +92,7 @@ def _read_rows(
         rows = dataset[...] if chunked is None else None
     if chunked is not None:
         rows = chunked.read((slice(0, chunked.spec.shape[0]),))
-    # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
+    # If the file shrank, libhdf5 returned zeros for the missing bytes.
     require_unchanged(location.path, stamp)
     assert rows is not None
     return inside, rows
@@ -125,36 +126,28 @@ def _check_table(dataset: h5py.Dataset, location: Location, most_bytes: int) -> 
     names = dataset.dtype.names
     if names is None or dataset.ndim != 1:
         raise MetadataError(
-            f"{location} is no table of named columns but {dataset.ndim}-dimensional {str(dataset.dtype)[:40]}: "
+            f"{location} is not a table of named columns but {dataset.ndim}-dimensional {str(dataset.dtype)[:40]}: "
             + remedy("images are opened with open_dataarray()", "ilastik-lazy info describes images")
         )
     for name in names:
         field = dataset.dtype.fields[name][0]
-        # "O" would be text of any length or references: ilastik writes neither into tables.
+        # "O" is text of any length or references: ilastik writes neither into tables.
         if field.kind not in "biufS" or (field.kind == "f" and field.itemsize > 8):
             raise MetadataError(f"{location}: column {name!a} holds {str(field)[:40]}: expected numbers or text")
     if (nbytes := dataset.shape[0] * dataset.dtype.itemsize) > most_bytes:
         raise LimitExceededError(
-            f"{location} has {dataset.shape[0]:,} rows, {human_bytes(nbytes)} in all, more than the "
-            f"{human_bytes(most_bytes)} that are allowed: raise {option('memory')} if that is right"
+            f"{location} has {dataset.shape[0]:,} rows, {human_bytes(nbytes)} in all, more than the limit of "
+            f"{human_bytes(most_bytes)}: raise {option('memory')} to read it"
         )
     if dataset.is_virtual:
-        raise MetadataError(f"{location} is a view of other datasets: open these")
+        raise MetadataError(f"{location} is a virtual dataset: open the datasets that it refers to")
     if dataset.chunks is not None:
-        _check_chunks(dataset.shape[0], dataset.chunks[0], dataset.dtype.itemsize, location)
+        check_chunks(location, dataset.shape, dataset.chunks, dataset.dtype.itemsize, Limits())
     _check_all_there(dataset, location)
 
 
-def _check_chunks(rows: int, length: int, itemsize: int, location: Location) -> None:
-    limits = Limits()
-    if length * itemsize > limits.chunk_bytes:
-        raise LimitExceededError(f"{location} has chunks of {length * itemsize} bytes, more than {limits.chunk_bytes}")
-    if (count := -(-rows // length)) > limits.chunk_count:
-        raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
-
-
 def _check_all_there(dataset: h5py.Dataset, location: Location) -> None:
-    """Rows that were never written would read as zeros, and look like objects."""
+    """Raise if rows were never written: they would read as zeros and look like objects."""
     if dataset.shape[0] == 0:
         return
     if dataset.chunks is None:
@@ -166,18 +159,13 @@ def _check_all_there(dataset: h5py.Dataset, location: Location) -> None:
 
 
 def _direct_source(dataset: h5py.Dataset, location: Location, stamp: Stamp) -> DirectHdf5Source | None:
-    """A source that decodes the chunks itself; None where there are none, or h5py has to."""
+    """Return a source that decodes the chunks without h5py; None without chunks, or if only h5py can decode them."""
     if dataset.chunks is None or dataset.shape[0] == 0:
         return None
-    plist = dataset.id.get_create_plist()
-    pipeline = Pipeline(tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters())), dataset.dtype.itemsize)
-    if unknown := [number for number in pipeline.filters if number not in FILTER_NAMES]:
-        raise UnsupportedFilterError(
-            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: export it as CSV"
-        )
-    if not pipeline.is_supported or not dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)):
+    pipeline = pipeline_of(dataset, location)
+    if not pipeline.is_supported or is_converted(dataset):
         return None
-    # What an image calls its axis x are the rows here.
+    # The axis x of an image is the rows of a table.
     spec = ArraySpec(
         name="table",
         shape=dataset.shape,
@@ -193,12 +181,12 @@ def _column(rows: np.ndarray[Any, Any], name: str, location: Location) -> np.nda
     values = rows[name]
     if values.dtype.kind == "S":
         return _decoded(values, name, location)
-    # Without h5py's notes, in the byte order of this machine: pandas takes no other.
+    # Without h5py's metadata, in native byte order, which pandas needs.
     return values.astype(np.dtype(values.dtype.str).newbyteorder("="))
 
 
 def _decoded(values: np.ndarray[Any, Any], name: str, location: Location) -> pd.Series[Any]:
-    """Text of a column; class names repeat, so each is decoded once."""
+    """Decode the text of a column, each distinct value once."""
     distinct, which = np.unique(values, return_inverse=True)
     texts = np.empty(len(distinct), object)
     for i, value in enumerate(distinct):

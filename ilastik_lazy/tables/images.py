@@ -1,4 +1,4 @@
-"""The cut-outs beside a table in HDF5: mask and raw image of each object, opened when they are asked for."""
+"""Open the images of objects beside a table in HDF5: mask and raw image of each object."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["ObjectImages", "open_object_images"]
 class ObjectImages(Mapping[int, xr.Dataset]):
     """Lazy images of objects by their ``object_id``, which is the row of the table.
 
-    Each is a Dataset of ``labeling`` (0 and 1) and, unless ilastik was told to include the whole raw image,
-    ``raw``, both over the object's bounding box and its margin.  Dims are those of ilastik: ``x`` comes first,
-    and dims of length 1 are missing.
+    Each is a Dataset of ``labeling`` (0 and 1) and ``raw``, both over the object's bounding box and its margin; ``raw``
+    is missing if the export includes the whole raw image.  Dims are in ilastik's order: ``x`` comes first, and dims of
+    length 1 are missing.
     """
 
     path: str
@@ -40,7 +40,7 @@ class ObjectImages(Mapping[int, xr.Dataset]):
 
     @property
     def raw(self) -> xr.DataArray | None:
-        """The whole raw image, dims as stored (``x`` first); None where each object has a crop of it."""
+        """The whole raw image, dims as stored (``x`` first); None if each object has a crop of it."""
         if not self.has_raw:
             return None
         return to_dataset({"raw": open_source(Location(self.path, "images/raw"))})["raw"]
@@ -62,12 +62,12 @@ class ObjectImages(Mapping[int, xr.Dataset]):
 
 
 def open_object_images(path: str | os.PathLike[str]) -> ObjectImages:
-    """Images of the objects of a table in HDF5; none of them is read, nor looked for, until it is asked for.
+    """Open the images of the objects of a table in HDF5; each is found and read when it is accessed.
 
     Parameters
     ----------
     path
-        The table's file.
+        File of the table.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def open_object_images(path: str | os.PathLike[str]) -> ObjectImages:
 
 
 def _source_of(location: Location) -> ArraySource:
-    """As `open_source`, and also of an object one pixel wide: ilastik squeezes its image to fewer than 2 dims."""
+    """Open an image of one object, also one with fewer than 2 dims: ilastik squeezes objects one pixel wide."""
     limits = Limits()
     stamp = stamp_of(location.path)
     with open_hdf5(location.path) as file:

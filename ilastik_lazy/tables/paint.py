@@ -1,6 +1,6 @@
-"""A column of a table in the pixels of its label image, lazily: `paint`; and whether the two fit: `mismatches`.
+"""`paint` a column of a table into the pixels of its label image, lazily; find `mismatches` between the two.
 
-Ids restart at 1 in every time frame, so a row belongs to a pixel by frame and id together.
+Ids restart at 1 in every frame, so frame and id together identify an object.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dask.delayed import delayed
 
 from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.tables.frames import Frames, frames_of
 from ilastik_lazy.tables.rows import Rows, key_columns, rows_of, values_of
 
 __all__ = ["mismatches", "paint"]
@@ -36,30 +37,31 @@ def paint(
     Parameters
     ----------
     labels
-        The *Object Identities* image, whole along ``t``: its first frame is frame 0 of the table.  Slice the
-        result instead; dask then computes no more than the slice.
+        The *Object Identities* image, or a part of it.  Frames of an opened image keep their numbers when it is
+        cropped along ``t``; the first frame of any other array is frame 0 of the table.
     table
-        What `open_table` gave, or rows of it.
+        What `open_table` returned, or rows of it.
     column
-        Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in the order
-        of ilastik, so that ``"Predicted Class"`` gives what the export *Object Predictions* holds.
+        Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in ilastik's order,
+        so that ``"Predicted Class"`` gives the export *Object Predictions*.
     label, time
         Columns of ids and of frames, if not ``labelimage_oid`` or ``labelimageId``, and ``timestep`` or ``frame``.
         Rows with ids below 1 stand for no object.
     background
-        Value of pixels without a row: NaN for floats, else 0.  An integer column becomes wider, or float, where
-        it cannot hold it.
+        Value of pixels without a row: NaN for floats, else 0.  An integer column that cannot hold it gets a wider
+        type, or float.
 
     Returns
     -------
     xarray.DataArray
-        Dims, coordinates and blocks of `labels`; of text, ``attrs["flag_values"]`` and ``["flag_meanings"]``
-        tell the categories.
+        Dims, coordinates and blocks of `labels`; for text, ``attrs["flag_values"]`` and ``["flag_meanings"]``
+        name the categories.
 
     Raises
     ------
     ArgumentError
-        A column is not there, an id stands twice in a frame, or the table has frames that `labels` have not.
+        A column is missing, an id occurs twice in a frame, the table has frames that the image has not, or nothing
+        shows which frames `labels` are.
 
     Examples
     --------
@@ -68,16 +70,16 @@ def paint(
     _check_labels(labels)
     name, when = key_columns(table, label, time)
     values, attributes = values_of(table, column)
-    rows = rows_of(table, values, name, when, labels.sizes.get("t"), background)
-    lazy = labels if labels.chunks is not None else labels.chunk("auto")
-    painted = _by_frame(lazy, _paint_block, rows, rows.values.dtype, "paint")
+    frames, length = frames_of(labels)
+    rows = rows_of(table, values, name, when, frames, length, background)
+    painted = _by_frame(labels, _paint_block, rows, frames, rows.values.dtype, "paint")
     return xr.DataArray(painted, labels.coords, labels.dims, column, {"long_name": column} | attributes)
 
 
 def mismatches(
     labels: xr.DataArray, table: pd.DataFrame, *, label: str | None = None, time: str | None = None
 ) -> pd.DataFrame:
-    """Ids that only the label image, or only the table, has; reads the whole image, block by block.
+    """Find ids that only the label image or only the table has; reads the whole image, block by block.
 
     Parameters
     ----------
@@ -87,15 +89,14 @@ def mismatches(
     Returns
     -------
     pandas.DataFrame
-        A row for each: its frame and id, in columns called as in the table, and ``missing_from``, which is
-        ``"image"`` or ``"table"``.  Empty where the two fit.  Objects that tracking left out are missing
-        from its tables.
+        A row for each: its frame and id, in columns with the names of the table, and ``missing_from``, which is
+        ``"image"`` or ``"table"``.  Empty if the two match.  Tables of tracking lack the objects that it left out.
     """
     _check_labels(labels)
     name, when = key_columns(table, label, time)
-    rows = rows_of(table, np.zeros(len(table), np.uint8), name, when, labels.sizes.get("t"), None)
-    lazy = labels if labels.chunks is not None else labels.chunk("auto")
-    blocks = _by_frame(lazy, _ids_of_block, rows, np.dtype(object), "ids")
+    frames, length = frames_of(labels)
+    rows = rows_of(table, np.zeros(len(table), np.uint8), name, when, frames, length, None)
+    blocks = _by_frame(labels, _ids_of_block, rows, frames, np.dtype(object), "ids")
     found: set[tuple[int, int]] = set()
     for block in compute(*blocks.to_delayed().ravel()):  # type: ignore[no-untyped-call]
         found.update(*block.flat)
@@ -110,20 +111,24 @@ def _check_labels(labels: xr.DataArray) -> None:
         raise ArgumentError(f"expected the label image as a DataArray, not {type(labels).__name__}: open it first")
     if unknown := [dim for dim in labels.dims if dim not in AXIS_NAMES]:
         raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
-    # Projects may be set to export any type, float32 too; whether these are whole numbers shows when they are read.
+    # ilastik can export labels as any type, also float32; whether they are whole numbers is checked when they are read.
     if labels.dtype.kind not in "buif":
-        raise ArgumentError(f"an array of {labels.dtype} is no label image: expected whole numbers")
+        raise ArgumentError(f"an array of {labels.dtype} is not a label image: expected whole numbers")
 
 
-def _by_frame(lazy: xr.DataArray, work: Callable[..., Any], rows: Rows, dtype: np.dtype[Any], what: str) -> da.Array:
-    """`work` on each block, which is told the frames that it has along ``t``."""
+def _by_frame(
+    labels: xr.DataArray, work: Callable[..., Any], rows: Rows, frames: Frames | None, dtype: np.dtype[Any], what: str
+) -> da.Array:
+    """Call `work` with each block and the numbers of its frames along ``t``."""
+    lazy = labels if labels.chunks is not None else labels.chunk("auto")
     data, dims = lazy.data, lazy.dims
     # One key in the graph, which each task names: as an argument the rows would be in every task.
-    # dask itself makes its name, of all that is in it, and that of the result.
+    # dask names it, and the result, after their contents.
     shared = delayed(rows, pure=True, traverse=False)
     arguments: list[Any] = [data, dims]
     if "t" in dims:
-        arguments += [da.arange(data.shape[dims.index("t")], chunks=(data.chunks[dims.index("t")],)), ("t",)]
+        along = da.from_array(frames, chunks=(data.chunks[dims.index("t")],))  # type: ignore[no-untyped-call]
+        arguments += [along, ("t",)]
     made: da.Array = da.blockwise(  # type: ignore[no-untyped-call]
         work,
         dims,
@@ -140,7 +145,7 @@ def _by_frame(lazy: xr.DataArray, work: Callable[..., Any], rows: Rows, dtype: n
 def _frames_of(
     block: np.ndarray[Any, Any], frames: np.ndarray[Any, Any] | None, axis: int | None
 ) -> list[tuple[int, tuple[slice | int, ...]]]:
-    """Each frame of a block, and where it lies."""
+    """List the frames of a block, and their positions in it."""
     if frames is None or axis is None:
         return [(0, (slice(None),) * block.ndim)]
     before = (slice(None),) * axis
@@ -159,7 +164,7 @@ def _paint_block(
 def _ids_of_block(
     block: np.ndarray[Any, Any], frames: np.ndarray[Any, Any] | None = None, *, rows: Rows, axis: int | None
 ) -> np.ndarray[Any, Any]:
-    """Frame and id of all objects in the block, as one element."""
+    """Return the frame and id of all objects in the block, as one element."""
     found = {
         (frame, int(value))
         for frame, where in _frames_of(block, frames, axis)
@@ -172,9 +177,9 @@ def _ids_of_block(
 
 
 def _as_ids(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Unsigned whole numbers; what is below 1 stands for background, as 0 does."""
+    """Convert labels to unsigned integers; those below 1 become 0, the background."""
     if labels.dtype.kind == "f":
-        # float64 has all whole numbers up to 2**53; NaN is none.
+        # float64 holds all whole numbers up to 2**53; NaN fails the comparison.
         if not ((labels == np.floor(labels)) & (np.abs(labels) <= 2.0**53)).all():
             raise ArgumentError("the label image holds fractions: is it a probability map, or was it averaged?")
         labels = labels.astype(np.int64)

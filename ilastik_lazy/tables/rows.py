@@ -1,7 +1,4 @@
-"""The rows of a table by frame and id, and the numbers of one of its columns: what `paint` looks up.
-
-Nothing here knows of images.
-"""
+"""Look up the rows of a table by frame and id, and the numbers in one of its columns."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _CLASS, _USER_LABEL = "Predicted Class", "User Label"
 _PROBABILITY = "Probability of "
 _TRACKS = re.compile(r"(track|lineage|parentTrack|mergerLabel)Id|track_id\d+|lineage_id|track_id")
 _IDS = ("object_id", "original_oid", *_LABELS)
-# Up to this id a frame has an array of values by id, 8 MB of float64 in each thread; beyond, ids are searched for.
+# Up to this id, a frame has an array of values by id (8 MB of float64 in each thread); larger ids use a search.
 _DENSE = 2**20
 
 
@@ -33,14 +30,14 @@ class Rows:
     """Values by frame and id."""
 
     frames: np.ndarray[Any, Any]
-    """Of each row; sorted."""
+    """Frame of each row; sorted."""
     ids: np.ndarray[Any, Any]
-    """Of each row, uint64; sorted within a frame, and there only once."""
+    """Id of each row, uint64; sorted and unique within a frame."""
     values: np.ndarray[Any, Any]
     background: Any
 
     def painted(self, labels: np.ndarray[Any, Any], frame: int) -> np.ndarray[Any, Any]:
-        """Values in the place of the ids of one frame; `labels` are unsigned."""
+        """Replace the ids of one frame by values; `labels` are unsigned."""
         first, last = np.searchsorted(self.frames, [frame, frame + 1])
         ids, values = self.ids[first:last], self.values[first:last]
         if len(ids) == 0:
@@ -48,11 +45,11 @@ class Rows:
         if int(ids[-1]) <= _DENSE:
             by_id = np.full(int(ids[-1]) + 2, self.background, self.values.dtype)
             by_id[ids] = values
-            # All ids beyond the last meet in one element of background; uint8 cannot be compared with 256.
+            # All larger ids share one element of background; uint8 cannot be compared with 256.
             most = min(len(by_id) - 1, np.iinfo(labels.dtype).max)
             dense: np.ndarray[Any, Any] = by_id[np.minimum(labels, most)]
             return dense
-        # Compared as uint64 on both sides: with int64, numpy would turn both into floats.
+        # uint64 on both sides: numpy would convert int64 and uint64 to floats.
         wanted = labels.astype(np.uint64, copy=False)
         at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
         result: np.ndarray[Any, Any] = np.where(ids[at] == wanted, values[at], self.values.dtype.type(self.background))
@@ -60,7 +57,7 @@ class Rows:
 
 
 def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tuple[str, str | None]:
-    """Names of the columns of ids and frames; no frames where the table has none and none were asked for."""
+    """Return the names of the columns of ids and frames; None if the table has no frames and none were requested."""
     name = label or next((known for known in _LABELS if known in table), None)
     when = time or next((known for known in _TIMES if known in table), None)
     for wanted, what in ((name, "label"), (when, "time")):
@@ -68,7 +65,7 @@ def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tup
             raise ArgumentError(f"the table has no column {wanted!r}: pass {what}= with the name of one")
     if name is None:
         raise ArgumentError(
-            "the table has neither labelimage_oid nor labelimageId: rename the column of ids so"
+            "the table has neither labelimage_oid nor labelimageId: rename the column of ids"
             + remedy(", or name it with label=")
         )
     return name, when
@@ -80,7 +77,7 @@ def _similar(table: pd.DataFrame, column: str) -> str:
 
 
 def values_of(table: pd.DataFrame, column: str) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-    """Numbers of a column, and the attributes that tell what they are."""
+    """Return the numbers of a column, and attributes that describe them."""
     if column not in table:
         raise ArgumentError(f"the table has no column {column!r}; similar are {_similar(table, column)}")
     values = table[column]
@@ -94,17 +91,17 @@ def values_of(table: pd.DataFrame, column: str) -> tuple[np.ndarray[Any, Any], d
     if pd.api.types.infer_dtype(values.dropna().astype(object)) not in ("string", "empty"):
         raise ArgumentError(f"column {column!r} holds {values.dtype}: expected numbers or text")
     categories = _categories(table, column)
-    codes = pd.Index(categories).get_indexer(pd.Index(values)) + 1  # -1 stands for what is no category
+    codes = pd.Index(categories).get_indexer(pd.Index(values)) + 1  # -1 stands for no category
     kind = "object predictions" if column == _CLASS else "labels"
     return codes.astype(np.min_scalar_type(len(categories))), {"ilastik_kind": kind} | flag_attributes(categories)
 
 
 def _categories(table: pd.DataFrame, column: str) -> list[str]:
-    """Classes in ilastik's order, which is that of the columns of their probabilities; else sorted."""
+    """List classes in ilastik's order, which is that of their probability columns; else sorted."""
     classes = [str(name).removeprefix(_PROBABILITY) for name in table.columns if str(name).startswith(_PROBABILITY)]
     present = {str(value) for value in table[column].dropna().unique()}
     if column == _USER_LABEL and "0" not in classes:
-        present -= {"0"}  # says that the object was not labelled
+        present -= {"0"}  # the object was not labelled
     if column in (_CLASS, _USER_LABEL) and present <= set(classes):
         return classes
     return sorted(present)
@@ -115,16 +112,22 @@ def rows_of(
     values: np.ndarray[Any, Any],
     name: str,
     when: str | None,
+    shown: np.ndarray[Any, Any] | None,
     length: int | None,
     background: float | None,
 ) -> Rows:
-    """The rows in the order of frame and id; `length` is the number of frames, None without ``t``."""
+    """Sort the rows of the frames that are `shown` by frame and id (see `frames_of` for `shown` and `length`)."""
     ids = _whole(table[name], name)
-    frames = _whole(table[when], when) if when is not None else np.zeros(len(table), np.int64)
-    _check_frames(frames, when, length)
-    if length is None:
-        frames = np.zeros_like(frames)
+    if when is not None:
+        frames = _whole(table[when], when)
+    else:
+        frames = np.full(len(table), 0 if shown is None or not shown.size else shown.min())
+    _check_frames(frames, when, shown, length)
     there = ids > 0
+    if shown is not None and (shown.ndim or len(np.unique(frames)) > 1):
+        there &= np.isin(frames, shown)
+    if shown is None or not shown.ndim:
+        frames = np.zeros_like(frames)
     ids, frames, values = ids[there], frames[there], values[there]
     order = np.lexsort((ids, frames))
     ids, frames, values = ids[order].astype(np.uint64), frames[order], values[order]
@@ -141,36 +144,38 @@ def rows_of(
     return Rows(frames, ids, values.astype(dtype, copy=False), dtype.type(background))
 
 
-def _check_frames(frames: np.ndarray[Any, Any], when: str | None, length: int | None) -> None:
-    if when is None and length is not None and length > 1:
-        raise ArgumentError(f"the label image has {length} frames, the table no column of frames: name it with time=")
+def _check_frames(
+    frames: np.ndarray[Any, Any], when: str | None, shown: np.ndarray[Any, Any] | None, length: int | None
+) -> None:
+    if when is None and shown is not None and shown.size > 1:
+        raise ArgumentError(f"the label image has {shown.size} frames, but the table has no frames: pass time=")
     if length is None:
         if len(frames) and frames.min() != frames.max():
             raise ArgumentError(
-                f"the label image has no dimension t, the table has frames {frames.min()} to {frames.max()}: "
+                f"the label image has no dimension t, but the table has frames {frames.min()} to {frames.max()}: "
                 f"choose one, table[table[{when!r}] == {frames.min()}]"
             )
     elif len(frames) and (frames.min() < 0 or frames.max() >= length):
         raise ArgumentError(
             f"the table has frames {frames.min()} to {frames.max()}, the label image 0 to {length - 1}: "
-            "pass the whole image, and slice what comes out"
+            "pass the whole image, and slice the result"
         )
 
 
 def _whole(column: pd.Series[Any], name: str) -> np.ndarray[Any, Any]:
     values = column.to_numpy()
     if values.size == 0:
-        # Of no rows, pandas does not know the type.
+        # Without rows, pandas does not know the type.
         return np.empty(0, np.int64)
     if values.dtype.kind in "iu":
         return values if values.dtype.itemsize == 8 else values.astype(np.int64)
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.floor(values)).all():
         return values.astype(np.int64)
-    raise ArgumentError(f"column {name!r} does not hold whole numbers: ids and frames are counted")
+    raise ArgumentError(f"column {name!r} does not hold whole numbers, as ids and frames do")
 
 
 def _dtype_for(dtype: np.dtype[Any], background: float) -> np.dtype[Any]:
-    """The column's own type, or the smallest that also holds the background."""
+    """Return the type of the column, or the smallest that also holds the background."""
     if np.isnan(background):
         return dtype if dtype.kind == "f" else np.result_type(dtype, np.float32)
     if dtype.kind in "iu" and float(background).is_integer() and _fits(int(background), np.iinfo(dtype)):
@@ -179,13 +184,13 @@ def _dtype_for(dtype: np.dtype[Any], background: float) -> np.dtype[Any]:
 
 
 def _check_exact(values: np.ndarray[Any, Any], dtype: np.dtype[Any], background: float) -> None:
-    """Refuse to round ids: float64 holds whole numbers up to 2**53."""
+    """Raise if ids would be rounded: float64 holds whole numbers up to 2**53."""
     if values.dtype.kind in "iu" and dtype.kind == "f" and len(values):
         most = max(abs(int(values.min())), abs(int(values.max())))
         if most > 2 ** (np.finfo(dtype).nmant + 1):
             raise ArgumentError(
-                f"the column holds whole numbers up to {most}, and background={background} would make them {dtype}, "
-                "which rounds them: leave background= out, or choose one that fits the column's type"
+                f"the column holds whole numbers up to {most}, and with background={background} they would be "
+                f"rounded to {dtype}: omit background=, or choose one that fits the type of the column"
             )
 
 

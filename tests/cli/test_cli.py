@@ -73,7 +73,7 @@ def test_info_lists_every_image_of_a_file(tmp_path):
         (["reduce", "one.h5", "median"], 2, "median"),
         (["reduce", "one.h5", "mean", "--over", "z", "--out", "mean.csv"], 2, ".npy or .zarr"),
         (["info", "one.h5", "--axes", "zzy"], 2, "names an axis twice"),
-        (["info", "one.h5", "--project", "two.h5"], 2, "is no ilastik project"),
+        (["info", "one.h5", "--project", "two.h5"], 2, "is not an ilastik project"),
     ],
 )  # fmt: skip
 def test_errors_take_one_line_and_no_traceback(tmp_path, arguments, code, says):
@@ -224,8 +224,9 @@ def test_an_interrupted_conversion_exits_with_130_and_says_how_to_go_on(tmp_path
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.splitlines()[-1] == "ilastik-lazy: stopped; run the same command with --resume to go on"
+    assert errors.splitlines()[-1] == "ilastik-lazy: stopped; run the same command with --resume to continue"
     assert "Traceback" not in errors
+    assert "continue it with ilastik-lazy convert --resume" in run("verify", target).stderr
     resumed = run("convert", path, target, "--workers", "1", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "from an earlier run" in resumed.stdout

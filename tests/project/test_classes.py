@@ -60,7 +60,7 @@ def test_names_of_several_words_stay_one_word_each(tmp_path):
 
 
 def test_classes_that_do_not_fit_leave_the_channels_unnamed_with_a_warning(tmp_path, project):
-    with pytest.warns(MetadataWarning, match=r"nucleus, background.*stays unnamed"):
+    with pytest.warns(MetadataWarning, match=r"nucleus, background.*stay unnamed"):
         array = il.open_dataarray(export(tmp_path / "a_Probabilities.h5", 3), project=project)
     assert "c" not in array.coords
 
@@ -101,13 +101,13 @@ def test_an_empty_list_is_no_class(tmp_path):
 
 
 def test_a_project_without_classes_is_said_so(tmp_path):
-    with pytest.raises(ArgumentError, match=r"nothing was labelled"):
+    with pytest.raises(ArgumentError, match=r"names no classes: add labels"):
         il.open_dataarray(export(tmp_path / "a.h5"), project=write_ilp(tmp_path / "project.ilp", None))
 
 
 def test_what_is_no_project_is_said_so(tmp_path):
     path = export(tmp_path / "a.h5")
-    with pytest.raises(MetadataError, match=r"is no ilastik project"):
+    with pytest.raises(MetadataError, match=r"is not an ilastik project"):
         il.open_dataarray(path, project=path)
     with pytest.raises(SourceNotFoundError):
         il.open_dataarray(path, project=tmp_path / "gone.ilp")

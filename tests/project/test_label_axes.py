@@ -71,7 +71,7 @@ def test_counting_has_x_first_in_all_versions():
 
 def test_blocks_that_name_their_axes_are_believed_if_they_fit():
     assert order_of("zyx", (5, 6, 7), (5, 6, 7, 1), tagged="zyxc") == ("zyxc", False)
-    with pytest.raises(MetadataError, match=r"outside of the image"):
+    with pytest.raises(MetadataError, match=r"outside the image"):
         order_of("zyx", (5, 6, 7), (6, 6, 7, 1), tagged="zyxc")
     with pytest.raises(MetadataError):
         order_of("zyx", (5, 6, 7), (6, 7, 1), tagged="yxc")

@@ -209,7 +209,7 @@ def test_lanes_keep_their_own_labels_also_where_numbers_are_left_out(tmp_path, i
 
 def test_labels_of_a_lane_that_is_not_there_are_mentioned(tmp_path, image):
     path = write_project(tmp_path / "p.ilp", 1, [(4, "[0:1,0:2,0:3,0:1]", ONES, "zyxc")])
-    with pytest.warns(MissingSourceWarning, match=r"labels004.*not there"):
+    with pytest.warns(MissingSourceWarning, match=r"labels004.*does not exist"):
         open_project(path)
 
 
@@ -314,7 +314,7 @@ def test_pickles_in_a_project_stay_what_they_are(tmp_path, image, monkeypatch):
 
 
 def test_what_is_no_project_is_refused(tmp_path, image):
-    with pytest.raises(MetadataError, match=r"no ilastik project"):
+    with pytest.raises(MetadataError, match=r"not an ilastik project"):
         open_project(tmp_path / "a.h5")
     with pytest.raises(SourceNotFoundError):
         open_project(tmp_path / "gone.ilp")

@@ -45,7 +45,7 @@ def test_quotes_are_letters_since_ilastik_quotes_nothing(tmp_path):
 COMMAS = {
     "in a row": ("a", ["a", "a,b"], "line 3 has 9 values for 8 columns"),
     "in the header, not in the row": ("a,b", ["c"], "line 2 has 8 values for 9 columns"),
-    "in all lines": ("a,b", ["a,b"], "line 2 has 'b' in column 'Probability of a', which is no number"),
+    "in all lines": ("a,b", ["a,b"], "line 2 has 'b' in column 'Probability of a', not a number"),
     "in all lines, and a number": ("1,2", ["1,2"], "line 2 has probabilities that add up to 2.75"),
 }
 
@@ -64,11 +64,11 @@ def test_a_class_with_a_comma_is_an_error_that_names_the_line(tmp_path, case):
 BAD_CSV = {
     "short row": ([LINES[0], "1,0,2"], "line 3 has 3 values for 8 columns"),
     "blank line": ([LINES[0], "", LINES[1]], "line 3 has 1 values"),
-    "no number": ([LINES[0].replace("8.1", "8,1".replace(",", ";"))], "line 2 has '8;1' in column 'Size'"),
+    "not a number": ([LINES[0].replace("8.1", "8,1".replace(",", ";"))], "line 2 has '8;1' in column 'Size'"),
     "empty field": ([LINES[0].replace("8.1", "")], "line 2 has '' in column 'Size'"),
     "beyond int64": ([f"{10**30}" + LINES[0][1:]], "line 2 has '1000"),
     "lone carriage return": ([LINES[0] + "\r" + LINES[1]], "line 2 has"),
-    "code": ([LINES[0].replace("8.1", "__import__('os')")], "no number"),
+    "code": ([LINES[0].replace("8.1", "__import__('os')")], "not a number"),
 }
 
 
@@ -112,7 +112,7 @@ def test_every_number_is_read_to_its_last_digit(tmp_path):
 
 
 def test_a_csv_with_other_columns_is_no_table_of_ilastik(tmp_path):
-    with pytest.raises(MetadataError, match="no table of ilastik: its columns are 'name', 'sum'"):
+    with pytest.raises(MetadataError, match=r"not an ilastik table \(its columns are 'name', 'sum'"):
         open_table(csv_file(tmp_path, ["a,1"], "name,sum"))
 
 

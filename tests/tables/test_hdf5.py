@@ -192,7 +192,7 @@ HOSTILE = {
     "external group": (_external_group, ExternalReferenceError, "passwd"),
     "external storage": (_external_storage, ExternalReferenceError, "passwd"),
     "virtual": (_virtual, ExternalReferenceError, "other.h5"),
-    "virtual inside": (_virtual_inside, MetadataError, "view of other datasets"),
+    "virtual inside": (_virtual_inside, MetadataError, "virtual dataset"),
     "huge": (_huge, LimitExceededError, "memory="),
     "huge chunk": (_huge_chunk, LimitExceededError, "chunks of"),
     "never written": (_never_written, UnfinishedWriteError, "never written"),

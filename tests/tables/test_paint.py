@@ -276,6 +276,56 @@ def test_one_frame_of_a_table_paints_one_frame_of_an_image():
     assert painted.isel(y=0).values.tolist() == [0, 7, 0, 0]
 
 
+def ten_frames(tmp_path, **options: Any) -> tuple[xr.DataArray, pd.DataFrame]:
+    """A file of ten frames with one object each, and a table with its number."""
+    data = np.ones((4, 10, 5), "u4")
+    path = tmp_path / "cells_Object Identities.h5"
+    il.to_ilastik(xr.DataArray(data, dims=("y", "t", "x"), coords={"t": ("t", 100 + 2.0 * np.arange(10))}), path)
+    table = pd.DataFrame({"timestep": np.arange(10), "labelimage_oid": 1, "number": np.arange(10) + 20})
+    return il.open_dataarray(path, **options), table
+
+
+CROPS: dict[str, Any] = {
+    "the beginning": lambda image: image.isel(t=slice(0, 3)),
+    "the middle": lambda image: image.isel(t=slice(3, 6)),
+    "a crop of a crop": lambda image: image.isel(t=slice(2, None)).isel(t=slice(1, 4), x=slice(1, 3)),
+    "the end, turned": lambda image: image.transpose("x", "t", "y").isel(t=slice(7, None)),
+    "other blocks": lambda image: image.isel(t=slice(3, 6)).chunk(t=2),
+    "by position": lambda image: image.sel(t=slice(6, 10)),
+    "every third": lambda image: image.isel(t=slice(1, None, 3)),
+    "some": lambda image: image.isel(t=[8, 2, 5]),
+    "computed": lambda image: (image + 0).isel(t=slice(3, 6)),
+    "cut, then computed": lambda image: image.isel(t=slice(3, 6)) + 0,
+    "one": lambda image: image.isel(t=4),
+    "whole": lambda image: image,
+}
+
+
+@pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")
+@pytest.mark.parametrize(
+    ("crop", "chunks"),
+    # What is computed without dask is in memory.
+    [(crop, chunks) for crop in CROPS for chunks in ("auto", {"t": 2}, None) if chunks or "computed" not in crop],
+    ids=str,
+)
+def test_a_crop_along_t_keeps_its_frames(tmp_path, crop, chunks):
+    image, table = ten_frames(tmp_path, chunks=chunks)
+    cut = CROPS[crop](image)
+    painted = paint(cut, table, "number")
+    np.testing.assert_array_equal(painted.values, CROPS[crop](paint(image, table, "number")).values, strict=True)
+    assert painted.min() >= 20
+    assert len(mismatches(cut, table)) == 0
+    fewer = mismatches(cut, table[table["timestep"] != 5])
+    assert len(fewer) == (5 in (painted.values - 20) and crop != "one")
+
+
+@pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")
+def test_frames_that_nobody_knows_are_refused(tmp_path):
+    image, table = ten_frames(tmp_path)
+    with pytest.raises(ArgumentError, match="holds 3 of 10 frames, and nothing shows which: paint the image as it"):
+        paint(image.isel(t=slice(3, 6)).load(), table, "number")
+
+
 def test_the_graph_holds_the_rows_once():
     labels = xr.DataArray(da.zeros((40, 1000), "u4", chunks=(1, 10)), dims=("y", "x"))
     ids = np.arange(1, 100_001)
@@ -287,7 +337,7 @@ def test_the_graph_holds_the_rows_once():
 
 
 PROBLEMS = {
-    "frames without a column": (lambda i, t: paint(i, t[:2].drop(columns="timestep"), "size"), "with time="),
+    "frames without a column": (lambda i, t: paint(i, t[:2].drop(columns="timestep"), "size"), "pass time="),
     "no such column": (lambda i, t: paint(i, t, "sise"), r"no column 'sise'; similar are 'size'"),
     "no such label": (lambda i, t: paint(i, t, "size", label="x"), "pass label="),
     "no such time": (lambda i, t: paint(i, t, "size", time="x"), "pass time="),
@@ -297,7 +347,7 @@ PROBLEMS = {
     "frames without t": (lambda i, t: paint(i.isel(t=0), t, "size"), r"choose one, table\[table\['timestep'\] == 0\]"),
     "too many frames": (lambda i, t: paint(i.isel(t=[0]), t, "size"), "pass the whole image"),
     "no array": (lambda i, t: paint("labels.h5", t, "size"), "not str"),
-    "text as image": (lambda i, t: paint(i.astype(str), t, "size"), "no label image"),
+    "text as image": (lambda i, t: paint(i.astype(str), t, "size"), "not a label image"),
     "objects": (lambda i, t: paint(i, t.assign(size=[[1], [2], [3]]), "size"), "expected numbers or text"),
     "probabilities": (lambda i, t: paint(i * 0.3, t, "size").compute(), "holds fractions"),
     "nan": (lambda i, t: paint(i.where(i > 0), t, "size").compute(), "holds fractions"),
@@ -330,7 +380,7 @@ def test_whole_numbers_are_never_rounded_for_a_background(values, background, is
     labels = xr.DataArray(np.array([[1, 2]], "u4"), dims=("y", "x"))
     table = pd.DataFrame({"timestep": 0, "labelimage_oid": [1, 2], "trackId": values})
     if not is_exact:
-        with pytest.raises(ArgumentError, match="rounds"):
+        with pytest.raises(ArgumentError, match="rounded"):
             paint(labels, table, "trackId", background=background)
         return
     assert [int(value) for value in paint(labels, table, "trackId", background=background).values[0]] == values.tolist()

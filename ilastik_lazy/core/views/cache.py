@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +52,8 @@ class _ChunkCache:
 # By opening: every slice of an array, every thread, and every copy that dask unpickles shares one, which goes with
 # the last of them.  What is opened anew starts afresh: no metadata of Zarr or N5 show that a chunk was written again.
 _caches: weakref.WeakValueDictionary[str, _ChunkCache] = weakref.WeakValueDictionary()
+_openings: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+"""Numbers for the openings of each image in this process."""
 _caches_lock = threading.Lock()
 
 
@@ -69,17 +73,26 @@ class CachedSource(View):
     nbytes: int
     """Decoded bytes to keep at most."""
     opening: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Tells what was opened at another time from this, though it be the same file."""
+    """Name of the cache, which no other opening has, in any process."""
+    number: int = 0
+    """Number of this opening among those of the same image, in the process that opened it.
+
+    dask names arrays by it: two openings may hold different versions of a chunk, so they are different arrays, and
+    a program that runs again gets the names that it had, so it can resume a conversion.
+    """
     _cache: _ChunkCache = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_cache", _cache_of(self.opening, self.nbytes))
+        if self.number == 0:
+            with _caches_lock:
+                object.__setattr__(self, "number", next(_openings[self.spec.storage.location]))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.source, self.nbytes, self.opening)
+        return type(self), (self.source, self.nbytes, self.opening, self.number)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return type(self).__name__, self.source, self.nbytes, self.opening
+        return type(self).__name__, self.source, self.nbytes, self.number
 
     @property
     def spec(self) -> ArraySpec:

@@ -96,9 +96,9 @@ class WholeChunks(View):
     _chunks: _Chunks
 
     @classmethod
-    def of(cls, source: ArraySource, most: int) -> WholeChunks:
-        """`source`, with nothing read yet."""
-        return cls(source, most, _Chunks())
+    def of(cls, source: ArraySource, most: int) -> ArraySource:
+        """Return `source` with room for `most` chunks; `source` itself if that is 0."""
+        return cls(source, most, _Chunks()) if most else source
 
     @property
     def spec(self) -> ArraySpec:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ilastik_lazy.core.parallel import check_progress, threads_for
 from ilastik_lazy.core.sizes import human_bytes
-from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option, remedy
@@ -166,7 +166,9 @@ def to_ilastik(
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
     )  # fmt: skip
     _check_axes(spec)
-    described = DescribedSource(spec, _read_once(source, layout, threads))
+    held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
+    # Blocks of the target share what they read or compute.
+    described = DescribedSource(spec, WholeChunks.of(with_shared_parts(source, threads), held * threads))
     if target.endswith(".n5"):
         with new_folder(target, overwrite=overwrite, is_replaceable=_is_n5) as folder:
             written = write_n5(folder, described, layout, workers=threads, progress=progress)
@@ -180,14 +182,6 @@ def to_ilastik(
     )  # fmt: skip
 
 
-def _read_once(source: ArraySource, layout: ImageLayout, workers: int) -> ArraySource:
-    """Wrap `source` so that blocks of the target share what they read or compute."""
-    source = with_shared_parts(source, workers)
-    spec = source.spec
-    held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
-    return WholeChunks.of(source, held * workers) if held else source
-
-
 def _checked_target(path: str | os.PathLike[str]) -> str:
     text = checked_target(path)
     if "://" in text:
@@ -195,7 +189,7 @@ def _checked_target(path: str | os.PathLike[str]) -> str:
     if not text.endswith((".h5", ".hdf5", ".n5")):
         has_path_inside = re.search(r"\.(h5|hdf5|n5)[/\\]", text)
         hint = remedy(", and name the dataset with internal_path=") if has_path_inside else ""
-        raise ArgumentError(f"{text}: ilastik knows formats by their names, so let it end in .h5 or .n5{hint}")
+        raise ArgumentError(f"{text}: ilastik needs a name that ends in .h5 or .n5: choose one{hint}")
     return os.path.abspath(os.path.expanduser(text))
 
 

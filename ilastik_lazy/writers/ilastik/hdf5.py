@@ -215,7 +215,7 @@ def checked_read(source: ArraySource, region: Region) -> np.ndarray[Any, Any]:
     """
     values, spec = source.read(region), source.spec
     if values.shape != region_shape(region) or values.dtype.newbyteorder("=") != spec.dtype.newbyteorder("="):
-        # dask trusts what it was told about a function's result; an image of silently cast values would be wrong.
+        # dask does not check the dtype that a caller declares; silently cast values would be wrong.
         raise ArgumentError(
             f"{spec.storage.location} gives {values.dtype} {values.shape} for {spec.dtype} {region_shape(region)}: "
             "correct its dtype and chunks, for instance with meta= of map_blocks"

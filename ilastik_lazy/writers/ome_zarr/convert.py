@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.parallel import check_progress
-from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
@@ -177,7 +176,10 @@ def to_ome_zarr(
         if found:
             counter.add(sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize)
         client = current_client()
-        reader = ShardReader(plan, _read_once(plan, array, client), mask=on_error == "mask")
+        shared = with_shared_parts(array, plan.workers, plan.spare, client and client.get)
+        # Shards share what they read; on a cluster, a task has one thread, and chunks of its own.
+        shared = WholeChunks.of(shared, plan.held * (1 if client else plan.workers))
+        reader = ShardReader(plan, shared, mask=on_error == "mask")
         if found and isinstance(array, ComputedSource):
             require_unchanged(reader, place.store, found)
         units = _write_units(reader, place, found, counter, client)
@@ -211,13 +213,6 @@ def to_ome_zarr(
         voxels_per_class=statistics.voxels_per_class(plan.spec),
         masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
     )
-
-
-def _read_once(plan: Plan, source: ArraySource, client: Any) -> ArraySource:
-    """Wrap `source` so that shards share what they read or compute."""
-    source = with_shared_parts(source, plan.workers, plan.spare, client and client.get)
-    # On a cluster, a task has one thread, and chunks of its own.
-    return WholeChunks.of(source, plan.held * (1 if client else plan.workers)) if plan.held else source
 
 
 def _write_units(

@@ -94,7 +94,7 @@ def _mean(block: Array, factors: Sequence[int]) -> Array:
     if dtype.kind == "f":
         # Scaled before they are summed, the largest numbers stay finite; a power of two costs no digit.
         wide = np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
-        # Of infinities of both signs there is no mean: NaN, and no warning for each.
+        # The mean of infinities of both signs is NaN, without a warning for each.
         with np.errstate(invalid="ignore"):
             return np.asarray(_sum_of_pairs(np.multiply(block, wide.type(1 / count), dtype=wide), factors), dtype)
     if dtype.kind == "b":

@@ -29,7 +29,7 @@ def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
     if isinstance(source, View):
         how = dict(source.how)
         first, *others = origins = [source_identity(origin) for origin in source.origins]
-        # For a part of a part, a token stands for the first step.
+        # For a part of a part, a token represents the first step.
         if others or first.keys() & how.keys():
             first = {"source": storage.location, "version": tokenize(origins)}
         return first | how

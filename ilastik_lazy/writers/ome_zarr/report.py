@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilastik_lazy.core.sizes import human_bytes, human_seconds
+from ilastik_lazy.core.sizes import counted, human_bytes, human_seconds
 from ilastik_lazy.errors import remedy
 
 __all__ = ["ConversionReport"]
@@ -75,7 +75,7 @@ class ConversionReport:
     def _levels(self) -> str:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
         why = f": {self.method_reason}" if len(self.levels) > 1 and self.method_reason else ""
-        return f"{_count(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}{why}"
+        return f"{counted(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}{why}"
 
     def _size(self) -> str:
         why = f": {self.reason}" if self.reason else ""
@@ -85,7 +85,7 @@ class ConversionReport:
     def _time(self) -> str:
         rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 and not self.resumed else ""
         # A rate would include what an earlier run has done.
-        parts = f"{self.resumed:,} of {_count(self.parts, 'part')}" if self.parts else _count(self.resumed, "part")
+        parts = f"{self.resumed:,} of {counted(self.parts, 'part')}" if self.parts else counted(self.resumed, "part")
         earlier = f"; {parts} from an earlier run" if self.resumed else ""
         return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
 
@@ -97,7 +97,3 @@ class ConversionReport:
         ]
         more = len(self.voxels_per_class) - len(shown)
         return ", ".join(shown) + (f", and {more} more values" if more else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -54,12 +54,12 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
     spec = source.spec
     if not isinstance(source, EncodedChunks) or source.chunk_codec != "zlib":
         if spec.storage.access == COMPUTED:
-            return "the array is computed by dask or in memory, so that no stored chunks are at hand"
+            return "the array is computed by dask or in memory, so that there are no stored chunks"
         if spec.storage.compression != "gzip":
             return f"the source has no chunks of plain gzip ({spec.storage.compression})"
         if spec.storage.access != "direct":
             return f"the source has chunks of gzip that are no chunks of the image (read through {spec.storage.access})"
-        return "gzip chunks are kept of one HDF5 dataset, whole or cut at the borders of its chunks: this is none"
+        return "only gzip chunks of one HDF5 dataset, whole or cut at the borders of its chunks, are kept"
     if spec.dtype != spec.dtype.newbyteorder("<"):
         return "the source is big-endian"
     if (found := tuple(spec.chunks[i] for i in permutation)) != chunks:

@@ -14,7 +14,7 @@ from ilastik_lazy.core.grid import Region, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order, threads_for, work_block
 from ilastik_lazy.core.sizes import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, option
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, remedy
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.storage.stores import WORK, Store
@@ -96,7 +96,8 @@ def verify_image(
         raise ArgumentError(f"there is nothing at {place}")
     manifest = read_manifest(store)
     if WORK in names and manifest is None:
-        raise VerificationError(f"{place} is an unfinished conversion: continue it with {option('resume', True)}")
+        how = remedy("to_ome_zarr(..., resume=True)", "ilastik-lazy convert --resume")
+        raise VerificationError(f"{place} is an unfinished conversion: continue it with {how}")
     if manifest is None and source is None:
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
     crew = threads_for(workers)

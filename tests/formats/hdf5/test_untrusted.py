@@ -143,7 +143,7 @@ def test_a_table_opens(tmp_path, options):
 
 
 def test_cut_outs_of_an_untrusted_table_are_refused(tmp_path):
-    with pytest.raises(ArgumentError, match="trusted files"):
+    with pytest.raises(ArgumentError, match="needs trust='local'"):
         il.open_table(write_table(tmp_path / "t.h5", written()), images=True, trust="untrusted")
 
 

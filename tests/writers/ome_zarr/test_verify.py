@@ -127,7 +127,7 @@ def test_an_unfinished_image_is_said_to_be_unfinished(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         convert(tmp_path / "a.zarr", progress=stop)
-    with pytest.raises(VerificationError, match="unfinished"):
+    with pytest.raises(VerificationError, match=r"unfinished.*continue it with to_ome_zarr\(\.\.\., resume=True\)"):
         verify_image(tmp_path / "a.zarr")
 
 

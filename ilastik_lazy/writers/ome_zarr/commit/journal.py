@@ -64,7 +64,7 @@ def checksum(parts: Iterable[bytes], value: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The lines of one writer, in a file of its own: several processes may write one image."""
+    """The lines of one writer; each has its own file, since several processes may write one image."""
 
     store: Store
     key: str = field(default_factory=lambda: f"{JOURNALS}/{uuid.uuid4().hex}.jsonl")

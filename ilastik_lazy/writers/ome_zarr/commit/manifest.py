@@ -24,7 +24,7 @@ Manifest = dict[str, Any]
 _MEANINGS = {
     "metadata": "other names, colours, positions or properties",
     "token": "another computation, or an older version of the files that it reads",
-    "unversioned": "a source without a version, so that nobody can know whether it has changed since",
+    "unversioned": "a source without a version, so that changes since then cannot be detected",
     "version": "another version of the source, which was written to or copied since",
 }
 """Texts for settings whose values would not help people."""

@@ -50,7 +50,7 @@ def store_at(target: str | os.PathLike[str], source: ArraySource, storage_option
 
 
 def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
-    """Return the store at a path or URL, whatever is there."""
+    """Return the store at a path or URL, regardless of its contents."""
     if is_url(target):
         return RemoteStore(ObjectFolder.parse(target, storage_options))
     path = os.path.abspath(os.path.expanduser(target))

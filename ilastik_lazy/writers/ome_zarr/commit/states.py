@@ -124,7 +124,7 @@ def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) ->
     if action == "refuse the plan":
         found = difference(store.get(PLAN) or b"", plan)
         return ResumeMismatchError(
-            f"{store.place} was begun with {found}: ask for the same again, or start anew with "
+            f"{store.place} was begun with {found}: pass the same again, or start again with "
             f"{option('overwrite', True)}"
         )
     if state in IMAGES:
@@ -132,7 +132,7 @@ def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) ->
     elif state in CONVERSIONS:
         text = (
             f"an unfinished conversion is at {store.place}: continue it with {option('resume', True)}, "
-            f"or start anew with {option('overwrite', True)}"
+            f"or start again with {option('overwrite', True)}"
         )
     elif state == "empty folder":
         text = f"an empty folder is at {store.place}: remove it, or pass {option('overwrite', True)}"

@@ -104,7 +104,7 @@ class Target:
             held.release()
 
     def _leave(self) -> None:
-        """After an error: keep what can be resumed; remove a place without units, so that nobody has to tidy up."""
+        """After an error: keep what can be resumed; remove a target without units."""
         try:
             if self._lock is not None and self._is_new and not any(True for _ in self.store.keys(JOURNALS)):
                 with contextlib.suppress(DestinationBusyError):
@@ -234,7 +234,7 @@ class Target:
                     pass
 
     def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Remove the metadata again, so that nobody reads wrong voxels."""
+        """Remove the metadata again, so that wrong voxels are not read."""
         for key in reversed(writing_order(documents)):
             if not self.is_complete and not is_root(key):
                 self.store.delete(key)

@@ -43,7 +43,7 @@ def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> dict[Sha
 
     def check(shard: Shard) -> bool:
         unit = units[shard.name]
-        # A bucket accepts an object only as a whole and with a checksum of its own.
+        # A bucket accepts only whole objects with a checksum.
         return has_length(store, shard, unit) if isinstance(store, RemoteStore) else not damage(store, shard, unit)
 
     noted = [shard for shard in plan.all_shards() if shard.name in units]
@@ -75,7 +75,7 @@ def require_unchanged(reader: ShardReader, store: Store, written: Container[Shar
                 raise ResumeMismatchError(
                     f"{store.place} was begun with another computation: {shard.name} has other voxels now, "
                     "so a function or its data were changed since, or it gives other numbers each time: compute as "
-                    f"before, or start anew with {option('overwrite', True)}"
+                    f"before, or start again with {option('overwrite', True)}"
                 )
 
 

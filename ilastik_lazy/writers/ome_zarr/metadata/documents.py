@@ -95,7 +95,7 @@ def _create(group: zarr.Group, name: str, dims: list[str], options: dict[str, An
     """
     if group.metadata.zarr_format == 3:
         return group.create_array(name, dimension_names=dims, **options)
-    # xarray takes the fill value of v2 for missing values, and turns zeros into NaN: so there is none.
+    # xarray treats the fill value of v2 as a missing value, and would turn zeros into NaN: so none is set.
     array = group.create_array(name, **options | {"fill_value": None})
     array.attrs["_ARRAY_DIMENSIONS"] = dims
     return array
@@ -133,7 +133,7 @@ def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None
                 text = np.array(names, dtype=np.dtypes.StringDType() if group.metadata.zarr_format == 3 else np.str_)
                 _write_array(group, "c", text, {"long_name": "class"})
             continue
-        # Downsampling gives every axis a step, also one of which the source knows none.
+        # Downsampling gives every axis a step, also if the source does not know it.
         is_known = spec.axes[spec.dims.index(axis.name)].scale is not None
         if is_known and (positions := axis.positions(length)) is not None:
             attributes = {"axis": axis.name.upper()} | ({"units": axis.unit} if axis.unit else {})

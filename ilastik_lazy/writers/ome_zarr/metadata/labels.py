@@ -82,7 +82,7 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
     Raises
     ------
     ArgumentError
-        The image holds no ids of objects, or an id stands for several rows.
+        The image holds no ids of objects, or several rows have the same id.
     """
     if spec.dtype.kind not in "iu" or spec.kind not in (None, "object identities"):
         raise ArgumentError(

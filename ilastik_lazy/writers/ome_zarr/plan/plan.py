@@ -1,4 +1,4 @@
-"""The values of a plan: levels, their shards, and which shards are made of which.
+"""The values of a plan: levels, their shards, and which shards each shard is made from.
 
 Everything here is arithmetic; nothing is read or written.
 """
@@ -71,7 +71,7 @@ class Level:
 
     @classmethod
     def from_settings(cls, number: int, noted: Sequence[Any]) -> Level:
-        """A level without axes, of which only the shards and their keys are known."""
+        """Return a level that knows only its shards and their keys, but no axes."""
         _, shape, chunks, shards, factors, codec, sharded = noted
         return cls(number, tuple(shape), tuple(chunks), tuple(shards), tuple(factors), (), codec, bool(sharded))
 
@@ -207,7 +207,7 @@ class Plan:
         return tuple(slice(s, s + n) for s, n in zip(start, part.shape, strict=True)), part
 
     def parent(self, shard: Shard) -> Shard | None:
-        """The shard of the next level that the downsampled voxels go to; None if there are none."""
+        """Return the shard of the next level that receives the downsampled voxels; None if there are none."""
         if shard.number + 1 == len(self.levels):
             return None
         upper = self.levels[shard.number + 1]
@@ -218,7 +218,7 @@ class Plan:
         return upper.shard(tuple(s // size for s, size in zip(start, upper.shards, strict=True)))
 
     def children(self, shard: Shard) -> list[Shard]:
-        """Shards of the level before that `shard` is made of."""
+        """Return the shards of the previous level that `shard` is made from."""
         lower = self.levels[shard.number - 1]
         along = [
             range(part.start * f // size, -(-part.stop * f // size))
@@ -227,7 +227,7 @@ class Plan:
         return list(map(lower.shard, itertools.product(*along)))
 
     def below(self, shard: Shard) -> Iterator[Shard]:
-        """`shard`, and all shards that it is made of, on all levels."""
+        """Yield `shard` and all shards that it is made from, on all levels."""
         yield shard
         if shard.number > 0:
             for child in self.children(shard):

@@ -46,7 +46,7 @@ def method_for(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
         return "mode", "the values are true or false"
     if spec.kind is not None or spec.dtype.kind == "f":
         return "mean", f"the values are {spec.kind or 'floating-point numbers'}"
-    otherwise = f"if they are none, say {option('kind', 'intensity')}"
+    otherwise = f"if not, pass {option('kind', 'intensity')}"
     if spec.may_hold_ids:
         return "nearest", f"integers computed from something else may be classes or ids: {otherwise}"
     if word := name_of_ids(spec.name, spec.storage.location.removeprefix(os.path.dirname(spec.storage.path))):

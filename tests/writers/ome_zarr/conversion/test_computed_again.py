@@ -13,8 +13,11 @@ import pytest
 import xarray as xr
 import zarr
 
+import ilastik_lazy as il
 from ilastik_lazy.errors import ResumeMismatchError
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
+from tests.support.children import run_python
+from tests.support.makers import some_data, write_hdf5_export
 
 
 @pytest.fixture
@@ -76,3 +79,30 @@ def test_nan_is_what_it_was(edited: Any, tmp_path: Path) -> None:
     array = xr.DataArray(da.full((64, 256, 256), np.nan, chunks=(32, 128, 128), dtype="f4") + 1, dims=("z", "y", "x"))
     to_ome_zarr(array, tmp_path / "a.zarr")
     assert to_ome_zarr(array, tmp_path / "a.zarr", resume=True).resumed > 0
+
+
+_CACHED = """
+import sys
+import ilastik_lazy as il
+array = il.open_dataarray(sys.argv[1], cache="1MB") + 1
+def stop(done, total):
+    if done >= total // 2:
+        raise KeyboardInterrupt
+try:
+    il.to_ome_zarr(array, sys.argv[2], memory="60MB", workers=2, progress=stop)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_another_process_goes_on_with_what_was_computed_from_cached_arrays(tmp_path: Path) -> None:
+    path, target = tmp_path / "a.h5", tmp_path / "a.zarr"
+    write_hdf5_export(path, some_data((64, 256, 256), "uint8"), axes="zyx", chunks=(16, 128, 128))
+    run_python(_CACHED, str(path), str(target))
+    arrays = [il.open_dataarray(path, cache="1MB") for _ in range(2)]
+    assert arrays[0].data.name != arrays[1].data.name
+    # Chunks that either holds may have been written again since.
+    with pytest.raises(ResumeMismatchError):
+        to_ome_zarr(arrays[1] + 1, target, memory="60MB", workers=2, resume=True)
+    report = to_ome_zarr(arrays[0] + 1, target, memory="60MB", workers=2, resume=True, verify=True)
+    assert report.resumed > 0
