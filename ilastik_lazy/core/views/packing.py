@@ -92,7 +92,8 @@ def packing_from(attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packin
         return None
     if attributes.get("dtype") == "bool" and stored == np.int8:
         return Packing(stored, np.dtype(bool))  # xarray's note of what it made bytes of
-    sign = str(attributes.get("_Unsigned", "")).lower()
+    sign = str(attributes.get("_Unsigned", ""))
+    # As in xarray, any other spelling ("True") is ignored.
     sign = sign if (stored.kind, sign) in (("i", "true"), ("u", "false")) else ""
     numbers = _resigned(stored, sign)
     scale, offset = (_number(name, attributes[name]) if name in attributes else None for name in PACKING_ATTRIBUTES[:2])

@@ -116,11 +116,13 @@ def test_info_states_the_packing(tmp_path):
     assert found["packing"].startswith("stored as int16")
 
 
-@pytest.mark.parametrize("unsigned", ["true", "True"])
-def test_signed_bytes_may_stand_for_unsigned_ones(unsigned):
-    raw = np.array([-1, 0, 5], "i1")
-    packing = packing_from({"_Unsigned": unsigned, "_FillValue": np.int8(-1)}, raw.dtype)
-    wanted = xr.decode_cf(xr.Dataset({"a": ("x", raw, {"_Unsigned": "true", "_FillValue": np.int8(-1)})}))["a"]
+@pytest.mark.parametrize("unsigned", ["true", "True", "false", ""])
+@pytest.mark.parametrize("dtype", ["i1", "u1"])
+def test_the_sign_is_the_one_that_xarray_reads(unsigned, dtype):
+    raw = np.array([-1, 0, 5], "i1").view(dtype)
+    attributes = {"_Unsigned": unsigned, "_FillValue": raw[2]}
+    packing = packing_from(attributes, raw.dtype)
+    wanted = xr.decode_cf(xr.Dataset({"a": ("x", raw, attributes)}))["a"]
     np.testing.assert_array_equal(packing.unpacked(raw), wanted.values, strict=True)
 
 
