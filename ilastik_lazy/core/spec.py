@@ -110,7 +110,10 @@ class ArraySpec:
     display_mode: str = ""
 
     packing: Packing | None = None
-    """How the stored numbers become values; `dtype` is that of the values in `UnpackedSource`, else of the numbers."""
+    """How the stored numbers become values."""
+
+    is_unpacked: bool = False
+    """Whether a read gives the values, and not the numbers that `packing` is for."""
 
     remarks: tuple[str, ...] = ()
     """What the file states of axes and positions that was not understood, and is not used."""

@@ -19,7 +19,9 @@ from ilastik_lazy.core.classes import colors_from, flag_attributes, flag_names, 
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import names_of
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
+from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.errors import MetadataWarning
+from ilastik_lazy.formats.metadata import packing_of
 
 __all__ = [
     "attributes_of",
@@ -27,6 +29,7 @@ __all__ = [
     "colors_of",
     "drange_of",
     "kind_of",
+    "packing_in",
     "unplaced_units",
     "unplaced_units_of",
     "without_inherited",
@@ -46,7 +49,7 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     if spec.display_mode:
         attributes["display_mode"] = spec.display_mode
     attributes |= unplaced_units(spec.axes)
-    if spec.packing is not None and spec.packing.stored == spec.dtype:
+    if spec.packing is not None and not spec.is_unpacked:
         attributes |= spec.packing.attributes()
     if spec.channel_names and spec.is_label_image:
         attributes |= flag_attributes(spec.channel_names)
@@ -127,6 +130,24 @@ def kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
         return None  # `prob > 0.5` holds no probabilities
     # `prob.argmax("c")` holds classes, `segmentation.mean("z")` no more.
     return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
+
+
+def packing_in(array: xr.DataArray, origins: Sequence[ArraySource | Storage]) -> Packing | None:
+    """The packing that the attributes state, as xarray writes it after ``mask_and_scale=False``.
+
+    Numbers of another dtype than the packed ones that `array` was computed from may be values: none is returned.
+    """
+    packing = packing_of(array.name, array.attrs, array.dtype)
+    packed = [each.spec for each in origins if isinstance(each, ArraySource) and each.spec.packing is not None]
+    if packing is None or all(spec.is_unpacked or spec.dtype == array.dtype for spec in packed):
+        return packing
+    warnings.warn(
+        f"{array.name or 'the array'} is computed from packed numbers, and may hold their values: its attributes "
+        f"{', '.join(packing.attributes())} are left out",
+        MetadataWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 def drange_of(array: xr.DataArray) -> tuple[float, float] | None:

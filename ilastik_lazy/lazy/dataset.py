@@ -39,7 +39,7 @@ def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
     }
     if spec.storage.layout == "chunked":
         encoding["chunksizes"] = spec.chunks
-    if spec.packing is not None and spec.packing.stored != spec.dtype:
+    if spec.packing is not None and spec.is_unpacked:
         # As xarray leaves it where it unpacks: what is written again is packed again.
         encoding |= {"dtype": spec.packing.stored} | spec.packing.attributes()
     return encoding

@@ -27,6 +27,7 @@ from ilastik_lazy.lazy.attributes import (
     colors_of,
     drange_of,
     kind_of,
+    packing_in,
     unplaced_units_of,
     without_inherited,
 )
@@ -193,6 +194,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         # A range for display of something else is none.
         drange=drange_of(array) if original is not None or array.dtype.kind == "f" else None,
         display_mode=str(array.attrs.get("display_mode", "")),
+        packing=packing_in(array, origins),
         is_inherited=original is None,
     )
     if original is not None:

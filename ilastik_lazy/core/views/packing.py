@@ -59,10 +59,12 @@ class Packing:
         found: dict[str, Any] = {}
         if self.dtype.kind == "b":
             return {"dtype": "bool"}
+        # Their type decides that of the values.
+        as_stored: Any = self.dtype.type if self.dtype.kind == "f" else lambda number: number
         if self.scale is not None:
-            found["scale_factor"] = self.scale
+            found["scale_factor"] = as_stored(self.scale)
         if self.offset is not None:
-            found["add_offset"] = self.offset
+            found["add_offset"] = as_stored(self.offset)
         if self.missing:
             first = np.array(self.missing[0], _resigned(self.stored, self.sign))
             found["_FillValue"] = first.view(self.stored)[()]

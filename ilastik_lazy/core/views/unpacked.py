@@ -22,7 +22,7 @@ def unpacked(source: ArraySource) -> ArraySource:
     if spec.packing is None:
         return source
     kind = None if spec.kind in WHOLE_NUMBERS and spec.packing.dtype.kind == "f" else spec.kind
-    return UnpackedSource(replace(spec, dtype=spec.packing.dtype, kind=kind), source)
+    return UnpackedSource(replace(spec, dtype=spec.packing.dtype, kind=kind, is_unpacked=True), source)
 
 
 def packed_again(source: ArraySource) -> ArraySource:
@@ -30,7 +30,7 @@ def packed_again(source: ArraySource) -> ArraySource:
     if isinstance(source, UnpackedSource):
         return source.source
     if isinstance(source, DescribedSource) and (below := packed_again(source.source)) is not source.source:
-        return DescribedSource(replace(source.spec, dtype=below.spec.dtype), below)
+        return DescribedSource(replace(source.spec, dtype=below.spec.dtype, is_unpacked=False), below)
     return source
 
 

@@ -164,6 +164,7 @@ def to_ilastik(
     layout = ImageLayout(
         inside, spec.axes, spec.shape, _stored_dtype(spec), _checked_compression(compression),
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
+        None if spec.is_unpacked else spec.packing,
     )  # fmt: skip
     _check_axes(spec)
     described = DescribedSource(spec, _read_once(source, layout, threads))
