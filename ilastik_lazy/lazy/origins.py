@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import io
@@ -128,7 +129,9 @@ def _parts_of(each: Any) -> list[Any]:
     if isinstance(each, np.ndarray):
         # A part of a memory map may be a plain array, whose base is the map.
         inside = each.reshape(-1).tolist() if each.dtype.kind in "OU" else []
-        return [*inside, each.base] if each.base is not None else inside
+        if each.base is None or isinstance(each.base, np.ndarray):
+            return inside if each.base is None else [*inside, each.base]
+        return [*inside, each.base, _file_mapped_at(each.__array_interface__["data"][0])]
     if isinstance(each, types.FunctionType):
         globals_read = (each.__globals__.get(name) for name in each.__code__.co_names)
         return [
@@ -136,6 +139,18 @@ def _parts_of(each: Any) -> list[Any]:
             *each.__dict__.values(), *(value for value in globals_read if isinstance(value, _GLOBALS)),
         ]  # fmt: skip
     return [each.__wrapped__] if isinstance(each, _CACHED) else gc.get_referents(each)
+
+
+def _file_mapped_at(address: int) -> str | None:
+    """Path of the file whose bytes are in memory at `address`: an `mmap` does not know it, Linux alone does."""
+    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            span, *_, path = line.rstrip("\n").split(maxsplit=5)
+            low, high = (int(end, 16) for end in span.split("-"))
+            if low <= address < high:
+                # Others are in memory alone: "[heap]", "/dev/shm/...", the number of no file.
+                return path if path.startswith("/") and not path.startswith("/dev/") else None
+    return None
 
 
 def _place_of(each: Any) -> Storage | None:
