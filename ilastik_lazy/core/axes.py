@@ -59,6 +59,9 @@ class Axis:
     unit: str = ""
     """UDUNITS-2 name such as ``micrometer``; empty where unknown."""
 
+    since: str = ""
+    """Date that positions along ``t`` are counted from, such as ``2024-05-01 12:00:00``; empty where unknown."""
+
     is_placed: bool = field(default=False, compare=False)
     """Whether the file itself states `translation`, also one of 0."""
 
@@ -69,6 +72,15 @@ class Axis:
             raise AxesError(f"axis {self.name!r} has scale {self.scale}: expected a positive number")
         if not math.isfinite(self.translation):
             raise AxesError(f"axis {self.name!r} has translation {self.translation}: expected a number")
+
+    @property
+    def units(self) -> str:
+        """`unit`, with `since` as the CF conventions write it: ``days since 2024-05-01``."""
+        return f"{self.unit}s since {self.since}" if self.unit and self.since else self.unit
+
+    def coordinate_attributes(self) -> dict[str, str]:
+        """Describe `positions` as the CF conventions do."""
+        return {"axis": self.name.upper()} | ({"units": self.units} if self.units else {})
 
     def positions(self, length: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         """Positions of the centres of `length` elements; None where the scale is not known."""

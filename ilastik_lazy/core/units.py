@@ -6,7 +6,7 @@ xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
 
 from __future__ import annotations
 
-__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit"]
+__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit", "unit_and_start"]
 
 _PREFIXES = {
     "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M",
@@ -63,6 +63,16 @@ def full_unit_name(text: str) -> str:
     if plain.lower() in _UNITLESS:
         return ""
     return _SYMBOLS.get(plain) or _WORDS.get(plain.lower()) or text.strip()
+
+
+def unit_and_start(text: object) -> tuple[str, str]:
+    """Split the CF conventions' ``units`` of a coordinate into the unit, in full, and the date that it counts from.
+
+    >>> unit_and_start("days since 2024-05-01"), unit_and_start("um"), unit_and_start(None)
+    (('day', '2024-05-01'), ('micrometer', ''), ('', ''))
+    """
+    unit, _, since = text.partition(" since ") if isinstance(text, str) else ("", "", "")
+    return full_unit_name(unit), since.strip()
 
 
 _POWERS = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axes_of, axis_names
 from ilastik_lazy.core.positions import names_of, step_and_origin
-from ilastik_lazy.core.units import converted, full_unit_name
+from ilastik_lazy.core.units import converted, unit_and_start
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata import units_from
 from ilastik_lazy.formats.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
@@ -176,9 +176,9 @@ def axis_along(axis: Axis, along: Along | None, remarks: list[str] | None = None
             remarks.append(f"{along.where}: {problem}")
         _warn(f"{along.where}: {problem}: positions along {axis.name} are taken as unknown")
         return None
-    # CF's "seconds since 2024-05-01" is a unit and a date.
-    unit = full_unit_name(along.unit.partition(" since ")[0]) if isinstance(along.unit, str) else ""
-    return Axis(axis.name, *found, unit, is_placed=along.values is not None and along.values.size > 0)
+    unit, since = unit_and_start(along.unit)
+    is_placed = along.values is not None and along.values.size > 0
+    return Axis(axis.name, *found, unit, since if axis.name == "t" else "", is_placed=is_placed)
 
 
 class _Placed:
@@ -212,7 +212,7 @@ class _Placed:
         self.axis = replace(known, unit=known.unit or unit)
         origin = other.translation * factor
         if other.is_placed and not known.is_placed:
-            self.axis = replace(self.axis, translation=origin, is_placed=True)
+            self.axis = replace(self.axis, translation=origin, since=other.since, is_placed=True)
         elif other.is_placed and abs(origin - known.translation) > 1e-3 * known.scale:
             self._contradicted(f"an origin of {known.translation:g}", f"one of {origin:g}", said)
 

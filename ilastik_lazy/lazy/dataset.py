@@ -22,8 +22,6 @@ __all__ = [
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
-_CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
-
 
 def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
     filters = spec.storage.compression.split("+")
@@ -54,10 +52,7 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
             if len(spec.channel_names) == length and not spec.is_label_image:
                 coordinates[dim] = xr.Variable(dim, np.array(spec.channel_names), {"long_name": "class"})
         elif (positions := axis.positions(length)) is not None:
-            attributes = {"axis": _CF_AXIS[axis.name]}
-            if axis.unit:
-                attributes["units"] = axis.unit
-            coordinates[dim] = xr.Variable(dim, positions, attributes)
+            coordinates[dim] = xr.Variable(dim, positions, axis.coordinate_attributes())
     return coordinates
 
 

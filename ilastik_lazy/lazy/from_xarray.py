@@ -18,7 +18,7 @@ from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import step_and_origin
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
-from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.units import full_unit_name, unit_and_start
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
 from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError, option
 from ilastik_lazy.formats.stack import open_paths
@@ -212,20 +212,24 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     if dim not in array.coords:
         return Axis(dim, unit=full_unit_name(unit_alone) if isinstance(unit_alone, str) else "")
     positions = np.asarray(array.coords[dim].values)
+    unit, since = unit_and_start(array.coords[dim].attrs.get("units"))
+    if positions.dtype.kind == "M" and positions.size and not np.isnat(positions).any():
+        # xarray's own engines make dates of numbers: they become numbers again.
+        unit, since = "second", str(np.datetime_as_string(positions[0], "auto"))
+        positions = (positions - positions[0]) / np.timedelta64(1, "s")
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
-    unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
     known = stored.positions(len(positions)) if stored is not None else None
     if stored is not None and known is not None and np.array_equal(known, positions):
         # Also of a single plane, whose step its position does not tell.  The unit may be the caller's correction.
-        return replace(stored, unit=unit or stored.unit)
+        return replace(stored, unit=unit or stored.unit, since=since)
     if positions.dtype.kind == "f" and not np.isfinite(positions).all():
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
     if (found := step_and_origin(positions)) is None:
         raise ArgumentError(
             f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"
         )
-    return Axis(dim, *found, unit)
+    return Axis(dim, *found, unit, since)
 
 
 def _has_steps(array: xr.DataArray) -> bool:

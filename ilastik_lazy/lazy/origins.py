@@ -129,9 +129,10 @@ def _parts_of(each: Any) -> list[Any]:
     if isinstance(each, np.ndarray):
         # A part of a memory map may be a plain array, whose base is the map.
         inside = each.reshape(-1).tolist() if each.dtype.kind in "OU" else []
-        if each.base is None or isinstance(each.base, np.ndarray):
-            return inside if each.base is None else [*inside, each.base]
-        return [*inside, each.base, _file_mapped_at(each.__array_interface__["data"][0])]
+        base: Any = each.base  # numpy's types know no other base than an array
+        if base is None or isinstance(base, np.ndarray):
+            return [*inside, base]
+        return [*inside, base, _file_mapped_at(each.__array_interface__["data"][0])]
     if isinstance(each, types.FunctionType):
         globals_read = (each.__globals__.get(name) for name in each.__code__.co_names)
         return [

@@ -199,7 +199,7 @@ def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -
     both = known.scale is not None and other.scale is not None
     if both and abs(known.scale - other.scale) > 1e-4 * known.scale:  # type: ignore[operator]
         raise _differs(first, known, member, other)
-    if known.unit and other.unit and known.unit != other.unit:
+    if (known.unit and other.unit and known.unit != other.unit) or known.since != other.since:
         raise _differs(first, known, member, other)
     if known.scale is None and other.scale is not None:
         return replace(other, unit=other.unit or known.unit, translation=known.translation or other.translation)
@@ -208,7 +208,7 @@ def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -
 
 def _differs(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> MetadataError:
     one, two = (
-        f"step {'unknown' if axis.scale is None else f'{axis.scale:g}'} {axis.unit} from {axis.translation:g}"
+        f"step {'unknown' if axis.scale is None else f'{axis.scale:g}'} {axis.units} from {axis.translation:g}"
         for axis in (known, other)
     )
     return MetadataError(

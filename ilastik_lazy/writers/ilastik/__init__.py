@@ -288,7 +288,7 @@ def _check_axes(spec: ArraySpec) -> None:
 
 
 def _not_stored(spec: ArraySpec) -> tuple[str, ...]:
-    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.translation]
+    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.translation or axis.since]
     if spec.channel_names:
         lost.append("class names")
     if spec.channel_colors:

@@ -139,8 +139,7 @@ def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None
         # Downsampling gives every axis a step, also one of which the source knows none.
         is_known = spec.axes[spec.dims.index(axis.name)].scale is not None
         if is_known and (positions := axis.positions(length)) is not None:
-            attributes = {"axis": axis.name.upper()} | ({"units": axis.unit} if axis.unit else {})
-            _write_array(group, axis.name, positions, attributes)
+            _write_array(group, axis.name, positions, axis.coordinate_attributes())
 
 
 def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any], attributes: dict[str, Any]) -> None:
