@@ -5,6 +5,7 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -214,27 +215,30 @@ Keep = Callable[[tuple[int, ...], bytes, np.ndarray[Any, Any]], None]
 """Called with the position of a chunk in the grid, its bytes as stored, and all its decoded bytes."""
 
 
-@runtime_checkable
-class EncodedChunks(Protocol):
-    """A source that can also hand over its chunks as they are stored, so that they need not be compressed again."""
+class EncodedChunks(ABC):
+    """Base of sources that can also hand over their chunks as stored, so that they need not be compressed again."""
+
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def chunk_codec(self) -> str:
         """Such as ``zlib``: each chunk is one stream of it, decoded to C order; empty where that is not so."""
 
+    @abstractmethod
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`), and hand each chunk that it touches to `keep`.
 
         Left out are chunks that were never written, and those that are not encoded as `chunk_codec` says.
         What `keep` is given as decoded is overwritten by the next chunk.
         """
-        ...
 
 
-@runtime_checkable
-class CountedChunks(Protocol):
-    """A source of a format whose writers write all chunks: those that are missing were never written."""
+class CountedChunks(ABC):
+    """Base of the sources of a format whose writers write all chunks: a missing one was never written."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def count_absent(self) -> int:
-        """Number of chunks that were never written; may have to read an index."""
-        ...
+        """Count the chunks that were never written; may have to read an index."""

@@ -14,7 +14,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep, 
 __all__ = ["DescribedSource", "View", "leaves_of", "storage_of"]
 
 
-class View:
+class View(EncodedChunks):
     """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
 
     What its origins know, a view knows.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.

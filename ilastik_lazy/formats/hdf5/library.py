@@ -10,7 +10,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region
 from ilastik_lazy.core.limits import Trust
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.spec import ArraySpec, CountedChunks
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.index import chunk_index
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5, reading_chunks
@@ -21,7 +21,7 @@ __all__ = ["H5pySource", "read_region"]
 
 
 @dataclass(frozen=True, slots=True)
-class H5pySource:
+class H5pySource(CountedChunks):
     """Any HDF5 dataset, read through h5py; the file is opened for each read."""
 
     spec: ArraySpec

@@ -15,7 +15,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.limits import Trust
-from ilastik_lazy.core.spec import ArraySpec, Keep
+from ilastik_lazy.core.spec import ArraySpec, CountedChunks, EncodedChunks, Keep
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.formats.hdf5.chunks.filters import Pipeline
 from ilastik_lazy.formats.hdf5.chunks.index import ABSENT, OUTSIDE, ChunkIndex, chunk_index
@@ -40,7 +40,7 @@ class _StoredChunk(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DirectHdf5Source:
+class DirectHdf5Source(EncodedChunks, CountedChunks):
     """A chunked HDF5 dataset whose filters `Pipeline` can undo."""
 
     spec: ArraySpec
