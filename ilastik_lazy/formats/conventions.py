@@ -21,7 +21,7 @@ from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata import units_from
 from ilastik_lazy.formats.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
 
-__all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "settled_axes"]
+__all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "settled_axes", "warn_of_guess"]
 
 CONVENTIONS = ("axistags", "axis_units", "axes", *SIZE_ATTRIBUTES)
 """Names of the attributes that are looked at here."""
@@ -134,7 +134,7 @@ def settled_axes(
         _warn(f"{where}: {problem}: positions are taken as unknown")
     if guessed:
         stated = {dims_from: list(dims) if any(dims) else None, "axes": named, "axistags": tags}
-        _warn_of_guess(where, shape, axes, stated)
+        warn_of_guess(where, shape, axes, stated)
     return Settled(axes, guessed, tuple(channels), (*remarks, *unfit))
 
 
@@ -142,8 +142,11 @@ def _warn(text: str) -> None:
     warnings.warn(text, MetadataWarning, stacklevel=4)
 
 
-def _warn_of_guess(where: object, shape: Sequence[int], axes: tuple[Axis, ...], stated: Mapping[str, object]) -> None:
-    said = [f"{name} {shown(value)}" for name, value in stated.items() if value]
+def warn_of_guess(
+    where: object, shape: Sequence[int], axes: Sequence[Axis], stated: Mapping[str, object] | None = None
+) -> None:
+    """Warn that axes are guessed from a shape, whatever the file has `stated` that names not all of them."""
+    said = [f"{name} {shown(value)}" for name, value in (stated or {}).items() if value]
     what = f"has {' and '.join(said)}, which are not all axes out of t, z, y, x, c" if said else "names no axes"
     _warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "

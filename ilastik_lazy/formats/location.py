@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, SourceNotFoundError, option, remedy
+from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.objects import ObjectFolder, is_url
 
 __all__ = ["Location", "checked_path", "checked_target", "only_image", "require_images"]
 
-_CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
+_CONTAINERS = re.compile(f"{CONTAINER}(?=/)", re.IGNORECASE)
 
 
 def checked_path(path: object, what: str = "the path") -> str:

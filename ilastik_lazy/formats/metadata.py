@@ -1,6 +1,6 @@
 """What the metadata of one dataset mean, whichever format they were found in: axes, units, range, sizes.
 
-A format finds them in its own way; how they are understood, and how wrong ones are met, stands here once.
+Each format finds them in its own way; what they mean, and how malformed values are handled, is defined here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "channel_count",
     "check_chunks",
     "check_shape",
+    "check_sizes",
     "drange_from",
     "packing_of",
     "pieces",
@@ -34,11 +35,19 @@ __all__ = [
 _PIECE_BYTES = 2**20
 
 
-def check_shape(where: object, shape: Sequence[int], limits: Limits) -> None:
-    """Raise unless `shape` is that of an image whose coordinates fit into memory."""
-    if not 2 <= len(shape) <= 5:
+def check_shape(where: object, shape: Sequence[int], limits: Limits, ranks: Sequence[int] = (2, 3, 4, 5)) -> None:
+    """Raise unless `shape` is that of an image whose coordinates fit into memory.
+
+    Raises
+    ------
+    MetadataError
+        The number of dimensions is none of `ranks`.
+    LimitExceededError
+        An axis is too long.
+    """
+    if len(shape) not in ranks:
         raise MetadataError(f"{where} is no image: it has {len(shape)} dimensions, expected 2 to 5")
-    if max(shape) > limits.axis_length:
+    if max(shape, default=0) > limits.axis_length:
         raise LimitExceededError(
             f"{where} has an axis of {max(shape)} elements, more than {limits.axis_length}"
             + remedy(": pass limits= if that is meant")
@@ -46,11 +55,26 @@ def check_shape(where: object, shape: Sequence[int], limits: Limits) -> None:
 
 
 def check_chunks(where: object, shape: Sequence[int], chunks: Sequence[int], itemsize: int, limits: Limits) -> None:
-    """Raise where one chunk is too large to be decoded, or there are more than anybody can list."""
-    if (nbytes := math.prod(chunks) * itemsize) > limits.chunk_bytes:
-        raise LimitExceededError(f"{where} has chunks of {nbytes} bytes, more than {limits.chunk_bytes}")
-    if (count := math.prod(grid_shape(shape, chunks))) > limits.chunk_count:
-        raise LimitExceededError(f"{where} has {count} chunks, more than {limits.chunk_count}")
+    """Check the chunks of a grid (see `check_sizes`)."""
+    check_sizes(where, "chunks", math.prod(chunks) * itemsize, math.prod(grid_shape(shape, chunks)), limits)
+
+
+def check_sizes(where: object, what: str, nbytes: int, count: int, limits: Limits) -> None:
+    """Raise `LimitExceededError` if a chunk is too large to decode, or there are too many to list.
+
+    Parameters
+    ----------
+    what
+        What the chunks of this format are called, in the plural.
+    nbytes
+        Decoded size of one.
+    count
+        Number of chunks.
+    """
+    if nbytes > limits.chunk_bytes:
+        raise LimitExceededError(f"{where} has {what} of {nbytes} bytes, more than {limits.chunk_bytes}")
+    if count > limits.chunk_count:
+        raise LimitExceededError(f"{where} has {count} {what}, more than {limits.chunk_count}")
 
 
 def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from ilastik_lazy.errors import UnsafePathError
+from ilastik_lazy.formats.suffixes import CONTAINER
 
 __all__ = [
     "common_end",
@@ -25,7 +26,7 @@ __all__ = [
     "splits",
 ]
 
-_CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
+_CONTAINERS = re.compile(rf"(?:{CONTAINER}|\.npz)(?=/|$)", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter alone is a drive of Windows
 _DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")

@@ -25,6 +25,7 @@ from ilastik_lazy.errors import (
     remedy,
 )
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.project.path_text import (
     common_end,
     end_of,
@@ -41,7 +42,7 @@ from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 __all__ = ["Roots", "mistaken", "resolve"]
 
 _MOST_PATHS = 1000
-_CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
+_CONTAINERS = re.compile(rf"(?:{CONTAINER}|\.npz)(?=/|$)", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
 _WILDCARD = re.compile(r"[*?\[]")

@@ -33,6 +33,7 @@ from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import check_chunks
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.storage.isolation import in_child
 
@@ -141,16 +142,8 @@ def _check_table(dataset: h5py.Dataset, location: Location, most_bytes: int) -> 
     if dataset.is_virtual:
         raise MetadataError(f"{location} is a view of other datasets: open these")
     if dataset.chunks is not None:
-        _check_chunks(dataset.shape[0], dataset.chunks[0], dataset.dtype.itemsize, location)
+        check_chunks(location, dataset.shape, dataset.chunks, dataset.dtype.itemsize, Limits())
     _check_all_there(dataset, location)
-
-
-def _check_chunks(rows: int, length: int, itemsize: int, location: Location) -> None:
-    limits = Limits()
-    if length * itemsize > limits.chunk_bytes:
-        raise LimitExceededError(f"{location} has chunks of {length * itemsize} bytes, more than {limits.chunk_bytes}")
-    if (count := -(-rows // length)) > limits.chunk_count:
-        raise LimitExceededError(f"{location} has {count} chunks, more than {limits.chunk_count}")
 
 
 def _check_all_there(dataset: h5py.Dataset, location: Location) -> None:
