@@ -1,4 +1,4 @@
-"""Other libraries: their errors, and that one is missing, in the words of this package."""
+"""Translate errors of other libraries, and the absence of one, to errors of this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilastik_lazy.errors import IlastikLazyError, MemoryLimitError, MissingExtra
 
 __all__ = ["machines_fault", "require_package", "require_room", "translated"]
 
-# What a system says of its disks, network and rights, never of what is in a file.
+# Errors about disks, network and rights, never about the contents of a file.
 _OF_THE_SYSTEM = (
     errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENXIO, errno.ENODEV,
     errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS,
@@ -43,13 +43,13 @@ def require_package(name: str, extra: str, need: str) -> None:
 def require_room(nbytes: int) -> None:
     """Raise `MemoryError` unless there is memory for decoding something of `nbytes`.
 
-    libhdf5, blosc, LZ4 and libdeflate say of a want of memory what they say of damage.
+    libhdf5, blosc, LZ4 and libdeflate report too little memory as damage.
     """
     np.empty(_ROOM + _TIMES * nbytes, np.uint8)
 
 
 def machines_fault(error: BaseException, what: str, nbytes: int = 0) -> IlastikLazyError | None:
-    """What the machine lacked when `what` could not be read; None where that says something of `what` itself.
+    """Return what the machine lacked when `what` could not be read; None if the error is about `what` itself.
 
     Parameters
     ----------

@@ -100,10 +100,10 @@ class ArraySpec:
     """RGB of each class, 0..255; empty where unknown."""
 
     kind: Kind | None = None
-    """What the numbers mean, where the file or its name tell for sure."""
+    """What the numbers mean, if the file or its name states it."""
 
     may_hold_ids: bool = False
-    """Whether the values may be classes or ids though `kind` is None, as of what was computed from probabilities."""
+    """Whether the values may be classes or ids though `kind` is None, as after a computation from probabilities."""
 
     drange: tuple[float, float] | None = None
     """Range for display that ilastik noted; not the range of the values."""
@@ -157,7 +157,7 @@ class ArraySpec:
         return grid_shape(self.shape, self.chunks)
 
     def agreeing(self, low: float, high: float) -> ArraySpec:
-        """Without inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
+        """Drop inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
         if not self.is_inherited:
             return self
         ends = self.drange or (-np.inf, np.inf)

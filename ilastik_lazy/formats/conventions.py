@@ -1,4 +1,4 @@
-"""What a file says of axes, positions and units, by any convention and in any format: understood here, once.
+"""Understand what a file states about axes, positions and units, by any convention and in any format.
 
 ilastik's ``axistags`` (and ``axis_units``) count first, then names of dimensions and the coordinates beside the image
 (HDF5 dimension scales, netCDF, xarray), then ``axes`` and the attributes of other programs (`voxel_sizes`).
@@ -45,7 +45,7 @@ class Settled(NamedTuple):
     guessed: bool = False
     channel_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    """Statements that were not understood, and are not used."""
+    """Statements that were not understood, and are ignored."""
 
 
 def settled_axes(
@@ -59,7 +59,7 @@ def settled_axes(
     beside: Sequence[Along | None] = (),
     is_reversed: bool = False,
 ) -> Settled:
-    """Settle the axes of one image, from all that is said of them.
+    """Settle the axes of one image from all statements about them.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def settled_axes(
     attributes
         The attributes of the image as plain values, as far as they are in `CONVENTIONS`.
     dims, dims_from
-        Names of the dimensions, and where they stand.
+        Names of the dimensions, and the attribute that states them.
     beside
         The coordinate of each dimension, where there is one.
     is_reversed
@@ -96,7 +96,7 @@ def settled_axes(
         known_dims = dims if len(dims) == len(axes) else [""] * len(axes)
         others = zip(placed, known_dims, beside or [None] * len(axes), shape, strict=True)
         for known, name, along, length in others:
-            # A coordinate of another axis, or length, than this one is nobody's business.
+            # A coordinate of another axis or length does not belong to this one.
             if (
                 along is None
                 or (along.values is not None and along.values.shape != (length,))
@@ -155,7 +155,7 @@ def warn_of_guess(
 
 
 def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
-    """Names of the channels, in the coordinate of ``c``."""
+    """Return the names of the channels, in the coordinate of ``c``."""
     names = names_of(along.values) if along.values is not None else None
     if names is None:
         problem = along.problem or "its names are neither texts nor numbers"
@@ -165,7 +165,7 @@ def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
 
 
 def axis_along(axis: Axis, along: Along | None, remarks: list[str] | None = None) -> Axis | None:
-    """What the coordinate `along` says of `axis`; None, and a warning, where that makes no sense."""
+    """Read `axis` from the coordinate `along`; warn and return None if it makes no sense."""
     if along is None:
         return None
     problem, found = along.problem, None
@@ -197,7 +197,7 @@ class _Placed:
         if known.scale is None:
             if other.scale is not None or other.is_placed:
                 origin = converted(known.translation, known.unit or unit, unit)
-                # The position of a single plane is one that its step does not tell.
+                # A single plane has a position, but no step.
                 keeps = known.is_placed and not other.is_placed and origin is not None
                 placed = replace(other, translation=origin or 0.0, is_placed=True) if keeps else other
                 self.axis, self.said = replace(placed, unit=unit), said
@@ -239,7 +239,7 @@ def _axistags(value: object, may_be_wrong: bool) -> str | None:
 
 
 def _letters(value: object) -> Sequence[object] | None:
-    """Names in an ``axes`` attribute: one text, or a list of texts, also of one."""
+    """Return the names in an ``axes`` attribute: one text, or a list of texts, also of one."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, str | list) else None

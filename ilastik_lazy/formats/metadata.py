@@ -1,11 +1,10 @@
-"""What the metadata of one dataset mean, whichever format they were found in: axes, units, range, sizes.
+"""Interpret the metadata of one dataset, in any format: units, range, packing, sizes.
 
 Each format finds them in its own way; what they mean, and how malformed values are handled, is defined here.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.views.packing import Packing, packing_from
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, remedy
+from ilastik_lazy.formats.json_text import json_value
 
 __all__ = [
     "channel_count",
@@ -78,7 +78,7 @@ def check_sizes(where: object, what: str, nbytes: int, count: int, limits: Limit
 
 
 def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Whole trailing axes up to about 1 MiB: what lies together in a contiguous layout.
+    """Choose whole trailing axes up to about 1 MiB: what lies together in a contiguous layout.
 
     >>> pieces((100, 1000, 1000), 4)
     (1, 262, 1000)
@@ -91,27 +91,20 @@ def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
 
 
 def channel_count(axes: Sequence[Axis], shape: Sequence[int]) -> int:
-    """Length of the ``c`` axis; 1 without one."""
+    """Return the length of the ``c`` axis; 1 without one."""
     return next((length for axis, length in zip(axes, shape, strict=True) if axis.name == "c"), 1)
 
 
 def units_from(value: object, where: object) -> dict[str, object]:
-    """Units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = "no JSON"
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
+    """Return the units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
+    units = json_value(value) if isinstance(value, str) else value
+    if value is not None and not isinstance(units, dict):
         warnings.warn(f"{where}: axis_units is no JSON object: ignored", MetadataWarning, stacklevel=2)
-        return {}
-    return value
+    return units if isinstance(units, dict) else {}
 
 
 def drange_from(value: object, where: object) -> tuple[float, float] | None:
-    """Range for display, from a ``drange`` attribute: two numbers."""
+    """Return the range for display, from a ``drange`` attribute: two numbers."""
     if value is None:
         return None
     # The comparison also refuses NaN, and integers that no float can hold.
@@ -126,7 +119,7 @@ def drange_from(value: object, where: object) -> tuple[float, float] | None:
 
 
 def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packing | None:
-    """The packing that attributes state; one that makes no sense is a warning, and the numbers come as stored."""
+    """Return the packing that attributes state; warn about one that makes no sense, and read numbers as stored."""
     try:
         return packing_from(attributes, stored)
     except MetadataError as error:
@@ -135,7 +128,7 @@ def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[An
 
 
 def text_from(value: object, name: str, where: object) -> str:
-    """Text of an attribute that only decorates; empty where there is none."""
+    """Return the text of an optional attribute, empty if there is none; warn if it is malformed."""
     if value is None or isinstance(value, str):
         return value or ""
     warnings.warn(f"{where}: {name} is no text: ignored", MetadataWarning, stacklevel=2)

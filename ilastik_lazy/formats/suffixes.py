@@ -11,7 +11,7 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 IMAGE_SUFFIXES = (*HDF5_SUFFIXES, ".n5", *TIFF_SUFFIXES, ".npy", ".npz", *PICTURE_SUFFIXES)
-"""Of all formats but Zarr."""
+"""Suffixes of all formats but Zarr."""
 
 CONTAINER = "(?:" + "|".join(map(re.escape, (*HDF5_SUFFIXES, ".n5", ".zarr"))) + ")"
 """Pattern of the suffixes of files and folders that have paths inside; to be compiled with `re.IGNORECASE`."""

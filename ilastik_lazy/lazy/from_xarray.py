@@ -1,4 +1,4 @@
-"""The way back: a DataArray as an `ArraySource`, whatever was computed with it.
+"""Turn a DataArray into an `ArraySource`, whatever was computed with it.
 
 What `open_dataarray` returned is recognised, so that its own source is read and not dask's copy.
 """
@@ -43,7 +43,7 @@ AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
 
 
 def as_source(source: object, storage_options: Mapping[str, Any] | None = None) -> ArraySource:
-    """The source behind a path (a URL, a pattern), a DataArray, or itself.
+    """Return the source behind a path (a URL, a pattern), a DataArray, or itself.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ class ComputedSource(View):
         return self._as_declared(np.asarray(part.data.compute(scheduler="synchronous")), region_shape(region))
 
     def _as_declared(self, values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        # dask believes what `map_blocks` is told of the shape and dtype of blocks, and writes what comes.
+        # dask trusts the shape and dtype that `map_blocks` is given, and writes whatever blocks come.
         where, dtype = self.spec.storage.location, self.spec.dtype
         if values.shape != shape:
             raise ArgumentError(
                 f"{where} gives a block of shape {values.shape} for one of {shape}: "
-                "tell map_blocks what comes of it with chunks=, drop_axis= and new_axis="
+                "state the shape of blocks with the arguments chunks=, drop_axis= and new_axis= of map_blocks"
             )
         with np.errstate(invalid="ignore", over="ignore"):
             made = np.array(values, dtype)
@@ -114,13 +114,13 @@ class ComputedSource(View):
         if values.dtype != dtype and not (dtype.kind == values.dtype.kind == "f") and not (made == values).all():
             raise ArgumentError(
                 f"{where} gives {values.dtype} that does not fit for {dtype}: "
-                "tell map_blocks what comes of it with dtype="
+                "state the dtype of blocks with the argument dtype= of map_blocks"
             )
         return made
 
 
 def absent_chunks(source: ArraySource) -> int:
-    """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
+    """Count the chunks of HDF5 exports that were never written: ilastik writes all, so the export was stopped.
 
     In other formats none is counted, since missing chunks commonly stand for the fill value.
     """
@@ -128,7 +128,7 @@ def absent_chunks(source: ArraySource) -> int:
 
 
 def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> int:
-    """Number of chunks of the exports behind `source` that were never written.
+    """Count the chunks of the exports behind `source` that were never written.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> 
 
 
 def source_of(array: xr.DataArray) -> ArraySource:
-    """A source with the voxels, positions, class names and attributes of `array`.
+    """Return a source with the voxels, positions, class names and attributes of `array`.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
     known = stored.positions(len(positions)) if stored is not None else None
     if stored is not None and known is not None and np.array_equal(known, positions):
-        # Also of a single plane, whose step its position does not tell.  The unit may be the caller's correction.
+        # Also for a single plane, whose position gives no step.  The unit may be the caller's correction.
         return replace(stored, unit=unit or stored.unit, since=since)
     if positions.dtype.kind == "f" and not np.isfinite(positions).all():
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")

@@ -17,7 +17,7 @@ __all__ = ["UnpackedSource", "packed_again", "unpacked"]
 
 
 def unpacked(source: ArraySource) -> ArraySource:
-    """`source`, or its values where its spec says that what it reads is packed."""
+    """Return `source`, or a view of its values if its spec says that the numbers are packed."""
     spec = source.spec
     if spec.packing is None:
         return source
@@ -26,7 +26,7 @@ def unpacked(source: ArraySource) -> ArraySource:
 
 
 def packed_again(source: ArraySource) -> ArraySource:
-    """The stored numbers below `source`, however it was described since."""
+    """Return the stored numbers below `source`, however it was described since."""
     if isinstance(source, UnpackedSource):
         return source.source
     if isinstance(source, DescribedSource) and (below := packed_again(source.source)) is not source.source:

@@ -32,7 +32,7 @@ class H5pySource(CountedChunks):
     is_indexed: bool = False
     """Whether its chunks are found without libhdf5, too."""
     refers: bool = False
-    """Whether the data lie in other files, each of which was allowed (see `hdf5_external`)."""
+    """Whether the data lie in other files, each of which was allowed (see `external`)."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -42,7 +42,7 @@ class H5pySource(CountedChunks):
             return self._read(region)
 
     def count_absent(self, trust: Trust = "local") -> int:
-        """Number of chunks that were never written (see `CountedChunks`)."""
+        """Count the chunks that were never written (see `CountedChunks`)."""
         if self.spec.storage.layout != "chunked":
             return 0
         return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, trust).absent
@@ -62,5 +62,5 @@ class H5pySource(CountedChunks):
 
 
 def read_region(source: H5pySource, region: Region) -> np.ndarray[Any, Any]:
-    """`region` of `source`: what a child does for an untrusted file."""
+    """Read `region` of `source`, in the child process for an untrusted file."""
     return source.read(region)

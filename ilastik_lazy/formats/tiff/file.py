@@ -15,8 +15,8 @@ from typing import Any
 
 from ilastik_lazy.core.foreign_errors import translated
 from ilastik_lazy.core.kept import Kept
-from ilastik_lazy.errors import CorruptFileError, DatasetNotFoundError, MissingExtraError
-from ilastik_lazy.formats.location import only_image
+from ilastik_lazy.errors import CorruptFileError, MissingExtraError
+from ilastik_lazy.formats.location import no_such_image, only_image
 from ilastik_lazy.formats.tiff.ifds import page_layouts
 from ilastik_lazy.formats.tiff.image import TiffImage, image_of, naming
 from ilastik_lazy.formats.tiff.metadata import check_ome, parse_ome
@@ -120,4 +120,4 @@ def _chosen(path: str, choice: str | None, series: list[Any], names: list[str]) 
         return names.index(choice)
     if choice is not None and choice.isdecimal() and len(choice) < 9 and int(choice) < len(series):
         return int(choice)
-    raise DatasetNotFoundError(f"no image {choice!r} in {path}; it holds {', '.join(shown) or 'no image'}")
+    raise no_such_image(f"image {choice!r}", path, shown)
