@@ -13,6 +13,7 @@ from xarray.backends import BackendEntrypoint
 
 from ilastik_lazy.errors import ArgumentError, IlastikLazyError
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
 from ilastik_lazy.storage.allowed import Folders, granted
 from ilastik_lazy.storage.files import opened, read_up_to
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["IlastikBackendEntrypoint"]
 
-_SUFFIXES = (".h5", ".hdf5", ".ilp")
 # ilastik creates its dataset with all attributes before it writes the first chunk.
 _END_BYTES = 2**16
 
@@ -124,7 +124,7 @@ def _path(filename_or_obj: Any) -> str | os.PathLike[str]:
 def _looks_like_ilastik(path: str) -> bool:
     try:
         location = Location.parse(path)
-        if location.suffix not in _SUFFIXES or not os.path.isfile(location.path):
+        if location.suffix not in HDF5_SUFFIXES or not os.path.isfile(location.path):
             return False
         with opened(location.path) as fd:
             size = os.fstat(fd).st_size

@@ -1,6 +1,6 @@
 """What the dimensions of an array mean: their names, order, step, origin and unit.
 
-The facts about files stand in ilastik's and vigra's sources: ``axistags`` is the JSON of vigra's
+The facts come from ilastik's and vigra's source code: ``axistags`` is the JSON of vigra's
 ``AxisTags::toJSON``, in numpy order; ``axes`` is reversed (Neuroglancer and N5); without either,
 ilastik guesses by shape (``lazyflow/utility/helpers.py``, ``get_default_axisordering``).
 """
@@ -51,13 +51,16 @@ class Axis:
     """One of ``t``, ``z``, ``y``, ``x``, ``c``."""
 
     scale: float | None = None
-    """Distance between neighbouring elements, in `unit`; None where the file does not tell."""
+    """Distance between neighbouring elements, in `unit`; None if the file does not state it."""
 
     translation: float = 0.0
     """Position of the centre of element 0, in `unit`."""
 
     unit: str = ""
     """UDUNITS-2 name such as ``micrometer``; empty where unknown."""
+
+    since: str = ""
+    """Date that positions along ``t`` are counted from, such as ``2024-05-01 12:00:00``; empty where unknown."""
 
     is_placed: bool = field(default=False, compare=False)
     """Whether the file itself states `translation`, also one of 0."""
@@ -70,15 +73,24 @@ class Axis:
         if not math.isfinite(self.translation):
             raise AxesError(f"axis {self.name!r} has translation {self.translation}: expected a number")
 
+    @property
+    def units(self) -> str:
+        """`unit`, with `since` as the CF conventions write it: ``days since 2024-05-01``."""
+        return f"{self.unit}s since {self.since}" if self.unit and self.since else self.unit
+
+    def coordinate_attributes(self) -> dict[str, str]:
+        """Describe `positions` as the CF conventions do."""
+        return {"axis": self.name.upper()} | ({"units": self.units} if self.units else {})
+
     def positions(self, length: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """Positions of the centres of `length` elements; None where the scale is not known."""
+        """Return the positions of the centres of `length` elements; None where the scale is not known."""
         if self.scale is None or self.name == "c":
             return None
         return self.translation + self.scale * np.arange(length, dtype=np.float64)
 
 
 def axis_names(axes: Sequence[Axis]) -> tuple[str, ...]:
-    """Names of the axes, in order.  A tuple, since to xarray the text "zyx" is one dimension."""
+    """Return the names of the axes, in order.  A tuple, since to xarray the text "zyx" is one dimension."""
     return tuple(axis.name for axis in axes)
 
 
@@ -136,7 +148,7 @@ def _warn_of(where: object, problem: str) -> None:
 
 
 def _checked_scale(key: str, value: object, where: object) -> float | None:
-    """Vigra's ``resolution``: 0 is "not set", and what is no positive number is ignored loudly."""
+    """Check vigra's ``resolution``: 0 is "not set"; anything but a positive number is ignored with a warning."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -163,7 +175,7 @@ def _load_json(text: str) -> Any:
 
 
 def _recovered_entries(text: str) -> list[dict[str, Any]]:
-    """Axis entries of an ``axistags`` text that is no valid JSON.
+    """Recover the axis entries of an ``axistags`` text that is no valid JSON.
 
     vigra does not escape quotes in ``description``, so keys and resolutions are looked for alone.
     """
@@ -172,19 +184,19 @@ def _recovered_entries(text: str) -> list[dict[str, Any]]:
         key = re.match(r'"key"\s*:\s*"(.)"', part)
         if key is None:
             return []
-        # Up to what ends it: of "1.2.3", or a number that was cut off, nobody knows which one it was.
+        # The number must be complete: "1.2.3", or one that was cut off, may have been any.
         step = re.search(r'"resolution"\s*:\s*(-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*[,}]', part, re.ASCII)
         entries.append({"key": key[1], "resolution": float(step[1]) if step else 0})
     return entries
 
 
 def parse_axistags(text: str, ndim: int, where: object = "") -> tuple[Axis, ...] | None:
-    """Axes of an ``axistags`` attribute; None where vigra itself did not know an axis (``?``).
+    """Parse an ``axistags`` attribute; None if vigra itself did not know an axis (``?``).
 
     Parameters
     ----------
     text
-        The JSON as stored, axes in numpy order.  ``resolution`` and ``description`` may lack.
+        The JSON as stored, axes in numpy order.  ``resolution`` and ``description`` may be missing.
     ndim
         Number of dimensions of the dataset.
 
@@ -214,7 +226,7 @@ def parse_axistags(text: str, ndim: int, where: object = "") -> tuple[Axis, ...]
 
 
 def parse_axes_attribute(names: Sequence[object], ndim: int) -> tuple[Axis, ...] | None:
-    """Axes of a Neuroglancer-style ``axes`` attribute: reversed, in any case; None if they do not fit.
+    """Parse a Neuroglancer-style ``axes`` attribute: reversed, in any case; None if they do not fit.
 
     Examples
     --------
@@ -251,7 +263,7 @@ def axes_of(
 ) -> tuple[tuple[Axis, ...], bool]:
     """Settle the axes of one stored array, in storage order, and say whether they are a guess from the shape.
 
-    The order of trust: the caller (`names`), `axistags`, `dimension_labels` (which stand in `labels_from`),
+    The order of trust: the caller (`names`), `axistags`, `dimension_labels` (found in `labels_from`),
     `axes_attribute`, `other_names`, the shape.  Where the caller contradicts the file, an axis keeps the step that the
     file states only if it has the same name at the same place.  `place` gives named axes the steps and origins that
     the file states elsewhere.  `where` names the array in warnings.

@@ -22,7 +22,7 @@ _GOLDEN_RATIO = 0.6180339887498949
 
 
 def color_of(number: int) -> RGB:
-    """The default colour of channel or class `number`, counted from 0.
+    """Return the default colour of channel or class `number`, counted from 0.
 
     >>> color_of(0), color_of(8) != color_of(9)
     ((230, 159, 0), True)
@@ -62,7 +62,7 @@ def flag_words(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
-    """Attributes that name the values 1, 2, ... as the CF conventions do, in one text.
+    """Return the attributes that name the values 1, 2, ... as the CF conventions do, in one text.
 
     >>> flag_attributes(["cell body", "background"])
     {'flag_values': [1, 2], 'flag_meanings': 'cell_body background'}

@@ -51,7 +51,7 @@ def _fits(part: object, length: int) -> bool:
 
 
 def region_shape(region: Region) -> tuple[int, ...]:
-    """Shape of the array that `region` cuts out.
+    """Return the shape of the array that `region` cuts out.
 
     >>> region_shape((slice(2, 5), slice(0, 1)))
     (3, 1)
@@ -60,7 +60,7 @@ def region_shape(region: Region) -> tuple[int, ...]:
 
 
 def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
-    """Number of chunks along each axis; the last one may be ragged.
+    """Return the number of chunks along each axis; the last one may be ragged.
 
     >>> grid_shape((10, 4), (4, 4))
     (3, 1)
@@ -85,7 +85,7 @@ class Overlap(NamedTuple):
 
 
 def overlaps(region: Region, chunks: Sequence[int]) -> Iterator[Overlap]:
-    """Chunks that `region` touches, in C order.
+    """Return the chunks that `region` touches, in C order.
 
     >>> [o.chunk for o in overlaps((slice(3, 9), slice(0, 2)), (4, 2))]
     [(0, 0), (1, 0), (2, 0)]
@@ -141,7 +141,7 @@ def block_shape(
 
 
 def block_lengths(shape: Sequence[int], block: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Lengths of the blocks along each axis, as dask writes its ``chunks``.
+    """Return the lengths of the blocks along each axis, as dask writes its ``chunks``.
 
     >>> block_lengths((10, 4), (4, 4))
     ((4, 4, 2), (4,))
@@ -153,7 +153,7 @@ def block_lengths(shape: Sequence[int], block: Sequence[int]) -> tuple[tuple[int
 
 
 def regions_of_blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[Region]:
-    """Regions of all blocks of a grid, in C order."""
+    """Return the regions of all blocks of a grid, in C order."""
     per_axis = [
         [slice(start, min(start + step, length)) for start in range(0, length, max(step, 1))]
         for length, step in zip(shape, block, strict=True)

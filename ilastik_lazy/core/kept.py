@@ -1,4 +1,4 @@
-"""What is known of files, made once for each and kept in memory up to a number of bytes.
+"""Keep what is known of files in memory, made once for each, up to a number of bytes.
 
 A stack may be thousands of files with a small index each, or a few with a large one: counting them fits neither.
 """
@@ -47,7 +47,7 @@ class Kept(Generic[_T]):
         self._entries: OrderedDict[Hashable, _Entry[_T]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """The value of `key`, made by one thread however many ask."""
+        """Return the value of `key`, made by one thread however many ask."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)

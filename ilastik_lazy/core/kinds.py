@@ -64,7 +64,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 
 
 def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | None:
-    """Kind of the export at `path`; None where its name is not one that ilastik gives by default.
+    """Return the kind of the export at `path`; None where its name is not one that ilastik gives by default.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
 
 
 def kind_of_role(role: str, dtype: np.dtype[Any]) -> Kind | None:
-    """What the numbers of an input of a project mean by its role; None where that does not say, or they cannot.
+    """Return what the role of a project's input says about its numbers; None if nothing, or if they contradict it.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def kind_of_role(role: str, dtype: np.dtype[Any]) -> Kind | None:
 
 
 def name_of_ids(*names: str) -> str:
-    """The first word in `names` that people use for classes and ids; empty where there is none.
+    """Return the first word in `names` that people use for classes and ids; empty where there is none.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def name_of_ids(*names: str) -> str:
 
 
 def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
-    """The same source, whose numbers mean what the caller says.
+    """Return the same source with the kind that the caller states.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a file may ask for: sizes beyond which it is refused, how far it is trusted, where it may lead."""
+"""Limit what a file may ask for: sizes beyond which it is refused, how far it is trusted, where it may lead."""
 
 from __future__ import annotations
 

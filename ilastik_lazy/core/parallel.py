@@ -51,7 +51,7 @@ _Result = TypeVar("_Result")
 
 
 def threads_for(workers: int | None) -> int:
-    """The number that the caller wants; without one, the processors that this process may use."""
+    """Return the wanted number of threads; without one, the number of processors that this process may use."""
     if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
         raise ArgumentError(f"{option('workers', workers)}: expected a whole number from 1 on")
     return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -66,7 +66,7 @@ def check_progress(progress: Callable[..., object] | None, arguments: int) -> No
     try:
         signature = inspect.signature(progress)
     except (TypeError, ValueError):
-        return  # of some builtins nobody knows
+        return  # some builtins have no signature
     try:
         signature.bind(*range(arguments))
     except TypeError as error:
@@ -76,7 +76,7 @@ def check_progress(progress: Callable[..., object] | None, arguments: int) -> No
 
 
 def work_block(spec: ArraySpec) -> tuple[int, ...]:
-    """Block that one thread reads at a time: whole chunks, 4 to 8 MiB, and some 64 blocks at least.
+    """Choose the block that one thread reads at a time: whole chunks, 4 to 8 MiB, at least some 64 blocks.
 
     Columns of chunks are decoded into place, 8 % faster than chunk by chunk; and since
     a column has left the cache anyway, blocks that would fit it are no faster.
@@ -118,7 +118,7 @@ def over_blocks(
     number: int,
     passes: int,
 ) -> Iterator[tuple[Region, _Result]]:
-    """What `work` makes of each block, in order; this is pass `number` of `passes`, which is for `progress` alone."""
+    """Yield what `work` makes of each block, in order; `number` and `passes` say to `progress` which pass this is."""
     spec, block = source.spec, work_block(source.spec)
     blocks, nbytes = math.prod(grid_shape(spec.shape, block)), 0
     counted = in_pass(progress, number, passes, spec.nbytes)
@@ -132,7 +132,7 @@ def over_blocks(
 
 
 def in_pass(progress: Progress | None, number: int, passes: int, nbytes: int) -> Progress | None:
-    """`progress` over all of several passes, called in pass `number`; each reads `nbytes`."""
+    """Adapt `progress` over several passes to a call in pass `number`; each pass reads `nbytes`."""
     if progress is None:
         return None
     return lambda done, blocks, size: progress(number * blocks + done, passes * blocks, number * nbytes + size)

@@ -1,4 +1,4 @@
-"""From the positions along an axis back to its step and origin."""
+"""Derive the step and origin of an axis from its positions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["names_of", "step_and_origin"]
 
 
 def step_and_origin(positions: np.ndarray[Any, Any]) -> tuple[float | None, float] | None:
-    """Distance between neighbouring `positions`, and the first of them; None where they do not rise evenly.
+    """Return the distance between neighbouring `positions`, and the first of them; None if they do not rise evenly.
 
-    The distance is None where one position, or none, does not tell it.
+    The distance is None if there are fewer than two positions.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def step_and_origin(positions: np.ndarray[Any, Any]) -> tuple[float | None, floa
 
 
 def names_of(values: np.ndarray[Any, Any]) -> tuple[str, ...] | None:
-    """Names of channels, from coordinates that are texts or numbers; None for others.
+    """Return the names of channels, from coordinates that are texts or numbers; None for others.
 
     >>> names_of(np.array([405, 488, 561]))
     ('405', '488', '561')

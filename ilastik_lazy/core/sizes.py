@@ -10,7 +10,7 @@ __all__ = ["counted", "human_bytes", "human_seconds", "parse_size"]
 
 
 def human_bytes(count: float) -> str:
-    """A size as people write it, in powers of ten.
+    """Write a size for people, in powers of ten.
 
     >>> human_bytes(512_000), human_bytes(33e9)
     ('512 kB', '33 GB')
@@ -23,7 +23,7 @@ def human_bytes(count: float) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    """A time as people write it, to about two digits.
+    """Write a time for people, to about two digits.
 
     >>> human_seconds(0.42), human_seconds(75), human_seconds(4000)
     ('0.4 s', '1 min 15 s', '1 h 6 min')
@@ -39,7 +39,7 @@ def human_seconds(seconds: float) -> str:
 
 
 def parse_size(size: str | float, what: str) -> int:
-    """Bytes of a text such as ``"2GB"`` or ``"512MiB"``, or of a number; `what` names the argument in the error.
+    """Parse bytes such as ``"2GB"``, ``"512MiB"`` or a number; `what` names the argument in the error.
 
     Raises
     ------

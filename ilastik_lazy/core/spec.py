@@ -5,6 +5,7 @@ Formats meet dask, reductions, the OME-Zarr writer and the command line here and
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -99,10 +100,10 @@ class ArraySpec:
     """RGB of each class, 0..255; empty where unknown."""
 
     kind: Kind | None = None
-    """What the numbers mean, where the file or its name tell for sure."""
+    """What the numbers mean, if the file or its name states it."""
 
     may_hold_ids: bool = False
-    """Whether the values may be classes or ids though `kind` is None, as of what was computed from probabilities."""
+    """Whether the values may be classes or ids though `kind` is None, as after a computation from probabilities."""
 
     drange: tuple[float, float] | None = None
     """Range for display that ilastik noted; not the range of the values."""
@@ -110,7 +111,10 @@ class ArraySpec:
     display_mode: str = ""
 
     packing: Packing | None = None
-    """How the stored numbers become values; `dtype` is that of the values in `UnpackedSource`, else of the numbers."""
+    """How the stored numbers become values."""
+
+    is_unpacked: bool = False
+    """Whether a read gives the values, and not the numbers that `packing` is for."""
 
     remarks: tuple[str, ...] = ()
     """What the file states of axes and positions that was not understood, and is not used."""
@@ -153,7 +157,7 @@ class ArraySpec:
         return grid_shape(self.shape, self.chunks)
 
     def agreeing(self, low: float, high: float) -> ArraySpec:
-        """Without inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
+        """Drop inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
         if not self.is_inherited:
             return self
         ends = self.drange or (-np.inf, np.inf)
@@ -211,27 +215,30 @@ Keep = Callable[[tuple[int, ...], bytes, np.ndarray[Any, Any]], None]
 """Called with the position of a chunk in the grid, its bytes as stored, and all its decoded bytes."""
 
 
-@runtime_checkable
-class EncodedChunks(Protocol):
-    """A source that can also hand over its chunks as they are stored, so that they need not be compressed again."""
+class EncodedChunks(ABC):
+    """Base of sources that can also hand over their chunks as stored, so that they need not be compressed again."""
+
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def chunk_codec(self) -> str:
         """Such as ``zlib``: each chunk is one stream of it, decoded to C order; empty where that is not so."""
 
+    @abstractmethod
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`), and hand each chunk that it touches to `keep`.
 
         Left out are chunks that were never written, and those that are not encoded as `chunk_codec` says.
         What `keep` is given as decoded is overwritten by the next chunk.
         """
-        ...
 
 
-@runtime_checkable
-class CountedChunks(Protocol):
-    """A source of a format whose writers write all chunks: those that are missing were never written."""
+class CountedChunks(ABC):
+    """Base of the sources of a format whose writers write all chunks: a missing one was never written."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def count_absent(self) -> int:
-        """Number of chunks that were never written; may have to read an index."""
-        ...
+        """Count the chunks that were never written; may have to read an index."""

@@ -6,27 +6,29 @@ xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
 
 from __future__ import annotations
 
-__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit"]
+__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit", "unit_and_start"]
 
+# Prefix: its symbol, and its power of ten.
 _PREFIXES = {
-    "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M",
-    "kilo": "k", "hecto": "h", "deci": "d", "centi": "c", "milli": "m", "micro": "u",
-    "nano": "n", "pico": "p", "femto": "f", "atto": "a", "zepto": "z", "yocto": "y",
+    "yotta": ("Y", 24), "zetta": ("Z", 21), "exa": ("E", 18), "peta": ("P", 15), "tera": ("T", 12), "giga": ("G", 9),
+    "mega": ("M", 6), "kilo": ("k", 3), "hecto": ("h", 2), "": ("", 0), "deci": ("d", -1), "centi": ("c", -2),
+    "milli": ("m", -3), "micro": ("u", -6), "nano": ("n", -9), "pico": ("p", -12), "femto": ("f", -15),
+    "atto": ("a", -18), "zepto": ("z", -21), "yocto": ("y", -24),
 }  # fmt: skip
 
 # https://ngff.openmicroscopy.org/0.5/#axes-md: "unit" SHOULD be one of these.
 OME_SPACE_UNITS = frozenset(
-    {f"{prefix}meter" for prefix in _PREFIXES} | {"meter", "angstrom", "foot", "inch", "mile", "parsec", "yard"}
+    {f"{prefix}meter" for prefix in _PREFIXES} | {"angstrom", "foot", "inch", "mile", "parsec", "yard"}
 )
-OME_TIME_UNITS = frozenset({f"{prefix}second" for prefix in _PREFIXES} | {"second", "minute", "hour", "day"})
+OME_TIME_UNITS = frozenset({f"{prefix}second" for prefix in _PREFIXES} | {"minute", "hour", "day"})
 
 # Text that stands for "no physical unit": Fiji and OME-XML write these.
 _UNITLESS = frozenset({"", "pixel", "pixels", "px", "voxel", "none", "null", "unknown", "\\u00b5"})
 
 
 def _spellings() -> tuple[dict[str, str], dict[str, str]]:
-    """Symbols, where case counts (Mm is not mm), and words, where it does not."""
-    symbols = {"m": "meter", "s": "second", "h": "hour", "d": "day", "in": "inch", "Å": "angstrom"}
+    """Return symbols, where case matters (Mm is not mm), and words, where it does not."""
+    symbols = {"h": "hour", "d": "day", "in": "inch", "Å": "angstrom"}
     words = {
         "sec": "second", "secs": "second", "min": "minute", "mins": "minute", "hr": "hour",
         "hrs": "hour", "hours": "hour", "minutes": "minute", "days": "day", "inches": "inch",
@@ -39,7 +41,7 @@ def _spellings() -> tuple[dict[str, str], dict[str, str]]:
         words.setdefault(unit + "s", unit)
         if unit.endswith("meter"):
             words[unit[:-2] + "re"] = words[unit[:-2] + "res"] = unit
-    for prefix, letter in _PREFIXES.items():
+    for prefix, (letter, _) in _PREFIXES.items():
         symbols[letter + "m"] = prefix + "meter"
         symbols[letter + "s"] = prefix + "second"
     return symbols, words
@@ -65,37 +67,47 @@ def full_unit_name(text: str) -> str:
     return _SYMBOLS.get(plain) or _WORDS.get(plain.lower()) or text.strip()
 
 
-_POWERS = {
-    "yotta": 24, "zetta": 21, "exa": 18, "peta": 15, "tera": 12, "giga": 9, "mega": 6, "kilo": 3, "hecto": 2,
-    "deci": -1, "centi": -2, "milli": -3, "micro": -6, "nano": -9, "pico": -12, "femto": -15, "atto": -18,
-    "zepto": -21, "yocto": -24, "": 0,
-}  # fmt: skip
+def unit_and_start(text: object) -> tuple[str, str]:
+    """Split the CF conventions' ``units`` of a coordinate into the unit, in full, and the date that it counts from.
+
+    >>> unit_and_start("days since 2024-05-01"), unit_and_start("um"), unit_and_start(None)
+    (('day', '2024-05-01'), ('micrometer', ''), ('', ''))
+    """
+    unit, _, since = text.partition(" since ") if isinstance(text, str) else ("", "", "")
+    return full_unit_name(unit), since.strip()
+
+
+def _base_and_power(unit: str) -> tuple[str, int] | None:
+    """Split a metric unit into meter or second, and a power of ten."""
+    if unit == "angstrom":
+        return "meter", -10
+    for base in ("meter", "second"):
+        if unit.endswith(base) and (known := _PREFIXES.get(unit.removesuffix(base))) is not None:
+            return base, known[1]
+    return None
 
 
 def in_base_unit(value: float, unit: str) -> float | None:
-    """A length in meter, or a time in second; None where the unit is not metric.
+    """Convert a length to meter, or a time to second; None if the unit is not metric.
 
     >>> in_base_unit(500, "nanometer") == in_base_unit(0.5, "micrometer")
     True
     """
-    if unit == "angstrom":
-        return value / 1e10
-    found = (converted(value, unit, base) for base in ("meter", "second"))
-    return next((number for number in found if number is not None), None)
+    found = _base_and_power(unit)
+    return converted(value, unit, found[0]) if found else None
 
 
 def converted(value: float, unit: str, wanted: str) -> float | None:
-    """`value` in another unit; None where nobody can say.
+    """Convert `value` to another unit; None if that is not possible.
 
     >>> converted(40, "nanometer", "micrometer"), converted(1, "second", "micrometer")
     (0.04, None)
     """
     if unit == wanted:
         return value
-    for base in ("meter", "second"):
-        powers = [_POWERS.get(text.removesuffix(base)) if text.endswith(base) else None for text in (unit, wanted)]
-        if powers[0] is not None and powers[1] is not None:
-            power = powers[0] - powers[1]
-            # Divided, not multiplied by a fraction: 500 nanometer are 0.5 micrometer to the last digit.
-            return value * 10.0**power if power >= 0 else value / 10.0**-power
-    return None
+    one, other = _base_and_power(unit), _base_and_power(wanted)
+    if one is None or other is None or one[0] != other[0]:
+        return None
+    power = one[1] - other[1]
+    # Divided, not multiplied by a fraction: 500 nanometer are 0.5 micrometer to the last digit.
+    return value * 10.0**power if power >= 0 else value / 10.0**-power

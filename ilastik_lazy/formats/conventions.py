@@ -1,4 +1,4 @@
-"""What a file says of axes, positions and units, by any convention and in any format: understood here, once.
+"""Understand what a file states about axes, positions and units, by any convention and in any format.
 
 ilastik's ``axistags`` (and ``axis_units``) count first, then names of dimensions and the coordinates beside the image
 (HDF5 dimension scales, netCDF, xarray), then ``axes`` and the attributes of other programs (`voxel_sizes`).
@@ -16,12 +16,12 @@ import numpy as np
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axes_of, axis_names
 from ilastik_lazy.core.positions import names_of, step_and_origin
-from ilastik_lazy.core.units import converted, full_unit_name
+from ilastik_lazy.core.units import converted, unit_and_start
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata import units_from
 from ilastik_lazy.formats.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
 
-__all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "settled_axes"]
+__all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "settled_axes", "warn_of_guess"]
 
 CONVENTIONS = ("axistags", "axis_units", "axes", *SIZE_ATTRIBUTES)
 """Names of the attributes that are looked at here."""
@@ -45,7 +45,7 @@ class Settled(NamedTuple):
     guessed: bool = False
     channel_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    """Statements that were not understood, and are not used."""
+    """Statements that were not understood, and are ignored."""
 
 
 def settled_axes(
@@ -59,7 +59,7 @@ def settled_axes(
     beside: Sequence[Along | None] = (),
     is_reversed: bool = False,
 ) -> Settled:
-    """Settle the axes of one image, from all that is said of them.
+    """Settle the axes of one image from all statements about them.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def settled_axes(
     attributes
         The attributes of the image as plain values, as far as they are in `CONVENTIONS`.
     dims, dims_from
-        Names of the dimensions, and where they stand.
+        Names of the dimensions, and the attribute that states them.
     beside
         The coordinate of each dimension, where there is one.
     is_reversed
@@ -96,7 +96,7 @@ def settled_axes(
         known_dims = dims if len(dims) == len(axes) else [""] * len(axes)
         others = zip(placed, known_dims, beside or [None] * len(axes), shape, strict=True)
         for known, name, along, length in others:
-            # A coordinate of another axis, or length, than this one is nobody's business.
+            # A coordinate of another axis or length does not belong to this one.
             if (
                 along is None
                 or (along.values is not None and along.values.shape != (length,))
@@ -134,7 +134,7 @@ def settled_axes(
         _warn(f"{where}: {problem}: positions are taken as unknown")
     if guessed:
         stated = {dims_from: list(dims) if any(dims) else None, "axes": named, "axistags": tags}
-        _warn_of_guess(where, shape, axes, stated)
+        warn_of_guess(where, shape, axes, stated)
     return Settled(axes, guessed, tuple(channels), (*remarks, *unfit))
 
 
@@ -142,8 +142,11 @@ def _warn(text: str) -> None:
     warnings.warn(text, MetadataWarning, stacklevel=4)
 
 
-def _warn_of_guess(where: object, shape: Sequence[int], axes: tuple[Axis, ...], stated: Mapping[str, object]) -> None:
-    said = [f"{name} {shown(value)}" for name, value in stated.items() if value]
+def warn_of_guess(
+    where: object, shape: Sequence[int], axes: Sequence[Axis], stated: Mapping[str, object] | None = None
+) -> None:
+    """Warn that axes are guessed from a shape, whatever the file has `stated` that names not all of them."""
+    said = [f"{name} {shown(value)}" for name, value in (stated or {}).items() if value]
     what = f"has {' and '.join(said)}, which are not all axes out of t, z, y, x, c" if said else "names no axes"
     _warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
@@ -152,7 +155,7 @@ def _warn_of_guess(where: object, shape: Sequence[int], axes: tuple[Axis, ...], 
 
 
 def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
-    """Names of the channels, in the coordinate of ``c``."""
+    """Return the names of the channels, in the coordinate of ``c``."""
     names = names_of(along.values) if along.values is not None else None
     if names is None:
         problem = along.problem or "its names are neither texts nor numbers"
@@ -162,7 +165,7 @@ def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
 
 
 def axis_along(axis: Axis, along: Along | None, remarks: list[str] | None = None) -> Axis | None:
-    """What the coordinate `along` says of `axis`; None, and a warning, where that makes no sense."""
+    """Read `axis` from the coordinate `along`; warn and return None if it makes no sense."""
     if along is None:
         return None
     problem, found = along.problem, None
@@ -176,9 +179,9 @@ def axis_along(axis: Axis, along: Along | None, remarks: list[str] | None = None
             remarks.append(f"{along.where}: {problem}")
         _warn(f"{along.where}: {problem}: positions along {axis.name} are taken as unknown")
         return None
-    # CF's "seconds since 2024-05-01" is a unit and a date.
-    unit = full_unit_name(along.unit.partition(" since ")[0]) if isinstance(along.unit, str) else ""
-    return Axis(axis.name, *found, unit, is_placed=along.values is not None and along.values.size > 0)
+    unit, since = unit_and_start(along.unit)
+    is_placed = along.values is not None and along.values.size > 0
+    return Axis(axis.name, *found, unit, since if axis.name == "t" else "", is_placed=is_placed)
 
 
 class _Placed:
@@ -194,7 +197,7 @@ class _Placed:
         if known.scale is None:
             if other.scale is not None or other.is_placed:
                 origin = converted(known.translation, known.unit or unit, unit)
-                # The position of a single plane is one that its step does not tell.
+                # A single plane has a position, but no step.
                 keeps = known.is_placed and not other.is_placed and origin is not None
                 placed = replace(other, translation=origin or 0.0, is_placed=True) if keeps else other
                 self.axis, self.said = replace(placed, unit=unit), said
@@ -212,7 +215,7 @@ class _Placed:
         self.axis = replace(known, unit=known.unit or unit)
         origin = other.translation * factor
         if other.is_placed and not known.is_placed:
-            self.axis = replace(self.axis, translation=origin, is_placed=True)
+            self.axis = replace(self.axis, translation=origin, since=other.since, is_placed=True)
         elif other.is_placed and abs(origin - known.translation) > 1e-3 * known.scale:
             self._contradicted(f"an origin of {known.translation:g}", f"one of {origin:g}", said)
 
@@ -236,7 +239,7 @@ def _axistags(value: object, may_be_wrong: bool) -> str | None:
 
 
 def _letters(value: object) -> Sequence[object] | None:
-    """Names in an ``axes`` attribute: one text, or a list of texts, also of one."""
+    """Return the names in an ``axes`` attribute: one text, or a list of texts, also of one."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, str | list) else None

@@ -1,4 +1,4 @@
-"""JSON out of files of strangers."""
+"""Parse JSON from files that anybody may have made."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from typing import Any
 
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 
-__all__ = ["parse_json_object"]
+__all__ = ["json_value", "parse_json_object"]
 
 _MOST_VALUES = 2_000_000
 
 
+def json_value(text: object) -> Any:
+    """Parse a JSON text; return None for anything else.
+
+    >>> json_value("[1, 2]"), json_value("[1, 2"), json_value(7)
+    ([1, 2], None, None)
+    """
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def parse_json_object(data: bytes, path: str) -> dict[str, Any]:
-    """The JSON object that a file holds; `path` names it in messages.
+    """Parse a file that holds a JSON object; `path` names it in messages.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From ``"dir/a.h5/volume/data"`` to the file and the internal path.
+"""Split ``"dir/a.h5/volume/data"`` into the file and the internal path.
 
 ilastik writes an internal path behind the last container extension of a path
 (``lazyflow/utility/pathHelpers.py``, ``PathComponents``); so may users here.
@@ -14,20 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, SourceNotFoundError, option, remedy
+from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.objects import ObjectFolder, is_url
 
-__all__ = ["Location", "checked_path", "checked_target", "only_image", "require_images"]
+__all__ = ["Location", "checked_path", "checked_target", "no_such_image", "only_image", "require_images"]
 
-_CONTAINERS = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)(?=/)", re.IGNORECASE)
+_CONTAINERS = re.compile(f"{CONTAINER}(?=/)", re.IGNORECASE)
 
 
 def checked_path(path: object, what: str = "the path") -> str:
-    """The text of a path or URL that a system can have.
+    """Return the text of a path or URL, if a file system can hold it.
 
     Raises
     ------
     ArgumentError
-        It is no path, empty, or has characters that no name may have.
+        It is no path, is empty, or has characters that no name can have.
 
     Examples
     --------
@@ -43,19 +44,19 @@ def checked_path(path: object, what: str = "the path") -> str:
         # Names of files in other encodings have halves of pairs for their bytes; those of objects are UTF-8.
         encoded = text.encode() if is_url(text) else os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise ArgumentError(f"{what} {text!a} has characters that no encoding has: write its name anew") from error
+        raise ArgumentError(f"{what} {text!a} has characters that cannot be encoded: type the name again") from error
     if b"\0" in encoded:
         raise ArgumentError(f"{what} {text!a} has a NUL in it, which no name may have: leave it out")
     return text
 
 
 def checked_target(path: object, *, endings: tuple[str, ...] = ()) -> str:
-    """`checked_path` of something to write, which others find again by its name.
+    """Check the path of something to write, which others find again by its name.
 
     Parameters
     ----------
     endings
-        Of names that mean another format.
+        Suffixes of other formats, which are refused.
     """
     text = checked_path(path, "the target")
     if text.startswith("-"):
@@ -75,10 +76,20 @@ def require_images(names: Collection[str], where: str) -> None:
         raise DatasetNotFoundError(f"{where} holds no image: no numeric dataset with 2 to 5 dimensions")
 
 
+def no_such_image(what: str, where: str, held: Sequence[str]) -> DatasetNotFoundError:
+    """Make the error for a name that is not in a file, which has images called `held`.
+
+    >>> print(no_such_image("dataset 'a'", "x.h5", ["'b'", "'c'"]))
+    no dataset 'a' in x.h5; it holds 'b', 'c'
+    """
+    listed = ", ".join(held[:8]) + (", ..." if len(held) > 8 else "")
+    return DatasetNotFoundError(f"no {what} in {where}; it holds {listed or 'no image'}")
+
+
 def only_image(
     where: str, names: Sequence[str], shown: Sequence[str] = (), *, what: str = "", together: str = "open_dataset()"
 ) -> str:
-    """The one image that is meant where none was named.
+    """Return the only image, for a caller who named none.
 
     Parameters
     ----------
@@ -89,7 +100,7 @@ def only_image(
     shown
         What the message lists in their place.
     what
-        What they are, where that is more than so many images.
+        How many there are of which kind, if not just so many images.
     together
         The function that opens all of them.
 
@@ -116,7 +127,7 @@ class Location:
     """Absolute path of the file, or its URL."""
 
     internal_path: str | None = None
-    """Path of the dataset without a leading slash; None where it was not said."""
+    """Path of the dataset without a leading slash; None if it was not given."""
 
     options: tuple[tuple[str, str | bool], ...] = field(default=(), repr=False)
     """How the server of a URL is reached (see `ObjectFolder`); may hold credentials."""
@@ -172,7 +183,7 @@ class Location:
         return cls(os.path.abspath(file), inside) if folder is None else cls(file, inside, folder.options)
 
     def at(self, internal_path: str | None) -> Location:
-        """The same file, and another dataset in it."""
+        """Return the same file, and another dataset in it."""
         return replace(self, internal_path=internal_path)
 
     @property
@@ -195,7 +206,7 @@ class Location:
 
 
 def _split_url(url: str) -> tuple[str, str | None]:
-    """By the name alone: behind the last container extension begins its inside."""
+    """Split by the name alone: the inside begins behind the last container extension."""
     for match in reversed(list(_CONTAINERS.finditer(url))):
         return url[: match.end()], url[match.end() :].strip("/") or None
     return url, None

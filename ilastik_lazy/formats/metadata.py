@@ -1,11 +1,10 @@
-"""What the metadata of one dataset mean, whichever format they were found in: axes, units, range, sizes.
+"""Interpret the metadata of one dataset, in any format: units, range, packing, sizes.
 
-A format finds them in its own way; how they are understood, and how wrong ones are met, stands here once.
+Each format finds them in its own way; what they mean, and how malformed values are handled, is defined here.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,13 @@ from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.views.packing import Packing, packing_from
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, remedy
+from ilastik_lazy.formats.json_text import json_value
 
 __all__ = [
     "channel_count",
     "check_chunks",
     "check_shape",
+    "check_sizes",
     "drange_from",
     "packing_of",
     "pieces",
@@ -34,11 +35,19 @@ __all__ = [
 _PIECE_BYTES = 2**20
 
 
-def check_shape(where: object, shape: Sequence[int], limits: Limits) -> None:
-    """Raise unless `shape` is that of an image whose coordinates fit into memory."""
-    if not 2 <= len(shape) <= 5:
+def check_shape(where: object, shape: Sequence[int], limits: Limits, ranks: Sequence[int] = (2, 3, 4, 5)) -> None:
+    """Raise unless `shape` is that of an image whose coordinates fit into memory.
+
+    Raises
+    ------
+    MetadataError
+        The number of dimensions is none of `ranks`.
+    LimitExceededError
+        An axis is too long.
+    """
+    if len(shape) not in ranks:
         raise MetadataError(f"{where} is no image: it has {len(shape)} dimensions, expected 2 to 5")
-    if max(shape) > limits.axis_length:
+    if max(shape, default=0) > limits.axis_length:
         raise LimitExceededError(
             f"{where} has an axis of {max(shape)} elements, more than {limits.axis_length}"
             + remedy(": pass limits= if that is meant")
@@ -46,15 +55,30 @@ def check_shape(where: object, shape: Sequence[int], limits: Limits) -> None:
 
 
 def check_chunks(where: object, shape: Sequence[int], chunks: Sequence[int], itemsize: int, limits: Limits) -> None:
-    """Raise where one chunk is too large to be decoded, or there are more than anybody can list."""
-    if (nbytes := math.prod(chunks) * itemsize) > limits.chunk_bytes:
-        raise LimitExceededError(f"{where} has chunks of {nbytes} bytes, more than {limits.chunk_bytes}")
-    if (count := math.prod(grid_shape(shape, chunks))) > limits.chunk_count:
-        raise LimitExceededError(f"{where} has {count} chunks, more than {limits.chunk_count}")
+    """Check the chunks of a grid (see `check_sizes`)."""
+    check_sizes(where, "chunks", math.prod(chunks) * itemsize, math.prod(grid_shape(shape, chunks)), limits)
+
+
+def check_sizes(where: object, what: str, nbytes: int, count: int, limits: Limits) -> None:
+    """Raise `LimitExceededError` if a chunk is too large to decode, or there are too many to list.
+
+    Parameters
+    ----------
+    what
+        What the chunks of this format are called, in the plural.
+    nbytes
+        Decoded size of one.
+    count
+        Number of chunks.
+    """
+    if nbytes > limits.chunk_bytes:
+        raise LimitExceededError(f"{where} has {what} of {nbytes} bytes, more than {limits.chunk_bytes}")
+    if count > limits.chunk_count:
+        raise LimitExceededError(f"{where} has {count} {what}, more than {limits.chunk_count}")
 
 
 def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Whole trailing axes up to about 1 MiB: what lies together in a contiguous layout.
+    """Choose whole trailing axes up to about 1 MiB: what lies together in a contiguous layout.
 
     >>> pieces((100, 1000, 1000), 4)
     (1, 262, 1000)
@@ -67,27 +91,20 @@ def pieces(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
 
 
 def channel_count(axes: Sequence[Axis], shape: Sequence[int]) -> int:
-    """Length of the ``c`` axis; 1 without one."""
+    """Return the length of the ``c`` axis; 1 without one."""
     return next((length for axis, length in zip(axes, shape, strict=True) if axis.name == "c"), 1)
 
 
 def units_from(value: object, where: object) -> dict[str, object]:
-    """Units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = "no JSON"
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
+    """Return the units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
+    units = json_value(value) if isinstance(value, str) else value
+    if value is not None and not isinstance(units, dict):
         warnings.warn(f"{where}: axis_units is no JSON object: ignored", MetadataWarning, stacklevel=2)
-        return {}
-    return value
+    return units if isinstance(units, dict) else {}
 
 
 def drange_from(value: object, where: object) -> tuple[float, float] | None:
-    """Range for display, from a ``drange`` attribute: two numbers."""
+    """Return the range for display, from a ``drange`` attribute: two numbers."""
     if value is None:
         return None
     # The comparison also refuses NaN, and integers that no float can hold.
@@ -102,7 +119,7 @@ def drange_from(value: object, where: object) -> tuple[float, float] | None:
 
 
 def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packing | None:
-    """The packing that attributes state; one that makes no sense is a warning, and the numbers come as stored."""
+    """Return the packing that attributes state; warn about one that makes no sense, and read numbers as stored."""
     try:
         return packing_from(attributes, stored)
     except MetadataError as error:
@@ -111,7 +128,7 @@ def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[An
 
 
 def text_from(value: object, name: str, where: object) -> str:
-    """Text of an attribute that only decorates; empty where there is none."""
+    """Return the text of an optional attribute, empty if there is none; warn if it is malformed."""
     if value is None or isinstance(value, str):
         return value or ""
     warnings.warn(f"{where}: {name} is no text: ignored", MetadataWarning, stacklevel=2)

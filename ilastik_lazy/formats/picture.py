@@ -32,14 +32,14 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.png import check_png
+from ilastik_lazy.formats.suffixes import PICTURE_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_up_to, stamp_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FORMAT", "SUFFIXES", "PictureSource", "images", "open_image", "recognises"]
+__all__ = ["FORMAT", "PictureSource", "images", "open_image", "recognises"]
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras"})
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
 # Of the formats that Pillow knows, some start other programs (EPS starts ghostscript).
@@ -71,7 +71,7 @@ def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a picture, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
-    if location.suffix in SUFFIXES:
+    if location.suffix in PICTURE_SUFFIXES:
         return True
     with opened(location.path) as fd:
         return read_up_to(fd, 8, 0, location.path).startswith(_SIGNATURES)

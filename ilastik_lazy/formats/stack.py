@@ -18,13 +18,13 @@ from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, remedy
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.picture import SUFFIXES
+from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.objects import is_url
 
 __all__ = ["is_pattern", "open_paths", "open_stack"]
 
 # "a_*.h5/volume/data": as in `Location`, what stands behind the container is the internal path.
-_INSIDE = re.compile(r"\.(h5|hdf5|hdf|ilp|n5|zarr)/(?!.*\.(h5|hdf5|hdf|ilp|n5|zarr)/)", re.IGNORECASE)
+_INSIDE = re.compile(f"{CONTAINER}/(?!.*{CONTAINER}/)", re.IGNORECASE)
 
 
 def is_pattern(text: str) -> bool:
@@ -105,7 +105,7 @@ def open_stack(
             f"a stack must not mix formats: {locations[0].path} is {locations[0].suffix or 'without suffix'}, "
             f"{other.path} is {other.suffix or 'without suffix'}"
         )
-    if along is None and locations[0].suffix in SUFFIXES:
+    if along is None and locations[0].suffix in PICTURE_SUFFIXES:
         along = "z"
     return stack_of([open_source(one, axes=axes, limits=limits) for one in locations], along)
 

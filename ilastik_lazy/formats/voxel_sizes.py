@@ -4,19 +4,19 @@
 - ``transform`` of COSEM, in numpy's order: https://github.com/janelia-cosem/schemas/blob/master/multiscale.md;
 - ``pixelResolution`` of n5-viewer, from x on, that of the finest level, beside ``downsamplingFactors``:
   https://github.com/saalfeldlab/n5-viewer#metadata-specification;
-- ``resolution`` (or ``voxel_size``) and ``offset`` of CREMI, daisy and paintera: nanometer where no unit stands beside
+- ``resolution`` (or ``voxel_size``) and ``offset`` of CREMI, daisy and paintera: nanometer if no unit is beside
   them, in the order of the format (https://cremi.org/data, https://github.com/saalfeldlab/paintera).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, names_that_fit
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS, full_unit_name
+from ilastik_lazy.formats.json_text import json_value
 
 __all__ = ["SIZE_ATTRIBUTES", "VoxelSize", "names_stated", "shown", "stated_sizes"]
 
@@ -41,7 +41,7 @@ class VoxelSize:
     """Whether the image itself may be a coarser level, with whole multiples of the steps."""
 
     def placed(self, axes: Sequence[Axis]) -> tuple[Axis | None, ...]:
-        """What this says of each of `axes`.
+        """Assign the steps, origins and units to `axes`.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class VoxelSize:
 def stated_sizes(
     attributes: Mapping[str, Any], ndim: int, *, is_reversed: bool
 ) -> tuple[tuple[VoxelSize, ...], tuple[str, ...]]:
-    """All voxel sizes that `attributes` state, the most trusted first, and what of them makes no sense.
+    """Return all voxel sizes that `attributes` state, the most trusted first, and what of them makes no sense.
 
     `is_reversed` where the format counts dimensions from x on, as N5 does.
     """
@@ -95,7 +95,7 @@ def stated_sizes(
 
 
 def names_stated(sizes: Sequence[VoxelSize], ndim: int) -> tuple[str, ...]:
-    """Axes that voxel sizes imply: as many sizes as dimensions are those of space."""
+    """Return the axes that voxel sizes imply: as many sizes as dimensions are those of space."""
     for size in sizes:
         if len(size.steps) == ndim and (size.names or ndim in (2, 3)):
             return size.names or tuple("zyx"[-ndim:])
@@ -103,7 +103,7 @@ def names_stated(sizes: Sequence[VoxelSize], ndim: int) -> tuple[str, ...]:
 
 
 def shown(value: object) -> str:
-    """A value from a file, for a message."""
+    """Return a value from a file, for a message."""
     return ascii(value)[:80]
 
 
@@ -149,21 +149,17 @@ def _vector(name: str, value: Any, attributes: Mapping[str, Any], *, is_reversed
 
 
 def _from_json(value: object) -> object:
-    """A list or object that was written as text."""
-    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+    """Parse a list or object that was written as text."""
+    found = json_value(value)
+    return found if isinstance(found, list | dict) else value
 
 
 def _units(said: str, value: object, count: int) -> tuple[str, ...]:
-    """The unit of each of `count` steps; by CF's habit, ``units`` may be that of the voxels' values, such as kelvin."""
+    """Return the unit of each of `count` steps; in CF, ``units`` may also be that of the values, such as kelvin."""
     texts = value if isinstance(value, list) and len(value) == count else [value] * count
     units = tuple(full_unit_name(text) if isinstance(text, str) else "" for text in texts)
     if strange := [unit for unit in units if unit and unit not in OME_SPACE_UNITS | OME_TIME_UNITS]:
-        raise ValueError(f"{said} stands beside the unit {shown(strange[0])}, which is none of length or time")
+        raise ValueError(f"{said} is beside the unit {shown(strange[0])}, which is none of length or time")
     return units
 
 

@@ -1,6 +1,6 @@
-"""What the attributes of a DataArray say: written from a spec, and read back from whatever was computed.
+"""Write the attributes of a DataArray from a spec, and read them back after any computation.
 
-xarray keeps attributes through any operation, so that reading asks whether they still hold.
+xarray keeps attributes through any operation, so that reading checks whether they still hold.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from ilastik_lazy.core.classes import colors_from, flag_attributes, flag_names, 
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import names_of
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
+from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.errors import MetadataWarning
+from ilastik_lazy.formats.json_text import json_value
+from ilastik_lazy.formats.metadata import packing_of
 
 __all__ = [
     "attributes_of",
@@ -27,6 +30,7 @@ __all__ = [
     "colors_of",
     "drange_of",
     "kind_of",
+    "packing_in",
     "unplaced_units",
     "unplaced_units_of",
     "without_inherited",
@@ -46,7 +50,7 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     if spec.display_mode:
         attributes["display_mode"] = spec.display_mode
     attributes |= unplaced_units(spec.axes)
-    if spec.packing is not None and spec.packing.stored == spec.dtype:
+    if spec.packing is not None and not spec.is_unpacked:
         attributes |= spec.packing.attributes()
     if spec.channel_names and spec.is_label_image:
         attributes |= flag_attributes(spec.channel_names)
@@ -56,23 +60,19 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
 
 
 def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
-    """The attribute ``axis_units``: a JSON text of the units of axes without positions, which have no coordinate."""
+    """Return the attribute ``axis_units``, a JSON text of the units of axes that have no coordinate."""
     units = {axis.name: axis.unit for axis in axes if axis.unit and axis.scale is None}
     return {"axis_units": json.dumps(units)} if units else {}
 
 
 def unplaced_units_of(array: xr.DataArray) -> dict[str, object]:
     """Read what `unplaced_units` wrote; empty where there is nothing of the kind."""
-    text = array.attrs.get("axis_units")
-    try:
-        units = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        units = None
+    units = json_value(array.attrs.get("axis_units"))
     return units if isinstance(units, dict) else {}
 
 
 def channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the channels; for label images, those that CF's flags give the values 1, 2, ...."""
+    """Return the names of the channels; for label images, those that CF's flags give the values 1, 2, ...."""
     if kind in WHOLE_NUMBERS:
         return flag_names(array.attrs, stored)
     return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
@@ -81,7 +81,7 @@ def channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...
 def without_inherited(
     names: tuple[str, ...], array: xr.DataArray, origins: Sequence[ArraySource | Storage]
 ) -> tuple[str, ...]:
-    """`names` of classes, or none where they are those of an image that `array` was computed from.
+    """Return `names` of classes, or none if they were inherited from an image that `array` was computed from.
 
     xarray keeps attributes through ``3 - segmentation`` and ``(segmentation == 2).astype("u1")``, whose values have
     other meanings.  A list in place of CF's text can only be the caller's own.
@@ -106,9 +106,9 @@ def without_inherited(
 def colors_of(
     array: xr.DataArray, classes: int, channels: Sequence[str], origins: Sequence[ArraySource | Storage]
 ) -> tuple[tuple[int, int, int], ...]:
-    """Colours of the classes; none where nobody knows which colour is whose."""
+    """Return the colours of the classes; none if it is unknown which colour belongs to which class."""
     colors = colors_from(array.attrs.get("class_colors"))
-    # Attributes stay as they are where channels are chosen or change places, so that only names tell whose they are.
+    # Attributes stay as they are where channels are chosen or change places, so that only names identify them.
     for origin in origins if channels and colors else ():
         if isinstance(origin, ArraySource) and origin.spec.channel_colors == colors:
             by_name = dict(zip(origin.spec.channel_names, colors, strict=False))
@@ -117,7 +117,7 @@ def colors_of(
 
 
 def kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
-    """What the attributes say, if the numbers may still be that: xarray keeps attributes through any operation."""
+    """Return the kind that attributes state, if the numbers can be that: xarray keeps attributes in all operations."""
     kind = array.attrs.get("ilastik_kind")
     if kind not in typing.get_args(Kind):
         return None
@@ -129,8 +129,26 @@ def kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:
     return kind if (kind in WHOLE_NUMBERS) == (array.dtype.kind in "iu") else None
 
 
+def packing_in(array: xr.DataArray, origins: Sequence[ArraySource | Storage]) -> Packing | None:
+    """Return the packing that the attributes state, as xarray writes it after ``mask_and_scale=False``.
+
+    Numbers of another dtype than the packed ones that `array` was computed from may be values: none is returned.
+    """
+    packing = packing_of(array.name, array.attrs, array.dtype)
+    packed = [each.spec for each in origins if isinstance(each, ArraySource) and each.spec.packing is not None]
+    if packing is None or all(spec.is_unpacked or spec.dtype == array.dtype for spec in packed):
+        return packing
+    warnings.warn(
+        f"{array.name or 'the array'} is computed from packed numbers, and may hold their values: its attributes "
+        f"{', '.join(packing.attributes())} are left out",
+        MetadataWarning,
+        stacklevel=4,
+    )
+    return None
+
+
 def drange_of(array: xr.DataArray) -> tuple[float, float] | None:
-    """The range for display, if it is one."""
+    """Return the range for display, if it is one."""
     drange = array.attrs.get("drange")
     if isinstance(drange, list | tuple | np.ndarray) and len(drange) == 2:
         low, high = drange

@@ -22,8 +22,6 @@ __all__ = [
 
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
-_CF_AXIS = {"t": "T", "z": "Z", "y": "Y", "x": "X"}
-
 
 def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
     filters = spec.storage.compression.split("+")
@@ -39,14 +37,14 @@ def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
     }
     if spec.storage.layout == "chunked":
         encoding["chunksizes"] = spec.chunks
-    if spec.packing is not None and spec.packing.stored != spec.dtype:
+    if spec.packing is not None and spec.is_unpacked:
         # As xarray leaves it where it unpacks: what is written again is packed again.
         encoding |= {"dtype": spec.packing.stored} | spec.packing.attributes()
     return encoding
 
 
 def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Variable]:
-    """Coordinates of the axes whose positions, or names, are known; no other axis has any."""
+    """Return the coordinates of the axes whose positions, or names, are known; no other axis has any."""
     coordinates = {}
     for axis, length in zip(spec.axes, spec.shape, strict=True):
         dim = dims[axis.name]
@@ -54,15 +52,12 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
             if len(spec.channel_names) == length and not spec.is_label_image:
                 coordinates[dim] = xr.Variable(dim, np.array(spec.channel_names), {"long_name": "class"})
         elif (positions := axis.positions(length)) is not None:
-            attributes = {"axis": _CF_AXIS[axis.name]}
-            if axis.unit:
-                attributes["units"] = axis.unit
-            coordinates[dim] = xr.Variable(dim, positions, attributes)
+            coordinates[dim] = xr.Variable(dim, positions, axis.coordinate_attributes())
     return coordinates
 
 
 def variable_name(name: str) -> str:
-    """`name`, or another: xarray takes a variable that is called like a dimension for its coordinate."""
+    """Return `name`, changed if it is an axis: xarray takes a variable named like a dimension for its coordinate."""
     return f"image_{name}" if name in AXIS_NAMES else name
 
 
@@ -92,7 +87,7 @@ def variable_names(paths: Sequence[str]) -> dict[str, str]:
 def _dims_beside(
     spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int], names: Collection[str]
 ) -> dict[str, str]:
-    """Names of the dims of one array; one that differs from what is there gets a name of its own, none of `names`."""
+    """Name the dims of one array; one that differs from a dim in `dataset` gets another name, none of `names`."""
     own = {axis.name: axis.name for axis in spec.axes}
     wanted = _coordinates_of(spec, own)
     for axis, length in zip(spec.axes, spec.shape, strict=True):
@@ -111,13 +106,13 @@ def _dims_beside(
 
 
 def to_dataarray(source: ArraySource) -> xr.DataArray:
-    """A lazily indexed array; nothing is read, no dask is needed."""
+    """Return a lazily indexed array; nothing is read, no dask is needed."""
     name = variable_name(source.spec.name)
     return to_dataset({name: source})[name]
 
 
 def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
-    """A Dataset of lazily indexed variables; nothing is read, no dask is needed.
+    """Return a Dataset of lazily indexed variables; nothing is read, no dask is needed.
 
     Where two arrays of a file differ in the length or positions of a dimension, the later one's
     is called after it, for instance ``c_raw``.
@@ -139,7 +134,7 @@ def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
 
 
 def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> tuple[tuple[int, ...], ...]:
-    """What dask calls ``chunks``, from what xarray's users write for it."""
+    """Translate the ``chunks=`` of xarray's users to dask's ``chunks``."""
     auto = dict(zip(dims, block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims), strict=True))
     sizes = dict(zip(dims, spec.shape, strict=True))
     if isinstance(chunks, Mapping):
@@ -172,7 +167,7 @@ def _lengths_of_blocks(spec: ArraySpec, dims: Sequence[str], chunks: Chunks) -> 
 
 
 def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chunks) -> xr.Dataset:
-    """`dataset` with its variables as dask arrays; None leaves them lazily indexed.
+    """Return `dataset` with its variables as dask arrays; None leaves them lazily indexed.
 
     Parameters
     ----------
@@ -194,7 +189,7 @@ def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chu
 
 
 def moved(dataset: xr.Dataset, order: Sequence[str]) -> xr.Dataset:
-    """`dataset` with its dims in `order`, as far as it has them; others come first."""
+    """Return `dataset` with its dims in `order`, as far as it has them; others come first."""
     dims = [dim for dim in order if dim in dataset.dims]
     others = [dim for dim in dataset.dims if dim not in dims]
     return dataset.transpose(*others, *dims)

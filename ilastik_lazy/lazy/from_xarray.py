@@ -1,4 +1,4 @@
-"""The way back: a DataArray as an `ArraySource`, whatever was computed with it.
+"""Turn a DataArray into an `ArraySource`, whatever was computed with it.
 
 What `open_dataarray` returned is recognised, so that its own source is read and not dask's copy.
 """
@@ -18,7 +18,7 @@ from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.positions import step_and_origin
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
-from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.units import full_unit_name, unit_and_start
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
 from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError, option
 from ilastik_lazy.formats.stack import open_paths
@@ -27,6 +27,7 @@ from ilastik_lazy.lazy.attributes import (
     colors_of,
     drange_of,
     kind_of,
+    packing_in,
     unplaced_units_of,
     without_inherited,
 )
@@ -42,7 +43,7 @@ AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
 
 
 def as_source(source: object, storage_options: Mapping[str, Any] | None = None) -> ArraySource:
-    """The source behind a path (a URL, a pattern), a DataArray, or itself.
+    """Return the source behind a path (a URL, a pattern), a DataArray, or itself.
 
     Parameters
     ----------
@@ -100,12 +101,12 @@ class ComputedSource(View):
         return self._as_declared(np.asarray(part.data.compute(scheduler="synchronous")), region_shape(region))
 
     def _as_declared(self, values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        # dask believes what `map_blocks` is told of the shape and dtype of blocks, and writes what comes.
+        # dask trusts the shape and dtype that `map_blocks` is given, and writes whatever blocks come.
         where, dtype = self.spec.storage.location, self.spec.dtype
         if values.shape != shape:
             raise ArgumentError(
                 f"{where} gives a block of shape {values.shape} for one of {shape}: "
-                "tell map_blocks what comes of it with chunks=, drop_axis= and new_axis="
+                "state the shape of blocks with the arguments chunks=, drop_axis= and new_axis= of map_blocks"
             )
         with np.errstate(invalid="ignore", over="ignore"):
             made = np.array(values, dtype)
@@ -113,13 +114,13 @@ class ComputedSource(View):
         if values.dtype != dtype and not (dtype.kind == values.dtype.kind == "f") and not (made == values).all():
             raise ArgumentError(
                 f"{where} gives {values.dtype} that does not fit for {dtype}: "
-                "tell map_blocks what comes of it with dtype="
+                "state the dtype of blocks with the argument dtype= of map_blocks"
             )
         return made
 
 
 def absent_chunks(source: ArraySource) -> int:
-    """Chunks of an HDF5 export that were never written: ilastik writes all of them, so the export was stopped.
+    """Count the chunks of HDF5 exports that were never written: ilastik writes all, so the export was stopped.
 
     In other formats none is counted, since missing chunks commonly stand for the fill value.
     """
@@ -127,7 +128,7 @@ def absent_chunks(source: ArraySource) -> int:
 
 
 def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> int:
-    """Number of chunks of the exports behind `source` that were never written.
+    """Count the chunks of the exports behind `source` that were never written.
 
     Raises
     ------
@@ -145,7 +146,7 @@ def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> 
 
 
 def source_of(array: xr.DataArray) -> ArraySource:
-    """A source with the voxels, positions, class names and attributes of `array`.
+    """Return a source with the voxels, positions, class names and attributes of `array`.
 
     Parameters
     ----------
@@ -193,6 +194,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         # A range for display of something else is none.
         drange=drange_of(array) if original is not None or array.dtype.kind == "f" else None,
         display_mode=str(array.attrs.get("display_mode", "")),
+        packing=packing_in(array, origins),
         is_inherited=original is None,
     )
     if original is not None:
@@ -210,20 +212,24 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     if dim not in array.coords:
         return Axis(dim, unit=full_unit_name(unit_alone) if isinstance(unit_alone, str) else "")
     positions = np.asarray(array.coords[dim].values)
+    unit, since = unit_and_start(array.coords[dim].attrs.get("units"))
+    if positions.dtype.kind == "M" and positions.size and not np.isnat(positions).any():
+        # xarray's own engines make dates of numbers: they become numbers again.
+        unit, since = "second", str(np.datetime_as_string(positions[0], "auto"))
+        positions = (positions - positions[0]) / np.timedelta64(1, "s")
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
-    unit = full_unit_name(str(array.coords[dim].attrs.get("units", "")))
     known = stored.positions(len(positions)) if stored is not None else None
     if stored is not None and known is not None and np.array_equal(known, positions):
-        # Also of a single plane, whose step its position does not tell.  The unit may be the caller's correction.
-        return replace(stored, unit=unit or stored.unit)
+        # Also for a single plane, whose position gives no step.  The unit may be the caller's correction.
+        return replace(stored, unit=unit or stored.unit, since=since)
     if positions.dtype.kind == "f" and not np.isfinite(positions).all():
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
     if (found := step_and_origin(positions)) is None:
         raise ArgumentError(
             f"the positions along {dim!r} are not evenly spaced and rising: sort or interpolate, or .drop_vars({dim!r})"
         )
-    return Axis(dim, *found, unit)
+    return Axis(dim, *found, unit, since)
 
 
 def _has_steps(array: xr.DataArray) -> bool:

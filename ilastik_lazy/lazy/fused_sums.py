@@ -40,7 +40,7 @@ def quick_reduction(
     skipna: bool,
     token: str,
 ) -> da.Array | None:
-    """The sum or mean of `array` over `axis`, as dask gives it; None for what is left to dask.
+    """Return the sum or mean of `array` over `axis`, as dask gives it; None for what is left to dask.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def quick_reduction(
 
 
 def _axes_of(axis: Any, ndim: int) -> Axes | None:
-    """Numbers of the axes, in order; None where numpy or dask may see an error in them."""
+    """Return the numbers of the axes, in order; None where numpy or dask may see an error in them."""
     wanted = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) and -ndim <= i < ndim for i in wanted):
         return None
@@ -97,21 +97,21 @@ def _axes_of(axis: Any, ndim: int) -> Axes | None:
 
 
 def _dtype_of(dtype: np.dtype[Any], kind: Literal["sum", "mean"], wanted: Any) -> np.dtype[Any] | None:
-    """Type of the result for values of `dtype`; None for one that values or NaN may be lost in."""
+    """Return the type of the result for values of `dtype`; None for one that values or NaN may be lost in."""
     usual: np.dtype[Any] = getattr(np, kind)(np.ones(1, dtype)).dtype
     out = usual if wanted is None else np.dtype(wanted)
     return out if out == usual or out in (np.float32, np.float64) else None
 
 
 def _regions(starts: Sequence[Sequence[int]], fixed: dict[int, int]) -> Iterator[tuple[slice, ...]]:
-    """Regions of all blocks that lie at the `fixed` places, in C order."""
+    """Return the regions of all blocks that lie at the `fixed` places, in C order."""
     choices = [[fixed[i]] if i in fixed else range(len(along) - 1) for i, along in enumerate(starts)]
     for block in itertools.product(*choices):
         yield tuple(slice(along[i], along[i + 1]) for along, i in zip(starts, block, strict=True))
 
 
 def _partial(array: SourceArray, axes: Axes, within: np.dtype[Any], skipna: bool, region: tuple[slice, ...]) -> Any:
-    """Sum of one block, and how many values it is of."""
+    """Sum one block, and count the values."""
     block = array[region]
     count: Any = math.prod(block.shape[i] for i in axes)
     # Infinities of both signs, and sums beyond the largest number, are NaN and inf: dask says nothing of them either.
@@ -121,7 +121,7 @@ def _partial(array: SourceArray, axes: Axes, within: np.dtype[Any], skipna: bool
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.nansum(block, axes, dtype=within, keepdims=True)
         count = np.sum(~np.isnan(block), axes, keepdims=True)
-    # Added up in float64: of a thousand blocks, float32 would lose three digits.
+    # Added up in float64: float32 would lose three digits over a thousand blocks.
     return total.astype(np.float64) if within.kind == "f" else total, count
 
 

@@ -1,4 +1,4 @@
-"""Any index into a source, as the fewest reads of regions that answer it."""
+"""Answer any index into a source with the fewest reads of regions."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class SourceArray(BackendArray):
         return values[tuple(0 if axis.is_scalar else slice(None) for axis in axes)]
 
     def windowed(self, key: Any) -> SourceArray | None:
-        """The window that integers and slices with step 1 cut out; None for any other index."""
+        """Return the window that integers and slices with step 1 cut out; None for any other index."""
         keys = key if isinstance(key, tuple) else (key,)
-        # Asked by type: to compare an array with Ellipsis or None gives an array.
+        # Checked by type: comparing an array with Ellipsis or None gives an array.
         dots = [at for at, part in enumerate(keys) if part is Ellipsis]
         if len(dots) == 1:
             keys = (*keys[: dots[0]], *[slice(None)] * (self.ndim - len(keys) + 1), *keys[dots[0] + 1 :])
@@ -81,7 +81,7 @@ class SourceArray(BackendArray):
         return SourceArray(self.source, tuple(window), self.token)
 
     def transposed(self, order: Sequence[int]) -> SourceArray:
-        """The same window with its axis ``order[k]`` as axis ``k``."""
+        """Return the same window with its axis ``order[k]`` as axis ``k``."""
         kept = [axis for axis, part in enumerate(self.window) if isinstance(part, slice)]
         axes = [axis for axis in range(len(self.window)) if axis not in kept] + [kept[axis] for axis in order]
         return SourceArray(transposed(self.source, axes), tuple(self.window[axis] for axis in axes))
@@ -108,7 +108,7 @@ def _is_basic(part: object) -> bool:
 
 
 def _lifted(index: Any, part: slice) -> Any:
-    """An index into the part of an axis as an index into the whole axis, without negative numbers."""
+    """Translate an index into a part of an axis to the whole axis, without negative numbers."""
     length = part.stop - part.start
     if isinstance(index, slice):
         start, stop, step = index.indices(length)

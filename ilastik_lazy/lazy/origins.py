@@ -1,15 +1,15 @@
-"""What an array is made of: every source that its graph reads, and every array of other libraries.
+"""Find what an array is made of: every source that its graph reads, and every array of other libraries.
 
 Whatever users do with an array, its sources stay in its graph: in tasks, in the functions of a blockwise layer,
-in closures, in xarray's wrappers of arrays that are indexed lazily.  All that can be reached is looked through as
-Python's own garbage collector does it, so that no class of dask or xarray has to be known.  What is in memory has
-no origin.
+in closures, in xarray's wrappers of arrays that are indexed lazily.  Everything that can be reached is searched as
+Python's garbage collector does it, so that no class of dask or xarray has to be known.  Data in memory have no origin.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import io
@@ -40,33 +40,33 @@ _CLOSED = (
 )  # fmt: skip
 _CACHED = type(functools.lru_cache(int))
 _FOREIGN = (np.memmap, io.IOBase, os.PathLike, str, CachingFileManager)
-# Of modules that may not be there, or not be imported yet: then there is none of their objects.
+# Classes of modules that may be missing or not imported yet, so that no object of them exists.
 _FOREIGN_NAMES = {
     "zarr": ("Array", "AsyncArray"),
     "zarr.abc.store": ("Store",),
     "h5py": ("HLObject",),
     "netCDF4": ("Variable", "Dataset"),
 }
-# What is in the memory of a cluster.
+# Objects in the memory of a cluster.
 _CLOSED_NAMES = {"distributed": ("Future", "Client", "Worker", "Scheduler")}
-# Of all that a function may read.
+# The only globals of a function that are followed.
 _GLOBALS = (da.Array, xr.DataArray, xr.Variable, xr.Dataset, SourceArray)
 _MARKS = ("zarr.json", ".zarray", ".zgroup", "attributes.json")
 
 
 def data_of(variable: xr.Variable) -> list[Any]:
-    """What a variable holds, not loaded: ``variable.data`` would read an array that is indexed lazily."""
+    """Return what a variable holds, without loading it as ``variable.data`` does for lazily indexed arrays."""
     return [part for part in gc.get_referents(variable) if hasattr(part, "dtype") and not isinstance(part, type)]
 
 
 def origins_of(variable: xr.Variable) -> tuple[ArraySource | Storage, ...]:
-    """All that a variable is read from, each once; of arrays of zarr, h5py and others the place alone."""
+    """Find all that a variable is read from, each once; arrays of zarr, h5py and others as their place alone."""
     found = (each.source if isinstance(each, SourceArray) else each for each in found_in(data_of(variable)))
     return tuple({_key_of(origin): origin for origin in found}.values())
 
 
 def _key_of(origin: ArraySource | Storage) -> Any:
-    """Itself; its number, where it is a source of a caller's that has no hash."""
+    """Return `origin`, or its id if it is a caller's source without a hash."""
     try:
         hash(origin)
     except TypeError:
@@ -75,7 +75,7 @@ def _key_of(origin: ArraySource | Storage) -> Any:
 
 
 def found_in(roots: Iterable[Any]) -> Iterator[SourceArray | Storage]:
-    """Windows of sources, and places of arrays of other libraries, that can be reached from `roots`."""
+    """Return the windows of sources, and places of arrays of other libraries, that can be reached from `roots`."""
     closed = (*_CLOSED, *_known(_CLOSED_NAMES))
     foreign = (*_FOREIGN, *_known(_FOREIGN_NAMES))
     # What to do with the objects of a class: to ask for each of a million of them would take seconds.
@@ -124,11 +124,14 @@ def _treatment_of(kind: type, closed: tuple[type, ...], foreign: tuple[type, ...
 
 
 def _parts_of(each: Any) -> list[Any]:
-    """What is behind an object that is not followed as a whole."""
+    """Return the objects to follow behind one that is not followed as a whole."""
     if isinstance(each, np.ndarray):
         # A part of a memory map may be a plain array, whose base is the map.
         inside = each.reshape(-1).tolist() if each.dtype.kind in "OU" else []
-        return [*inside, each.base] if each.base is not None else inside
+        base: Any = each.base  # numpy's types know no other base than an array
+        if base is None or isinstance(base, np.ndarray):
+            return [*inside, base]
+        return [*inside, base, _file_mapped_at(each.__array_interface__["data"][0])]
     if isinstance(each, types.FunctionType):
         globals_read = (each.__globals__.get(name) for name in each.__code__.co_names)
         return [
@@ -138,8 +141,20 @@ def _parts_of(each: Any) -> list[Any]:
     return [each.__wrapped__] if isinstance(each, _CACHED) else gc.get_referents(each)
 
 
+def _file_mapped_at(address: int) -> str | None:
+    """Return the path of the file that is mapped at `address`; an `mmap` does not know it, and only Linux does."""
+    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            span, *_, path = line.rstrip("\n").split(maxsplit=5)
+            low, high = (int(end, 16) for end in span.split("-"))
+            if low <= address < high:
+                # Others are in memory alone: "[heap]", "/dev/shm/...", the number of no file.
+                return path if path.startswith("/") and not path.startswith("/dev/") else None
+    return None
+
+
 def _place_of(each: Any) -> Storage | None:
-    """Where an array, a file or a store of another library lies; None of a text that names no file."""
+    """Locate an array, a file or a store of another library; None for a text that names no file."""
     if isinstance(each, str | os.PathLike):
         path = os.fspath(each)
         return Storage(path, path) if isinstance(path, str) and os.sep in path and _holds_data(path) else None
@@ -160,7 +175,7 @@ def _place_of(each: Any) -> Storage | None:
     store, inside = each, ""
     if hasattr(each, "store_path"):
         store, inside = each.store_path.store, each.store_path.path
-    # A folder, or a zip file; any other store is named by its address, and nobody knows its version.
+    # A folder, or a zip file; any other store is named by its address, and its version is unknown.
     root = getattr(store, "root", None) or getattr(store, "path", None)
     if isinstance(root, str | os.PathLike) and os.path.exists(root):
         return _named(os.path.join(root, inside) if os.path.isdir(root) and inside else root)

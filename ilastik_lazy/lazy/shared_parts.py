@@ -1,7 +1,7 @@
-"""Parts of a computed array that many of its blocks need, such as a mean: computed once, and then data of the graph.
+"""Compute the parts of an array that many of its blocks need, such as a mean, once, and keep them in its graph.
 
-A block is computed alone, so that memory stays bound, and would compute all that it needs again: of ``x - x.mean()``
-the mean of the whole, for each block.
+Each block is computed alone, which bounds memory, and would repeat all that it needs: for ``x - x.mean()``, the mean
+of the whole array.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def with_shared_parts(
     most_bytes: int = KEPT_BYTES,
     get: _Get | None = None,
 ) -> ArraySource:
-    """`source` with the parts computed that several of its blocks need; itself, if there are none.
+    """Return `source` with the parts computed that several of its blocks need; itself, if there are none.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def _in_threads(workers: int) -> _Get:
 def _shared_values(
     graph: Mapping[Key, Any], outputs: list[Key], most_bytes: int, most_keys: int, get: _Get
 ) -> dict[Key, Any]:
-    """Values of the shared parts; those that need no other ones first."""
+    """Return the values of the shared parts; those that need no other ones first."""
     values: dict[Key, Any] = {}
     refused: set[str] = set()
     kept = 0
@@ -108,7 +108,7 @@ def _computed(graph: Mapping[Key, Any], keys: list[Key], values: Mapping[Key, An
 
 
 def _needs(graph: Mapping[Key, Any], keys: Iterable[Key], values: Mapping[Key, Any]) -> dict[Key, set[Key]]:
-    """What each key that is needed for `keys` needs itself; a key with a value needs nothing."""
+    """Map each key that `keys` need to the keys that it needs itself; a key with a value needs none."""
     needs: dict[Key, set[Key]] = {}
     todo = list(keys)
     while todo:
@@ -121,10 +121,10 @@ def _needs(graph: Mapping[Key, Any], keys: Iterable[Key], values: Mapping[Key, A
 def _shared_layers(
     graph: Mapping[Key, Any], outputs: list[Key], values: Mapping[Key, Any], refused: set[str]
 ) -> dict[str, list[Key]]:
-    """Keys, by layer, that are worth computing next: tasks that several outputs need, and that need no other of them.
+    """Choose the keys, by layer, to compute next: tasks that several outputs need, and that need no other of them.
 
-    Beside these, what a task needs that needs one of them: of ``(x - x.min()) / (x.max() - x.min())`` the
-    maximum, too, so that one pass over ``x`` gives both.
+    Also what is needed beside one of them: the maximum in ``(x - x.min()) / (x.max() - x.min())``, so that one pass
+    over ``x`` gives both.
     """
     needs = _needs(graph, outputs, values)
     order = list(TopologicalSorter(needs).static_order())

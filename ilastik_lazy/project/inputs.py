@@ -6,7 +6,6 @@ the sub-volume in the project take precedence over those in the image file.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.file import names_in
+from ilastik_lazy.formats.json_text import json_value
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import dataset_in, group_in, number_values, optional_setting, text_value, where_of
 from ilastik_lazy.project.paths import Roots, resolve
@@ -184,10 +184,7 @@ def _axes_of(group: h5py.Group, limits: Limits) -> tuple[Axis, ...] | None:
     # The number of axes is compared with the image when that is opened.
     axes = parse_axistags(tags, len(re.findall(r'"key"\s*:', tags)), where_of(group, "axistags"))
     units = optional_setting(group, "axis_units", limits)
-    try:
-        loaded = json.loads(units) if isinstance(units, str) else None
-    except (ValueError, RecursionError):
-        loaded = None
+    loaded = json_value(units)
     return with_units(axes, loaded) if axes is not None and isinstance(loaded, dict) else axes
 
 

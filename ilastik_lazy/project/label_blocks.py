@@ -25,6 +25,7 @@ from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5, reading_chunks
 from ilastik_lazy.formats.hdf5.untrusted import IsolatedSource, trusting
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import check_shape
 from ilastik_lazy.project.fields import dataset_in, group_in, where_of
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
 from ilastik_lazy.storage.isolation import in_child
@@ -189,8 +190,7 @@ def open_labels(
     for path, stop in zip(blocks.paths, blocks.stops.tolist(), strict=True):
         if len(stop) != len(shape) or any(end > length for end, length in zip(stop, shape, strict=True)):
             raise MetadataError(f"{location.path}: {path!a} reaches to {tuple(stop)}, outside the image {shape}")
-    if shape and max(shape) > limits.axis_length:
-        raise LimitExceededError(f"{location} has shape {shape}: more than {limits.axis_length} along an axis")
+    check_shape(location, shape, limits, range(6))
     names_of_axes = "".join(axis_names(axes))
     if limits.trust == "untrusted":
         function, arguments = "project.label_blocks:check_storage", (location.path, list(blocks.paths), names_of_axes)

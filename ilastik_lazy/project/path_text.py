@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from ilastik_lazy.errors import UnsafePathError
+from ilastik_lazy.formats.suffixes import CONTAINER
 
 __all__ = [
     "CONTAINERS",
@@ -28,7 +29,7 @@ __all__ = [
     "splits",
 ]
 
-CONTAINERS = re.compile(r"\.(?:ilp|h5|hdf5|hdf|npz|n5|zarr)(?=/|$)", re.IGNORECASE)
+CONTAINERS = re.compile(rf"(?:{CONTAINER}|\.npz)(?=/|$)", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # a single letter is a drive of Windows
 DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 WILDCARD = re.compile(r"[*?\[]")

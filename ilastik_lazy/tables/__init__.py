@@ -19,6 +19,7 @@ from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError, remedy
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES, TABLE_SUFFIXES
 from ilastik_lazy.storage.allowed import granted
 from ilastik_lazy.tables.csv import read_csv_table
 from ilastik_lazy.tables.hdf5 import read_hdf5_table
@@ -28,7 +29,6 @@ __all__ = ["TableKind", "open_table", "table_kind"]
 
 TableKind = Literal["objects", "tracking", "divisions", "points"]
 
-_HDF5 = (".h5", ".hdf5", ".hdf", ".ilp")
 _TRACK = re.compile(r"track_id\d+")
 
 
@@ -128,9 +128,9 @@ def _is_hdf5(location: Location) -> bool:
     """Whether the file is HDF5, by its name or its first bytes."""
     if os.path.isdir(location.path):
         raise UnknownFormatError(f"{location.path} is a folder: name a table file in it")
-    if location.suffix in _HDF5 or has_signature(location.path):
+    if location.suffix in HDF5_SUFFIXES or has_signature(location.path):
         return True
-    if location.suffix in (".csv", ".tsv", ".txt"):
+    if location.suffix in TABLE_SUFFIXES:
         return False
     raise UnknownFormatError(
         f"{location.path} is not an ilastik table: expected .h5 or .csv; "

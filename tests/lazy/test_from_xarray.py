@@ -270,9 +270,10 @@ class TestSpec:
         with pytest.raises(ArgumentError, match=r"'x'.*drop_vars"):
             source_of(array)
 
-    def test_times_that_are_dates_are_refused(self) -> None:
-        times = np.array(["2026-01-01", "2026-01-02"], "M8[ns]")
-        array = xr.DataArray(np.ones((2, 3, 4)), dims=("t", "y", "x"), coords={"t": times})
+    @pytest.mark.parametrize("last", ["2026-01-05", "NaT"])
+    def test_dates_that_are_uneven_or_missing_are_refused(self, last: str) -> None:
+        times = np.array(["2026-01-01", "2026-01-02", last], "M8[ns]")
+        array = xr.DataArray(np.ones((3, 3, 4)), dims=("t", "y", "x"), coords={"t": times})
         with pytest.raises(ArgumentError, match="'t'"):
             source_of(array)
 

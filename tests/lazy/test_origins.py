@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import mmap
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,21 @@ def test_a_plain_array_that_shows_a_memory_map_is_read_from_its_file(tmp_path: P
     assert isinstance(origin, Storage)
     assert origin.path == str(tmp_path / "a.npy")
     assert not origins_of(xr.Variable(("y", "x"), np.array(values)[1:]))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="only Linux says which file is mapped where")
+@pytest.mark.parametrize("between", [lambda mapped: mapped, memoryview, lambda mapped: memoryview(mapped)[80:]])
+def test_an_array_over_a_mapped_file_is_read_from_it(tmp_path: Path, between: Any) -> None:
+    path = tmp_path / "a b.raw"
+    path.write_bytes(bytes(160))
+    with path.open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    values = np.frombuffer(between(mapped), "u1")[-80:].reshape(8, 10)[1:]
+    (origin,) = origins_of(xr.Variable(("y", "x"), values))
+    assert isinstance(origin, Storage)
+    assert origin.path == str(path)
+    for in_memory in (bytes(80), mmap.mmap(-1, 80)):
+        assert not origins_of(xr.Variable("x", np.frombuffer(in_memory, "u1")))
 
 
 class TestOfArrays:

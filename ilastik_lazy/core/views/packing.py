@@ -1,4 +1,4 @@
-"""Values that are stored packed, by the CF conventions: a factor, an offset, and a mark for what is missing.
+"""Unpack values that are stored by the CF conventions with a factor, an offset, and marks for missing values.
 
 https://cfconventions.org/cf-conventions/cf-conventions.html#packed-data; the results are those of xarray's
 ``mask_and_scale``, to the dtype and the last bit.
@@ -40,7 +40,7 @@ class Packing:
     """``true`` where signed numbers stand for unsigned ones, ``false`` for the opposite."""
 
     def unpacked(self, stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Values of an array of stored numbers: a new array."""
+        """Return the values of an array of stored numbers: a new array."""
         if self.sign:
             stored = stored.astype(_resigned(self.stored, self.sign), copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -55,14 +55,16 @@ class Packing:
         return values
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes that say so, for xarray's ``encoding`` or for the ``attrs`` of stored numbers."""
+        """Return the CF attributes of this packing, for xarray's ``encoding`` or the ``attrs`` of stored numbers."""
         found: dict[str, Any] = {}
         if self.dtype.kind == "b":
             return {"dtype": "bool"}
+        # Their type decides that of the values.
+        as_stored: Any = self.dtype.type if self.dtype.kind == "f" else lambda number: number
         if self.scale is not None:
-            found["scale_factor"] = self.scale
+            found["scale_factor"] = as_stored(self.scale)
         if self.offset is not None:
-            found["add_offset"] = self.offset
+            found["add_offset"] = as_stored(self.offset)
         if self.missing:
             first = np.array(self.missing[0], _resigned(self.stored, self.sign))
             found["_FillValue"] = first.view(self.stored)[()]
@@ -81,7 +83,7 @@ class Packing:
 
 
 def packing_from(attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packing | None:
-    """The packing that attributes state, numbers in the types they are stored in; None for plain values.
+    """Return the packing that attributes state, numbers in the types they are stored in; None for plain values.
 
     Raises
     ------
@@ -92,7 +94,8 @@ def packing_from(attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packin
         return None
     if attributes.get("dtype") == "bool" and stored == np.int8:
         return Packing(stored, np.dtype(bool))  # xarray's note of what it made bytes of
-    sign = str(attributes.get("_Unsigned", "")).lower()
+    sign = str(attributes.get("_Unsigned", ""))
+    # As in xarray, any other spelling ("True") is ignored.
     sign = sign if (stored.kind, sign) in (("i", "true"), ("u", "false")) else ""
     numbers = _resigned(stored, sign)
     scale, offset = (_number(name, attributes[name]) if name in attributes else None for name in PACKING_ATTRIBUTES[:2])
@@ -127,7 +130,7 @@ def _number(name: str, value: object) -> Number | np.number[Any]:
 
 
 def _missing(name: str, value: object, stored: np.dtype[Any], numbers: np.dtype[Any]) -> list[Number]:
-    """The marks in one attribute, as elements of `numbers`; NaN marks itself."""
+    """Return the marks in one attribute, as elements of `numbers`; NaN marks itself."""
     if isinstance(value, str) and stored.kind == "f":
         value = _float_from(value)
     found: list[Number] = []
@@ -145,7 +148,7 @@ def _missing(name: str, value: object, stored: np.dtype[Any], numbers: np.dtype[
 
 
 def _float_from(text: str) -> float | str:
-    """A number as xarray spells it in Zarr 3, or as JSON's users do."""
+    """Parse a number as xarray writes it in Zarr 3, or as others do in JSON."""
     special: dict[str, float] = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
     try:
         return special[text] if text in special else struct.unpack("<d", base64.b64decode(text, validate=True))[0]
@@ -154,7 +157,7 @@ def _float_from(text: str) -> float | str:
 
 
 def _value_type(stored: np.dtype[Any], scale: Any, offset: Any) -> np.dtype[Any]:
-    """Type of the values, by xarray's rule."""
+    """Return the type of the values, by xarray's rule."""
     types = {np.dtype(type(number)) for number in (scale, offset) if number is not None}
     if not types:
         if stored.kind == "f":

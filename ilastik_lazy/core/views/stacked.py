@@ -115,7 +115,7 @@ def _new_name(spec: ArraySpec, along: str | None) -> str:
 
 
 def _place(spec: ArraySpec, along: str | None) -> tuple[int, bool]:
-    """Number of the axis along which is stacked, and whether it is a new one."""
+    """Return the number of the axis to stack along, and whether it is a new one."""
     if along is not None and along not in _STACKABLE:
         raise AxesError(f"cannot stack along {along!r}: expected one of t, z, c")
     if along is None and (set(_STACKABLE) <= set(spec.dims)):
@@ -141,7 +141,7 @@ def _require_same(first: ArraySpec, other: ArraySpec) -> None:
 
 
 def _common(members: Sequence[ArraySource], number: int) -> Axis:
-    """The axis that all members share; what some of them do not state is taken from the others."""
+    """Merge an axis that all members share; what some of them do not state is taken from the others."""
     known = members[0].spec.axes[number]
     for member in members[1:]:
         other = member.spec.axes[number]
@@ -152,7 +152,7 @@ def _common(members: Sequence[ArraySource], number: int) -> Axis:
 
 
 def _lengthened(members: Sequence[ArraySource], number: int) -> Axis:
-    """The axis along which members follow one another, each where the one before it ends."""
+    """Merge the axis along which members follow one another, each where the one before it ends."""
     first = members[0].spec.axes[number]
     axes = [member.spec.axes[number] for member in members]
     known = first
@@ -186,7 +186,7 @@ def _listed(members: Sequence[ArraySource], axes: Sequence[Axis]) -> str:
 
 
 def _states_position(axis: Axis) -> bool:
-    """Whether the file says where it begins: an origin of 0 is also what nobody stated."""
+    """Whether the file states an origin: 0 is also the default."""
     return axis.is_placed or axis.translation != 0
 
 
@@ -195,11 +195,11 @@ def _is_apart(known: Axis, expected: float, axis: Axis) -> bool:
 
 
 def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> Axis:
-    """`known`, with what it lacks from `other`; an error where they have other steps or units."""
+    """Fill in what `known` lacks from `other`; raise if their steps or units differ."""
     both = known.scale is not None and other.scale is not None
     if both and abs(known.scale - other.scale) > 1e-4 * known.scale:  # type: ignore[operator]
         raise _differs(first, known, member, other)
-    if known.unit and other.unit and known.unit != other.unit:
+    if (known.unit and other.unit and known.unit != other.unit) or known.since != other.since:
         raise _differs(first, known, member, other)
     if known.scale is None and other.scale is not None:
         return replace(other, unit=other.unit or known.unit, translation=known.translation or other.translation)
@@ -208,7 +208,7 @@ def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -
 
 def _differs(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> MetadataError:
     one, two = (
-        f"step {'unknown' if axis.scale is None else f'{axis.scale:g}'} {axis.unit} from {axis.translation:g}"
+        f"step {'unknown' if axis.scale is None else f'{axis.scale:g}'} {axis.units} from {axis.translation:g}"
         for axis in (known, other)
     )
     return MetadataError(
@@ -218,7 +218,7 @@ def _differs(first: ArraySource, known: Axis, member: ArraySource, other: Axis) 
 
 
 def _lightened(member: ArraySource, first: ArraySpec) -> ArraySource:
-    """`member` with a spec that shares what it can with the first one: pickled, that counts once.
+    """Let the spec of `member` share objects with the first one, which are then pickled once.
 
     One of 40 exports takes 210 bytes, and 270 with a spec of its own.
     """

@@ -17,20 +17,20 @@ __all__ = ["UnpackedSource", "packed_again", "unpacked"]
 
 
 def unpacked(source: ArraySource) -> ArraySource:
-    """`source`, or its values where its spec says that what it reads is packed."""
+    """Return `source`, or a view of its values if its spec says that the numbers are packed."""
     spec = source.spec
     if spec.packing is None:
         return source
     kind = None if spec.kind in WHOLE_NUMBERS and spec.packing.dtype.kind == "f" else spec.kind
-    return UnpackedSource(replace(spec, dtype=spec.packing.dtype, kind=kind), source)
+    return UnpackedSource(replace(spec, dtype=spec.packing.dtype, kind=kind, is_unpacked=True), source)
 
 
 def packed_again(source: ArraySource) -> ArraySource:
-    """The stored numbers below `source`, however it was described since."""
+    """Return the stored numbers below `source`, however it was described since."""
     if isinstance(source, UnpackedSource):
         return source.source
     if isinstance(source, DescribedSource) and (below := packed_again(source.source)) is not source.source:
-        return DescribedSource(replace(source.spec, dtype=below.spec.dtype), below)
+        return DescribedSource(replace(source.spec, dtype=below.spec.dtype, is_unpacked=False), below)
     return source
 
 

@@ -1,4 +1,4 @@
-"""What all views have in common: `View`, and the way down to what a view reads in the end."""
+"""The base class of views, and the way down to what a view reads in the end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep, 
 __all__ = ["DescribedSource", "View", "leaves_of", "storage_of"]
 
 
-class View:
+class View(EncodedChunks):
     """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
 
-    What its origins know, a view knows.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
+    A view passes on what its origins know.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
     """
 
     __slots__ = ()
@@ -47,7 +47,7 @@ class View:
 
 
 def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
-    """What a source reads in the end, itself where it is no view."""
+    """Yield the sources that a source reads in the end; itself if it is no view."""
     if isinstance(source, View):
         for origin in source.origins:
             yield from leaves_of(origin)
@@ -56,7 +56,7 @@ def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
 
 
 def storage_of(leaf: ArraySource | Storage) -> Storage:
-    """Where one of `leaves_of` lies."""
+    """Return the storage of one of `leaves_of`."""
     return leaf if isinstance(leaf, Storage) else leaf.spec.storage
 
 

@@ -77,7 +77,7 @@ class WindowSource(View):
 
 
 def windowed(source: ArraySource, window: Window) -> ArraySource:
-    """The part of `source` that a window shows; itself, where that is all of it."""
+    """Return the part of `source` that a window shows; itself, where that is all of it."""
     spec = source.spec
     spans = [part if isinstance(part, slice) else slice(part, part + 1) for part in window]
     kept = [axis for axis, part in enumerate(window) if isinstance(part, slice)]
@@ -108,7 +108,7 @@ def windowed(source: ArraySource, window: Window) -> ArraySource:
 
 
 def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]) -> ArraySource:
-    """The part of `source` from voxel `start` up to `stop`, which is not in it.
+    """Return the part of `source` from voxel `start` up to `stop`, which is not in it.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class TransposedSource(View):
 
 
 def transposed(source: ArraySource, order: Sequence[int]) -> ArraySource:
-    """`source` with axis ``order[k]`` as axis ``k``; itself, where nothing moves."""
+    """Return `source` with axis ``order[k]`` as axis ``k``; itself, where nothing moves."""
     if list(order) == list(range(source.spec.ndim)):
         return source
     if isinstance(source, TransposedSource):

@@ -19,6 +19,7 @@ from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entri
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.hdf5.untrusted import found_by_child, images_by_child
 from ilastik_lazy.formats.location import Location, only_image
+from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, stamp_of
 
 __all__ = ["FORMAT", "found_images", "images", "open_image", "open_images", "recognises"]
@@ -36,7 +37,7 @@ def recognises(location: Location, limits: Limits) -> bool:
 
     if not os.path.isfile(location.path):
         return False
-    return location.suffix in (".h5", ".hdf5", ".hdf", ".ilp") or has_signature(location.path)
+    return location.suffix in HDF5_SUFFIXES or has_signature(location.path)
 
 
 def images(location: Location, limits: Limits) -> list[str]:

@@ -17,7 +17,7 @@ __all__ = [
 
 
 def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
-    """Text of an attribute in any of the spellings that writers use; None where it is not there.
+    """Return the text of an attribute in any of the spellings that writers use; None where it is not there.
 
     Scalar or one-element, variable or fixed length, ASCII or UTF-8, `str` or `bytes`.
 
@@ -38,7 +38,7 @@ def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
 
 
 def texts_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> tuple[str, ...]:
-    """Texts of an attribute that is a list of them, or a single one; () where it is not there.
+    """Return the texts of an attribute that is a list of them, or a single one; () where it is not there.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def texts_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> tuple[s
 
 
 def raw_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
-    """Value of an attribute as it is, numbers in their own type, or a `str`; None where it is not there.
+    """Return the value of an attribute as it is, numbers in their own type, or a `str`; None where it is not there.
 
     What cannot be read is described by a text in its place.
     """
@@ -65,7 +65,7 @@ def raw_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
 
 
 def plain_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
-    """The same as a list, number or `str`."""
+    """Return the value of an attribute as a list, number or `str` (see `raw_attribute`)."""
     value = raw_attribute(dataset, name, limits)
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(value, list) and all(isinstance(each, bytes) for each in value):
@@ -74,7 +74,7 @@ def plain_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> Any:
 
 
 def decorating_text(dataset: h5py.Dataset, name: str) -> str | None:
-    """Text of an attribute of which nobody need know that it is damaged."""
+    """Return the text of an attribute, or None if it is damaged: the image does not depend on it."""
     try:
         return text_attribute(dataset, name, Limits())
     except (MetadataError, LimitExceededError):
@@ -82,7 +82,7 @@ def decorating_text(dataset: h5py.Dataset, name: str) -> str | None:
 
 
 def path_of(node: h5py.Dataset) -> str:
-    """Path of a dataset in its file; h5py gives bytes where it is not UTF-8, and None where nothing links to it."""
+    """Return the path of a dataset as text: h5py gives bytes if it is not UTF-8, and None if nothing links to it."""
     name = node.name or ""
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
@@ -93,7 +93,7 @@ def is_scale(dataset: h5py.Dataset) -> bool:
 
 
 def coordinates_of(dataset: h5py.Dataset) -> list[str]:
-    """Paths of the arrays that are coordinates of this one, as CF's attributes say."""
+    """Return the paths of the arrays that are coordinates of this one, as CF's attributes say."""
     above = path_of(dataset).rpartition("/")[0]
     texts = [decorating_text(dataset, name) for name in ("coordinates", "bounds") if name in dataset.attrs]
     return [f"{above}/{name}".strip("/") for text in texts if text for name in text.split()]

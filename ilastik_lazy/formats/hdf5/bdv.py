@@ -1,7 +1,7 @@
 """BigDataViewer's HDF5: each setup at several resolutions, its time points as one array.
 
 ``t00003/s01/2/cells`` is time point 3 of setup 1 at level 2, z y x; ``s01/resolutions`` holds the factors of
-the levels, x y z.  Voxel sizes stand in the ``.xml`` beside it, which is read only from the same folder and under
+the levels, x y z.  Voxel sizes are in the ``.xml`` file beside it, which is read only from the same folder and under
 the same name.  https://imagej.net/plugins/bdv/ has no page on the layout: it is
 bdv.img.hdf5.Util of https://github.com/bigdataviewer/bigdataviewer-core.
 """
@@ -25,16 +25,14 @@ from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import (
-    DatasetNotFoundError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
     option,
-    remedy,
 )
 from ilastik_lazy.formats.hdf5.external import Found
 from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
-from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.location import Location, no_such_image, only_image
 from ilastik_lazy.formats.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
 
@@ -44,8 +42,6 @@ _SETUP = re.compile(r"s\d{2,}")
 _TIME = re.compile(r"t\d{5,}")
 _OURS = re.compile(r"(s\d{2,})(?:/scale(\d{1,2}))?")
 _MOST_LEVELS = 32
-# Words for a voxel size that nobody has measured.
-_NO_UNITS = ("", "pixel", "pixels", "px", "voxel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Setup:
             raise ValueError(f"{self.name!a} is no setup")
 
     def paths(self, level: int) -> list[str]:
-        """Paths of the datasets of one level, one for each time point."""
+        """Return the paths of the datasets of one level, one for each time point."""
         return [f"{time}/{self.name}/{level}/cells" for time in self.times]
 
 
@@ -83,7 +79,7 @@ class FoundLevel:
 
 
 def setups_in(file: h5py.File, limits: Limits) -> list[Setup]:
-    """Setups in a file of BigDataViewer; none in any other file."""
+    """Return the setups in a file of BigDataViewer; none in any other file."""
     names = sorted(names_in(file)) if len(file) <= limits.members else []
     times = {name: file[name] for name in names if _TIME.fullmatch(name) and _is_member(file, name)}
     found = []
@@ -105,7 +101,7 @@ def is_level(internal_path: str | None) -> bool:
 
 
 def levels_of(setups: list[Setup]) -> list[str]:
-    """Internal paths ``s00/scale0``, ``s01/scale0``, ... of the finest levels, then of the others."""
+    """Return the internal paths ``s00/scale0``, ``s01/scale0``, ... of the finest levels, then of the others."""
     return sorted(_levels(setups), key=lambda path: not path.endswith("/scale0"))
 
 
@@ -131,7 +127,7 @@ def _factors(file: h5py.File, setup: str, path: str) -> tuple[tuple[float, float
 def level_source(location: Location, found: FoundLevel, members: list[ArraySource], axes: str | None) -> ArraySource:
     """Make one source of the sources of all time points.
 
-    Where a setup lies beside the others (the registrations in the XML) is not told: positions are its own.
+    Positions are those inside the setup: the registrations in the XML, which place setups, are not read.
     """
     setup, first, last = found.setup, found.setup.times[0], found.setup.times[-1]
     if int(last[1:]) - int(first[1:]) >= len(members):
@@ -154,30 +150,27 @@ def level_source(location: Location, found: FoundLevel, members: list[ArraySourc
 
 
 def chosen(location: Location, setups: list[Setup]) -> tuple[Setup, int]:
-    """The setup and the level that `location` names.
+    """Return the setup and the level that `location` names.
 
     Raises
     ------
     DatasetNotFoundError
         There is no such level, or several setups and none was named.
     """
-    known = ", ".join(_levels(setups))[:200]
+    known = _levels(setups)
     if location.internal_path is None:
-        if len(setups) == 1:
-            return setups[0], 0
-        raise DatasetNotFoundError(
-            f"{location.path} holds {len(setups)} setups of BigDataViewer: {known}; name one with "
-            f"{option('internal_path', 's00/scale0')}{remedy(', or open all with open_datatree()')}"
-        )
+        finest, what = [f"{setup.name}/scale0" for setup in setups], f"{len(setups)} setups of BigDataViewer"
+        only_image(location.path, finest, known, what=what, together="open_datatree()")
+        return setups[0], 0
     named = _OURS.fullmatch(location.internal_path)
     for setup in setups:
         if named and setup.name == named[1] and int(named[2] or 0) < len(setup.factors):
             return setup, int(named[2] or 0)
-    raise DatasetNotFoundError(f"no {location.internal_path!r} in {location.path}; it holds {known}")
+    raise no_such_image(repr(location.internal_path), location.path, known)
 
 
 def _member(source: ArraySource, axes: tuple[Axis, ...]) -> ArraySource:
-    """One time point: the 16 bits that BigDataViewer stores as signed numbers are unsigned ones."""
+    """Make the source of one time point: BigDataViewer stores unsigned 16-bit numbers as signed ones."""
     spec = replace(source.spec, axes=axes, name="cells")
     if spec.dtype == np.int16:
         spec = replace(spec, dtype=np.dtype(np.uint16))
@@ -197,9 +190,9 @@ class UnsignedSource(View):
 
 
 def _placed_axes(path: str, setup: Setup, level: int) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
-    """Axes z y x of one level: its voxels are factor times larger, and its first centre lies inside the first.
+    """Return the axes z y x of one level, and what of the voxel size makes no sense.
 
-    Beside them, what of the voxel size makes no sense.
+    Voxels of the level are larger by its factor, and the centre of the first one lies inside the first voxel.
     """
     try:
         sizes, unit = _voxel_size(path, int(setup.name[1:]))
@@ -216,7 +209,7 @@ def _placed_axes(path: str, setup: Setup, level: int) -> tuple[tuple[Axis, ...],
 
 
 def _voxel_size(path: str, setup: int) -> tuple[tuple[float, ...] | None, str]:
-    """Sizes z y x of a voxel, and their unit, as the XML beside the file says."""
+    """Return the sizes z y x of a voxel, and their unit, as the XML beside the file says."""
     beside = os.path.splitext(path)[0] + ".xml"
     if os.path.islink(beside) or not os.path.isfile(beside):
         return None, ""
@@ -238,15 +231,15 @@ def _size_in(path: str, own_name: str, setup: int) -> tuple[tuple[float, ...] | 
     for element in root.iter("ViewSetup"):
         if (element.findtext("id") or "").strip() != str(setup):
             continue
-        unit = (element.findtext("voxelSize/unit") or "").strip()
+        unit = full_unit_name(element.findtext("voxelSize/unit") or "")
         text = (element.findtext("voxelSize/size") or "").split()
-        if unit.lower() in _NO_UNITS:
-            return None, ""
+        if not unit:
+            return None, ""  # not measured
         try:
             sizes = tuple(float(size) for size in reversed(text))
         except ValueError:
             sizes = ()
         if len(sizes) != 3 or not all(1e-30 < size < 1e30 for size in sizes):
             raise MetadataError(f"{path}: the voxel size of setup {setup} is {ascii(text)[:60]}, not three numbers")
-        return sizes, full_unit_name(unit)
+        return sizes, unit
     return None, ""

@@ -52,7 +52,7 @@ def source_of(
     layout = layout_of(dataset)
     trouble = why_not_direct(dataset, pipeline, layout, location.path)
     _warn_of_absent_chunks(dataset, location, trouble is None)
-    # Without h5py's notes, and `=` for `<` on a machine that has it so: netCDF4 tells them apart.
+    # Without h5py's metadata, and in native byte order as `=`: netCDF4 distinguishes it from `<`.
     dtype = np.dtype(dataset.dtype.str)
     settled = _axes_of_dataset(dataset, location, axes, limits)
     kind = kind_from_name(location.path, dtype, channel_count(settled.axes, dataset.shape))
@@ -88,7 +88,7 @@ def source_of(
 
 
 def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:
-    """Chunks that were never written read as fill value, which nobody would notice."""
+    """Warn about chunks that were never written, since they read as the fill value."""
     if dataset.chunks is None:
         return
     count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
@@ -118,7 +118,7 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
 
 
 def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
-    """Labels of HDF5's dimension API, empty texts included; () where there are none.
+    """Return the labels of HDF5's dimension API, empty texts included; () where there are none.
 
     The attribute is read as what it is: `H5DSget_label`, which `dataset.dims` calls, takes texts of fixed length
     for addresses, and crashes.
@@ -131,7 +131,7 @@ def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
 
 
 def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | None:
-    """Text of an attribute that only decorates: what is wrong with it is a warning."""
+    """Return the text of an optional attribute; warn if it is malformed."""
     try:
         return text_attribute(dataset, name, limits)
     except (MetadataError, LimitExceededError) as error:

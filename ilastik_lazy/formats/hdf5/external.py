@@ -1,8 +1,8 @@
 """Data of an HDF5 file that lie in other files: links, external storage, virtual datasets.
 
-Each file is looked at before anything in it is: it must lie below a folder that the caller named, be a
+Each file is checked before it is opened: it must lie below a folder that the caller named, be a
 regular file, and stay what it was when the image was opened.  libhdf5 itself would read pixels out of
-``/etc/passwd``, wait for ever at a named pipe, and take zeros for the data of a file that is missing.
+``/etc/passwd``, wait forever at a named pipe, and take zeros for the data of a file that is missing.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Found:
 def found_at(
     file: h5py.File, location: Location, source: DirectHdf5Source | H5pySource, roots: tuple[str, ...]
 ) -> Found:
-    """The image at `location` of the open `file`, wherever its data lie."""
+    """Return the image at `location` of the open `file`, wherever its data lie."""
     assert location.internal_path is not None
     dataset = dataset_at(file, location.internal_path, refuse_external=not roots)
     own = ((location.path, source.stamp),)
@@ -117,7 +117,7 @@ def found_at(
 
 
 def source_from(found: Found) -> ArraySource:
-    """A source for this process."""
+    """Make the source for this process."""
     source: ArraySource = found.source
     if found.is_elsewhere:
         assert found.start is not None
@@ -126,7 +126,7 @@ def source_from(found: Found) -> ArraySource:
 
 
 def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> str:
-    """The file that `name` stands for in the file `home`, without symbolic links.
+    """Return the file that `name` stands for in the file `home`, without symbolic links.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> st
 
 
 def _external_storage(dataset: h5py.Dataset, home: str, roots: tuple[str, ...]) -> tuple[str, int]:
-    """File and first byte of a dataset that keeps its elements in another file."""
+    """Return the file and first byte of a dataset that keeps its elements in another file."""
     where = f"{home}: {dataset.name!a}"
     (name, start, _), *others = dataset.external
     if others:
@@ -165,7 +165,7 @@ def _external_storage(dataset: h5py.Dataset, home: str, roots: tuple[str, ...]) 
 
 
 def _virtual_sources(dataset: h5py.Dataset, home: str, roots: tuple[str, ...]) -> OtherFiles:
-    """The files that a virtual dataset is made of, apart from its own; all of them are there, with their data."""
+    """Return the other files that a virtual dataset is made of; raise if one of them, or its data, is missing."""
     where = f"{home}: {dataset.name!a}"
     datasets = dict.fromkeys((part.file_name, part.dset_name) for part in dataset.virtual_sources())
     files: dict[str, Stamp] = {}
@@ -184,7 +184,7 @@ def _virtual_sources(dataset: h5py.Dataset, home: str, roots: tuple[str, ...]) -
 
 
 def _require_one_place(where: str, name: str, home: str, path: str) -> None:
-    """libhdf5 looks in several folders: wherever else there is such a file, it could read that one."""
+    """Raise if another file has the same name in one of the folders that libhdf5 searches."""
     folders = [os.getcwd(), os.path.dirname(home), os.path.dirname(os.path.realpath(home))]
     folders += [os.environ[prefix] for prefix in _PREFIXES if os.environ.get(prefix)]
     for folder in folders:

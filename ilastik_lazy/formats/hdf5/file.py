@@ -1,4 +1,4 @@
-"""Open HDF5 files with h5py without being led astray: locks, links, attributes, listings.
+"""Open and walk HDF5 files with h5py safely: locks, links, listings.
 
 Nothing that points out of the file is followed, and no handle outlives its ``with`` block, so
 that ilastik can always reopen its own project for writing.
@@ -22,7 +22,6 @@ from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import (
     CorruptChunkError,
     CorruptFileError,
-    DatasetNotFoundError,
     ExternalReferenceError,
     FileBusyError,
     IlastikLazyError,
@@ -35,6 +34,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_scale
 from ilastik_lazy.formats.hdf5.superblock import check_superblock
+from ilastik_lazy.formats.location import no_such_image
 
 __all__ = [
     "H5PY_ERRORS",
@@ -97,19 +97,19 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
 
 
 def _reading(path: str, what_else: str) -> contextlib.AbstractContextManager[None]:
-    """Around reads of metadata: `what_else` is said of the file where the machine is not at fault."""
+    """Translate errors while metadata are read; `what_else` describes the file if the machine is not at fault."""
     return translated(H5PY_ERRORS, lambda e: _damage(e, CorruptFileError, f"{path} {what_else} ({_one_line(e)})"), path)
 
 
 def reading_chunks(what: str, nbytes: int) -> contextlib.AbstractContextManager[None]:
-    """Around one read of `what`, in chunks of `nbytes`: errors of libhdf5 become `CorruptChunkError`."""
+    """Translate errors of libhdf5 while `what` is read, in chunks of `nbytes`, to `CorruptChunkError`."""
     return translated(
         H5PY_ERRORS, lambda e: _damage(e, CorruptChunkError, f"{what} cannot be read ({e})"), what, nbytes
     )
 
 
 def _damage(error: BaseException, kind: type[IlastikLazyError], message: str) -> IlastikLazyError:
-    """What an error of h5py means; raises `error` itself where it is a bug in this package."""
+    """Return the error to raise for one of h5py; raise `error` itself if it is a bug in this package."""
     if not is_from_h5py(error):
         raise error
     return kind(message)
@@ -129,9 +129,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def dataset_at(file: h5py.File, internal_path: str, *, refuse_external: bool = True) -> h5py.Dataset:
-    """The dataset at `internal_path`, walked to link by link.
+    """Walk to the dataset at `internal_path` link by link.
 
-    Without `refuse_external`, whoever calls looks after data that lie in other files (`hdf5_external`).
+    Without `refuse_external`, the caller checks data that lie in other files (`external`).
 
     Raises
     ------
@@ -161,7 +161,7 @@ class LinkedFile(NamedTuple):
 
 
 def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group | LinkedFile:
-    """What lies at `internal_path`, walked to link by link; links into other files end the walk."""
+    """Walk to `internal_path` link by link; a link into another file ends the walk."""
     where = f"{file.filename}: {internal_path!a}"
     parts, node, hops = deque(internal_path.split("/")), file["/"], 0
     while parts:
@@ -172,7 +172,8 @@ def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group 
             raise UnsafePathError(f"{where} holds '..': write the path without it")
         link = link_of(node, name) if isinstance(node, h5py.Group) else None
         if link is None:
-            raise DatasetNotFoundError(f"no dataset {internal_path!a} in {file.filename}{_what_there_is(file)}")
+            held = [ascii(entry.path) for entry in image_entries(file, Limits())]
+            raise no_such_image(f"dataset {internal_path!a}", file.filename, held)
         if isinstance(link, h5py.ExternalLink):
             return LinkedFile(link.filename, "/".join((link.path, *parts)))
         if isinstance(link, h5py.SoftLink):
@@ -188,17 +189,17 @@ def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group 
 
 
 def names_in(group: h5py.Group) -> list[str]:
-    """Names of the members; h5py gives those that are not UTF-8 as bytes, and they become surrogates here."""
+    """Return the names of the members as text: bytes that are not UTF-8 become surrogates."""
     return [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in group]
 
 
 def key_of(name: str) -> str | bytes:
-    """What h5py takes for a name that `names_in` gave."""
+    """Return the key that h5py expects for a name from `names_in`."""
     return name if name.isascii() else name.encode("utf-8", "surrogateescape")
 
 
 def link_of(group: h5py.Group, name: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
-    """The link called `name`, which is not followed; None where there is none.
+    """Return the link called `name`, which is not followed; None where there is none.
 
     `Group.get(name, getlink=True)` fails on names that are not UTF-8.
     """
@@ -213,11 +214,6 @@ def link_of(group: h5py.Group, name: str) -> h5py.HardLink | h5py.SoftLink | h5p
     if kind == h5py.h5l.TYPE_EXTERNAL:
         return h5py.ExternalLink(*(part.decode("utf-8", "surrogateescape") for part in links.get_val(key)))
     raise ExternalReferenceError(f"{group.file.filename}: {name!a} is a link of an unknown kind, which is not followed")
-
-
-def _what_there_is(file: h5py.File) -> str:
-    names = [ascii(entry.path) for entry in image_entries(file, Limits())]
-    return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "; it holds no image"
 
 
 def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path: str) -> None:
@@ -250,7 +246,7 @@ class DatasetEntry:
 
 
 def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
-    """All numeric datasets with 2 to 5 dimensions that are no coordinates of others, in the order of their paths.
+    """List numeric datasets with 2 to 5 dimensions that are no coordinates of others, in the order of their paths.
 
     Hard links only: `visititems` follows no other, and visits each object once.
 
@@ -280,6 +276,6 @@ def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
 
     if (trouble := file.visititems(visit)) is not None:
         raise LimitExceededError(f"{file.filename} has {trouble}: name the dataset with {option('internal_path')}")
-    # Of arrays that are said to be coordinates of one another, none is left out.
+    # Arrays that claim to be coordinates of one another are all listed.
     entries = [entry for entry in entries if entry.path not in coordinates] or entries
     return sorted(entries, key=lambda entry: entry.path)

@@ -1,4 +1,4 @@
-"""How one HDF5 dataset is stored: what its chunks went through, and whether they can be read past h5py."""
+"""Find out how one HDF5 dataset is stored: its filters, and whether chunks can be read past h5py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> No
 
 
 def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) -> None:
-    """An array without chunks is all there, or nothing of it: then it reads as the fill value."""
+    """Warn if nothing of an array without chunks was written: it reads as the fill value."""
     nbytes = math.prod(dataset.shape) * dataset.dtype.itemsize
     if dataset.is_virtual or nbytes == 0 or dataset.id.get_storage_size():
         return
@@ -51,7 +51,7 @@ def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) 
 
 
 def pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:
-    """Filters of the dataset; only those that HDF5 itself brings, so that no plugin is ever looked for."""
+    """Return the filters of the dataset; raise for any that HDF5 itself lacks, so that no plugin is searched for."""
     plist = dataset.id.get_create_plist()
     filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
     if unknown := [f for f in filters if f not in FILTER_NAMES]:
@@ -63,14 +63,14 @@ def pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:
 
 
 def layout_of(dataset: h5py.Dataset) -> Literal["chunked", "contiguous", "virtual"]:
-    """Layout of the dataset, in the words of `Storage`."""
+    """Return the layout of the dataset, in the words of `Storage`."""
     if dataset.is_virtual:
         return "virtual"
     return "chunked" if dataset.chunks is not None else "contiguous"
 
 
 def why_not_direct(dataset: h5py.Dataset, pipeline: Pipeline, layout: str, path: str) -> str | None:
-    """Why the chunks cannot be read past h5py; None where they can."""
+    """Say why the chunks cannot be read past h5py; None if they can."""
     if layout != "chunked":
         return f"{layout} layout"
     if chunk_layout(dataset, path) is None:
@@ -86,7 +86,7 @@ def is_converted(dataset: h5py.Dataset) -> bool:
 
 
 def start_of(dataset: h5py.Dataset) -> int | None:
-    """First byte of a dataset whose elements lie in the file as they are in memory."""
+    """Return the first byte of a dataset whose elements lie in the file as they are in memory."""
     if layout_of(dataset) != "contiguous" or is_converted(dataset):
         return None
     start: int | None = dataset.id.get_offset()

@@ -10,7 +10,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region
 from ilastik_lazy.core.limits import Trust
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.spec import ArraySpec, CountedChunks
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.index import chunk_index
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5, reading_chunks
@@ -21,7 +21,7 @@ __all__ = ["H5pySource", "read_region"]
 
 
 @dataclass(frozen=True, slots=True)
-class H5pySource:
+class H5pySource(CountedChunks):
     """Any HDF5 dataset, read through h5py; the file is opened for each read."""
 
     spec: ArraySpec
@@ -32,7 +32,7 @@ class H5pySource:
     is_indexed: bool = False
     """Whether its chunks are found without libhdf5, too."""
     refers: bool = False
-    """Whether the data lie in other files, each of which was allowed (see `hdf5_external`)."""
+    """Whether the data lie in other files, each of which was allowed (see `external`)."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -42,7 +42,7 @@ class H5pySource:
             return self._read(region)
 
     def count_absent(self, trust: Trust = "local") -> int:
-        """Number of chunks that were never written (see `CountedChunks`)."""
+        """Count the chunks that were never written (see `CountedChunks`)."""
         if self.spec.storage.layout != "chunked":
             return 0
         return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, trust).absent
@@ -62,5 +62,5 @@ class H5pySource:
 
 
 def read_region(source: H5pySource, region: Region) -> np.ndarray[Any, Any]:
-    """`region` of `source`: what a child does for an untrusted file."""
+    """Read `region` of `source`, in the child process for an untrusted file."""
     return source.read(region)

@@ -28,7 +28,7 @@ _WITHOUT_POSITIONS = "This is a netCDF dimension but not a netCDF variable"
 
 
 def dimension_scales(dataset: h5py.Dataset, limits: Limits) -> tuple[tuple[str, ...], tuple[Along | None, ...]]:
-    """Names of the dimensions that have scales, and what these say of them; nothing where there are none.
+    """Return the names of the dimensions that have scales, and what these say of them; nothing where there are none.
 
     A dimension whose scales cannot be followed has an empty name, and an `Along` that says why.
     """
@@ -50,7 +50,7 @@ def dimension_scales(dataset: h5py.Dataset, limits: Limits) -> tuple[tuple[str, 
 
 
 def _references(dataset: h5py.Dataset) -> list[Any] | None:
-    """The references of each dimension, in an attribute of the type that the specification has."""
+    """Return the references of each dimension, in an attribute of the type that the specification has."""
     if "DIMENSION_LIST" not in dataset.attrs:
         return None
     attribute = h5py.h5a.open(dataset.id, b"DIMENSION_LIST")
@@ -82,7 +82,7 @@ def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limit
 
 
 def _name_of(scale: h5py.Dataset) -> str:
-    """The last part of its path; of a scale that has a text of its own, that, where only it is an axis."""
+    """Return the last part of its path, or its attribute ``NAME`` if only that is the name of an axis."""
     path = path_of(scale).rsplit("/", 1)[-1].removeprefix("_nc4_non_coord_")
     own = decorating_text(scale, "NAME") or ""
     return own if len(own) == 1 and len(path) != 1 else path

@@ -11,7 +11,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def _superblock_start(path: str) -> int | None:
-    """Where the HDF5 signature lies: at 0, or behind a user block of 512, 1024, 2048, ... bytes."""
+    """Find the HDF5 signature: at 0, or behind a user block of 512, 1024, 2048, ... bytes."""
     start = 0
     with opened(path) as fd:
         while start <= 2**24:

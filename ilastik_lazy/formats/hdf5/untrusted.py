@@ -16,7 +16,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, CountedChunks
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError, option
 from ilastik_lazy.formats.hdf5.bdv import FoundLevel
@@ -98,7 +98,7 @@ def _plain(source: DirectHdf5Source) -> DirectHdf5Source:
 
 
 @dataclass(frozen=True, slots=True)
-class IsolatedSource:
+class IsolatedSource(CountedChunks):
     """A source that is read by a child, since it calls the HDF5 library."""
 
     spec: ArraySpec

@@ -20,7 +20,6 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import (
     CorruptFileError,
-    DatasetNotFoundError,
     IlastikLazyError,
     IncompleteSourceWarning,
     LimitExceededError,
@@ -34,7 +33,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.conventions import settled_axes
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.json_text import parse_json_object
-from ilastik_lazy.formats.location import Location, only_image
+from ilastik_lazy.formats.location import Location, no_such_image, only_image
 from ilastik_lazy.formats.metadata import channel_count, check_chunks, check_shape, drange_from, packing_of, text_from
 from ilastik_lazy.formats.n5.blocks import COMPRESSIONS, N5Source
 from ilastik_lazy.storage.allowed import check_links
@@ -151,9 +150,8 @@ def _dataset_folder(container: str, internal_path: str | None, limits: Limits) -
         return folder
     if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, container, limits)):
         return container
-    names = [ascii(name) for name in _datasets_below(container, limits)]
-    held = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "no image"
-    raise DatasetNotFoundError(f"no dataset {internal_path!a} in {container}; it holds {held}")
+    held = [ascii(name) for name in _datasets_below(container, limits)]
+    raise no_such_image(f"dataset {internal_path!a}", container, held)
 
 
 def _only_image(container: str, limits: Limits) -> str:

@@ -22,9 +22,12 @@ from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, regi
 from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
-from ilastik_lazy.errors import CorruptChunkError, LimitExceededError, MetadataError, MetadataWarning, option
+from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarning, option
+from ilastik_lazy.formats.conventions import warn_of_guess
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata import check_shape, check_sizes
+from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.formats.tiff.ifds import has_signature
 from ilastik_lazy.formats.tiff.metadata import Notes, axis_letters
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_into, stamp_of
@@ -42,7 +45,7 @@ def recognises(location: Location, limits: Limits) -> bool:
     """Whether the file is a TIFF, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
-    return location.suffix in (".tif", ".tiff", ".btf", ".tf8") or has_signature(location.path)
+    return location.suffix in TIFF_SUFFIXES or has_signature(location.path)
 
 
 def images(location: Location, limits: Limits) -> list[str]:
@@ -113,15 +116,9 @@ def _without_ones(image: TiffImage, ndim: int) -> TiffImage:
 def _check_image(image: TiffImage, location: Location, limits: Limits) -> None:
     if image.dtype.kind not in "biuf":
         raise MetadataError(f"{location} is no image: its elements are {image.dtype}")
-    if not 2 <= len(image.shape) <= 5:
-        raise MetadataError(f"{location} is no image: it has {len(image.shape)} dimensions, expected 2 to 5")
-    if max(image.shape) > limits.axis_length:
-        raise LimitExceededError(f"{location} has shape {image.shape}: more than {limits.axis_length} along an axis")
-    if image.offsets.size > limits.chunk_count:
-        raise LimitExceededError(f"{location} has {image.offsets.size} strips or tiles, more than {limits.chunk_count}")
-    nbytes = math.prod(image.segment) * image.dtype.itemsize
-    if not image.is_plain and nbytes > limits.chunk_bytes:
-        raise LimitExceededError(f"{location} has strips or tiles of {nbytes} bytes, more than {limits.chunk_bytes}")
+    check_shape(location, image.shape, limits)
+    nbytes = 0 if image.is_plain else math.prod(image.segment) * image.dtype.itemsize
+    check_sizes(location, "strips or tiles", nbytes, image.offsets.size, limits)
 
 
 def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tuple[tuple[Axis, ...], bool]:
@@ -144,12 +141,7 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
     if stored is not None:
         return tuple(_with_notes(name, image.notes) for name in stored if name), False
     guessed = default_axes(image.shape)
-    warnings.warn(
-        f"{location} names no axes: {''.join(axis_names(guessed))} is guessed from its shape {image.shape}; "
-        f"pass {option('axes')} if that is wrong",
-        MetadataWarning,
-        stacklevel=3,
-    )
+    warn_of_guess(location, image.shape, guessed)
     return guessed, True
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from ilastik_lazy.core.foreign_errors import translated
 from ilastik_lazy.core.kept import Kept
-from ilastik_lazy.errors import CorruptFileError, DatasetNotFoundError, MissingExtraError, option
+from ilastik_lazy.errors import CorruptFileError, MissingExtraError
+from ilastik_lazy.formats.location import no_such_image, only_image
 from ilastik_lazy.formats.tiff.ifds import page_layouts
 from ilastik_lazy.formats.tiff.image import TiffImage, image_of, naming
 from ilastik_lazy.formats.tiff.metadata import check_ome, parse_ome
@@ -112,18 +113,11 @@ def _read_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:
 
 
 def _chosen(path: str, choice: str | None, series: list[Any], names: list[str]) -> int:
-    shown = zip(names[:8], series[:8], strict=True)
-    listed = ", ".join(f"{name} {one.axes} {one.shape} {one.dtype}" for name, one in shown)
-    if choice is None and len(series) == 1:
-        return 0
+    shown = [f"{name} {one.axes} {one.shape} {one.dtype}" for name, one in zip(names[:8], series[:8], strict=True)]
+    if choice is None:
+        return names.index(only_image(path, names, shown))
     if choice in names:
         return names.index(choice)
     if choice is not None and choice.isdecimal() and len(choice) < 9 and int(choice) < len(series):
         return int(choice)
-    if choice is None:
-        raise DatasetNotFoundError(
-            f"{path} holds {len(series)} images: {listed}; name one with {option('internal_path', names[0])}"
-            if series
-            else f"{path} holds no image"
-        )
-    raise DatasetNotFoundError(f"no image {choice!r} in {path}; it holds {listed}")
+    raise no_such_image(f"image {choice!r}", path, shown)

@@ -22,6 +22,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location, only_image
+from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
@@ -35,9 +36,7 @@ __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
 # A dataset lies at most so deep below its group: "scale0/image" has two parts.
 _MOST_PARENTS = 4
 # To ask a server for the metadata takes time: what is surely something else is told by its name.
-_OTHER_SUFFIXES = frozenset(
-    {".h5", ".hdf5", ".hdf", ".ilp", ".n5", ".tif", ".tiff", ".npy", ".npz", ".csv", ".png", ".jpg", ".jpeg", ".zip"}
-)
+_OTHER_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".zip"))
 
 
 def recognises(location: Location, limits: Limits) -> bool:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsupportedFilterError
+from ilastik_lazy.formats.metadata import check_shape, check_sizes
 from ilastik_lazy.formats.zarr.codecs import ChunkCodec, chunk_codec
 from ilastik_lazy.formats.zarr.elements import byte_order, fill_bytes, stored_type, v2_type, v3_type
 
@@ -88,22 +90,11 @@ def parse_layout(
         layout = (_parse_v2 if version == 2 else _parse_v3)(document, where)
     except KeyError as error:
         raise MetadataError(f"{where}: the array's metadata have no {error}") from error
-    if len(layout.shape) not in ranks:
-        raise MetadataError(f"{where} is no image: it has {len(layout.shape)} dimensions, expected 2 to 5")
-    _check_sizes(layout, where, limits)
-    return layout
-
-
-def _check_sizes(layout: ArrayLayout, where: str, limits: Limits) -> None:
-    if max(layout.shape) > limits.axis_length:
-        raise LimitExceededError(f"{where} has shape {layout.shape}: more than {limits.axis_length} along an axis")
-    if layout.chunk_nbytes > limits.chunk_bytes:
-        raise LimitExceededError(f"{where} has chunks of {layout.chunk_nbytes} bytes, more than {limits.chunk_bytes}")
-    count = math.prod(-(-n // c) for n, c in zip(layout.shape, layout.chunks, strict=True))
-    if count > limits.chunk_count:
-        raise LimitExceededError(f"{where} has {count} chunks, more than {limits.chunk_count}")
+    check_shape(where, layout.shape, limits, ranks)
+    check_sizes(where, "chunks", layout.chunk_nbytes, math.prod(grid_shape(layout.shape, layout.chunks)), limits)
     if layout.index is not None and layout.index.nbytes > limits.chunk_bytes:
         raise LimitExceededError(f"{where} has shards with an index of {layout.index.nbytes} bytes")
+    return layout
 
 
 def _lengths(value: object, what: str, where: str, least: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags
@@ -128,13 +128,20 @@ def _axes_in(
 def _placed_beside(
     node: Node, home: Home, axes: tuple[Axis, ...], dims: tuple[str, ...], shape: tuple[int, ...], limits: Limits
 ) -> tuple[Axis, ...]:
-    """`axes`, where a step of 1 and no unit may be unknown, by the coordinates in the level's own folder."""
-    unknown = [axis.scale is None and axis.name != "c" for axis in axes]
+    """`axes`, with what multiscales do not say, from the coordinates in the level's own folder.
+
+    A step of 1 without a unit may be unknown, and a date that times count from has no place in OME-Zarr.
+    """
+    unknown = [axis.name == "t" or (axis.scale is None and axis.name != "c") for axis in axes]
     if not any(unknown) or node.files.parent(node.path) == home.group or dims != axis_names(axes):
         return axes
     wanted = tuple(name if is_unknown else "" for name, is_unknown in zip(dims, unknown, strict=True))
     beside = coordinates_beside(node, wanted, shape, limits)
-    return tuple(axis_along(axis, along) or axis for axis, along in zip(axes, beside, strict=True))
+    found = ((axis, axis_along(axis, along)) for axis, along in zip(axes, beside, strict=True))
+    return tuple(
+        axis if other is None else other if axis.scale is None else replace(axis, since=other.since)
+        for axis, other in found
+    )
 
 
 def _unset(node: Node, ndim: int) -> set[str]:

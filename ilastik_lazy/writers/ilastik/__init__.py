@@ -164,6 +164,7 @@ def to_ilastik(
     layout = ImageLayout(
         inside, spec.axes, spec.shape, _stored_dtype(spec), _checked_compression(compression),
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
+        None if spec.is_unpacked else spec.packing,
     )  # fmt: skip
     _check_axes(spec)
     held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
@@ -281,7 +282,7 @@ def _check_axes(spec: ArraySpec) -> None:
 
 
 def _not_stored(spec: ArraySpec) -> tuple[str, ...]:
-    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.translation]
+    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.translation or axis.since]
     if spec.channel_names:
         lost.append("class names")
     if spec.channel_colors:

@@ -22,6 +22,7 @@ from ilastik_lazy.core.grid import BLOCK_BYTES_MOST, Region, overlaps, region_sh
 from ilastik_lazy.core.parallel import in_order, work_block
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.core.views.whole_chunks import cell_of, chunks_held, interleaved
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS
@@ -129,6 +130,8 @@ class ImageLayout:
     compression: Literal["gzip"] | None
     drange: tuple[float, float] | None
     display_mode: str
+    packing: Packing | None = None
+    """How the numbers become values, unless they are values."""
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -143,7 +146,7 @@ class ImageLayout:
             found["drange"] = _drange_array(self.drange, self.dtype)
         if self.display_mode:
             found["display_mode"] = self.display_mode
-        return found
+        return found | (self.packing.attributes() if self.packing is not None else {})
 
     def create(self, file: h5py.File) -> h5py.Dataset:
         """Make the dataset, without any chunk."""

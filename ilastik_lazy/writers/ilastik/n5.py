@@ -32,7 +32,7 @@ _FILE = "attributes.json"
 
 def n5_attributes(layout: ImageLayout) -> dict[str, Any]:
     """The ``attributes.json`` of the dataset, as ilastik writes it."""
-    found = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in layout.attributes().items()}
+    found = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in layout.attributes().items()}
     return found | {
         "axes": "".join(axis_names(layout.axes))[::-1],
         "blockSize": list(layout.chunks[::-1]),

@@ -15,6 +15,7 @@ import ilastik_lazy as il
 from ilastik_lazy.core.views.packing import packing_from
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.reductions import reduce
+from ilastik_lazy.writers.ilastik import to_ilastik
 from tests.support.children import run_command as run
 from tests.support.n5_makers import write_n5
 
@@ -89,6 +90,53 @@ def test_what_is_written_again_is_packed_again(tmp_path):
     np.testing.assert_array_equal(il.open_dataarray(tmp_path / "b.h5").values, VALUES)
 
 
+@pytest.mark.parametrize(
+    "packed", [ENCODING, {"dtype": "float32", "scale_factor": np.float32(0.5), "_FillValue": -1.0}]
+)
+@pytest.mark.parametrize("target", ["a.zarr", "b.zarr", "b.h5", "b.n5"])
+@pytest.mark.parametrize("mask_and_scale", [False, True])
+def test_stored_numbers_keep_their_packing(tmp_path, target, mask_and_scale, packed):
+    path = written(tmp_path, "h5netcdf", packed)
+    array = xr.open_dataset(path, engine="ilastik", mask_and_scale=mask_and_scale, chunks={})["image"]
+    if target.endswith(".zarr"):
+        il.to_ome_zarr(array, tmp_path / target, version="0.4" if target == "a.zarr" else "0.5", verify=True)
+        folder = tmp_path / target / "scale0"
+        found = {flag: xr.open_zarr(folder, consolidated=False, mask_and_scale=flag)["image"] for flag in (True, False)}
+        np.testing.assert_array_equal(found[True].values, by_xarray(path).values)
+        np.testing.assert_array_equal(found[False].values, array.values, strict=True)
+    else:
+        to_ilastik(array, tmp_path / target)
+    # JSON has one type for all numbers.
+    is_typed = target == "b.h5"
+    np.testing.assert_array_equal(il.open_dataarray(tmp_path / target).values, by_xarray(path).values, strict=is_typed)
+    again = xr.open_dataset(tmp_path / target, engine="ilastik", mask_and_scale=False)
+    stored = next(iter(again.data_vars.values()))
+    np.testing.assert_array_equal(stored.values, array.values, strict=True)
+
+
+def test_what_is_computed_from_packed_numbers_keeps_a_packing_with_the_dtype(tmp_path):
+    path = written(tmp_path, "h5netcdf")
+    raw = xr.open_dataset(path, engine="ilastik", mask_and_scale=False, chunks={})["image"]
+    to_ilastik(raw.max("z", keep_attrs=True), tmp_path / "whole.h5")
+    wanted = by_xarray(path, mask_and_scale=False).max("z", keep_attrs=True)
+    np.testing.assert_array_equal(
+        il.open_dataarray(tmp_path / "whole.h5").values, xr.decode_cf(wanted.to_dataset())["image"].values
+    )
+    by_hand = (raw.where(raw != -999) * 0.25 + 10).assign_attrs(raw.attrs)
+    with pytest.warns(MetadataWarning, match="scale_factor, add_offset, _FillValue are left out"):
+        to_ilastik(by_hand, tmp_path / "real.h5")
+    np.testing.assert_array_equal(il.open_dataarray(tmp_path / "real.h5").values, VALUES)
+
+
+def test_no_mean_mixes_marks_of_missing_values_with_others(tmp_path):
+    values = np.where(np.arange(2 * 600 * 4).reshape(2, 600, 4) % 3, 100.0, np.nan)
+    path = written(tmp_path, "h5netcdf", ENCODING, values)
+    raw = xr.open_dataset(path, engine="ilastik", mask_and_scale=False)["image"]
+    assert il.to_ome_zarr(raw, tmp_path / "o.zarr", levels=2).method == "nearest"
+    coarse = il.open_dataarray(tmp_path / "o.zarr", "scale1/image").values
+    assert set(coarse[~np.isnan(coarse)].tolist()) == {100.0}
+
+
 @pytest.mark.parametrize("layout", ["gzip", "contiguous", "lzf"])
 def test_a_child_gives_the_same_values(tmp_path, layout):
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -116,11 +164,13 @@ def test_info_states_the_packing(tmp_path):
     assert found["packing"].startswith("stored as int16")
 
 
-@pytest.mark.parametrize("unsigned", ["true", "True"])
-def test_signed_bytes_may_stand_for_unsigned_ones(unsigned):
-    raw = np.array([-1, 0, 5], "i1")
-    packing = packing_from({"_Unsigned": unsigned, "_FillValue": np.int8(-1)}, raw.dtype)
-    wanted = xr.decode_cf(xr.Dataset({"a": ("x", raw, {"_Unsigned": "true", "_FillValue": np.int8(-1)})}))["a"]
+@pytest.mark.parametrize("unsigned", ["true", "True", "false", ""])
+@pytest.mark.parametrize("dtype", ["i1", "u1"])
+def test_the_sign_is_the_one_that_xarray_reads(unsigned, dtype):
+    raw = np.array([-1, 0, 5], "i1").view(dtype)
+    attributes = {"_Unsigned": unsigned, "_FillValue": raw[2]}
+    packing = packing_from(attributes, raw.dtype)
+    wanted = xr.decode_cf(xr.Dataset({"a": ("x", raw, attributes)}))["a"]
     np.testing.assert_array_equal(packing.unpacked(raw), wanted.values, strict=True)
 
 

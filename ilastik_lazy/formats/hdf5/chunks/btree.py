@@ -6,7 +6,7 @@ is one table; libhdf5's `chunk_iter` calls Python once for each chunk instead, a
 
 https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html (III.A.1, IV.A.1.a, IV.A.2.i)
 
-Everything read here is checked; what does not fit gives None, and libhdf5 is asked.
+Everything read here is checked; what does not fit gives None, and the caller uses libhdf5.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _OtherLayoutError(Exception):
 
 
 def chunk_rows(path: str, fd: int, header: int, ndim: int, most: int, end: int) -> list[ChunkRows] | None:
-    """All chunks of the dataset whose object header lies at `header`; None if libhdf5 must be asked.
+    """Return all chunks of the dataset whose object header lies at `header`; None if only libhdf5 can find them.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def chunk_rows(path: str, fd: int, header: int, ndim: int, most: int, end: int) 
 
 
 def _btree_address(path: str, fd: int, header: int, ndim: int) -> int | None:
-    """Address of the root node, as the layout message has it; None where no chunk was written yet."""
+    """Return the address of the root node, as the layout message has it; None where no chunk was written yet."""
     layout = layout_at(path, fd, header)
     # Version 3, class 2 (chunked); the element size counts as one dimension more.
     if layout is None or layout.message[:3] != bytes((3, 2, ndim + 1)):
@@ -102,7 +102,7 @@ def _leaves(path: str, fd: int, root: int, ndim: int, most: int, end: int) -> It
 
 
 def _require_order(path: str, origins: Array) -> None:
-    """A key out of order is damaged; libhdf5 would miss chunks in its search, and take fill values for them."""
+    """Raise if keys are out of order: libhdf5 would miss chunks in its search, and read fill values instead."""
     before, after = origins[:-1], origins[1:]
     is_less, is_equal = np.zeros(len(before), bool), np.ones(len(before), bool)
     for one, other in zip(before.T, after.T, strict=True):
@@ -113,7 +113,7 @@ def _require_order(path: str, origins: Array) -> None:
 
 
 def _records(path: str, fd: int, addresses: Array, level: int, record: np.dtype[Any], end: int) -> Array:
-    """Records of the nodes at `addresses`, all of one level."""
+    """Return the records of the nodes at `addresses`, all of one level."""
     length = 24 + _ENTRIES * record.itemsize
     if len(addresses) and int(addresses.max()) + 24 > end:
         raise _OtherLayoutError

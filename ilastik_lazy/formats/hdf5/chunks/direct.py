@@ -1,7 +1,7 @@
 """HDF5 chunks read straight from the file, so that threads run in parallel.
 
-h5py serialises every call behind one lock, decompression too.  Here it is asked once where each
-chunk lies; a read is then a `pread` and a decompression for each chunk, and needs no open handle.
+h5py serialises every call behind one lock, decompression too.  Here h5py locates all
+chunks once; a read is then a `pread` and a decompression for each chunk, and needs no open handle.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.limits import Trust
-from ilastik_lazy.core.spec import ArraySpec, Keep
+from ilastik_lazy.core.spec import ArraySpec, CountedChunks, EncodedChunks, Keep
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.formats.hdf5.chunks.filters import Pipeline
 from ilastik_lazy.formats.hdf5.chunks.index import ABSENT, OUTSIDE, ChunkIndex, chunk_index
@@ -40,7 +40,7 @@ class _StoredChunk(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DirectHdf5Source:
+class DirectHdf5Source(EncodedChunks, CountedChunks):
     """A chunked HDF5 dataset whose filters `Pipeline` can undo."""
 
     spec: ArraySpec
@@ -82,7 +82,7 @@ class DirectHdf5Source:
         return out
 
     def count_absent(self) -> int:
-        """Number of chunks that were never written (see `CountedChunks`): ilastik writes all of them."""
+        """Count the chunks that were never written (see `CountedChunks`)."""
         return self._index.absent
 
     @property
@@ -90,9 +90,9 @@ class DirectHdf5Source:
         return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, self.trust)
 
     def check(self, region: Region) -> None:
-        """Raise what is wrong with the chunks that `region` touches, as far as can be told.
+        """Raise `CorruptChunkError` if a chunk that `region` touches is damaged, as far as can be checked.
 
-        For those who have libhdf5 read: it takes leftover memory for the pixels of a stream that ends early.
+        For reads through libhdf5, which returns uninitialised memory for a stream that ends early.
         """
         for chunk, overlap in self._chunks(region):
             if chunk.offset != ABSENT:
@@ -100,7 +100,7 @@ class DirectHdf5Source:
                 self._undo(self.pipeline.check, data, chunk, scratch_bytes(chunk.nbytes), overlap)
 
     def _chunks(self, region: Region) -> Iterator[tuple[_StoredChunk, Overlap]]:
-        """The chunks that `region` touches, and where they lie; the file is open meanwhile, and the same after."""
+        """Yield the chunks that `region` touches while the file is open; raise if it changes meanwhile."""
         spec = self.spec
         index = self._index
         nbytes = math.prod(spec.chunks) * spec.dtype.itemsize
@@ -130,7 +130,7 @@ class DirectHdf5Source:
             keep(overlap.chunk, data, decoded)
 
     def _plain_chunk(self, chunk: _StoredChunk, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
-        """Of a chunk stored as it is, read only the slab along its first axis that is wanted."""
+        """Read the wanted slab, along the first axis, of a chunk without filters."""
         if chunk.size != chunk.nbytes:
             raise CorruptChunkError(f"{self._name(overlap)} holds {chunk.size} bytes instead of {chunk.nbytes}")
         if overlap.whole and target.flags.c_contiguous:

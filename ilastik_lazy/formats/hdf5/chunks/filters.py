@@ -25,7 +25,7 @@ FILTER_NAMES = {
 
 
 def _unshuffle(data: Bytes, out: Bytes, itemsize: int) -> None:
-    """Byte k of all elements lies together in `data`; bytes beyond the last whole element are copied."""
+    """Undo the shuffle filter: byte k of all elements lies together in `data`; bytes of no whole element are copied."""
     count = out.size // itemsize
     planes, elements = data[: count * itemsize].reshape(itemsize, count), out[: count * itemsize]
     for k in range(itemsize):
@@ -82,7 +82,7 @@ class Pipeline:
 
     @property
     def is_checkable(self) -> bool:
-        """Whether `check` can tell that a chunk is not what libhdf5 takes it for."""
+        """Whether `check` detects streams that libhdf5 reads beyond their end."""
         return self.is_supported or self.filters == (_SCALEOFFSET,)
 
     @property

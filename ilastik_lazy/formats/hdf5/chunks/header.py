@@ -1,4 +1,4 @@
-"""How the chunks of an HDF5 dataset are laid out, as its object header says; h5py has no word for it.
+"""Read from its object header how the chunks of an HDF5 dataset are laid out, which h5py does not expose.
 
 https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html (IV.A.1, IV.A.2.i, IV.A.2.q)
 """
@@ -18,7 +18,7 @@ from ilastik_lazy.storage.files import opened, read_exactly
 __all__ = ["BTREE_1", "EXTENSIBLE_ARRAY", "ChunkLayout", "chunk_layout", "layout_at"]
 
 BTREE_1, EXTENSIBLE_ARRAY = 0, 4
-"""Kinds of chunk indexes that somebody asks for."""
+"""Kinds of chunk indexes that other modules distinguish."""
 
 _LAYOUT, _CONTINUATION = 0x08, 0x10
 _CHUNKED = 2
@@ -39,19 +39,19 @@ class ChunkLayout:
 
 
 def chunk_layout(dataset: h5py.Dataset, path: str) -> ChunkLayout | None:
-    """The layout of an open dataset of the file at `path`; None where it is of a kind unknown here."""
+    """Return the layout of an open dataset of the file at `path`; None where it is of a kind unknown here."""
     base = dataset.file.userblock_size
     with opened(path) as fd:
         return layout_at(path, fd, h5py.h5o.get_info(dataset.id).addr + base, base)
 
 
 def layout_at(path: str, fd: int, header: int, base: int = 0) -> ChunkLayout | None:
-    """The layout of the dataset whose object header lies at byte `header` of the open file.
+    """Return the layout of the dataset whose object header lies at byte `header` of the open file.
 
     Parameters
     ----------
     base
-        Bytes of the user block, from which on the file counts.
+        Bytes of the user block, where offsets begin.
     """
     try:
         messages = _messages(path, fd, header, base)
@@ -73,7 +73,7 @@ def _parsed(body: bytes) -> ChunkLayout | None:
 
 
 def _messages(path: str, fd: int, header: int, base: int) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each message, in versions 1 and 2 of the header."""
+    """Return the type and body of each message, in versions 1 and 2 of the header."""
     head = read_exactly(fd, 16, header, path)
     if head[:4] == b"OHDR":
         flags = head[5]

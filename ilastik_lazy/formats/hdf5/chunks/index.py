@@ -52,7 +52,7 @@ COUNTED_AT_OPENING = 20_000
 
 
 def incomplete_message(location: Location, absent: int, count: int) -> str:
-    """What to say of chunks that were never written."""
+    """Return the warning about chunks that were never written."""
     return (
         f"{location}: {absent} of {count} chunks were never written and read as the fill value"
         " (ilastik writes all of them, so the export may have been stopped)"
@@ -80,7 +80,7 @@ class ChunkIndex:
 
 
 def _rows_by_library(dataset: h5py.Dataset) -> list[ChunkRows]:
-    """The chunks as libhdf5 tells them, one call a chunk."""
+    """List the chunks with libhdf5, one call for each."""
     rows: list[tuple[int, ...]] = []
 
     def collect(info: Any) -> None:
@@ -107,7 +107,7 @@ def _misnames_chunks() -> bool:
 
 
 def _named_right(part: ChunkRows, chunks: tuple[int, ...], maxshape: tuple[int | None, ...]) -> ChunkRows:
-    """Chunks of an extensible array at their own places."""
+    """Correct the places of chunks in an extensible array."""
     unlimited = maxshape.index(None)
     if unlimited == 0 or not _misnames_chunks():
         return part
@@ -126,9 +126,9 @@ def _named_right(part: ChunkRows, chunks: tuple[int, ...], maxshape: tuple[int |
 
 
 def _behind_user_block(rows: list[ChunkRows], dataset: h5py.Dataset, fd: int, path: str) -> list[ChunkRows]:
-    """`rows` with offsets from the start of the file.
+    """Correct `rows` to offsets from the start of the file.
 
-    A user block shifts all addresses.  HDF5 2.0 counts it in, older versions do not: one chunk tells.
+    A user block shifts all addresses.  HDF5 2.0 includes it in offsets, older versions do not: one chunk shows which.
     """
     shift, first = dataset.file.userblock_size, rows[0]
     if not shift or not len(first.offsets):
@@ -146,7 +146,7 @@ def _beyond(
     maxshape: tuple[int | None, ...],
     location: Location,
 ) -> int:
-    """Number of chunks beyond the shape: a dataset that once was larger may have some, and no other.
+    """Count the chunks beyond the shape, which only a dataset that once was larger may have.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _index_from_rows(
 
 
 def _with_plain_edges(index: ChunkIndex, shape: tuple[int, ...], chunks: tuple[int, ...]) -> ChunkIndex:
-    """`index` of a dataset whose chunks at the upper edges went through no filter, which their masks do not say."""
+    """Set the masks of chunks at the upper edges, of a dataset that applies no filter to them."""
     masks = np.zeros(index.offsets.shape, np.uint32) if index.masks is None else index.masks
     for axis, (length, chunk) in enumerate(zip(shape, chunks, strict=True)):
         if length % chunk:
@@ -217,7 +217,7 @@ def _mark_crossed(offsets: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any]) ->
 
 
 def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
-    """Index of the dataset at `location`, read anew (see `chunk_index`)."""
+    """Return the index of the dataset at `location`, read anew (see `chunk_index`)."""
     assert location.internal_path is not None
     require_unchanged(location.path, stamp)
     with open_hdf5(location.path) as file:
@@ -243,7 +243,7 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
         raise CorruptFileError(f"{location}: chunks are stored twice: its index is damaged")
     if layout is not None and layout.plain_edges and filters:
         index = _with_plain_edges(index, shape, chunks)
-    # What was counted at opening does not tell chunks beyond the shape from others.
+    # The count at opening includes chunks beyond the shape.
     if index.absent and (index.offsets.size > COUNTED_AT_OPENING or stored >= index.offsets.size):
         warnings.warn(
             incomplete_message(location, index.absent, index.offsets.size),
@@ -260,7 +260,7 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
 
 
 def _index_from_child(location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp) -> ChunkIndex:
-    """The same from a process that may be misled: an index of this grid, whose chunks lie in the file."""
+    """Let a child process read the index, and check that it fits this grid and this file."""
     grid = grid_shape(shape, chunks)
     most_bytes = 16 * math.prod(grid)
     arguments = (location, shape, chunks, stamp)
@@ -283,12 +283,12 @@ _indexes: Kept[ChunkIndex] = Kept(lambda index: index.nbytes)
 def chunk_index(
     location: Location, shape: tuple[int, ...], chunks: tuple[int, ...], stamp: Stamp, trust: Trust = "local"
 ) -> ChunkIndex:
-    """Index of the dataset at `location`, in the version of the file that `stamp` tells.
+    """Return the index of the dataset at `location`, in the version of the file that `stamp` states.
 
     Raises
     ------
     SourceChangedError
-        The file is another version by now.
+        The file has changed since.
     """
     read = read_index if trust == "local" else _index_from_child
     return _indexes.get((location, shape, chunks, stamp, trust), lambda: read(location, shape, chunks, stamp))

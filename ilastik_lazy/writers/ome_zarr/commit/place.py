@@ -12,6 +12,7 @@ from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.window import TransposedSource, WindowSource
 from ilastik_lazy.errors import ArgumentError, encodable
 from ilastik_lazy.formats.location import checked_target
+from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
 from ilastik_lazy.lazy.from_xarray import ComputedSource
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.folders import lies_in
@@ -22,9 +23,7 @@ from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
 
 __all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
 
-_OTHER_FORMATS = (
-    ".h5", ".hdf5", ".ilp", ".n5", ".npy", ".tif", ".tiff", ".png", ".jpg", ".nc", ".csv", ".zip", ".ozx", ".tar",
-)  # fmt: skip
+_OTHER_FORMATS = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".nc", ".zip", ".ozx", ".tar")
 
 
 def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:

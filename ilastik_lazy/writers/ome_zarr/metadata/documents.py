@@ -85,7 +85,10 @@ def _create_image(group: zarr.Group, level: Level, dtype: np.dtype[Any], attribu
         options |= {"compressors": _codec_of_v2(level.codec, dtype), "fill_value": None}
         options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
     array = _create(group, level.path.rsplit("/", 1)[1], [axis.name for axis in level.axes], options)
-    array.attrs.update(attributes)
+    # Zarr's own fill value is that of chunks that are not there: a mark for missing values has CF's other name.
+    names = {"_FillValue": "missing_value"}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
+    array.attrs.update({names.get(name, name): value for name, value in plain.items()})
 
 
 def _create(group: zarr.Group, name: str, dims: list[str], options: dict[str, Any]) -> zarr.Array[Any]:
@@ -136,8 +139,7 @@ def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None
         # Downsampling gives every axis a step, also if the source does not know it.
         is_known = spec.axes[spec.dims.index(axis.name)].scale is not None
         if is_known and (positions := axis.positions(length)) is not None:
-            attributes = {"axis": axis.name.upper()} | ({"units": axis.unit} if axis.unit else {})
-            _write_array(group, axis.name, positions, attributes)
+            _write_array(group, axis.name, positions, axis.coordinate_attributes())
 
 
 def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any], attributes: dict[str, Any]) -> None:

@@ -38,6 +38,8 @@ def method_for(spec: ArraySpec, wanted: str) -> tuple[Method, str]:
         return cast("Method", wanted), f"{option('downsample', wanted)} was asked for"
     if wanted != "auto":
         raise ArgumentError(f"{option('downsample', wanted)}: expected 'auto', 'mean', 'mode' or 'nearest'")
+    if spec.packing is not None and spec.packing.missing and not spec.is_unpacked:
+        return "nearest", "some of the packed numbers stand for missing values, which a mean would mix with others"
     if spec.is_label_image:
         return "mode", f"the values are {spec.kind}"
     if spec.display_mode == "random-colortable":

@@ -1,0 +1,17 @@
+"""File name extensions of the formats, in lower case; all other modules take them from here."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["CONTAINER", "HDF5_SUFFIXES", "IMAGE_SUFFIXES", "PICTURE_SUFFIXES", "TABLE_SUFFIXES", "TIFF_SUFFIXES"]
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+IMAGE_SUFFIXES = (*HDF5_SUFFIXES, ".n5", *TIFF_SUFFIXES, ".npy", ".npz", *PICTURE_SUFFIXES)
+"""Suffixes of all formats but Zarr."""
+
+CONTAINER = "(?:" + "|".join(map(re.escape, (*HDF5_SUFFIXES, ".n5", ".zarr"))) + ")"
+"""Pattern of the suffixes of files and folders that have paths inside; to be compiled with `re.IGNORECASE`."""
