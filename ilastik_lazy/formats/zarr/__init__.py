@@ -28,7 +28,7 @@ from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
 from ilastik_lazy.formats.zarr.ome import Multiscale, parse_multiscales
 from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
 from ilastik_lazy.formats.zarr.tree import Node, children, is_zarr, node_at, node_inside, require_consolidated_agrees
-from ilastik_lazy.storage.folders import version_of
+from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 
 __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
 
@@ -157,7 +157,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers, version=version)
     spec = array_spec(node, layout, home, name, storage, axes, limits)
     is_complete = _complete(node, layout, where)
-    contents = "" if is_complete is None else version_of(node.path)
+    contents = "" if is_complete is None else version_of(node.path, SEEN_AT_OPENING)
     source = ZarrSource(
         spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
     )
