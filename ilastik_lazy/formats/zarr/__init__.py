@@ -25,9 +25,17 @@ from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
-from ilastik_lazy.formats.zarr.ome import Multiscale, parse_multiscales
+from ilastik_lazy.formats.zarr.ome import Multiscale
 from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
-from ilastik_lazy.formats.zarr.tree import Node, children, is_zarr, node_at, node_inside, require_consolidated_agrees
+from ilastik_lazy.formats.zarr.tree import (
+    Node,
+    children,
+    is_zarr,
+    multiscales_of,
+    node_at,
+    node_inside,
+    require_consolidated_agrees,
+)
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 
 __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
@@ -104,7 +112,7 @@ def _joined(above: str, path: str) -> str:
 def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
     """All multiscales below `root`, with the internal paths of their groups, those nearest to it first."""
     groups = [("", root), *((inside, node) for inside, node in children(root, limits) if node.kind == "group")]
-    return [(inside, m) for inside, node in groups for m in parse_multiscales(node.attributes, node.path)]
+    return [(inside, m) for inside, node in groups for m in multiscales_of(node)]
 
 
 def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
@@ -191,7 +199,7 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
 
 def _only_image(group: Node, inside: str, limits: Limits) -> str:
     """The image that is meant by a group: its own finest level, or that of the only one below it."""
-    if own := parse_multiscales(group.attributes, group.path):
+    if own := multiscales_of(group):
         return own[0].paths[0]
     found = _pyramids(group, limits)
     finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
@@ -222,7 +230,7 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
         inside = "/".join(parts)
         require_consolidated_agrees(group, inside, node)
         try:
-            multiscales = parse_multiscales(group.attributes, group.path)
+            multiscales = multiscales_of(group)
         except MetadataError as error:
             if axes is None:
                 raise

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
@@ -35,7 +35,7 @@ class _Placement:
 
 @dataclass(frozen=True, slots=True)
 class Multiscale:
-    """One image at one or several resolutions, the finest first."""
+    """One image at one or several resolutions, in the order of its datasets."""
 
     name: str
     axis_names: tuple[str, ...]
@@ -51,6 +51,22 @@ class Multiscale:
     """Whether the values are labels, as ``image-label`` says."""
     problems: tuple[str, ...] = ()
     """What of the positions makes no sense and is taken as unknown, for warnings of whoever uses them."""
+
+    @property
+    def voxel_volumes(self) -> tuple[float, ...]:
+        """Product of the scales of each level; empty where these do not tell the levels apart."""
+        known = [tuple(s for s in place.scale if s is not None) for place in self.placements]
+        volumes = tuple(math.prod(scale) for scale in known if len(scale) == len(self.axis_names))
+        return volumes if len(volumes) == len(known) and len(set(volumes)) > 1 else ()
+
+    def sorted_by(self, keys: Sequence[float]) -> Multiscale:
+        """Return the levels in the order of `keys`; equal ones keep their order."""
+        order = sorted(range(len(self.paths)), key=keys.__getitem__)
+        return replace(
+            self,
+            paths=tuple(self.paths[level] for level in order),
+            placements=tuple(self.placements[level] for level in order),
+        )
 
     def axes_of_level(self, level: int, unset: Collection[str] = ()) -> tuple[Axis, ...]:
         """Axes of one level, in storage order; their translation is the position of the first voxel's centre.

@@ -5,26 +5,30 @@ Both versions: ``.zgroup``, ``.zarray``, ``.zattrs`` of version 2, ``zarr.json``
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import (
     AccessDeniedError,
+    FormatError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
+    SourceNotFoundError,
     UnfinishedWriteError,
+    UnsafeFileError,
 )
 from ilastik_lazy.formats.json_text import parse_json_object
 from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
-from ilastik_lazy.formats.zarr.ome import check_inside, parse_multiscales
+from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, parse_multiscales
 
-__all__ = ["Node", "children", "is_zarr", "node_at", "node_inside", "require_consolidated_agrees"]
+__all__ = ["Node", "children", "is_zarr", "multiscales_of", "node_at", "node_inside", "require_consolidated_agrees"]
 
 _FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 # `to_ome_zarr` writes zarr.json of the root last; until then, this folder is there.
@@ -115,6 +119,55 @@ def node_inside(root: str, inside: str, files: ZarrFiles) -> Node | None:
     path = os.path.join(root, check_inside(inside, root)) if inside else root
     files.check_links(path)
     return node_at(path, files)
+
+
+def multiscales_of(group: Node) -> tuple[Multiscale, ...]:
+    """Return the multiscales of a group, the finest level of each first.
+
+    OME-Zarr demands that order, and some writers list the coarsest level first.  Scales decide; where a writer gave
+    none, or the same to all levels, the shapes of the arrays do.
+
+    Raises
+    ------
+    MetadataError, UnsafePathError, LimitExceededError
+        See `parse_multiscales`.
+    """
+    return tuple(_finest_first(found, group) for found in parse_multiscales(group.attributes, group.path))
+
+
+def _finest_first(multiscale: Multiscale, group: Node) -> Multiscale:
+    if len(multiscale.paths) == 1:
+        return multiscale
+    if volumes := multiscale.voxel_volumes:
+        return multiscale.sorted_by(volumes)
+    try:
+        sizes = _sizes(group, multiscale.paths)
+    except (FormatError, UnsafeFileError, SourceNotFoundError):
+        return multiscale  # reported where that level is opened
+    return multiscale.sorted_by([-size for size in sizes])
+
+
+def _sizes(group: Node, paths: Sequence[str]) -> list[int]:
+    """Numbers of elements of the arrays at `paths` in a group.
+
+    Raises
+    ------
+    SourceNotFoundError, MetadataError, UnsafeFileError
+        One of them cannot be known.
+    """
+    folders = [os.path.join(group.path, path) for path in paths]
+    for folder in folders:
+        group.files.check_links(folder)
+    documents = [os.path.join(folder, ".zarray" if group.version == 2 else "zarr.json") for folder in folders]
+    sizes = []
+    for path, loaded in zip(documents, group.files.load(documents, _JSON_BYTES), strict=True):
+        if not isinstance(loaded, tuple):
+            raise SourceNotFoundError(f"no metadata at {path}")
+        shape = parse_json_object(loaded[0], path).get("shape")
+        if not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
+            raise MetadataError(f"{path}: the shape is {ascii(shape)[:60]}, expected a list of integers")
+        sizes.append(math.prod(shape))
+    return sizes
 
 
 def _in_human_order(name: str) -> list[tuple[int, int, str]]:
