@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -178,12 +179,8 @@ def hold_lock(path: str) -> int | None:
     NotImplementedError
         The file system has no locks.
     """
-    try:
-        import fcntl
-    except ImportError as error:
-        raise NotImplementedError from error
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The owner before may have removed the file while this process waited for the system.
@@ -204,9 +201,7 @@ def hold_lock(path: str) -> int | None:
 
 def lock_opened(fd: int) -> None:
     """Hold a lock on a new file until it is closed, where there are locks."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
+    with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
