@@ -67,7 +67,7 @@ class RemoteStore:
 
     def size(self, key: str) -> int | None:
         try:
-            return self.folder.size(key)
+            return self.folder.state(key).size
         except SourceNotFoundError:
             return None
 

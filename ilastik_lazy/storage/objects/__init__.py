@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError, SourceNotFoundError
+from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError
 from ilastik_lazy.storage.objects.backend import ObjectState, Span
 from ilastik_lazy.storage.objects.urls import is_url, shown_url, url_parts
 
@@ -131,10 +131,6 @@ class ObjectFolder:
             raise SourceIOError(f"{self.join(key)} gave {len(data)} bytes from byte {start} on, not {length}: cut off")
         return data
 
-    def get_tail(self, key: str, length: int) -> tuple[bytes, ObjectState]:
-        """The last `length` bytes of an object, all where it has fewer; one request (see `get`)."""
-        return self.fetch_edge(key, length, at_start=False)
-
     def fetch_edge(self, key: str, length: int, *, at_start: bool) -> tuple[bytes, ObjectState]:
         """The first or last `length` bytes, and the version of the object (see `get`)."""
         backend, path = self._at(key)
@@ -144,18 +140,6 @@ class ObjectFolder:
         """Size and version of an object (see `get`)."""
         backend, path = self._at(key)
         return backend.state(path, self.join(key))
-
-    def size(self, key: str) -> int:
-        """Number of bytes of an object (see `get`)."""
-        return self.state(key).size
-
-    def exists(self, key: str) -> bool:
-        """Whether there is such an object; where nobody can say, `SourceIOError`."""
-        try:
-            self.state(key)
-        except SourceNotFoundError:
-            return False
-        return True
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Keys of all objects in the folder `prefix` of this one, and in the folders below, in no promised order.
