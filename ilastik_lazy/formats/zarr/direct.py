@@ -15,7 +15,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from ilastik_lazy.core.grid import Overlap, Region, check_region, grid_shape, overlaps, region_shape
@@ -29,14 +28,13 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
 )
 from ilastik_lazy.formats.zarr.files import LocalFiles, StoredFile, Version, ZarrFiles
-from ilastik_lazy.formats.zarr.layout import ArrayLayout, ShardIndex
+from ilastik_lazy.formats.zarr.layout import NO_CHUNK, ArrayLayout, ShardIndex
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
 
 # Looking for this many files takes 50 ms on a local disk.
 COUNTED_AT_OPENING = 20_000
-_MISSING = 2**64 - 1
 
 
 def count_absent(files: LocalFiles, folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
@@ -108,11 +106,11 @@ class ZarrSource:
         self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
     ) -> None:
         stored, size = file.edge(index.nbytes, at_start=index.at_start)
-        table = _index_from(stored, size, path, index)
+        table = index.decoded(stored, size, path)
         wanted = []
         for overlap in overlaps(part.inside, self.layout.chunks):
             offset, nbytes = map(int, table[overlap.chunk])
-            if offset == nbytes == _MISSING:
+            if offset == nbytes == NO_CHUNK:
                 target[overlap.target] = self.layout.fill_value
                 continue
             if offset + nbytes > size:
@@ -174,13 +172,3 @@ class ZarrSource:
                 IncompleteSourceWarning,
                 stacklevel=2,
             )
-
-
-def _index_from(stored: bytes, size: int, path: str, index: ShardIndex) -> np.ndarray[Any, Any]:
-    """Offset and size of each chunk in a shard, which has `size` bytes."""
-    if len(stored) < index.nbytes:
-        raise CorruptChunkError(f"{path}: a shard of {size} bytes cannot hold its index of {index.nbytes}: cut off")
-    table = stored[: 16 * math.prod(index.shape)]
-    if index.has_checksum and int.from_bytes(stored[-4:], "little") != google_crc32c.value(table):
-        raise CorruptChunkError(f"{path}: the index of the shard is damaged or cut off (its checksum is wrong)")
-    return np.frombuffer(table, "<u8").reshape(*index.shape, 2)
