@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,8 +60,7 @@ def _along(image: Node, path: str, length: int, limits: Limits) -> Along | None:
 
 def _values(node: Node, limits: Limits) -> np.ndarray[Any, Any]:
     """All values: numbers, or texts of one length."""
-    document, letters = _as_letters(node.document, node.version)
-    layout = parse_layout(document, node.version, node.path, limits, ranks=(1,))
+    layout = parse_layout(node.document, node.version, node.path, limits, ranks=(1,), kinds="biufU")
     spec = ArraySpec(
         name="", shape=layout.shape, dtype=layout.dtype, axes=(Axis("x"),), chunks=layout.chunks,
         storage=Storage(node.path),
@@ -73,29 +71,4 @@ def _values(node: Node, limits: Limits) -> np.ndarray[Any, Any]:
     source = ZarrSource(
         spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete=False
     )
-    values = source.read((slice(0, layout.shape[0]),))
-    return values.astype("=u4").view(f"=U{letters}") if letters else values
-
-
-def _as_letters(document: Mapping[str, Any], version: int) -> tuple[Mapping[str, Any], int]:
-    """Metadata of texts of one length as those of an array of their letters, and that length; 0 for numbers."""
-    kind = document.get("dtype" if version == 2 else "data_type")
-    options = kind.get("configuration") if isinstance(kind, dict) and kind.get("name") == "fixed_length_utf32" else None
-    if version == 2 and (found := re.fullmatch(r"([<>])U(\d{1,4})", str(kind))):
-        letters, changed = int(found[2]), dict[str, Any]({"dtype": f"{found[1]}u4"})
-    elif version == 3 and isinstance(options, dict) and type(options.get("length_bytes")) is int:
-        letters, changed = options["length_bytes"] // 4, dict[str, Any]({"data_type": "uint32"})
-    else:
-        return document, 0
-    changed |= {"shape": [length * letters for length in document["shape"]], "fill_value": 0}
-    grid = document.get("chunk_grid")
-    if isinstance(grid, dict) and isinstance(grid.get("configuration"), dict):
-        lengths = grid["configuration"].get("chunk_shape")
-        changed["chunk_grid"] = {**grid, "configuration": {"chunk_shape": _times(lengths, letters)}}
-    elif version == 2:
-        changed["chunks"] = _times(document.get("chunks"), letters)
-    return ({**document, **changed}, letters) if 0 < letters < 10_000 else (document, 0)
-
-
-def _times(lengths: object, factor: int) -> object:
-    return [length * factor for length in lengths] if isinstance(lengths, list) else lengths
+    return source.read((slice(0, layout.shape[0]),))

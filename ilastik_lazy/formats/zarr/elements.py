@@ -19,6 +19,8 @@ _V3_TYPES = (
     "float32",
     "float64",
 )
+# Bytes of a text of fixed length, such as the name of a channel.
+_MOST_TEXT = 40_000
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -28,7 +30,7 @@ def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype("u1") if dtype.kind == "b" else dtype
 
 
-def v2_type(text: object, where: str) -> np.dtype[Any]:
+def v2_type(text: object, kinds: str, where: str) -> np.dtype[Any]:
     """The type that Zarr 2 calls as numpy does, such as ``<f4``."""
     try:
         dtype = np.dtype(text) if isinstance(text, str) else None
@@ -36,13 +38,18 @@ def v2_type(text: object, where: str) -> np.dtype[Any]:
         dtype = None
     if dtype is not None and dtype.kind == "O":
         raise UnsafeFileError(f"{where} holds Python objects, which could run code when they are read: refused")
-    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+    if dtype is None or dtype.kind not in kinds or not 0 < dtype.itemsize <= (_MOST_TEXT if dtype.kind == "U" else 8):
         raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
     return dtype
 
 
-def v3_type(name: object, where: str) -> np.dtype[Any]:
+def v3_type(name: object, kinds: str, where: str) -> np.dtype[Any]:
     """The type that Zarr 3 calls so, in the machine's byte order."""
+    if "U" in kinds and isinstance(name, dict) and name.get("name") == "fixed_length_utf32":
+        options = name.get("configuration")
+        size = options.get("length_bytes") if isinstance(options, dict) else None
+        if isinstance(size, int) and 4 <= size <= _MOST_TEXT:
+            return np.dtype(f"U{size // 4}")
     if name not in _V3_TYPES:
         raise MetadataError(f"{where} is no image: its elements are {ascii(name)[:60]}")
     return np.dtype(str(name))
@@ -57,6 +64,8 @@ def byte_order(endian: object, itemsize: int, where: str) -> Literal["<", ">"]:
 
 def fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
     """The fill value as one stored element."""
+    if dtype.kind == "U":
+        return np.array([value if isinstance(value, str) else ""]).astype(dtype).tobytes()
     number: Any = 0 if value is None else value
     if isinstance(value, str):
         number = _SPECIAL.get(value)

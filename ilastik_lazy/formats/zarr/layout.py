@@ -102,16 +102,26 @@ class ArrayLayout:
 
 
 def parse_layout(
-    document: Mapping[str, Any], version: int, where: str, limits: Limits, ranks: Sequence[int] = (2, 3, 4, 5)
+    document: Mapping[str, Any],
+    version: int,
+    where: str,
+    limits: Limits,
+    ranks: Sequence[int] = (2, 3, 4, 5),
+    kinds: str = "biuf",
 ) -> ArrayLayout:
-    """Layout of an array from its ``.zarray`` (`version` 2) or ``zarr.json`` (3).
+    """Return the layout of an array from its ``.zarray`` (`version` 2) or ``zarr.json`` (3).
+
+    Parameters
+    ----------
+    ranks, kinds
+        Numbers of dimensions, and kinds of dtypes as numpy names them, that are allowed.
 
     Raises
     ------
     MetadataError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
     """
     try:
-        layout = (_parse_v2 if version == 2 else _parse_v3)(document, where)
+        layout = (_parse_v2 if version == 2 else _parse_v3)(document, where, kinds)
     except KeyError as error:
         raise MetadataError(f"{where}: the array's metadata have no {error}") from error
     if len(layout.shape) not in ranks:
@@ -147,8 +157,8 @@ def _chunk_lengths(value: object, shape: Sequence[int], where: str) -> tuple[int
     return chunks
 
 
-def _parse_v2(document: Mapping[str, Any], where: str) -> ArrayLayout:
-    dtype = v2_type(document["dtype"], where)
+def _parse_v2(document: Mapping[str, Any], where: str, kinds: str) -> ArrayLayout:
+    dtype = v2_type(document["dtype"], kinds, where)
     shape = _lengths(document["shape"], "the shape", where, 0)
     chunks = _chunk_lengths(document["chunks"], shape, where)
     # Each of these must be there: without the order, or a filter, the numbers would be others.
@@ -189,8 +199,8 @@ def _named(codec: object, key: str, where: str) -> tuple[str, Mapping[str, Any]]
     return codec[key], options
 
 
-def _parse_v3(document: Mapping[str, Any], where: str) -> ArrayLayout:
-    dtype = v3_type(document["data_type"], where)
+def _parse_v3(document: Mapping[str, Any], where: str, kinds: str) -> ArrayLayout:
+    dtype = v3_type(document["data_type"], kinds, where)
     shape = _lengths(document["shape"], "the shape", where, 0)
     grid, grid_options = _named(document["chunk_grid"], "name", where)
     if grid != "regular":
