@@ -28,7 +28,8 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
 )
 from ilastik_lazy.formats.zarr.files import LocalFiles, StoredFile, Version, ZarrFiles
-from ilastik_lazy.formats.zarr.layout import NO_CHUNK, ArrayLayout, ShardIndex
+from ilastik_lazy.formats.zarr.layout import ArrayLayout
+from ilastik_lazy.formats.zarr.shard_index import NO_CHUNK, ShardIndex
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]

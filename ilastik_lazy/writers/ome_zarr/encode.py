@@ -19,7 +19,7 @@ from numcodecs.zstd import compress as zstd_compress
 from ilastik_lazy.core.grid import grid_shape, overlaps, region_shape
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.formats.zarr.codecs import chunk_codec
-from ilastik_lazy.formats.zarr.layout import NO_CHUNK, ShardIndex
+from ilastik_lazy.formats.zarr.shard_index import NO_CHUNK, ShardIndex
 from ilastik_lazy.storage.compression.deflating import gzip_deflater
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 
