@@ -218,20 +218,16 @@ def _v3_bytes(
 ) -> tuple[tuple[int, ...] | None, np.dtype[Any], list[tuple[str, Mapping[str, Any]]]]:
     """Order of the axes, type of the stored elements, and the steps that are left."""
     order, stored, steps = None, stored_type(dtype.newbyteorder("<")), []
-    if (count := sum(name in ("bytes", "endian") for name, _ in codecs)) > 1:
+    if (count := sum(name == "bytes" for name, _ in codecs)) > 1:
         raise MetadataError(f"{where}: {count} of its codecs tell the byte order of its elements")
     for name, options in codecs:
         if name == "transpose":
             wanted = options.get("order")
-            wanted = {"C": list(range(ndim)), "F": list(reversed(range(ndim)))}.get(str(wanted), wanted)
-            if (
-                order is not None
-                or not isinstance(wanted, list)
-                or sorted(map(str, wanted)) != list(map(str, range(ndim)))
-            ):
+            is_order = isinstance(wanted, list) and sorted(map(repr, wanted)) == list(map(repr, range(ndim)))
+            if order is not None or not isinstance(wanted, list) or not is_order:
                 raise UnsupportedFilterError(f"{where}: its axes are transposed to {ascii(wanted)[:40]}")
             order = tuple(wanted)
-        elif name in ("bytes", "endian"):
+        elif name == "bytes":
             stored = stored_type(dtype.newbyteorder(byte_order(options.get("endian"), dtype.itemsize, where)))
         elif name == "sharding_indexed":
             raise UnsupportedFilterError(f"{where} has shards inside shards, which are not supported")
