@@ -1,8 +1,8 @@
-"""Zarr chunks read straight from their files or objects, so that threads run in parallel.
+"""Read Zarr chunks straight from their files or objects, so that threads run in parallel.
 
 zarr-python passes each chunk through one event loop; here a read is a `pread` (or a request) and a decompression
-for each chunk.  And what it reads as fill value without a word, an index that points past
-the end of its shard (zarr-python 3.1), is an error here.
+for each chunk.  A shard index that points past the end of its shard is an error here; zarr-python 3.1 silently reads
+fill values.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ilastik_lazy.storage.compression.scratch import scratch_bytes
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
 
-# Looking for this many files takes 50 ms on a local disk.
+# Listing this many files takes 50 ms on a local disk.
 COUNTED_AT_OPENING = 20_000
 
 
 def count_absent(files: LocalFiles, folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
-    """Number of files that an array lacks, and should have; None where there are too many to look for."""
+    """Return the numbers of missing and of expected files of an array; None if there are too many to check."""
     grid = grid_shape(layout.shape, layout.files)
     if (count := math.prod(grid)) > COUNTED_AT_OPENING:
         return None
@@ -70,12 +70,12 @@ class ZarrSource:
     """Folder of the array."""
     metadata_path: str
     version: Version
-    """Of the metadata: an array that is written anew has others."""
+    """Version of the metadata file, which changes when the array is written again."""
     layout: ArrayLayout
     is_complete: bool | None
-    """Whether every file was there at opening; None where these were too many to look."""
+    """Whether every file existed at opening; None if there were too many to check."""
     contents: str = ""
-    """Version of its files at opening, where these were looked at: metadata do not change with a chunk."""
+    """Version of the chunk files at opening, if these were checked: metadata do not change with a chunk."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -89,7 +89,7 @@ class ZarrSource:
         return out
 
     def _read_file(self, part: Overlap, target: np.ndarray[Any, Any]) -> None:
-        """Fill `target` with the part of one file that is wanted."""
+        """Fill `target` with the wanted part of one file."""
         path = os.path.join(self.folder, self.layout.key(part.chunk))
         try:
             with self.files.opened(path) as file:
@@ -115,9 +115,13 @@ class ZarrSource:
                 target[overlap.target] = self.layout.fill_value
                 continue
             if offset + nbytes > size:
-                raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies past the end of its shard")
+                raise CorruptChunkError(
+                    f"{path}: the chunk {overlap.chunk} lies past the end of its shard: the file is damaged"
+                )
             if offset < index.nbytes if index.at_start else offset + nbytes > size - index.nbytes:
-                raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies in the index of its shard")
+                raise CorruptChunkError(
+                    f"{path}: the chunk {overlap.chunk} overlaps the index of its shard: the file is damaged"
+                )
             self._check_size(nbytes, path, overlap)
             wanted.append((offset, nbytes, overlap))
         wanted.sort(key=lambda entry: entry[0])
@@ -135,17 +139,17 @@ class ZarrSource:
 
     @property
     def _most_bytes(self) -> int:
-        """What cannot be compressed grows by a few bytes: a larger chunk is not read at all."""
+        """Largest valid stored size: data that cannot be compressed grow by a few bytes."""
         return self.layout.chunk_nbytes + self.layout.chunk_nbytes // 8 + 4096
 
     def _check_size(self, size: int, path: str, overlap: Overlap) -> None:
         if not 0 < size <= self._most_bytes:
             raise CorruptChunkError(
-                f"{path}: the chunk {overlap.chunk} has {size} bytes for {self.layout.chunk_nbytes}: damaged"
+                f"{path}: the chunk {overlap.chunk} has {size} bytes for {self.layout.chunk_nbytes}: it is damaged"
             )
 
     def _read_chunk(self, data: bytes, path: str, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
-        """Decode a chunk into its place, if that is contiguous; else beside it, and copy the part that is wanted."""
+        """Decode a chunk into `target` if that is contiguous; else into a buffer, and copy the wanted part."""
         layout = self.layout
         is_plain = layout.order is None and layout.stored == layout.dtype
         direct = overlap.whole and is_plain and target.flags.c_contiguous
@@ -158,18 +162,18 @@ class ZarrSource:
             target[...] = self._in_order(out.view(layout.stored))[overlap.inside]
 
     def _in_order(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The elements of a chunk, as an array with the axes in their order."""
+        """Return the elements of a chunk as an array with the axes in their order."""
         chunks, order = self.layout.chunks, self.layout.order
         if order is None:
             return values.reshape(chunks)
         return values.reshape([chunks[i] for i in order]).transpose(np.argsort(order))
 
     def _warn_of(self, path: str) -> None:
-        """Say that a file is missing, where opening did not."""
+        """Warn of a missing file, if opening did not check."""
         if self.is_complete is None:
             where = self.spec.storage.location
             warnings.warn(
-                f"{where}: {os.path.basename(path)} and perhaps others were never written: they read as fill value",
+                f"{where}: {os.path.basename(path)} and perhaps others were never written and read as the fill value",
                 IncompleteSourceWarning,
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""What OME-Zarr metadata say of an image: its levels, where their voxels lie, names and colours.
+"""Parse OME-Zarr metadata of an image: its levels, the positions of their voxels, names and colours.
 
 Pure parsing of the JSON of versions 0.1 to 0.5 (https://ngff.openmicroscopy.org/0.5/index.html);
 nothing here opens a file.
@@ -27,7 +27,7 @@ _ENCODED = re.compile("%(2e|2f|5c|00)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class _Placement:
-    """Scale and translation of each axis, as far as they were composed; a scale that makes no sense is None."""
+    """Scale and translation of each axis; an invalid scale is None."""
 
     scale: tuple[float | None, ...]
     translation: tuple[float, ...]
@@ -40,17 +40,17 @@ class Multiscale:
     name: str
     axis_names: tuple[str, ...]
     units: tuple[str, ...]
-    """Of each axis, in full words; empty where unknown."""
+    """Unit of each axis, in full words; empty if unknown."""
     paths: tuple[str, ...]
-    """Of each level's array, relative to the group that holds the metadata."""
+    """Path of each level's array, relative to the group."""
     placements: tuple[_Placement, ...]
     channel_names: tuple[str, ...] = ()
-    """Of the channels; of a label image, of the values 1, 2, ..."""
+    """Names of the channels; in a label image, of the values 1, 2, ..."""
     channel_colors: tuple[Color, ...] = ()
     is_labels: bool = False
     """Whether the values are labels, as ``image-label`` says."""
     problems: tuple[str, ...] = ()
-    """What of the positions makes no sense and is taken as unknown, for warnings of whoever uses them."""
+    """Warnings about invalid positions, which are taken as unknown."""
 
     @property
     def voxel_volumes(self) -> tuple[float, ...]:
@@ -69,17 +69,16 @@ class Multiscale:
         )
 
     def axes_of_level(self, level: int, unset: Collection[str] = ()) -> tuple[Axis, ...]:
-        """Axes of one level, in storage order; their translation is the position of the first voxel's centre.
+        """Return the axes of one level, in storage order; a translation is the position of the first voxel's centre.
 
-        OME-Zarr has no way to say that a voxel size is not known: writers put 1 there.  So an axis
-        counts as known if, at the finest level, it has a scale other than 1, a translation other than 0,
-        or a unit.  What is not known there is not known at coarser levels, whose 2, 4, ... are factors.
+        OME-Zarr cannot state that a voxel size is unknown: writers put 1 there.  An axis is known if, at the finest
+        level, it has a scale other than 1, a translation other than 0, or a unit.  An axis that is unknown there is
+        unknown at all levels: the 2, 4, ... of coarser levels are factors.
 
         Parameters
         ----------
         unset
-            Names of axes whose size the writer did not know although it gave them a unit: ilastik's
-            ``axistags`` have resolution 0 there.
+            Names of axes of unknown size although they have a unit: ilastik's ``axistags`` have resolution 0 there.
         """
         finest, here = self.placements[0], self.placements[level]
         axes = []
@@ -96,34 +95,34 @@ class Multiscale:
 
 
 def check_inside(path: str, where: str) -> str:
-    """`path` if its parts stay inside the folder that it belongs to.
+    """Return `path` if it stays inside the folder that it belongs to.
 
     Raises
     ------
     UnsafePathError
-        It is absolute, a URL, climbs with ``..``, or hides one of these behind percent signs.
+        It is absolute, a URL, contains ``..``, or a percent-encoded form of these.
     """
     parts = path.split("/")
     odd = any(part in ("", ".", "..") or not part.isprintable() for part in parts)
     if odd or "\\" in path or ":" in parts[0] or _ENCODED.search(path):
-        raise UnsafePathError(f"{where}: the path {ascii(path)[:80]} could lead out of the store and is not followed")
+        raise UnsafePathError(f"{where}: the path {ascii(path)[:80]} could lead out of the store: refused")
     return path
 
 
 def parse_multiscales(attributes: Mapping[str, Any], where: str) -> tuple[Multiscale, ...]:
-    """All multiscales of a group's attributes; none where it has no such metadata.
+    """Parse the multiscales in the attributes of a group; return none if it has no such metadata.
 
     Parameters
     ----------
     attributes
-        Of the group, as stored: ``multiscales`` (to 0.4), or ``ome`` (0.5).
+        Attributes of the group, with ``multiscales`` (to 0.4) or ``ome`` (0.5).
     where
         The group, for messages.
 
     Raises
     ------
     MetadataError
-        The metadata are there, and make no sense.
+        The metadata are invalid.
     UnsafePathError
         A dataset lies outside the group.
     LimitExceededError
@@ -135,7 +134,7 @@ def parse_multiscales(attributes: Mapping[str, Any], where: str) -> tuple[Multis
         return ()
     entries = content["multiscales"]
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise MetadataError(f"{where}: multiscales is no list of objects")
+        raise MetadataError(f"{where}: multiscales is {ascii(entries)[:60]}, expected a list of objects")
     return tuple(_parse_one(entry, content, where) for entry in entries[:MOST_LEVELS])
 
 
@@ -149,7 +148,7 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
     for dataset in datasets:
         path = dataset.get("path")
         if not isinstance(path, str):
-            raise MetadataError(f"{where}: the path of a dataset is {ascii(path)[:40]}, no text")
+            raise MetadataError(f"{where}: the path of a dataset is {ascii(path)[:40]}, expected text")
         paths.append(check_inside(path.removesuffix("/"), where))
     names, units = _axes_in(entry, where)
     common = entry.get("coordinateTransformations")
@@ -157,11 +156,11 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
     problems: list[str] = []
     for dataset in datasets:
         start = _Placement((1.0,) * len(names), (0.0,) * len(names))
-        # The dataset's come first, the multiscale's after them: its translation is not scaled again.
+        # The transformations of the dataset come first, then those of the multiscale.
         own = _composed(start, dataset.get("coordinateTransformations"), problems)
         place = _composed(own, common, problems)
         if not _states_scale(dataset.get("coordinateTransformations")) and not _states_scale(common):
-            # A unit alone does not make voxels of 1, and those of a coarser level are larger than of the finest.
+            # A unit alone does not imply voxels of size 1, and voxels of coarser levels are larger.
             place = _Placement((None,) * len(names), (0.0,) * len(names))
         placements.append(place)
     labels = content.get("image-label")
@@ -182,12 +181,14 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
 
 
 def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and units of the axes."""
+    """Return names and units of the axes."""
     if "coordinateSystems" in entry:
-        raise MetadataError(f"{where}: is OME-Zarr 0.6 or later, of which the positions are not understood yet")
-    axes = entry.get("axes", list("tczyx"))  # Versions 0.1 and 0.2 have these five, and say so nowhere.
+        raise MetadataError(
+            f"{where} is OME-Zarr 0.6 or later (coordinateSystems), which is not supported: write it as 0.5"
+        )
+    axes = entry.get("axes", list("tczyx"))  # Versions 0.1 and 0.2 have these five, unstated.
     if not isinstance(axes, list) or not axes:
-        raise MetadataError(f"{where}: axes is no list")
+        raise MetadataError(f"{where}: axes is {ascii(axes)[:60]}, expected a list")
     names, units = [], []
     for axis in axes:
         if isinstance(axis, str):  # Version 0.3.
@@ -201,14 +202,14 @@ def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
         units.append(full_unit_name(unit) if isinstance(unit, str) else "")
     if len(set(names)) < len(names) or not set(names) <= set(AXIS_NAMES):
         raise MetadataError(
-            f"{where}: the axes {ascii(names)[:80]} are not out of t, z, y, x, c, each once: "
+            f"{where}: the axes are {ascii(names)[:80]}, expected t, z, y, x, c, each at most once: "
             f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
         )
     return tuple(names), tuple(units)
 
 
 def _composed(place: _Placement, transforms: object, problems: list[str]) -> _Placement:
-    """`place`, with each of `transforms` applied to it in turn; what makes no sense is added to `problems`."""
+    """Apply each of `transforms` to `place` in turn; add invalid ones to `problems`."""
     if transforms is None:
         return place
     if not isinstance(transforms, list) or not all(isinstance(t, dict) for t in transforms):
@@ -249,10 +250,10 @@ def _scaled(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _P
     scale: list[float | None] = []
     translation = []
     for s, t, factor in zip(place.scale, place.translation, by, strict=True):
-        # A light year is 1e16 m, an atom 1e-10 m: beyond these a step overflows, or is a mistake.
+        # A light year is 1e16 m, an atom 1e-10 m: a step far beyond these overflows, or is a mistake.
         product = None if s is None else s * factor
         if product is not None and not 1e-30 < product < 1e30:
-            problems.append(f"the scale {factor} makes no sense: taken as unknown")
+            problems.append(f"the scale {factor} is invalid: taken as unknown")
             product = None
         scale.append(product)
         translation.append(0.0 if product is None else t * factor)
@@ -262,5 +263,5 @@ def _scaled(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _P
 def _moved(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _Placement:
     moved = tuple(t + offset for t, offset in zip(place.translation, by, strict=True))
     if not all(math.isfinite(t) and abs(t) < 1e30 for t in moved):
-        return _unknown(place, f"the translation {by} makes no sense", problems)
+        return _unknown(place, f"the translation {by} is invalid", problems)
     return _Placement(place.scale, tuple(0.0 if s is None else t for s, t in zip(place.scale, moved, strict=True)))

@@ -22,10 +22,10 @@ NO_CHUNK = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """How the table of a shard's chunks is stored."""
+    """Format of the index of a shard."""
 
     shape: tuple[int, ...]
-    """Of the grid of chunks in one shard."""
+    """Shape of the grid of chunks in one shard."""
     at_start: bool
     has_checksum: bool
 
