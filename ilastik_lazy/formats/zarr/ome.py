@@ -151,18 +151,10 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
             raise MetadataError(f"{where}: the path of a dataset is {ascii(path)[:40]}, expected text")
         paths.append(check_inside(path.removesuffix("/"), where))
     names, units = _axes_in(entry, where)
-    common = entry.get("coordinateTransformations")
-    placements = []
     problems: list[str] = []
-    for dataset in datasets:
-        start = _Placement((1.0,) * len(names), (0.0,) * len(names))
-        # The transformations of the dataset come first, then those of the multiscale.
-        own = _composed(start, dataset.get("coordinateTransformations"), problems)
-        place = _composed(own, common, problems)
-        if not _states_scale(dataset.get("coordinateTransformations")) and not _states_scale(common):
-            # A unit alone does not imply voxels of size 1, and voxels of coarser levels are larger.
-            place = _Placement((None,) * len(names), (0.0,) * len(names))
-        placements.append(place)
+    # The transformations of the dataset come first, then those of the multiscale.
+    stated = [[holder.get("coordinateTransformations") for holder in (dataset, entry)] for dataset in datasets]
+    placements = [_composed(transforms, len(names), problems) for transforms in stated]
     labels = content.get("image-label")
     is_labels = isinstance(labels, Mapping)
     classes, colors = classes_in(labels) if isinstance(labels, Mapping) else channels_in(content, entry)
@@ -208,31 +200,36 @@ def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
     return tuple(names), tuple(units)
 
 
-def _composed(place: _Placement, transforms: object, problems: list[str]) -> _Placement:
-    """Apply each of `transforms` to `place` in turn; add invalid ones to `problems`."""
-    if transforms is None:
-        return place
-    if not isinstance(transforms, list) or not all(isinstance(t, dict) for t in transforms):
-        return _unknown(place, "coordinateTransformations is no list of objects", problems)
-    for transform in transforms:
-        kind = transform.get("type")
+def _composed(stated: list[object], count: int, problems: list[str]) -> _Placement:
+    """Compose lists of transformations of `count` axes; take invalid ones as unknown, and add them to `problems`."""
+    unknown = _Placement((None,) * count, (0.0,) * count)
+    scale, translation, is_scaled = [1.0] * count, [0.0] * count, False
+    present = [listed for listed in stated if listed is not None]
+    for transform in (t for listed in present for t in (listed if isinstance(listed, list) else [listed])):
+        found = transform if isinstance(transform, dict) else {}
+        kind = found.get("type")
+        is_scaled = is_scaled or kind in ("scale", "identity")
         if kind == "identity":
             continue
-        numbers = _numbers(transform.get(kind) if kind in ("scale", "translation") else None, len(place.scale))
+        numbers = _numbers(found.get(kind), count) if kind in ("scale", "translation") else None
         if numbers is None:
-            return _unknown(place, f"the transformation {ascii(transform)[:80]} is not understood", problems)
-        place = (_scaled if kind == "scale" else _moved)(place, numbers, problems)
-    return place
-
-
-def _states_scale(transforms: object) -> bool:
-    stated = transforms if isinstance(transforms, list) else []
-    return any(isinstance(t, dict) and t.get("type") in ("scale", "identity") for t in stated)
-
-
-def _unknown(place: _Placement, why: str, problems: list[str]) -> _Placement:
-    problems.append(f"{why}: positions are taken as unknown")
-    return _Placement((None,) * len(place.scale), (0.0,) * len(place.scale))
+            problems.append(f"the transformation {ascii(transform)[:80]} is not understood: positions are unknown")
+            return unknown
+        if kind == "scale":
+            scale = [s * factor for s, factor in zip(scale, numbers, strict=True)]
+            translation = [t * factor for t, factor in zip(translation, numbers, strict=True)]
+        else:
+            translation = [t + offset for t, offset in zip(translation, numbers, strict=True)]
+    # A light year is 1e16 m, an atom 1e-10 m: a step far beyond these overflows, or is a mistake.
+    is_valid = [1e-30 < s < 1e30 and abs(t) < 1e30 for s, t in zip(scale, translation, strict=True)]
+    if not all(is_valid):
+        problems.append(f"scale {scale} and translation {translation}: invalid ones are taken as unknown")
+    if not is_scaled:
+        return unknown  # a unit alone does not imply voxels of size 1, and voxels of coarser levels are larger
+    return _Placement(
+        tuple(s if valid else None for s, valid in zip(scale, is_valid, strict=True)),
+        tuple(t if valid else 0.0 for t, valid in zip(translation, is_valid, strict=True)),
+    )
 
 
 def _numbers(value: object, count: int) -> tuple[float, ...] | None:
@@ -244,24 +241,3 @@ def _numbers(value: object, count: int) -> tuple[float, ...] | None:
         return tuple(float(v) for v in value)
     except OverflowError:
         return None
-
-
-def _scaled(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _Placement:
-    scale: list[float | None] = []
-    translation = []
-    for s, t, factor in zip(place.scale, place.translation, by, strict=True):
-        # A light year is 1e16 m, an atom 1e-10 m: a step far beyond these overflows, or is a mistake.
-        product = None if s is None else s * factor
-        if product is not None and not 1e-30 < product < 1e30:
-            problems.append(f"the scale {factor} is invalid: taken as unknown")
-            product = None
-        scale.append(product)
-        translation.append(0.0 if product is None else t * factor)
-    return _Placement(tuple(scale), tuple(translation))
-
-
-def _moved(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _Placement:
-    moved = tuple(t + offset for t, offset in zip(place.translation, by, strict=True))
-    if not all(math.isfinite(t) and abs(t) < 1e30 for t in moved):
-        return _unknown(place, f"the translation {by} is invalid", problems)
-    return _Placement(place.scale, tuple(0.0 if s is None else t for s, t in zip(place.scale, moved, strict=True)))

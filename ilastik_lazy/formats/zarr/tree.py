@@ -150,22 +150,14 @@ def _finest_first(multiscale: Multiscale, group: Node) -> Multiscale:
 
 
 def _sizes(group: Node, paths: Sequence[str]) -> list[int]:
-    """Numbers of elements of the arrays at `paths` in a group.
-
-    Raises
-    ------
-    SourceNotFoundError, MetadataError, UnsafeFileError
-        One of them cannot be known.
-    """
+    """Return the numbers of elements of the arrays at `paths` in a group, all loaded at once."""
     folders = [os.path.join(group.path, path) for path in paths]
     for folder in folders:
         group.files.check_links(folder)
     documents = [os.path.join(folder, ".zarray" if group.version == 2 else "zarr.json") for folder in folders]
     sizes = []
     for path, loaded in zip(documents, group.files.load(documents, _JSON_BYTES), strict=True):
-        if not isinstance(loaded, tuple):
-            raise SourceNotFoundError(f"no metadata at {path}")
-        shape = parse_json_object(loaded[0], path).get("shape")
+        shape = parse_json_object(loaded[0], path).get("shape") if isinstance(loaded, tuple) else None
         if not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
             raise MetadataError(f"{path}: the shape is {ascii(shape)[:60]}, expected a list of integers")
         sizes.append(math.prod(shape))
