@@ -54,7 +54,7 @@ class Multiscale:
 
     @property
     def voxel_volumes(self) -> tuple[float, ...]:
-        """Product of the scales of each level; empty where these do not tell the levels apart."""
+        """Product of the scales of each level; empty if these do not distinguish the levels."""
         known = [tuple(s for s in place.scale if s is not None) for place in self.placements]
         volumes = tuple(math.prod(scale) for scale in known if len(scale) == len(self.axis_names))
         return volumes if len(volumes) == len(known) and len(set(volumes)) > 1 else ()

@@ -127,7 +127,7 @@ class WebObjects:
 
 
 def _state(answer: urllib3.BaseHTTPResponse, url: str) -> ObjectState:
-    """Size and version of the whole file, also where a range of it was sent."""
+    """Return size and version of the whole file, even if only a range was sent."""
     text = answer.headers.get("Content-Length", "")
     if answer.status == 206:
         text = answer.headers.get("Content-Range", "").rpartition("/")[2]
