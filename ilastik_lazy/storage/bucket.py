@@ -1,4 +1,4 @@
-"""A bucket as the place of an image: each object is written in one request, so it is whole or not there."""
+"""Write an image to a bucket: each object is written in one request, so it is there as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RemoteStore:
         return [*folders, *objects] or None
 
     def make(self) -> bool:
-        return True  # a prefix is there as soon as something has it; the lock tells who is first
+        return True  # a prefix exists with its first object; the lock decides who is first
 
     def put(self, key: str, parts: Sequence[bytes]) -> int:
         data = b"".join(parts)
@@ -56,7 +56,7 @@ class RemoteStore:
         return self.take_over(key, data, seen)
 
     def add_line(self, key: str, line: bytes) -> None:
-        # An object cannot grow: each line is one of its own.
+        # An object cannot grow: write one for each line.
         self.folder.put(f"{key}/{uuid.uuid4().hex}", line + b"\n")
 
     def get(self, key: str) -> bytes | None:
@@ -67,7 +67,7 @@ class RemoteStore:
 
     def size(self, key: str) -> int | None:
         try:
-            return self.folder.size(key)
+            return self.folder.state(key).size
         except SourceNotFoundError:
             return None
 
@@ -81,17 +81,17 @@ class RemoteStore:
             self.folder.delete(prefix)
 
     def prune(self, folder: str) -> None:
-        """Do nothing: a folder is there as long as something is in it."""
+        """Do nothing: a folder exists as long as it holds an object."""
 
     def sync(self) -> None:
-        """Do nothing: what a bucket has answered to, it keeps."""
+        """Do nothing: a bucket keeps what it has confirmed."""
 
     def lock(self, *, patient: bool = False) -> Lock:
         is_checked = _checks_conditions(self.folder)
         if not is_checked:
             warnings.warn(
-                f"{self.place}: the server checks no conditions of a PUT (If-None-Match, If-Match), so that of two "
-                "conversions that begin at the same moment both may write for some seconds: start only one",
+                f"{self.place}: the server checks no conditions of a PUT (If-None-Match, If-Match): two conversions "
+                "that start at the same moment may both write for some seconds, so start only one",
                 LockingWarning,
                 stacklevel=2,
             )
@@ -108,7 +108,7 @@ class RemoteStore:
 
 
 def _put_if(folder: ObjectFolder, key: str, data: bytes, state: ObjectState | None) -> bool:
-    """Whether the server has written an object that was in `state`; None where there was none."""
+    """Write an object if it is in `state`, None for a missing one; return whether the server has written it."""
     try:
         folder.put(key, data, create=state is None, replacing=state)
     except DestinationExistsError:
@@ -117,7 +117,7 @@ def _put_if(folder: ObjectFolder, key: str, data: bytes, state: ObjectState | No
 
 
 def _checks_conditions(folder: ObjectFolder) -> bool:
-    """Whether the server refuses to create what is there, and to replace what was replaced."""
+    """Return whether the server refuses to create an existing object, and to replace a changed one."""
     key = f"{WORK}/probe-{uuid.uuid4().hex}"
     try:
         _put_if(folder, key, b"1", None)
@@ -128,6 +128,6 @@ def _checks_conditions(folder: ObjectFolder) -> bool:
             _put_if(folder, key, b"2", first)
             return bool(first.tag) and not _put_if(folder, key, b"3", first)
         except DestinationError:
-            return False  # it says that it cannot do that
+            return False  # the server does not support conditions
     finally:
         folder.delete(key)

@@ -43,9 +43,8 @@ __all__ = [
     "writing",
 ]
 
-# Without O_BINARY Windows would translate line ends; without O_NONBLOCK a named pipe would hold the program for ever.
-_BINARY = getattr(os, "O_BINARY", 0)
-_READING = os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+# Without O_NONBLOCK a named pipe would block the program for ever.
+_READING = os.O_RDONLY | os.O_NONBLOCK
 
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.EINTR)
 _ATTEMPTS = 3
@@ -235,7 +234,7 @@ def make_directories(path: str) -> None:
 
 def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:
     """Write `parts` to a new file that is on the disk when this returns, and return their number of bytes."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     total = 0
     try:
         for part in parts:

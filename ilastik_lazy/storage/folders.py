@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ import uuid
 from ilastik_lazy.storage.files import sync_directory
 
 __all__ = [
+    "SEEN_AT_OPENING",
     "append_line",
     "create_exclusively",
     "exchange",
@@ -34,6 +36,10 @@ __all__ = [
     "take_over",
     "version_of",
 ]
+
+# Files that opening an image looks at for its version.  20,000 take 0.12 s of CPU time on a local disk and, at 0.5 ms
+# for a request, 10 s on NFS; 1,000 files and the 200 folders around 20,000 take 0.03 s and 0.6 s.
+SEEN_AT_OPENING = 1_000
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -99,8 +105,8 @@ def files_below(path: str) -> list[str]:
     """Paths of all files below a folder, relative to it, with ``/``, in order."""
     found = []
     for folder, _, names in os.walk(path):
-        inside = os.path.relpath(folder, path)
-        found += [name if inside == "." else "/".join([*inside.split(os.sep), name]) for name in names]
+        above = "" if folder == path else f"{os.path.relpath(folder, path).replace(os.sep, '/')}/"
+        found += [above + name for name in names]
     return sorted(found)
 
 
@@ -173,12 +179,8 @@ def hold_lock(path: str) -> int | None:
     NotImplementedError
         The file system has no locks.
     """
-    try:
-        import fcntl
-    except ImportError as error:
-        raise NotImplementedError from error
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The owner before may have removed the file while this process waited for the system.
@@ -199,9 +201,7 @@ def hold_lock(path: str) -> int | None:
 
 def lock_opened(fd: int) -> None:
     """Hold a lock on a new file until it is closed, where there are locks."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
+    with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -244,21 +244,30 @@ def lies_in(path: str, folder: str) -> bool:
     return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep)
 
 
-def version_of(path: str) -> str:
-    """A text that changes when a file, or any file of a folder, is written to or replaced; empty if there is none.
+def version_of(path: str, most: int | None = None) -> str:
+    """Return a text that changes when a file, or any file of a folder, is written or replaced; empty if there is none.
 
-    For a file its size and time; for a folder a hash of the names, sizes, times and numbers of all files below it.
+    For a file it holds size and time; for a folder it is a hash of the names, sizes, times and numbers of all files
+    below it.
+
+    Parameters
+    ----------
+    most
+        Look at so many files of a folder only, evenly spread, and at all folders.  A file that is replaced changes
+        the time of its folder; one that is overwritten in place may go unnoticed.
     """
     try:
         if not os.path.isdir(path):
             status = os.stat(path)
             return f"{status.st_size}-{status.st_mtime_ns}"
-        made = hashlib.sha256()
-        for name in files_below(path):
-            status = os.stat(os.path.join(path, *name.split("/")))
-            made.update(
-                f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\0".encode(errors="surrogateescape")
-            )
+        names = files_below(path)
+        looked_at = set(names)
+        if most is not None and len(names) > most:
+            looked_at = {*names[:: -(-len(names) // most)], *(name.rpartition("/")[0] for name in names)}
+        made = hashlib.sha256("\0".join(names).encode(errors="surrogateescape"))
+        for name in sorted(looked_at):
+            status = os.stat(os.path.join(path, name))
+            made.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}".encode())
         return made.hexdigest()
     except OSError:
         return ""

@@ -19,9 +19,6 @@ from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 
 __all__ = ["NewFile", "new_file"]
 
-# Without the first flag Windows would translate line ends.
-_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
 # Ctrl-C while libhdf5 writes: raised through its C code, it becomes a SystemError and leaves the file open.
 _KEPT = (OSError, KeyboardInterrupt, MemoryError)
 
@@ -106,7 +103,7 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
     with writing(path):
         make_directories(folder)
         _remove_litter(folder)
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         try:
             # Says that somebody is at work here; the name comes before the lock goes.

@@ -1,6 +1,6 @@
-"""Where a conversion writes: named bytes, each of which is there as a whole or not at all.
+"""Define where a conversion writes: named bytes, each of which is there as a whole or not at all.
 
-A key is a path below the place, with ``/``.  The same few operations do for a folder and for a bucket.
+A key is a path below the place, with ``/``.  A folder and a bucket have the same few operations.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ LOCK = f"{WORK}/lock"
 PLAN = f"{WORK}/plan.json"
 
 ROOTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-"""Metadata by which a folder is a Zarr."""
+"""Metadata files that make a folder a Zarr."""
 
 LAST_ROOTS = ("zarr.json", ".zattrs")
-"""Those that are written last: what is in them makes it an image."""
+"""Metadata files that are written last, and make it an image."""
 
 
 class Lock(Protocol):
-    """That no other process writes to a place; gone with the process."""
+    """Exclusive right to write to a place; it ends with the process."""
 
     def release(self) -> None: ...
 
     def require(self, *, ask: bool = False) -> None:
-        """Raise `DestinationBusyError` if it was lost; `ask` looks, however long ago it was last looked at."""
+        """Raise `DestinationBusyError` if it was lost; with `ask`, check even if it was checked just now."""
 
 
 class Store(Protocol):
@@ -49,7 +49,7 @@ class Store(Protocol):
         """Path or URL."""
 
     def names(self, folder: str = "") -> list[str] | None:
-        """What is directly in a folder of the place; None if there is no such folder.
+        """List what is directly in a folder of the place; return None if there is no such folder.
 
         Raises
         ------
@@ -58,53 +58,53 @@ class Store(Protocol):
         """
 
     def make(self) -> bool:
-        """Make the place; False if it is there."""
+        """Make the place; return False if it exists."""
 
     def put(self, key: str, parts: Sequence[bytes]) -> int:
-        """Write `parts` under `key`, durably and all at once; returns their bytes."""
+        """Write `parts` under `key`, durably and all at once; return the number of bytes."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write `data` under a new `key`; False if there is something."""
+        """Write `data` under a new `key`; return False if the key exists."""
 
     def take_over(self, key: str, data: bytes, seen: bytes) -> bool:
-        """Write `data` under `key` if what is there is `seen`: of several that try, exactly one is told True."""
+        """Replace `seen` under `key` by `data`; of several callers, exactly one gets True."""
 
     def renew(self, key: str, data: bytes, seen: bytes) -> bool:
-        """The same for whoever owns `seen`: at no moment is there nothing under `key`."""
+        """Do the same as the owner of `seen`: at no moment is `key` missing."""
 
     def add_line(self, key: str, line: bytes) -> None:
-        """Add a line to what lies under `key`, or below it."""
+        """Append a line to `key`, or add an object with it below `key`."""
 
     def get(self, key: str) -> bytes | None: ...
 
     def size(self, key: str) -> int | None: ...
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys below `prefix`, in order."""
+        """List the keys below `prefix`, in order."""
 
     def delete(self, prefix: str) -> None:
-        """Delete what lies under `prefix` and below it."""
+        """Delete `prefix` and everything below it."""
 
     def prune(self, folder: str) -> None:
-        """Delete a folder, or the place itself, if nothing is in it."""
+        """Delete a folder, or the place itself, if it is empty."""
 
     def sync(self) -> None:
-        """Make durable what was written, so that it is there after a power failure too."""
+        """Make what was written survive a power failure."""
 
     def lock(self, *, patient: bool = False) -> Lock:
-        """Take the place; `patient` waits to see whether an owner that cannot be asked is alive.
+        """Take the place; with `patient`, wait to see whether an owner on another machine is alive.
 
         Raises
         ------
         DestinationBusyError
-            Another process has it.
+            Another process holds it.
         """
 
     def beside(self) -> Store | None:
-        """A place for an image that replaces the one here; None where images cannot be exchanged."""
+        """Return a place for an image that will replace this one; None if images cannot be exchanged."""
 
     def keep(self, key: str, other: Store) -> None:
-        """Have here, too, what lies under `key` in `other`, a place that `beside` relates to this one.
+        """Link or copy what lies under `key` in `other`, the place beside this one, to here.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Store(Protocol):
         """
 
     def replace_by(self, new: Store) -> None:
-        """Put what `beside` gave in this place, and what is here in that one, at once."""
+        """Exchange this place and `new`, the place beside it, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class _LocalLock:
         folders.release_lock(self.fd)
 
     def require(self, *, ask: bool = False) -> None:
-        """Do nothing: only its owner can give it back."""
+        """Do nothing: only its owner can release it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ class LocalStore:
                 return os.listdir(path)
         if not folder and os.path.lexists(path):
             raise DestinationExistsError(
-                f"something is at {self.path} that is no folder, so it is not replaced (not with "
-                f"{option('overwrite', True)} either): remove it yourself, or choose another name"
+                f"{self.path} exists and is no folder, so it is not replaced, even with "
+                f"{option('overwrite', True)}: remove it, or choose another name"
             )
         return None
 
@@ -156,7 +156,7 @@ class LocalStore:
         with writing(self.path):
             make_directories(os.path.dirname(self.path))
             try:
-                # Atomic: of two conversions to the same target one makes it.
+                # Atomic: one of two conversions to the same target succeeds.
                 os.mkdir(self.path)
             except FileExistsError:
                 return False
@@ -226,7 +226,7 @@ class LocalStore:
 
     def beside(self) -> LocalStore | None:
         if os.path.ismount(self.path):
-            return None  # its name belongs to the system, and what is beside it lies on another disk
+            return None  # a mount point cannot be renamed, and its neighbours lie on another disk
         return LocalStore(os.path.join(os.path.dirname(self.path), f".{os.path.basename(self.path)}.ilz-new"))
 
     def keep(self, key: str, other: Store) -> None:

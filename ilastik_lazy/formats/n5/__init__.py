@@ -38,7 +38,7 @@ from ilastik_lazy.formats.metadata import channel_count, check_chunks, check_sha
 from ilastik_lazy.formats.n5.blocks import COMPRESSIONS, N5Source
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
-from ilastik_lazy.storage.folders import version_of
+from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 
 __all__ = ["FORMAT", "images", "open_image", "recognises"]
 
@@ -94,8 +94,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         warnings.warn(
             f"{folder} holds no block: it was never written, or all of it is 0", IncompleteSourceWarning, stacklevel=2
         )
-    # To look at this many files takes 0.1 s on a local disk.
-    contents = version_of(folder) if math.prod(spec.grid) <= _MOST_FILES else ""
+    contents = version_of(folder, SEEN_AT_OPENING) if math.prod(spec.grid) <= _MOST_FILES else ""
     return unpacked(N5Source(spec, folder, stamp, limits.external_roots, contents))
 
 

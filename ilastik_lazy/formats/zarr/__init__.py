@@ -1,6 +1,7 @@
-"""Images in Zarr stores: OME-Zarr 0.1 to 0.5, ilastik's own and anybody's, and plain arrays.
+"""Open images in Zarr stores: OME-Zarr 0.1 to 0.5, written by ilastik or others, and plain arrays.
 
-An image is found by the ``multiscales`` of a group; an array alone, by the ``multiscales`` of the groups above it.
+The ``multiscales`` of a group list the arrays of an image.  For an array that is named directly, the groups above it
+are searched for the ``multiscales`` that list it.
 """
 
 from __future__ import annotations
@@ -26,30 +27,38 @@ from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
-from ilastik_lazy.formats.zarr.ome import Multiscale, parse_multiscales
+from ilastik_lazy.formats.zarr.ome import Multiscale
 from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
-from ilastik_lazy.formats.zarr.tree import Node, children, is_zarr, node_at, node_inside, require_consolidated_agrees
-from ilastik_lazy.storage.folders import version_of
+from ilastik_lazy.formats.zarr.tree import (
+    Node,
+    children,
+    is_zarr,
+    multiscales_of,
+    node_at,
+    node_inside,
+    require_consolidated_agrees,
+)
+from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 
 __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
 
-# A dataset lies at most so deep below its group: "scale0/image" has two parts.
+# Groups above an array that are searched for its multiscales: "scale0/image" needs two.
 _MOST_PARENTS = 4
-# To ask a server for the metadata takes time: what is surely something else is told by its name.
+# Asking a server for metadata takes time, and these names are surely no Zarr.
 _OTHER_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".zip"))
 
 
 def recognises(location: Location, limits: Limits) -> bool:
-    """Whether the path is a folder with metadata of Zarr in it; behind a network, whether its name allows that."""
+    """Return whether the path is a folder with Zarr metadata; for a URL, whether its name may be that of a Zarr."""
     if location.is_remote:
         return location.suffix not in _OTHER_SUFFIXES
     return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles(location.path))
 
 
 def images(location: Location, limits: Limits) -> list[str]:
-    """Internal paths of the images: the finest level of each, other levels, label images, then plain arrays.
+    """List internal paths of images: the finest level of each, other levels, label images, then plain arrays.
 
-    A folder that is an array itself goes by its own name without extension.
+    An array at the root is listed by the name of its folder without extension.
     """
     root = _root(location, limits)
     if root.kind == "array":
@@ -60,19 +69,19 @@ def images(location: Location, limits: Limits) -> list[str]:
     paths = [_joined(inside, multiscale.paths[0]) for inside, multiscale in others]
     for inside, multiscale in (*others, *labels):
         paths += [_joined(inside, path) for path in multiscale.paths]
-    # Each once: two multiscales of a group may list the same array.
+    # Two multiscales of a group may list the same array: name it once.
     return list(dict.fromkeys((*paths, *_plain_arrays(root, set(paths), limits))))
 
 
 def tree(location: Location, limits: Limits) -> dict[str, str]:
-    """Where each image goes in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
+    """Return the place of each image in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
     root = _root(location, limits)
     if root.kind == "array":
         return {_stem(root.path): _stem(root.path)}
     nodes: dict[str, str] = {}
     for inside, multiscale in _pyramids(root, limits):
         for level, path in enumerate(multiscale.paths):
-            # Of several multiscales in one group, the first is "the" image.
+            # The first multiscales of a group are its image.
             nodes.setdefault(_joined(inside, f"scale{level}"), _joined(inside, path))
     for path in _plain_arrays(root, set(nodes.values()), limits):
         nodes.setdefault(path, path)
@@ -101,13 +110,13 @@ def _joined(above: str, path: str) -> str:
 
 
 def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
-    """All multiscales below `root`, with the internal paths of their groups, those nearest to it first."""
+    """Return all multiscales below `root` with the internal paths of their groups, from the top down."""
     groups = [("", root), *((inside, node) for inside, node in children(root, limits) if node.kind == "group")]
-    return [(inside, m) for inside, node in groups for m in parse_multiscales(node.attributes, node.path)]
+    return [(inside, m) for inside, node in groups for m in multiscales_of(node)]
 
 
 def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
-    """Internal paths of the arrays that no multiscales list, and that may be images, no coordinates of others."""
+    """List internal paths of arrays that may be images, are listed by no multiscales, and are no coordinates."""
     found = [
         (inside, node)
         for inside, node in children(root, limits)
@@ -130,19 +139,19 @@ def _may_be_image(node: Node) -> bool:
 
 
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
-    """Source of one array; only metadata are read, and the names of its files counted.
+    """Open one array: read its metadata, and count the names of its files.
 
     Parameters
     ----------
     location
-        The store, a group or an array in it; without an internal path, the finest level of the only image is taken.
+        The store, a group or an array in it.  Without an internal path, the finest level of the only image is opened.
     axes
-        Names of the axes where the caller knows better than the store.
+        Names of the axes, which replace those in the store.
 
     Raises
     ------
     DatasetNotFoundError
-        There is no such array, or several.
+        There is no such array, or there are several.
     MetadataError, UnsafePathError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
     """
     inside, node = _array_of(location, limits)
@@ -156,7 +165,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers, version=version)
     spec = array_spec(node, layout, home, name, storage, axes, limits)
     is_complete = _complete(node, layout, where)
-    contents = "" if is_complete is None else version_of(node.path)
+    contents = "" if is_complete is None else version_of(node.path, SEEN_AT_OPENING)
     source = ZarrSource(
         spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
     )
@@ -164,7 +173,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 
 
 def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
-    """Internal path and node of the array that is meant."""
+    """Return internal path and node of the array that `location` names."""
     inside = location.internal_path or ""
     root = _root(location, limits)
     if root.kind == "array" and inside in ("", _stem(root.path)):
@@ -175,7 +184,9 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
         inside = _joined(inside, below)
         array = node_inside(location.path, inside, root.files)
         if array is None or array.kind != "array":
-            raise DatasetNotFoundError(f"{location.path} should hold an array {inside!r}, as its multiscales say")
+            raise DatasetNotFoundError(
+                f"{location.path} has no array {inside!r}, which its multiscales list: was it copied completely?"
+            )
         return inside, array
     if node is None:
         listed = images(location.at(None), limits)
@@ -189,8 +200,8 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
 
 
 def _only_image(group: Node, inside: str, limits: Limits) -> str:
-    """The image that is meant by a group: its own finest level, or that of the only one below it."""
-    if own := parse_multiscales(group.attributes, group.path):
+    """Return the finest level of a group's image, or of the only image below it."""
+    if own := multiscales_of(group):
         return own[0].paths[0]
     found = _pyramids(group, limits)
     finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
@@ -203,7 +214,7 @@ def _only_image(group: Node, inside: str, limits: Limits) -> str:
 
 
 def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None:
-    """The multiscales that list an array, in one of the groups above it: also above the path that was named."""
+    """Find the multiscales that list an array, in the groups above it, and above the path that was named."""
     folder = node.path
     parts: list[str] = []
     for _ in range(_MOST_PARENTS):
@@ -215,13 +226,13 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
         except AccessDeniedError:
             if len(folder) >= len(root):
                 raise
-            break  # above what was named, S3 may hide what there is and what there is not
+            break  # above the named path, S3 may also deny access to what does not exist
         if group is None or group.kind != "group":
             continue
         inside = "/".join(parts)
         require_consolidated_agrees(group, inside, node)
         try:
-            multiscales = parse_multiscales(group.attributes, group.path)
+            multiscales = multiscales_of(group)
         except MetadataError as error:
             if axes is None:
                 raise
@@ -236,7 +247,7 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
 
 
 def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
-    """Whether all files of the array are there; None where these are too many to look."""
+    """Return whether all files of the array exist; None if there are too many to check."""
     counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles) else None
     if counted is None:
         return None
@@ -244,8 +255,8 @@ def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
     if absent:
         what = "shards" if layout.index is not None else "chunks"
         warnings.warn(
-            f"{where}: {absent} of {count} {what} were never written: they read as {layout.fill_value}. Some programs "
-            "leave out what is all fill value; where others lose a file, nothing tells",
+            f"{where}: {absent} of {count} {what} were never written and read as {layout.fill_value}. Some "
+            "programs leave out chunks that are all fill value; a chunk that was lost looks the same",
             IncompleteSourceWarning,
             stacklevel=2,
         )

@@ -1,7 +1,7 @@
-"""Undo Zarr's codecs on the bytes of one chunk, in any thread, and never trust them.
+"""Decode the bytes of one Zarr chunk, in any thread, without trusting them.
 
-A list of codecs by name, and no plug-ins: a chunk decodes to exactly its size or is an error,
-and no header decides how much memory is taken.
+Codecs are a fixed list, without plug-ins.  A chunk that does not decode to exactly its size is an error, and no
+header decides how much memory is allocated.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _COMPRESSORS: dict[str, Callable[[bytes, Bytes], None]] = {
     "bz2": unbz2,
     "lzma": unlzma,
 }
-# numcodecs' filters that give the same bytes for the same input, and take nothing but numbers.
+# Filters of numcodecs that are deterministic and configured by numbers and texts only.
 _FILTERS = ("shuffle", "delta", "fixedscaleoffset", "quantize", "bitround")
 _CHECKSUMS = ("crc32c",)
 
-# Chunks' worth of memory that a step takes at its worst, where that is more than its result.
+# Memory of a step at its worst, in chunks, where that is more than its result.
 _BUFFERS = {"gzip": 2, "bz2": 2, "lzma": 2, "fixedscaleoffset": 5}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One codec from bytes to bytes."""
+    """One codec that turns bytes into bytes."""
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
@@ -58,13 +58,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ChunkCodec:
-    """All steps of an array, in the order of writing."""
+    """All codecs of an array, in the order in which they encode."""
 
     steps: tuple[Step, ...]
 
     @property
     def name(self) -> str:
-        """Such as ``shuffle+zlib``; ``none`` without steps."""
+        """Names of the steps, such as ``shuffle+zlib``; ``none`` if there are none."""
         return "+".join(step.name for step in self.steps) or "none"
 
     def decode_into(self, data: bytes, out: Bytes) -> None:
@@ -73,7 +73,7 @@ class ChunkCodec:
         Raises
         ------
         CorruptChunkError
-            The bytes are damaged, too few or too many, or a checksum is wrong.
+            The bytes are damaged, too few, too many, or fail a checksum.
         """
         try:
             self._decode(data, out)
@@ -83,7 +83,7 @@ class ChunkCodec:
 
     @property
     def buffers(self) -> int:
-        """See `Storage.buffers`: as stored, decoded, and what each step makes that does not decode into its place."""
+        """Buffers of the size of a chunk (see `Storage.buffers`): stored, decoded, and the results between steps."""
         made = [_BUFFERS.get(step.name, 1) for step in self.steps]
         if made and self.steps[0].name in _COMPRESSORS:
             made[0] -= 1
@@ -103,7 +103,7 @@ class ChunkCodec:
             elif step.name in _CHECKSUMS:
                 data = _checked_crc32c(data)
             else:
-                # Numbers that no element can hold would be cut to others, with a warning of numpy's at the most.
+                # Values that overflow the element type would wrap around with at most a numpy warning.
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
                     decoded = numcodecs.get_codec({"id": step.name, **dict(step.options)}).decode(data)
                 data = np.ascontiguousarray(decoded).reshape(-1).view(np.uint8)
@@ -115,7 +115,7 @@ class ChunkCodec:
 
 
 def _encoded_size(step: Step, size: int) -> int:
-    """Bytes after `step`; -1 where only the data tell."""
+    """Return the number of bytes after `step`; -1 if it depends on the data."""
     if size < 0 or step.name in _COMPRESSORS:
         return -1
     if step.name in _CHECKSUMS:
@@ -127,7 +127,7 @@ def _encoded_size(step: Step, size: int) -> int:
 
 
 def _checked_crc32c(data: bytes | Bytes) -> bytes:
-    """Verify the checksum in the last 4 bytes and cut it off."""
+    """Verify the checksum in the last 4 bytes, and remove it."""
     data = bytes(data)
     if len(data) < 4 or struct.unpack("<I", data[-4:])[0] != google_crc32c.value(data[:-4]):
         raise CorruptChunkError("its crc32c checksum is wrong")
@@ -135,14 +135,14 @@ def _checked_crc32c(data: bytes | Bytes) -> bytes:
 
 
 def chunk_codec(codecs: list[tuple[str, Mapping[str, Any]]], where: str) -> ChunkCodec:
-    """The codec of an array, from the names and options of its steps.
+    """Return the codec of an array from the names and options of its steps.
 
     Raises
     ------
     UnsafeFileError
-        A step unpickles.
+        A step loads pickles.
     UnsupportedFilterError
-        A step is not on the list of this module.
+        A step is not on this module's list.
     """
     steps = tuple(_step(name.removeprefix("numcodecs."), options, where) for name, options in codecs)
     compressors = [step for step in steps if step.name in _COMPRESSORS]
@@ -153,24 +153,24 @@ def chunk_codec(codecs: list[tuple[str, Mapping[str, Any]]], where: str) -> Chun
 
 def _step(name: str, options: Mapping[str, Any], where: str) -> Step:
     if name == "pickle":
-        raise UnsafeFileError(f"{where} is stored as pickles, which run code when they are read: refused")
+        raise UnsafeFileError(f"{where} is stored as pickles, which can run code when they are read: refused")
     if name in _COMPRESSORS or name in _CHECKSUMS:
         return Step(name)
     if name not in _FILTERS:
         raise UnsupportedFilterError(
-            f"{where} is encoded with {ascii(name)[:40]}, which cannot be decoded here "
-            f"(known are {', '.join((*_COMPRESSORS, *_FILTERS, *_CHECKSUMS))}): write it again with one of these"
+            f"{where} is encoded with {ascii(name)[:40]}, which is not supported: "
+            f"write it again with one of {', '.join((*_COMPRESSORS, *_FILTERS, *_CHECKSUMS))}"
         )
     kept = {key: value for key, value in options.items() if isinstance(value, str | int | float)}
     for key in ("dtype", "astype"):
         if key in kept and not _is_numeric(kept[key]):
-            raise MetadataError(f"{where}: the filter {name} has {key} {ascii(kept[key])[:40]}, no number type")
+            raise MetadataError(
+                f"{where}: the filter {name} has {key} {ascii(kept[key])[:40]}, expected a type of numbers"
+            )
     try:
         numcodecs.get_codec({"id": name, **kept})
     except (TypeError, ValueError) as error:
-        raise MetadataError(
-            f"{where}: the filter {name} has options {ascii(kept)[:80]}, which make no sense"
-        ) from error
+        raise MetadataError(f"{where}: the filter {name} has invalid options {ascii(kept)[:80]}") from error
     return Step(name, tuple(sorted(kept.items())))
 
 

@@ -1,15 +1,14 @@
-"""The coordinates beside a Zarr array, as xarray writes them.
+"""Read the coordinates that xarray writes beside a Zarr array.
 
-An array of the dimension ``x`` beside it, called ``x``, holds the positions along it, and its attribute ``units``
-their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).  Of ``c`` it holds names.
+An array ``x`` beside the image, with the same dimension ``x``, holds the positions along that axis, and its attribute
+``units`` their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).  An array ``c`` holds names.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,19 @@ from ilastik_lazy.formats.zarr.tree import Node, node_at
 
 __all__ = ["coordinates_beside"]
 
-# Values that CF packs into others: https://cfconventions.org/cf-conventions/cf-conventions.html#packed-data
+# Attributes of values that are packed by CF: https://cfconventions.org/cf-conventions/cf-conventions.html#packed-data
 _PACKED = ("scale_factor", "add_offset")
-# xarray writes one; each takes a request, or 20 us, while nothing but metadata is to be read.
+# xarray writes one chunk.  Each costs a request, or 20 us, at opening, which should read metadata only.
 _MOST_CHUNKS = 64
 
 
 def coordinates_beside(node: Node, dims: Sequence[str], shape: Sequence[int], limits: Limits) -> list[Along | None]:
-    """The coordinate of each dimension of the array `node`, as far as there is one.
+    """Return the coordinate of each dimension of the array `node`, None where there is none.
 
-    What is wrong with one is noted in it: coordinates only inform, so the image opens.
+    A coordinate that cannot be read holds the problem: the image opens without it.
     """
     folder = node.files.parent(node.path)
-    # Names of other axes are nobody's business: a name from a file becomes a path here.
+    # A name from a file becomes a path here: accept names of axes only.
     return [
         _along(node, os.path.join(folder, name), length, limits) if folder and name.lower() in AXIS_NAMES else None
         for name, length in zip(dims, shape, strict=True)
@@ -51,51 +50,25 @@ def _along(image: Node, path: str, length: int, limits: Limits) -> Along | None:
         if node is None or node.kind != "array" or node.document.get("shape") != [length]:
             return None
         if any(name in node.attributes for name in _PACKED):
-            raise MetadataError(f"{path} holds positions packed with a scale_factor")
+            raise MetadataError(f"{path} holds packed positions (scale_factor), which are not supported")
         return Along(path, _values(node, limits), node.attributes.get("units"))
     except AccessDeniedError:
-        return None  # S3 may hide what there is and what there is not
+        return None  # S3 may also deny access to what does not exist
     except (FormatError, UnsafeFileError) as error:
         return Along(path, problem=str(error).removeprefix(f"{path}: ").removeprefix(f"{path} "))
 
 
 def _values(node: Node, limits: Limits) -> np.ndarray[Any, Any]:
-    """All values: numbers, or texts of one length."""
-    document, letters = _as_letters(node.document, node.version)
-    layout = parse_layout(document, node.version, node.path, limits, ranks=(1,))
+    """Read all values: numbers, or texts of fixed length."""
+    layout = parse_layout(node.document, node.version, node.path, limits, ranks=(1,), kinds="biufU")
     spec = ArraySpec(
         name="", shape=layout.shape, dtype=layout.dtype, axes=(Axis("x"),), chunks=layout.chunks,
         storage=Storage(node.path),
     )  # fmt: skip
     if (chunks := math.prod(spec.grid)) > _MOST_CHUNKS:
         raise MetadataError(f"{node.path} holds positions in {chunks:,} chunks")
-    # What is missing reads as its fill value, NaN: the positions are unknown then, and a warning says so.
+    # A missing chunk reads as its fill value, NaN: the positions are then unknown, and a warning says so.
     source = ZarrSource(
         spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete=False
     )
-    values = source.read((slice(0, layout.shape[0]),))
-    return values.astype("=u4").view(f"=U{letters}") if letters else values
-
-
-def _as_letters(document: Mapping[str, Any], version: int) -> tuple[Mapping[str, Any], int]:
-    """Metadata of texts of one length as those of an array of their letters, and that length; 0 for numbers."""
-    kind = document.get("dtype" if version == 2 else "data_type")
-    options = kind.get("configuration") if isinstance(kind, dict) and kind.get("name") == "fixed_length_utf32" else None
-    if version == 2 and (found := re.fullmatch(r"([<>])U(\d{1,4})", str(kind))):
-        letters, changed = int(found[2]), dict[str, Any]({"dtype": f"{found[1]}u4"})
-    elif version == 3 and isinstance(options, dict) and type(options.get("length_bytes")) is int:
-        letters, changed = options["length_bytes"] // 4, dict[str, Any]({"data_type": "uint32"})
-    else:
-        return document, 0
-    changed |= {"shape": [length * letters for length in document["shape"]], "fill_value": 0}
-    grid = document.get("chunk_grid")
-    if isinstance(grid, dict) and isinstance(grid.get("configuration"), dict):
-        lengths = grid["configuration"].get("chunk_shape")
-        changed["chunk_grid"] = {**grid, "configuration": {"chunk_shape": _times(lengths, letters)}}
-    elif version == 2:
-        changed["chunks"] = _times(document.get("chunks"), letters)
-    return ({**document, **changed}, letters) if 0 < letters < 10_000 else (document, 0)
-
-
-def _times(lengths: object, factor: int) -> object:
-    return [length * factor for length in lengths] if isinstance(lengths, list) else lengths
+    return source.read((slice(0, layout.shape[0]),))

@@ -1,8 +1,8 @@
-"""Zarr chunks read straight from their files or objects, so that threads run in parallel.
+"""Read Zarr chunks straight from their files or objects, so that threads run in parallel.
 
 zarr-python passes each chunk through one event loop; here a read is a `pread` (or a request) and a decompression
-for each chunk.  And what it reads as fill value without a word, an index that points past
-the end of its shard (zarr-python 3.1), is an error here.
+for each chunk.  A shard index that points past the end of its shard is an error here; zarr-python 3.1 silently reads
+fill values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from ilastik_lazy.core.grid import Overlap, Region, check_region, grid_shape, overlaps, region_shape
@@ -29,18 +28,18 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
 )
 from ilastik_lazy.formats.zarr.files import LocalFiles, StoredFile, Version, ZarrFiles
-from ilastik_lazy.formats.zarr.layout import ArrayLayout, ShardIndex
+from ilastik_lazy.formats.zarr.layout import ArrayLayout
+from ilastik_lazy.formats.zarr.shard_index import NO_CHUNK, ShardIndex
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
 
-# Looking for this many files takes 50 ms on a local disk.
+# Listing this many files takes 50 ms on a local disk.
 COUNTED_AT_OPENING = 20_000
-_MISSING = 2**64 - 1
 
 
 def count_absent(files: LocalFiles, folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
-    """Number of files that an array lacks, and should have; None where there are too many to look for."""
+    """Return the numbers of missing and of expected files of an array; None if there are too many to check."""
     grid = grid_shape(layout.shape, layout.files)
     if (count := math.prod(grid)) > COUNTED_AT_OPENING:
         return None
@@ -71,12 +70,12 @@ class ZarrSource:
     """Folder of the array."""
     metadata_path: str
     version: Version
-    """Of the metadata: an array that is written anew has others."""
+    """Version of the metadata file, which changes when the array is written again."""
     layout: ArrayLayout
     is_complete: bool | None
-    """Whether every file was there at opening; None where these were too many to look."""
+    """Whether every file existed at opening; None if there were too many to check."""
     contents: str = ""
-    """Version of its files at opening, where these were looked at: metadata do not change with a chunk."""
+    """Version of the chunk files at opening, if these were checked: metadata do not change with a chunk."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -90,7 +89,7 @@ class ZarrSource:
         return out
 
     def _read_file(self, part: Overlap, target: np.ndarray[Any, Any]) -> None:
-        """Fill `target` with the part of one file that is wanted."""
+        """Fill `target` with the wanted part of one file."""
         path = os.path.join(self.folder, self.layout.key(part.chunk))
         try:
             with self.files.opened(path) as file:
@@ -108,17 +107,21 @@ class ZarrSource:
         self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
     ) -> None:
         stored, size = file.edge(index.nbytes, at_start=index.at_start)
-        table = _index_from(stored, size, path, index)
+        table = index.decoded(stored, size, path)
         wanted = []
         for overlap in overlaps(part.inside, self.layout.chunks):
             offset, nbytes = map(int, table[overlap.chunk])
-            if offset == nbytes == _MISSING:
+            if offset == nbytes == NO_CHUNK:
                 target[overlap.target] = self.layout.fill_value
                 continue
             if offset + nbytes > size:
-                raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies past the end of its shard")
+                raise CorruptChunkError(
+                    f"{path}: the chunk {overlap.chunk} lies past the end of its shard: the file is damaged"
+                )
             if offset < index.nbytes if index.at_start else offset + nbytes > size - index.nbytes:
-                raise CorruptChunkError(f"{path}: the chunk {overlap.chunk} lies in the index of its shard")
+                raise CorruptChunkError(
+                    f"{path}: the chunk {overlap.chunk} overlaps the index of its shard: the file is damaged"
+                )
             self._check_size(nbytes, path, overlap)
             wanted.append((offset, nbytes, overlap))
         wanted.sort(key=lambda entry: entry[0])
@@ -136,17 +139,17 @@ class ZarrSource:
 
     @property
     def _most_bytes(self) -> int:
-        """What cannot be compressed grows by a few bytes: a larger chunk is not read at all."""
+        """Largest valid stored size: data that cannot be compressed grow by a few bytes."""
         return self.layout.chunk_nbytes + self.layout.chunk_nbytes // 8 + 4096
 
     def _check_size(self, size: int, path: str, overlap: Overlap) -> None:
         if not 0 < size <= self._most_bytes:
             raise CorruptChunkError(
-                f"{path}: the chunk {overlap.chunk} has {size} bytes for {self.layout.chunk_nbytes}: damaged"
+                f"{path}: the chunk {overlap.chunk} has {size} bytes for {self.layout.chunk_nbytes}: it is damaged"
             )
 
     def _read_chunk(self, data: bytes, path: str, overlap: Overlap, target: np.ndarray[Any, Any]) -> None:
-        """Decode a chunk into its place, if that is contiguous; else beside it, and copy the part that is wanted."""
+        """Decode a chunk into `target` if that is contiguous; else into a buffer, and copy the wanted part."""
         layout = self.layout
         is_plain = layout.order is None and layout.stored == layout.dtype
         direct = overlap.whole and is_plain and target.flags.c_contiguous
@@ -159,28 +162,18 @@ class ZarrSource:
             target[...] = self._in_order(out.view(layout.stored))[overlap.inside]
 
     def _in_order(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The elements of a chunk, as an array with the axes in their order."""
+        """Return the elements of a chunk as an array with the axes in their order."""
         chunks, order = self.layout.chunks, self.layout.order
         if order is None:
             return values.reshape(chunks)
         return values.reshape([chunks[i] for i in order]).transpose(np.argsort(order))
 
     def _warn_of(self, path: str) -> None:
-        """Say that a file is missing, where opening did not."""
+        """Warn of a missing file, if opening did not check."""
         if self.is_complete is None:
             where = self.spec.storage.location
             warnings.warn(
-                f"{where}: {os.path.basename(path)} and perhaps others were never written: they read as fill value",
+                f"{where}: {os.path.basename(path)} and perhaps others were never written and read as the fill value",
                 IncompleteSourceWarning,
                 stacklevel=2,
             )
-
-
-def _index_from(stored: bytes, size: int, path: str, index: ShardIndex) -> np.ndarray[Any, Any]:
-    """Offset and size of each chunk in a shard, which has `size` bytes."""
-    if len(stored) < index.nbytes:
-        raise CorruptChunkError(f"{path}: a shard of {size} bytes cannot hold its index of {index.nbytes}: cut off")
-    table = stored[: 16 * math.prod(index.shape)]
-    if index.has_checksum and int.from_bytes(stored[-4:], "little") != google_crc32c.value(table):
-        raise CorruptChunkError(f"{path}: the index of the shard is damaged or cut off (its checksum is wrong)")
-    return np.frombuffer(table, "<u8").reshape(*index.shape, 2)

@@ -1,4 +1,4 @@
-"""The elements of a Zarr array: their type, byte order and fill value, as its metadata tell them."""
+"""Parse the type, byte order and fill value of the elements of a Zarr array."""
 
 from __future__ import annotations
 
@@ -19,44 +19,53 @@ _V3_TYPES = (
     "float32",
     "float64",
 )
+# Bytes of a text of fixed length, such as the name of a channel.
+_MOST_TEXT = 40_000
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Type of the bytes in a chunk: for truth values, bytes."""
-    # A byte that is neither 0 nor 1 is no valid truth value to numpy, and must be converted.
+    """Return the dtype of the bytes in a chunk: unsigned bytes for booleans."""
+    # A byte other than 0 and 1 is no valid boolean to numpy, and must be converted.
     return np.dtype("u1") if dtype.kind == "b" else dtype
 
 
-def v2_type(text: object, where: str) -> np.dtype[Any]:
-    """The type that Zarr 2 calls as numpy does, such as ``<f4``."""
+def v2_type(text: object, kinds: str, where: str) -> np.dtype[Any]:
+    """Return the dtype for a Zarr 2 name, which is numpy's, such as ``<f4``."""
     try:
         dtype = np.dtype(text) if isinstance(text, str) else None
     except (TypeError, ValueError, SyntaxError):
         dtype = None
     if dtype is not None and dtype.kind == "O":
-        raise UnsafeFileError(f"{where} holds Python objects, which could run code when they are read: refused")
-    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise UnsafeFileError(f"{where} holds Python objects, which can run code when they are read: refused")
+    if dtype is None or dtype.kind not in kinds or not 0 < dtype.itemsize <= (_MOST_TEXT if dtype.kind == "U" else 8):
         raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
     return dtype
 
 
-def v3_type(name: object, where: str) -> np.dtype[Any]:
-    """The type that Zarr 3 calls so, in the machine's byte order."""
+def v3_type(name: object, kinds: str, where: str) -> np.dtype[Any]:
+    """Return the dtype for a Zarr 3 name, in the machine's byte order."""
+    if "U" in kinds and isinstance(name, dict) and name.get("name") == "fixed_length_utf32":
+        options = name.get("configuration")
+        size = options.get("length_bytes") if isinstance(options, dict) else None
+        if isinstance(size, int) and 4 <= size <= _MOST_TEXT:
+            return np.dtype(f"U{size // 4}")
     if name not in _V3_TYPES:
         raise MetadataError(f"{where} is no image: its elements are {ascii(name)[:60]}")
     return np.dtype(str(name))
 
 
 def byte_order(endian: object, itemsize: int, where: str) -> Literal["<", ">"]:
-    """Numpy's sign for it.  To take what is unknown as little-endian would turn 1 into 256."""
+    """Return numpy's sign of a byte order.  Assuming little-endian where it is unknown could turn 1 into 256."""
     if endian not in ("little", "big") and not (endian is None and itemsize == 1):
         raise MetadataError(f"{where}: its elements are {ascii(endian)[:20]}-endian, expected 'little' or 'big'")
     return ">" if endian == "big" else "<"
 
 
 def fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
-    """The fill value as one stored element."""
+    """Return the fill value as one stored element."""
+    if dtype.kind == "U":
+        return np.array([value if isinstance(value, str) else ""]).astype(dtype).tobytes()
     number: Any = 0 if value is None else value
     if isinstance(value, str):
         number = _SPECIAL.get(value)
@@ -72,5 +81,5 @@ def fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
         if dtype.kind in "iu" and int(filled[0]) != number:
             raise ValueError
     except (ValueError, OverflowError, TypeError) as error:
-        raise MetadataError(f"{where}: the fill value {ascii(value)[:40]} is no {dtype}") from error
+        raise MetadataError(f"{where}: the fill value {ascii(value)[:40]} does not fit {dtype}") from error
     return filled.tobytes()

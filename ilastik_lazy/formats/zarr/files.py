@@ -1,6 +1,6 @@
-"""The files of a Zarr store: in a local folder, or objects behind a network.
+"""Access the files of a Zarr store, in a local folder or in an object store.
 
-A path is a text: of a file, or a URL.  What tells versions apart is a `Stamp` of a file, the ETag of an object.
+A path is a text: the path of a file, or a URL.  A `Stamp` identifies a version of a file, the ETag that of an object.
 """
 
 from __future__ import annotations
@@ -29,52 +29,53 @@ __all__ = ["LocalFiles", "RemoteFiles", "StoredFile", "Version", "ZarrFiles"]
 Part = TypeVar("Part")
 Version = Stamp | ObjectState
 
-# A request takes 20 to 100 ms however little it asks for: so many wait at a time.
+# Concurrent requests: each takes 20 to 100 ms, however little it asks for.
 _REQUESTS = 16
-# Chunks of a shard that lie so near are fetched by one request, up to so many bytes.
+# Chunks of a shard with at most this gap are fetched by one request, up to this size.
 _NEAR, _MOST_AT_ONCE = 2**18, 2**24
 
 
 class StoredFile(Protocol):
-    """One chunk or shard, as stored.  `SourceNotFoundError` may come when it is opened, or first read."""
+    """One chunk or shard, as stored.  Opening or the first read raises `SourceNotFoundError` if it is missing."""
 
     def whole(self, most: int) -> bytes:
-        """All bytes; `LimitExceededError` where they are more than `most`."""
+        """Return all bytes; raise `LimitExceededError` if there are more than `most`."""
 
     def edge(self, length: int, *, at_start: bool) -> tuple[bytes, int]:
-        """The first or last `length` bytes, all where there are fewer; and the size of the file."""
+        """Return the first or last `length` bytes, or all if there are fewer, and the size of the file."""
 
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-        """The bytes at each offset and size, which ascend; after `edge`."""
+        """Yield the bytes at each offset and size, in ascending order; call `edge` first."""
 
 
 class ZarrFiles(Protocol):
-    """How the files of a store are reached; small, and hashable."""
+    """Access to the files of a store; small and hashable."""
 
     def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
-        """Content and version of each file; None where there is none, the error where nobody may know."""
+        """Return content and version of each file; None for a missing file, the error for one without access."""
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders in a folder."""
+        """List the names of the folders in a folder, without symbolic links."""
 
     @property
     def can_list(self) -> bool: ...
 
-    def has_folder(self, path: str) -> bool: ...
+    def has_folder(self, path: str) -> bool:
+        """Return whether there is such a file or folder; False if that cannot be known."""
 
     def parent(self, path: str) -> str:
-        """Folder that holds `path`; empty where there is none, or it is of no concern to who named the store."""
+        """Return the folder that holds `path`; empty if there is none, or if it lies above a named Zarr store."""
 
     def check_links(self, path: str) -> None:
-        """Raise where symbolic links on the way to `path` lead out of the store, or to nothing."""
+        """Raise if symbolic links on the way to `path` lead out of the store, or to nothing."""
 
     def opened(self, path: str) -> contextlib.AbstractContextManager[StoredFile]: ...
 
     def unchanged(self, path: str, version: Version) -> contextlib.AbstractContextManager[None]:
-        """Raise `SourceChangedError` unless the file has that version when the block ends."""
+        """Raise `SourceChangedError` if the file has another version when the block ends."""
 
     def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
-        """Call `function` for each part, in the order that reads fastest."""
+        """Call `function` for each part; none still runs when this returns or raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +85,14 @@ class LocalFiles:
     top: str
     """The store that was named."""
     roots: tuple[str, ...] = ()
-    """Folders that symbolic links may lead to beside it."""
+    """Other folders that symbolic links may lead to."""
     can_list: bool = field(default=True, init=False)
 
     def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
-        """Content and version of each file."""
         return [self._load(path, limit) for path in paths]
 
     def _load(self, path: str, limit: int) -> tuple[bytes, Version] | None:
-        # The folders on the way were looked at, or listed as none that are links.
+        # The folders above were checked, or listed as folders that are no links.
         if os.path.islink(path):
             self.check_links(path)
         try:
@@ -105,7 +105,6 @@ class LocalFiles:
             return read_exactly(fd, stamp.size, 0, path), stamp
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders in a folder; symbolic links are none."""
         try:
             with os.scandir(path) as entries:
                 return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -113,21 +112,17 @@ class LocalFiles:
             raise SourceIOError(f"cannot list {path}: {error.strerror}") from error
 
     def has_folder(self, path: str) -> bool:
-        """Whether there is such a folder."""
         return os.path.exists(path)
 
     def parent(self, path: str) -> str:
-        """Folder that holds `path`, also above the one that was named."""
         above = os.path.dirname(path)
         return above if above != path else ""
 
     def check_links(self, path: str, known: set[str] | None = None) -> None:
-        """See `external.check_links`."""
         check_links(path, self.top, self.roots, known)
 
     @contextlib.contextmanager
     def opened(self, path: str) -> Iterator[StoredFile]:
-        """Open a file of the store."""
         self.check_links(path)
         stamp = stamp_of(path)
         with opened(path, stamp) as fd:
@@ -135,14 +130,13 @@ class LocalFiles:
 
     @contextlib.contextmanager
     def unchanged(self, path: str, version: Version) -> Iterator[None]:
-        """Look before and after."""
         assert isinstance(version, Stamp)
         require_unchanged(path, version)
         yield
         require_unchanged(path, version)
 
     def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
-        """One after the other: dask's threads read other blocks meanwhile."""
+        # Sequential: dask's threads read other blocks meanwhile.
         for part in parts:
             function(part)
 
@@ -170,8 +164,7 @@ class _LocalFile:
 class RemoteFiles:
     """Objects (see `ZarrFiles`).
 
-    That a chunk was replaced between opening and reading cannot be seen, since nobody knew its ETag;
-    that the array was, by the ETag of its metadata.
+    A replaced array is noticed by the ETag of its metadata.  A replaced chunk is not: its ETag at opening is unknown.
     """
 
     top: ObjectFolder
@@ -179,11 +172,9 @@ class RemoteFiles:
 
     @property
     def can_list(self) -> bool:
-        """Whether the names of objects can be asked for."""
         return self.top.can_list
 
     def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
-        """Content and version of each object, all asked for at once."""
         return list(_pool().map(lambda path: self._load(path, limit), paths))
 
     def _load(self, path: str, limit: int) -> tuple[bytes, Version] | AccessDeniedError | None:
@@ -200,11 +191,9 @@ class RemoteFiles:
         return ObjectFolder(folder, self.top.options), key
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders in a folder."""
         return list(ObjectFolder(path, self.top.options).children()[0])
 
     def has_folder(self, path: str) -> bool:
-        """Whether there are objects in such a folder; where nobody can say, no."""
         if not self.can_list:
             return False
         try:
@@ -213,26 +202,23 @@ class RemoteFiles:
             return False
 
     def parent(self, path: str) -> str:
-        """Folder that holds `path`; not above what is called a Zarr store by its name."""
         above, root = path.rpartition("/")[0], self.top.url
         is_outside = len(path) <= len(root) and root.lower().endswith(".zarr")
         return "" if is_outside or above.endswith((":", "/")) else above
 
     def check_links(self, path: str) -> None:
-        """Objects have no links."""
+        """Do nothing: objects have no links."""
 
     @contextlib.contextmanager
     def opened(self, path: str) -> Iterator[StoredFile]:
-        """Nothing is asked for yet."""
         yield _RemoteFile(*self._at(path))
 
     @contextlib.contextmanager
     def unchanged(self, path: str, version: Version) -> Iterator[None]:
-        """Look afterwards only: each look is a request."""
-        yield
+        yield  # check afterwards only: each check is a request
         folder, key = self._at(path)
         try:
-            # Some servers tell less in a HEAD than in a GET, which was what opening asked.
+            # Some servers send fewer headers for a HEAD than for a GET, which opening used.
             is_same = folder.state(key) == version or folder.fetch(key)[1] == version
         except SourceNotFoundError:
             is_same = False
@@ -240,7 +226,6 @@ class RemoteFiles:
             raise SourceChangedError(f"{path} changed since it was opened: open it again")
 
     def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
-        """Many at a time: most of the time they wait.  None runs on when this returns, or raises."""
         requests = [_pool().submit(function, part) for part in parts]
         try:
             for request in requests:
@@ -281,7 +266,7 @@ class _RemoteFile:
             try:
                 found = self.folder.get_range(self.key, start, stop - start, state=self.state)
             except SourceNotFoundError as error:
-                # Its index was there a moment ago: to leave it out as never written would be wrong.
+                # Its index was read a moment ago, so the shard is not one that was never written.
                 raise SourceChangedError(f"{self.folder.join(self.key)} is gone since its index was read") from error
             for offset, size in waiting[:run]:
                 yield found[offset - start : offset - start + size]

@@ -1,4 +1,4 @@
-"""What OME-Zarr metadata say of an image: its levels, where their voxels lie, names and colours.
+"""Parse OME-Zarr metadata of an image: its levels, the positions of their voxels, names and colours.
 
 Pure parsing of the JSON of versions 0.1 to 0.5 (https://ngff.openmicroscopy.org/0.5/index.html);
 nothing here opens a file.
@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafePathError, option
+from ilastik_lazy.formats.zarr.ome_classes import Color, channels_in, classes_in
 
 __all__ = ["MOST_LEVELS", "Multiscale", "check_inside", "parse_multiscales"]
 
 # A pyramid of 100 levels would start at 2**99 voxels.
 MOST_LEVELS = 100
-_MOST_CLASSES = 1000
 _TYPES = {"channel": "c", "time": "t"}
-_HEX = re.compile(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 _ENCODED = re.compile("%(2e|2f|5c|00)", re.IGNORECASE)
-
-Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Placement:
-    """Scale and translation of each axis, as far as they were composed; a scale that makes no sense is None."""
+    """Scale and translation of each axis; an invalid scale is None."""
 
     scale: tuple[float | None, ...]
     translation: tuple[float, ...]
@@ -38,35 +35,50 @@ class _Placement:
 
 @dataclass(frozen=True, slots=True)
 class Multiscale:
-    """One image at one or several resolutions, the finest first."""
+    """One image at one or several resolutions, in the order of its datasets."""
 
     name: str
     axis_names: tuple[str, ...]
     units: tuple[str, ...]
-    """Of each axis, in full words; empty where unknown."""
+    """Unit of each axis, in full words; empty if unknown."""
     paths: tuple[str, ...]
-    """Of each level's array, relative to the group that holds the metadata."""
+    """Path of each level's array, relative to the group."""
     placements: tuple[_Placement, ...]
     channel_names: tuple[str, ...] = ()
-    """Of the channels; of a label image, of the values 1, 2, ..."""
+    """Names of the channels; in a label image, of the values 1, 2, ..."""
     channel_colors: tuple[Color, ...] = ()
     is_labels: bool = False
     """Whether the values are labels, as ``image-label`` says."""
     problems: tuple[str, ...] = ()
-    """What of the positions makes no sense and is taken as unknown, for warnings of whoever uses them."""
+    """Warnings about invalid positions, which are taken as unknown."""
+
+    @property
+    def voxel_volumes(self) -> tuple[float, ...]:
+        """Product of the scales of each level; empty if these do not distinguish the levels."""
+        known = [tuple(s for s in place.scale if s is not None) for place in self.placements]
+        volumes = tuple(math.prod(scale) for scale in known if len(scale) == len(self.axis_names))
+        return volumes if len(volumes) == len(known) and len(set(volumes)) > 1 else ()
+
+    def sorted_by(self, keys: Sequence[float]) -> Multiscale:
+        """Return the levels in the order of `keys`; equal ones keep their order."""
+        order = sorted(range(len(self.paths)), key=keys.__getitem__)
+        return replace(
+            self,
+            paths=tuple(self.paths[level] for level in order),
+            placements=tuple(self.placements[level] for level in order),
+        )
 
     def axes_of_level(self, level: int, unset: Collection[str] = ()) -> tuple[Axis, ...]:
-        """Axes of one level, in storage order; their translation is the position of the first voxel's centre.
+        """Return the axes of one level, in storage order; a translation is the position of the first voxel's centre.
 
-        OME-Zarr has no way to say that a voxel size is not known: writers put 1 there.  So an axis
-        counts as known if, at the finest level, it has a scale other than 1, a translation other than 0,
-        or a unit.  What is not known there is not known at coarser levels, whose 2, 4, ... are factors.
+        OME-Zarr cannot state that a voxel size is unknown: writers put 1 there.  An axis is known if, at the finest
+        level, it has a scale other than 1, a translation other than 0, or a unit.  An axis that is unknown there is
+        unknown at all levels: the 2, 4, ... of coarser levels are factors.
 
         Parameters
         ----------
         unset
-            Names of axes whose size the writer did not know although it gave them a unit: ilastik's
-            ``axistags`` have resolution 0 there.
+            Names of axes of unknown size although they have a unit: ilastik's ``axistags`` have resolution 0 there.
         """
         finest, here = self.placements[0], self.placements[level]
         axes = []
@@ -83,34 +95,34 @@ class Multiscale:
 
 
 def check_inside(path: str, where: str) -> str:
-    """`path` if its parts stay inside the folder that it belongs to.
+    """Return `path` if it stays inside the folder that it belongs to.
 
     Raises
     ------
     UnsafePathError
-        It is absolute, a URL, climbs with ``..``, or hides one of these behind percent signs.
+        It is absolute, a URL, contains ``..``, or a percent-encoded form of these.
     """
     parts = path.split("/")
     odd = any(part in ("", ".", "..") or not part.isprintable() for part in parts)
     if odd or "\\" in path or ":" in parts[0] or _ENCODED.search(path):
-        raise UnsafePathError(f"{where}: the path {ascii(path)[:80]} could lead out of the store and is not followed")
+        raise UnsafePathError(f"{where}: the path {ascii(path)[:80]} could lead out of the store: refused")
     return path
 
 
 def parse_multiscales(attributes: Mapping[str, Any], where: str) -> tuple[Multiscale, ...]:
-    """All multiscales of a group's attributes; none where it has no such metadata.
+    """Parse the multiscales in the attributes of a group; return none if it has no such metadata.
 
     Parameters
     ----------
     attributes
-        Of the group, as stored: ``multiscales`` (to 0.4), or ``ome`` (0.5).
+        Attributes of the group, with ``multiscales`` (to 0.4) or ``ome`` (0.5).
     where
         The group, for messages.
 
     Raises
     ------
     MetadataError
-        The metadata are there, and make no sense.
+        The metadata are invalid.
     UnsafePathError
         A dataset lies outside the group.
     LimitExceededError
@@ -122,7 +134,7 @@ def parse_multiscales(attributes: Mapping[str, Any], where: str) -> tuple[Multis
         return ()
     entries = content["multiscales"]
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise MetadataError(f"{where}: multiscales is no list of objects")
+        raise MetadataError(f"{where}: multiscales is {ascii(entries)[:60]}, expected a list of objects")
     return tuple(_parse_one(entry, content, where) for entry in entries[:MOST_LEVELS])
 
 
@@ -136,24 +148,16 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
     for dataset in datasets:
         path = dataset.get("path")
         if not isinstance(path, str):
-            raise MetadataError(f"{where}: the path of a dataset is {ascii(path)[:40]}, no text")
+            raise MetadataError(f"{where}: the path of a dataset is {ascii(path)[:40]}, expected text")
         paths.append(check_inside(path.removesuffix("/"), where))
     names, units = _axes_in(entry, where)
-    common = entry.get("coordinateTransformations")
-    placements = []
     problems: list[str] = []
-    for dataset in datasets:
-        start = _Placement((1.0,) * len(names), (0.0,) * len(names))
-        # The dataset's come first, the multiscale's after them: its translation is not scaled again.
-        own = _composed(start, dataset.get("coordinateTransformations"), problems)
-        place = _composed(own, common, problems)
-        if not _states_scale(dataset.get("coordinateTransformations")) and not _states_scale(common):
-            # A unit alone does not make voxels of 1, and those of a coarser level are larger than of the finest.
-            place = _Placement((None,) * len(names), (0.0,) * len(names))
-        placements.append(place)
+    # The transformations of the dataset come first, then those of the multiscale.
+    stated = [[holder.get("coordinateTransformations") for holder in (dataset, entry)] for dataset in datasets]
+    placements = [_composed(transforms, len(names), problems) for transforms in stated]
     labels = content.get("image-label")
     is_labels = isinstance(labels, Mapping)
-    classes, colors = _classes_in(labels) if isinstance(labels, Mapping) else _channels_in(content, entry)
+    classes, colors = classes_in(labels) if isinstance(labels, Mapping) else channels_in(content, entry)
     name = entry.get("name")
     return Multiscale(
         name=name if isinstance(name, str) else "",
@@ -169,12 +173,14 @@ def _parse_one(entry: Mapping[str, Any], content: Mapping[str, Any], where: str)
 
 
 def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and units of the axes."""
+    """Return names and units of the axes."""
     if "coordinateSystems" in entry:
-        raise MetadataError(f"{where}: is OME-Zarr 0.6 or later, of which the positions are not understood yet")
-    axes = entry.get("axes", list("tczyx"))  # Versions 0.1 and 0.2 have these five, and say so nowhere.
+        raise MetadataError(
+            f"{where} is OME-Zarr 0.6 or later (coordinateSystems), which is not supported: write it as 0.5"
+        )
+    axes = entry.get("axes", list("tczyx"))  # Versions 0.1 and 0.2 have these five, unstated.
     if not isinstance(axes, list) or not axes:
-        raise MetadataError(f"{where}: axes is no list")
+        raise MetadataError(f"{where}: axes is {ascii(axes)[:60]}, expected a list")
     names, units = [], []
     for axis in axes:
         if isinstance(axis, str):  # Version 0.3.
@@ -188,37 +194,42 @@ def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
         units.append(full_unit_name(unit) if isinstance(unit, str) else "")
     if len(set(names)) < len(names) or not set(names) <= set(AXIS_NAMES):
         raise MetadataError(
-            f"{where}: the axes {ascii(names)[:80]} are not out of t, z, y, x, c, each once: "
+            f"{where}: the axes are {ascii(names)[:80]}, expected t, z, y, x, c, each at most once: "
             f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
         )
     return tuple(names), tuple(units)
 
 
-def _composed(place: _Placement, transforms: object, problems: list[str]) -> _Placement:
-    """`place`, with each of `transforms` applied to it in turn; what makes no sense is added to `problems`."""
-    if transforms is None:
-        return place
-    if not isinstance(transforms, list) or not all(isinstance(t, dict) for t in transforms):
-        return _unknown(place, "coordinateTransformations is no list of objects", problems)
-    for transform in transforms:
-        kind = transform.get("type")
+def _composed(stated: list[object], count: int, problems: list[str]) -> _Placement:
+    """Compose lists of transformations of `count` axes; take invalid ones as unknown, and add them to `problems`."""
+    unknown = _Placement((None,) * count, (0.0,) * count)
+    scale, translation, is_scaled = [1.0] * count, [0.0] * count, False
+    present = [listed for listed in stated if listed is not None]
+    for transform in (t for listed in present for t in (listed if isinstance(listed, list) else [listed])):
+        found = transform if isinstance(transform, dict) else {}
+        kind = found.get("type")
+        is_scaled = is_scaled or kind in ("scale", "identity")
         if kind == "identity":
             continue
-        numbers = _numbers(transform.get(kind) if kind in ("scale", "translation") else None, len(place.scale))
+        numbers = _numbers(found.get(kind), count) if kind in ("scale", "translation") else None
         if numbers is None:
-            return _unknown(place, f"the transformation {ascii(transform)[:80]} is not understood", problems)
-        place = (_scaled if kind == "scale" else _moved)(place, numbers, problems)
-    return place
-
-
-def _states_scale(transforms: object) -> bool:
-    stated = transforms if isinstance(transforms, list) else []
-    return any(isinstance(t, dict) and t.get("type") in ("scale", "identity") for t in stated)
-
-
-def _unknown(place: _Placement, why: str, problems: list[str]) -> _Placement:
-    problems.append(f"{why}: positions are taken as unknown")
-    return _Placement((None,) * len(place.scale), (0.0,) * len(place.scale))
+            problems.append(f"the transformation {ascii(transform)[:80]} is not understood: positions are unknown")
+            return unknown
+        if kind == "scale":
+            scale = [s * factor for s, factor in zip(scale, numbers, strict=True)]
+            translation = [t * factor for t, factor in zip(translation, numbers, strict=True)]
+        else:
+            translation = [t + offset for t, offset in zip(translation, numbers, strict=True)]
+    # A light year is 1e16 m, an atom 1e-10 m: a step far beyond these overflows, or is a mistake.
+    is_valid = [1e-30 < s < 1e30 and abs(t) < 1e30 for s, t in zip(scale, translation, strict=True)]
+    if not all(is_valid):
+        problems.append(f"scale {scale} and translation {translation}: invalid ones are taken as unknown")
+    if not is_scaled:
+        return unknown  # a unit alone does not imply voxels of size 1, and voxels of coarser levels are larger
+    return _Placement(
+        tuple(s if valid else None for s, valid in zip(scale, is_valid, strict=True)),
+        tuple(t if valid else 0.0 for t, valid in zip(translation, is_valid, strict=True)),
+    )
 
 
 def _numbers(value: object, count: int) -> tuple[float, ...] | None:
@@ -230,65 +241,3 @@ def _numbers(value: object, count: int) -> tuple[float, ...] | None:
         return tuple(float(v) for v in value)
     except OverflowError:
         return None
-
-
-def _scaled(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _Placement:
-    scale: list[float | None] = []
-    translation = []
-    for s, t, factor in zip(place.scale, place.translation, by, strict=True):
-        # A light year is 1e16 m, an atom 1e-10 m: beyond these a step overflows, or is a mistake.
-        product = None if s is None else s * factor
-        if product is not None and not 1e-30 < product < 1e30:
-            problems.append(f"the scale {factor} makes no sense: taken as unknown")
-            product = None
-        scale.append(product)
-        translation.append(0.0 if product is None else t * factor)
-    return _Placement(tuple(scale), tuple(translation))
-
-
-def _moved(place: _Placement, by: tuple[float, ...], problems: list[str]) -> _Placement:
-    moved = tuple(t + offset for t, offset in zip(place.translation, by, strict=True))
-    if not all(math.isfinite(t) and abs(t) < 1e30 for t in moved):
-        return _unknown(place, f"the translation {by} makes no sense", problems)
-    return _Placement(place.scale, tuple(0.0 if s is None else t for s, t in zip(place.scale, moved, strict=True)))
-
-
-def _channels_in(content: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Color, ...]]:
-    """Names and colours of the channels in ``omero``; of some of them only, none."""
-    omero = content.get("omero")
-    channels = omero.get("channels") if isinstance(omero, Mapping) else None
-    if not isinstance(channels, list) or not channels or not all(isinstance(c, dict) for c in channels):
-        return (), ()
-    labels = [channel.get("label") for channel in channels[:_MOST_CLASSES]]
-    names = tuple(label for label in labels if isinstance(label, str) and label)
-    matches = [_HEX.fullmatch(str(channel.get("color"))) for channel in channels[:_MOST_CLASSES]]
-    colors = tuple((int(m[1], 16), int(m[2], 16), int(m[3], 16)) for m in matches if m)
-    if names == tuple(f"channel {k}" for k in range(len(names))):
-        # Where to_ome_zarr knows no classes it numbers the channels, and takes colours from a palette.
-        metadata = entry.get("metadata")
-        ours = isinstance(metadata, Mapping) and metadata.get("method") == "ilastik_lazy.to_ome_zarr"
-        names, colors = (), () if ours else colors
-    return names if len(names) == len(labels) else (), colors if len(colors) == len(labels) else ()
-
-
-def _classes_in(labels: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Color, ...]]:
-    """Names and colours of the values 1, 2, ... in ``image-label``, where it has them all."""
-    names: dict[int, str] = {}
-    colors: dict[int, Color] = {}
-    for key in ("colors", "properties"):
-        entries = labels.get(key)
-        for entry in entries[: _MOST_CLASSES + 1] if isinstance(entries, list) else ():
-            value = entry.get("label-value") if isinstance(entry, dict) else None
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                continue  # 0 is the background, and no class.
-            rgba, name = entry.get("rgba"), entry.get("name", entry.get("class"))
-            if isinstance(rgba, list) and len(rgba) in (3, 4) and all(isinstance(v, int) for v in rgba):
-                r, g, b = (min(max(v, 0), 255) for v in rgba[:3])
-                colors[value] = r, g, b
-            if isinstance(name, str) and name:
-                names[value] = name
-    if set(names) != set(range(1, len(names) + 1)) or len(names) > _MOST_CLASSES:
-        names = {}
-    if set(colors) != set(range(1, len(colors) + 1)) or len(colors) > _MOST_CLASSES:
-        colors = {}
-    return tuple(names[v] for v in sorted(names)), tuple(colors[v] for v in sorted(colors))

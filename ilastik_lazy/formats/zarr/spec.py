@@ -1,7 +1,7 @@
-"""What is known of a Zarr array unread: axes, names, colours and kind, from the array and from the image it is part of.
+"""Describe a Zarr array unread: axes, names, colours and kind, from its attributes and from its multiscales.
 
-Where an image lies in space is taken from ``multiscales`` alone: the ``axistags`` that ilastik writes
-beside each level repeat the resolution of the finest one.
+Positions come from ``multiscales`` alone: the ``axistags`` that ilastik writes at each level repeat the resolution of
+the finest one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Home", "array_spec", "is_label_group"]
 
 
 def is_label_group(inside: str, multiscale: Multiscale) -> bool:
-    """Whether the group at the path `inside` holds labels: it says so, or lies in a group ``labels``."""
+    """Return whether the group at the path `inside` holds labels: by its metadata, or by a parent ``labels``."""
     return multiscale.is_labels or os.path.basename(os.path.dirname(inside)) == "labels"
 
 
@@ -53,14 +53,14 @@ def array_spec(
     axes: str | None,
     limits: Limits,
 ) -> ArraySpec:
-    """Spec of one array.
+    """Return the spec of one array.
 
     Parameters
     ----------
     home
-        The multiscales that list it, if any do.
+        The multiscales that list the array, if any.
     axes
-        Names of the axes where the caller knows better than the store.
+        Names of the axes, which replace those in the store.
 
     Raises
     ------
@@ -90,11 +90,11 @@ def array_spec(
 
 
 def _packing_attributes(node: Node, layout: ArrayLayout, home: Home | None) -> dict[str, Any]:
-    """CF's attributes; in Zarr 2 xarray keeps ``_FillValue`` as the fill value of the array."""
+    """Return CF's packing attributes; in Zarr 2, xarray stores ``_FillValue`` as the fill value of the array."""
     found = {name: node.attributes[name] for name in PACKING_ATTRIBUTES if name in node.attributes}
     is_xarrays = node.version == 2 and home is None and "_ARRAY_DIMENSIONS" in node.attributes
     if is_xarrays and node.document.get("fill_value") is not None:
-        # 0 is also what zarr-python writes where nobody asked for a fill value.
+        # zarr-python also writes 0 if no fill value was requested.
         found |= {"_FillValue": layout.fill_value} if layout.fill_value != 0 or found else {}
     return found
 
@@ -145,12 +145,12 @@ def _placed_beside(
 
 
 def _unset(node: Node, ndim: int) -> set[str]:
-    """Axes that have no resolution in ilastik's ``axistags``; the numbers there are the finest level's."""
+    """Return the axes without a resolution in ilastik's ``axistags``."""
     text = node.attributes.get("axistags")
     if not isinstance(text, str):
         return set()
     try:
-        json.loads(text)  # vigra's broken texts are worth a warning only where axes depend on them
+        json.loads(text)  # vigra's broken texts deserve a warning only if axes depend on them
         return {axis.name for axis in parse_axistags(text, ndim, node.path) or () if axis.scale is None}
     except (ValueError, RecursionError):
         return set()
@@ -161,7 +161,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _kind_of(node: Node, layout: ArrayLayout, home: Home | None, store: str, axes: tuple[Axis, ...]) -> Kind | None:
-    """What the numbers mean: as ilastik_lazy noted, as ``labels`` say, or by the store's name."""
+    """Return what the numbers mean: from ilastik_lazy's attribute, a group ``labels``, or the store's name."""
     is_whole = layout.dtype.kind in "iu"
     noted = node.attributes.get("ilastik_kind")
     if noted in typing.get_args(Kind) and (noted not in WHOLE_NUMBERS or is_whole):
@@ -175,12 +175,12 @@ def _kind_of(node: Node, layout: ArrayLayout, home: Home | None, store: str, axe
 def _classes_of(
     node: Node, layout: ArrayLayout, home: Home | None, kind: Kind | None, axes: tuple[Axis, ...]
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Names and colours of the channels; of label images, of their values."""
+    """Return names and colours of the channels, or of the values of a label image."""
     names = home.multiscale.channel_names if home is not None else ()
     colors = home.multiscale.channel_colors if home is not None else ()
     if kind in WHOLE_NUMBERS:
         if home is not None and not home.multiscale.is_labels:
-            names, colors = (), ()  # omero speaks of channels
+            names, colors = (), ()  # omero describes channels
         return names or flag_names(node.attributes), colors or colors_from(node.attributes.get("class_colors"))
     channels = layout.shape[axis_names(axes).index("c")] if "c" in axis_names(axes) else 0
     return names if len(names) == channels else (), colors if len(colors) == channels else ()

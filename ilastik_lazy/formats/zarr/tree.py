@@ -1,42 +1,46 @@
-"""The tree of groups and arrays in a Zarr store, and their metadata; nothing in it leads out of the folder.
+"""Walk the groups and arrays of a Zarr store, and load their metadata, without leaving its folder.
 
 Both versions: ``.zgroup``, ``.zarray``, ``.zattrs`` of version 2, ``zarr.json`` of version 3.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import (
     AccessDeniedError,
+    FormatError,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
+    SourceNotFoundError,
     UnfinishedWriteError,
+    UnsafeFileError,
 )
 from ilastik_lazy.formats.json_text import parse_json_object
 from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
-from ilastik_lazy.formats.zarr.ome import check_inside, parse_multiscales
+from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, parse_multiscales
 
-__all__ = ["Node", "children", "is_zarr", "node_at", "node_inside", "require_consolidated_agrees"]
+__all__ = ["Node", "children", "is_zarr", "multiscales_of", "node_at", "node_inside", "require_consolidated_agrees"]
 
 _FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-# `to_ome_zarr` writes zarr.json of the root last; until then, this folder is there.
+# `to_ome_zarr` writes zarr.json of the root last; until then, this folder exists.
 _UNFINISHED = ".ilz"
-# Consolidated metadata hold those of all arrays: 1 kB each.
+# Consolidated metadata take 1 kB for each array.
 _JSON_BYTES = 64 * 2**20
-_TELLING = ("shape", "chunks", "dtype", "compressor", "filters", "data_type", "chunk_grid", "codecs")
+_COMPARED = ("shape", "chunks", "dtype", "compressor", "filters", "data_type", "chunk_grid", "codecs")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A group or an array, and what its metadata files say."""
+    """A group or an array, with its metadata."""
 
     path: str
     """Folder, or URL of one."""
@@ -47,23 +51,23 @@ class Node:
     attributes: Mapping[str, Any]
     metadata_path: str
     metadata_version: Version
-    """Of the file at `metadata_path`."""
+    """Version of the file at `metadata_path`."""
 
 
 def is_zarr(path: str, files: ZarrFiles) -> bool:
-    """Whether the folder is a Zarr group or array, or was to become one."""
+    """Return whether the folder is a Zarr group or array, or an unfinished one."""
     return any(files.has_folder(os.path.join(path, name)) for name in (*_FILES, _UNFINISHED))
 
 
 def node_at(path: str, files: ZarrFiles) -> Node | None:
-    """The group or array in a folder; None where there is none.
+    """Load the group or array in a folder; return None if there is none.
 
     Raises
     ------
     MetadataError
-        Its metadata cannot be read, or versions 2 and 3 of them contradict each other.
+        The metadata cannot be parsed, or those of versions 2 and 3 contradict each other.
     AccessDeniedError
-        None of its metadata may be read.
+        There is no access to the metadata.
     """
     loaded = dict(zip(_FILES, files.load([os.path.join(path, name) for name in _FILES], _JSON_BYTES), strict=True))
 
@@ -78,7 +82,9 @@ def node_at(path: str, files: ZarrFiles) -> Node | None:
     found = dict(attributes[0]) if attributes is not None else {}
     if second is not None:
         if second[0].get("zarr_format") != 2:
-            raise MetadataError(f"{path}/.zarray is not of Zarr version 2")
+            raise MetadataError(
+                f"{path}/.zarray has zarr_format {ascii(second[0].get('zarr_format'))[:20]}, expected 2"
+            )
         return Node(path, files, "array", 2, second[0], found, os.path.join(path, ".zarray"), second[1])
     for name, group in ((".zgroup", document(".zgroup")), (".zattrs", attributes)):
         if group is not None:
@@ -87,7 +93,7 @@ def node_at(path: str, files: ZarrFiles) -> Node | None:
         if isinstance(entry, AccessDeniedError):
             raise entry
     if files.has_folder(os.path.join(path, _UNFINISHED)):
-        raise UnfinishedWriteError(f"{path} is a conversion that was stopped, or still runs: convert once more")
+        raise UnfinishedWriteError(f"{path} is a conversion that was stopped, or is still running: convert it again")
     return None
 
 
@@ -105,7 +111,7 @@ def _third(
 
 
 def node_inside(root: str, inside: str, files: ZarrFiles) -> Node | None:
-    """The group or array at the internal path `inside` of the store at `root`.
+    """Load the group or array at the internal path `inside` of the store at `root`.
 
     Raises
     ------
@@ -117,16 +123,57 @@ def node_inside(root: str, inside: str, files: ZarrFiles) -> Node | None:
     return node_at(path, files)
 
 
+def multiscales_of(group: Node) -> tuple[Multiscale, ...]:
+    """Return the multiscales of a group, the finest level of each first.
+
+    OME-Zarr demands that order, and some writers list the coarsest level first.  Scales decide; where a writer gave
+    none, or the same to all levels, the shapes of the arrays do.
+
+    Raises
+    ------
+    MetadataError, UnsafePathError, LimitExceededError
+        See `parse_multiscales`.
+    """
+    return tuple(_finest_first(found, group) for found in parse_multiscales(group.attributes, group.path))
+
+
+def _finest_first(multiscale: Multiscale, group: Node) -> Multiscale:
+    if len(multiscale.paths) == 1:
+        return multiscale
+    if volumes := multiscale.voxel_volumes:
+        return multiscale.sorted_by(volumes)
+    try:
+        sizes = _sizes(group, multiscale.paths)
+    except (FormatError, UnsafeFileError, SourceNotFoundError):
+        return multiscale  # reported where that level is opened
+    return multiscale.sorted_by([-size for size in sizes])
+
+
+def _sizes(group: Node, paths: Sequence[str]) -> list[int]:
+    """Return the numbers of elements of the arrays at `paths` in a group, all loaded at once."""
+    folders = [os.path.join(group.path, path) for path in paths]
+    for folder in folders:
+        group.files.check_links(folder)
+    documents = [os.path.join(folder, ".zarray" if group.version == 2 else "zarr.json") for folder in folders]
+    sizes = []
+    for path, loaded in zip(documents, group.files.load(documents, _JSON_BYTES), strict=True):
+        shape = parse_json_object(loaded[0], path).get("shape") if isinstance(loaded, tuple) else None
+        if not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
+            raise MetadataError(f"{path}: the shape is {ascii(shape)[:60]}, expected a list of integers")
+        sizes.append(math.prod(shape))
+    return sizes
+
+
 def _in_human_order(name: str) -> list[tuple[int, int, str]]:
-    """So that ``10`` comes after ``9``."""
+    """Return a key that sorts ``10`` after ``9``."""
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d{1,18})", name) if p]
 
 
 def children(node: Node, limits: Limits) -> Iterator[tuple[str, Node]]:
-    """All groups and arrays below a group, with their internal paths, from the top down.
+    """Yield all groups and arrays below a group, with their internal paths, from the top down.
 
-    Folders without metadata are looked into; symbolic links are not.  Where folders cannot be listed, those
-    are found that the metadata name.
+    Folders without metadata are searched, symbolic links are not followed.  If folders cannot be listed, those that
+    the metadata name are found.
 
     Raises
     ------
@@ -155,38 +202,38 @@ def children(node: Node, limits: Limits) -> Iterator[tuple[str, Node]]:
 
 
 def _names_below(root: Node, above: str, group: Node | None) -> list[str]:
-    """Names in the folder `above` of a store, in human order; of a folder without metadata, as far as it tells."""
+    """List names in the folder `above`, in human order; those in the metadata of `group` if it cannot be listed."""
     if root.files.can_list:
         try:
             found = root.files.folders(os.path.join(root.path, above) if above else root.path)
             return sorted((name for name in found if name.isprintable()), key=_in_human_order)
         except AccessDeniedError:
-            pass  # many public buckets may be read, and not listed
-    return list(dict.fromkeys(_told_by(group))) if group is not None else []
+            pass  # many public buckets can be read, but not listed
+    return list(dict.fromkeys(_named_by(group))) if group is not None else []
 
 
-def _told_by(group: Node) -> Iterator[str]:
-    """Paths of the groups and arrays that the metadata of a group name."""
+def _named_by(group: Node) -> Iterator[str]:
+    """Yield the paths of groups and arrays that the metadata of a group name."""
     ome = group.attributes.get("ome")
     content = ome if isinstance(ome, Mapping) else group.attributes
-    told: list[object] = []
+    named: list[object] = []
     if "multiscales" in content:
-        told += [path for m in parse_multiscales(group.attributes, group.path) for path in m.paths]
-        told.append("labels")
-    told += listed if isinstance(listed := content.get("labels"), list) else []
+        named += [path for m in parse_multiscales(group.attributes, group.path) for path in m.paths]
+        named.append("labels")
+    named += listed if isinstance(listed := content.get("labels"), list) else []
     if content.get("bioformats2raw.layout") is not None:
         series = node_at(os.path.join(group.path, "OME"), group.files)
         inner = series.attributes if series is not None else {}
         inner = inner["ome"] if isinstance(inner.get("ome"), Mapping) else inner
-        told += listed if isinstance(listed := inner.get("series"), list) else ["0"]
-    told += [re.sub(r"/?\.z\w+$", "", path) for path in _consolidated(group)]
-    for path in told:
+        named += listed if isinstance(listed := inner.get("series"), list) else ["0"]
+    named += [re.sub(r"/?\.z\w+$", "", path) for path in _consolidated(group)]
+    for path in named:
         if isinstance(path, str) and path:
             yield check_inside(path, group.path)
 
 
 def _consolidated(group: Node) -> Mapping[str, Any]:
-    """The consolidated metadata of a group: documents by path, in version 2 by path and name of the file."""
+    """Load the consolidated metadata of a group: documents by path, in version 2 by path and name of the file."""
     if group.version == 2:
         path = os.path.join(group.path, ".zmetadata")
         (loaded,) = group.files.load([path], _JSON_BYTES)
@@ -198,10 +245,12 @@ def _consolidated(group: Node) -> Mapping[str, Any]:
 
 
 def require_consolidated_agrees(group: Node, inside: str, array: Node) -> None:
-    """Raise `MetadataError` where the consolidated metadata of a group tell another array than its own do.
+    """Raise `MetadataError` if the consolidated metadata of a group describe another array than its own do.
 
-    Others read the consolidated ones: nobody can tell which are right.
+    Other programs read the consolidated ones, and it is unknown which are right.
     """
-    told = _consolidated(group).get(f"{inside}/.zarray" if group.version == 2 else inside)
-    if isinstance(told, dict) and any(told.get(key) != array.document.get(key) for key in _TELLING):
-        raise MetadataError(f"{group.path}: its consolidated metadata of {inside} contradict those of the array")
+    named = _consolidated(group).get(f"{inside}/.zarray" if group.version == 2 else inside)
+    if isinstance(named, dict) and any(named.get(key) != array.document.get(key) for key in _COMPARED):
+        raise MetadataError(
+            f"{group.path}: its consolidated metadata of {inside} contradict those of the array: consolidate again"
+        )

@@ -1,3 +1,3 @@
-"""Streams of bytes, compressed and decompressed in any thread."""
+"""Compress and decompress streams of bytes, in any thread."""
 
 __all__: list[str] = []

@@ -1,7 +1,7 @@
-"""Deflate at level 1, ilastik's own, by the fastest encoder at hand: one choice for HDF5, N5 and Zarr.
+"""Deflate at level 1, as ilastik does, with the fastest encoder that is installed, for HDF5, N5 and Zarr.
 
-Of probabilities, on one core, ISA-L makes 0.5 GB/s, libdeflate 0.4 GB/s in a twentieth less space, and
-zlib 0.15 GB/s; of halved ones, as in a pyramid, 0.63 and 0.41 GB/s.  Level 6 takes four times as long for a tenth less.
+Probabilities on one core: ISA-L 0.5 GB/s, libdeflate 0.4 GB/s and 5 % smaller, zlib 0.15 GB/s; coarser levels of a
+pyramid: 0.63 and 0.41 GB/s.  Level 6 takes four times as long, for 10 % less.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["LEVEL", "Deflate", "deflater_name", "gzip_deflater", "zlib_deflater"
 LEVEL = 1
 
 Deflate = Callable[[np.ndarray[Any, Any]], bytes | bytearray]
-"""Makes one stream of the bytes of an array in C order."""
+"""Compresses the bytes of an array in C order to one stream."""
 
 
 def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -27,7 +27,7 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @functools.cache
 def _deflaters() -> tuple[str, Deflate, Deflate]:
-    """Name of the package, and what makes a zlib and a gzip stream."""
+    """Return the name of the package, and its encoders of zlib and gzip streams."""
     try:
         from isal import igzip_lib
     except ImportError:
@@ -44,15 +44,15 @@ def _deflaters() -> tuple[str, Deflate, Deflate]:
 
 
 def deflater_name() -> str:
-    """Package that deflates here."""
+    """Return the name of the package that deflates here."""
     return _deflaters()[0]
 
 
 def zlib_deflater() -> Deflate:
-    """What makes a zlib stream, as HDF5's gzip filter has it (https://www.rfc-editor.org/rfc/rfc1950)."""
+    """Return an encoder of zlib streams, as in HDF5's gzip filter (https://www.rfc-editor.org/rfc/rfc1950)."""
     return _deflaters()[1]
 
 
 def gzip_deflater() -> Deflate:
-    """What makes a gzip stream, as N5 and Zarr have it (https://www.rfc-editor.org/rfc/rfc1952)."""
+    """Return an encoder of gzip streams, as in N5 and Zarr (https://www.rfc-editor.org/rfc/rfc1952)."""
     return _deflaters()[2]

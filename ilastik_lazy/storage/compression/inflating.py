@@ -1,6 +1,6 @@
-"""Inflate zlib streams, by the fastest decoder at hand: one choice for HDF5, N5, Zarr and PNG.
+"""Inflate zlib streams with the fastest decoder that is installed, for HDF5, N5, Zarr and PNG.
 
-A stream inflates to exactly the size that is asked for or is an error.
+A stream that does not inflate to exactly the requested size is an error.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Inflate = Callable[[bytes | Bytes, Bytes], None]
 
 
 class StreamError(Exception):
-    """Why a chunk cannot be decoded; becomes a `CorruptChunkError` where its name is known."""
+    """Reason why a chunk cannot be decoded; callers that know its name raise a `CorruptChunkError`."""
 
 
 def _with_deflate(data: bytes | Bytes, out: Bytes) -> None:
-    """Libdeflate through a 0.1 MB wheel; it returns new bytes, so one copy more."""
+    """Inflate with libdeflate from a 0.1 MB wheel, which returns new bytes and so costs a copy."""
     try:
         found = zlib_decompress(data, out.size)
     except DeflateError as error:
@@ -34,11 +34,11 @@ def _with_deflate(data: bytes | Bytes, out: Bytes) -> None:
 
 
 def _with_imagecodecs() -> Inflate:
-    """Libdeflate into a given buffer: 0.9 GB/s of float32, 2 GB/s of labels on one core."""
+    """Return libdeflate's decoder into a given buffer: on one core 0.9 GB/s of float32, 2 GB/s of labels."""
     from imagecodecs import DeflateError as DamagedError
     from imagecodecs import deflate_decode
 
-    decode: Any = deflate_decode  # takes any buffer, whatever its stubs say
+    decode: Any = deflate_decode  # accepts any buffer, unlike its stubs
 
     def inflate(data: bytes | Bytes, out: Bytes) -> None:
         try:
@@ -53,7 +53,7 @@ def _with_imagecodecs() -> Inflate:
 
 @functools.cache
 def _inflater() -> tuple[str, Inflate]:
-    """The best inflater at hand, chosen once."""
+    """Return the name and the function of the best inflater that is installed."""
     try:
         return "imagecodecs", _with_imagecodecs()
     except ImportError:
@@ -61,12 +61,12 @@ def _inflater() -> tuple[str, Inflate]:
 
 
 def inflater_name() -> str:
-    """Package that inflates gzip chunks here."""
+    """Return the name of the package that inflates gzip chunks here."""
     return _inflater()[0]
 
 
 def inflate(data: bytes | Bytes, out: Bytes) -> None:
-    """Undo zlib; `out` must be filled exactly.
+    """Inflate a zlib stream, which must fill `out` exactly.
 
     Raises
     ------

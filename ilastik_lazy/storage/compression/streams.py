@@ -1,7 +1,7 @@
-"""Undo the compression of one chunk, in any thread: what N5 and Zarr have in common.
+"""Decompress one chunk of N5 or Zarr, in any thread.
 
-A stream decodes to exactly the size that is asked for or is an error, and no header decides how much
-memory is taken.
+A stream that does not decode to exactly the requested size is an error, and no header decides how much memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ilastik_lazy.storage.compression.inflating import Bytes, StreamError, infla
 
 __all__ = ["CODEC_ERRORS", "Bytes", "gunzip", "inflate_zlib", "unblosc", "unbz2", "unlz4", "unlzma", "unxz", "unzstd"]
 
-# What numcodecs, deflate, zlib, bz2 and lzma raise for bytes that are no stream of theirs.
+# Errors of numcodecs, deflate, zlib, bz2 and lzma for invalid streams.
 CODEC_ERRORS = (
     ValueError, RuntimeError, TypeError, OSError, EOFError, zlib.error, lzma.LZMAError, DeflateError,
 )  # fmt: skip
@@ -32,7 +32,7 @@ _LZMA_MEMORY = 256 * 2**20
 
 
 def inflate_zlib(data: bytes, out: Bytes) -> None:
-    """Undo zlib."""
+    """Decompress zlib."""
     try:
         inflate(data, out)
     except StreamError as error:
@@ -41,10 +41,10 @@ def inflate_zlib(data: bytes, out: Bytes) -> None:
 
 
 def gunzip(data: bytes, out: Bytes) -> None:
-    """Undo gzip."""
-    # The last 4 bytes of a gzip stream are its length: libdeflate takes that much memory.
+    """Decompress gzip."""
+    # The last 4 bytes of a gzip stream are its decoded length, which libdeflate allocates.
     if len(data) < 18 or struct.unpack("<I", data[-4:])[0] != out.size:
-        raise CorruptChunkError(f"it is no gzip stream of {out.size} bytes")
+        raise CorruptChunkError(f"it is not a gzip stream of {out.size} bytes")
     found = gzip_decompress(data, out.size)
     if len(found) != out.size:
         raise CorruptChunkError(f"it inflates to {len(found)} bytes instead of {out.size}")
@@ -52,12 +52,12 @@ def gunzip(data: bytes, out: Bytes) -> None:
 
 
 def _with_stream(make: Callable[[], Any]) -> Callable[[bytes, Bytes], None]:
-    """A decoder of the standard library, which stops after one byte too many."""
+    """Return a decoder that uses the standard library, and stops after one byte too many."""
 
     def decode(data: bytes, out: Bytes) -> None:
         stream = make()
         found = stream.decompress(data, out.size + 1)
-        # `eof` is set only after the checksum behind the data was read and found right.
+        # `eof` is set only after the checksum behind the data was verified.
         if len(found) != out.size or not stream.eof:
             raise CorruptChunkError(f"it decodes to {len(found)} bytes instead of {out.size}, or has no end")
         out[:] = np.frombuffer(found, np.uint8)
@@ -71,17 +71,17 @@ unxz = _with_stream(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _LZMA_MEMORY))
 
 
 def unzstd(data: bytes, out: Bytes) -> None:
-    """Undo Zstandard."""
-    # A frame of fewer bytes would leave the rest of `out` as it was in memory.
+    """Decompress Zstandard."""
+    # A frame of fewer bytes would leave the rest of `out` uninitialised.
     if (promised := _zstd_content_size(data)) not in (None, out.size):
         raise CorruptChunkError(f"zstd promises {promised} bytes instead of {out.size}")
     zstd.decompress(data, out)
 
 
 def _zstd_content_size(data: bytes) -> int | None:
-    """What the frame header says, https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1; None where it says nothing."""
+    """Return the size in the frame header (https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1), None if absent."""
     if len(data) < 6 or data[:4] != b"\x28\xb5\x2f\xfd":
-        raise CorruptChunkError("it is no zstd stream")
+        raise CorruptChunkError("it is not a zstd stream")
     flags = data[4]
     is_single = flags >> 5 & 1
     start = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
@@ -92,8 +92,8 @@ def _zstd_content_size(data: bytes) -> int | None:
 
 
 def unblosc(data: bytes, out: Bytes) -> None:
-    """Undo Blosc, with whatever compressor is inside."""
-    # c-blosc believes these: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
+    """Decompress Blosc, with any inner compressor."""
+    # c-blosc trusts these numbers: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
     if len(data) < 16:
         raise CorruptChunkError(f"{len(data)} bytes are too few for a blosc header")
     nbytes, block, stored = struct.unpack("<III", data[4:16])
@@ -103,7 +103,7 @@ def unblosc(data: bytes, out: Bytes) -> None:
 
 
 def unlz4(data: bytes, out: Bytes) -> None:
-    """Undo one LZ4 block, with its decoded size in front as numcodecs writes it."""
+    """Decompress one LZ4 block after its decoded size, as numcodecs writes it."""
     if len(data) < 4 or struct.unpack("<I", data[:4])[0] != out.size:
         raise CorruptChunkError(f"lz4 does not promise {out.size} bytes")
     lz4.decompress(data, out)

@@ -1,4 +1,4 @@
-"""Objects at ``s3://``, ``gs://``, ``az://``, ``https://``: the one place through which they are read and written."""
+"""Read and write objects at ``s3://``, ``gs://``, ``az://`` and ``https://``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError, SourceNotFoundError
+from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError
 from ilastik_lazy.storage.objects.backend import ObjectState, Span
 from ilastik_lazy.storage.objects.urls import is_url, shown_url, url_parts
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectFolder", "ObjectState", "is_url", "shown_url"]
 
-# What people know from fsspec, and from boto's configuration.
+# Option names of fsspec and of boto's configuration.
 _ALIASES = {
     "s3": {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token", "anon": "skip_signature"},
     "gs": {"token": "service_account_path", "anon": "skip_signature"},
@@ -33,37 +33,37 @@ _S3_ALIASES = {"endpoint_url": "endpoint", "region_name": "region", "aws_endpoin
 class ObjectFolder:
     """All objects whose names start with a common prefix.
 
-    Keeps no connection: equal folders share one for each process.  A pickled copy holds `options`,
-    credentials included, since another process needs them; no message and no `repr` shows them.
+    It keeps no connection: equal folders share one in each process.  A pickled copy holds `options` with credentials,
+    which another process needs; no message and no `repr` shows them.
     """
 
     url: str
-    """Without a slash at its end: ``s3://bucket/folder``."""
+    """Such as ``s3://bucket/folder``, without a trailing slash."""
     options: tuple[tuple[str, str | bool], ...] = field(default=(), repr=False)
-    """As obstore names them, sorted: ``endpoint``, ``region``, ``access_key_id``, ``skip_signature`` ..."""
+    """Sorted, with obstore's names: ``endpoint``, ``region``, ``access_key_id``, ``skip_signature``, ..."""
 
     def __post_init__(self) -> None:
         url_parts(self.url)
         if self.url.endswith("/"):
-            raise ArgumentError(f"{self.url} ends with a slash: take ObjectFolder.parse")
+            raise ArgumentError(f"{self.url} ends with a slash: use ObjectFolder.parse")
 
     @classmethod
     def parse(cls, url: str, storage_options: Mapping[str, Any] | None = None) -> ObjectFolder:
-        """The folder at `url`.
+        """Return the folder at `url`.
 
         Parameters
         ----------
         url
             ``s3://bucket/folder``, ``gs://bucket/folder``, ``az://container/folder``, ``https://host/folder``.
         storage_options
-            As obstore or fsspec name them: ``endpoint_url``, ``region``, ``access_key_id`` or ``key``,
-            ``secret_access_key`` or ``secret``, ``anon``, ...  What is not given is taken from the environment:
+            Named as in obstore or fsspec: ``endpoint_url``, ``region``, ``access_key_id`` or ``key``,
+            ``secret_access_key`` or ``secret``, ``anon``, ...  Missing ones are taken from the environment:
             ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ...
 
         Raises
         ------
         ArgumentError
-            The URL or an option is of no kind that is known here.
+            The kind of the URL or of an option is unknown.
 
         Examples
         --------
@@ -84,43 +84,43 @@ class ObjectFolder:
 
     @property
     def can_list(self) -> bool:
-        """Whether the names of objects can be asked for: plain web servers have no way to tell them."""
+        """Whether objects can be listed: plain web servers cannot."""
         return url_parts(self.url)[0] not in ("http", "https")
 
     def child(self, key: str) -> ObjectFolder:
-        """The folder with the name `key` in this one."""
+        """Return the folder `key` in this one."""
         return ObjectFolder(self.join(key), self.options) if key else self
 
     def join(self, key: str) -> str:
-        """URL of the object with the name `key`, for messages and for `child`."""
+        """Return the URL of the object `key`, for messages and for `child`."""
         return f"{self.url}/{key}" if key else self.url
 
     def get(self, key: str, *, limit: int | None = None) -> bytes:
-        """All bytes of an object.
+        """Return all bytes of an object.
 
         Raises
         ------
         SourceNotFoundError
             There is no such object.
         SourceIOError
-            It cannot be read: no access, no answer.
+            It cannot be read, for lack of access or of an answer.
         LimitExceededError
             It has more than `limit` bytes.
         """
         return self.fetch(key, limit=limit)[0]
 
     def fetch(self, key: str, *, limit: int | None = None) -> tuple[bytes, ObjectState]:
-        """All bytes of an object, and its version (see `get`)."""
+        """Return all bytes of an object, and its version (see `get`)."""
         backend, path = self._at(key)
         return backend.fetch(path, self.join(key), None, limit)
 
     def get_range(self, key: str, start: int, length: int, *, state: ObjectState | None = None) -> bytes:
-        """`length` bytes of an object from byte `start` on; fewer are an error (see `get`).
+        """Return `length` bytes of an object from byte `start` on; fewer are an error (see `get`).
 
         Parameters
         ----------
         state
-            The version that is meant: `SourceChangedError` where the server knows that it has another.
+            The expected version: raises `SourceChangedError` if the server states another.
         """
         if length == 0:
             return b""
@@ -131,39 +131,23 @@ class ObjectFolder:
             raise SourceIOError(f"{self.join(key)} gave {len(data)} bytes from byte {start} on, not {length}: cut off")
         return data
 
-    def get_tail(self, key: str, length: int) -> tuple[bytes, ObjectState]:
-        """The last `length` bytes of an object, all where it has fewer; one request (see `get`)."""
-        return self.fetch_edge(key, length, at_start=False)
-
     def fetch_edge(self, key: str, length: int, *, at_start: bool) -> tuple[bytes, ObjectState]:
-        """The first or last `length` bytes, and the version of the object (see `get`)."""
+        """Return the first or last `length` bytes, or all if there are fewer, and the version (see `get`)."""
         backend, path = self._at(key)
         return backend.fetch(path, self.join(key), Span(0 if at_start else -length, length), None)
 
     def state(self, key: str) -> ObjectState:
-        """Size and version of an object (see `get`)."""
+        """Return size and version of an object (see `get`)."""
         backend, path = self._at(key)
         return backend.state(path, self.join(key))
 
-    def size(self, key: str) -> int:
-        """Number of bytes of an object (see `get`)."""
-        return self.state(key).size
-
-    def exists(self, key: str) -> bool:
-        """Whether there is such an object; where nobody can say, `SourceIOError`."""
-        try:
-            self.state(key)
-        except SourceNotFoundError:
-            return False
-        return True
-
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Keys of all objects in the folder `prefix` of this one, and in the folders below, in no promised order.
+        """Yield the keys of all objects in the folder `prefix` of this one and below, in any order.
 
         Raises
         ------
         SourceIOError
-            They cannot be listed: no access, or a web server (see `can_list`).
+            They cannot be listed, for lack of access or by a web server (see `can_list`).
         """
         backend, path = self._at(prefix)
         own = len(self._at("")[1])
@@ -171,7 +155,7 @@ class ObjectFolder:
             yield name[own:].lstrip("/")
 
     def children(self, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of the folders and of the objects that lie in the folder `prefix`, not deeper; sorted (see `list`)."""
+        """Return the sorted names of folders and of objects directly in the folder `prefix` (see `list`)."""
         backend, path = self._at(prefix)
         folders, objects = backend.children(path, self.join(prefix))
         return _last_parts(folders), _last_parts(objects)
@@ -179,20 +163,20 @@ class ObjectFolder:
     def put(
         self, key: str, data: bytes | memoryview, *, create: bool = False, replacing: ObjectState | None = None
     ) -> None:
-        """Write an object in one step: who reads it sees the old bytes or the new ones, never a part.
+        """Write an object in one step: a reader sees the old bytes or the new ones, never a part.
 
         Parameters
         ----------
         create
-            Only if there is none: the server decides (``If-None-Match: *``), so of several writers one wins.  A
-            request that was answered too late and sent again may find what it wrote itself.
+            Write only if there is none (``If-None-Match: *``): the server lets one of several writers win.  A request
+            that was repeated after a late answer may find its own object.
         replacing
-            Only as long as it is this version (``If-Match``).
+            Write only if it still has this version (``If-Match``).
 
         Raises
         ------
         DestinationExistsError
-            `create`, and there is one; or there is another version than the one that was to be replaced.
+            With `create`, the object exists; with `replacing`, it has another version.
         DestinationError
             It cannot be written.
         """
@@ -200,7 +184,7 @@ class ObjectFolder:
         backend.put(path, self.join(key), data, create, replacing)
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error.
+        """Remove an object, if it exists.
 
         Raises
         ------
@@ -211,18 +195,18 @@ class ObjectFolder:
         backend.delete(path, self.join(key))
 
     def zarr_store(self) -> tuple[zarr.storage.ObjectStore[Any], str]:
-        """The bucket as zarr-python reads it, and the path of the folder in it."""
+        """Return the bucket as a store of zarr-python, and the path of the folder in it."""
         import zarr.storage
 
         from ilastik_lazy.storage.objects.cloud import CloudObjects
 
         backend, path = self._at("")
         if not isinstance(backend, CloudObjects):
-            raise ArgumentError(f"{self.url} is no bucket, but on a web server")
+            raise ArgumentError(f"{self.url} is on a web server, expected a bucket")
         return zarr.storage.ObjectStore(backend.store, read_only=True), path
 
     def _at(self, key: str) -> tuple[Backend, str]:
-        """The bucket or server, and the whole name of an object there."""
+        """Return the bucket or server, and the full name of an object there."""
         scheme, host, path = url_parts(self.url)
         return _backend_at(scheme, host, self.options, _environment()), "/".join(part for part in (path, key) if part)
 
@@ -232,26 +216,26 @@ def _last_parts(names: list[str]) -> tuple[str, ...]:
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without the nested ones of s3fs, ``client_kwargs={"endpoint_url": ...}``."""
+    """Flatten the nested options of s3fs, ``client_kwargs={"endpoint_url": ...}``."""
     nested = options.get("client_kwargs")
     own = {name: value for name, value in options.items() if name != "client_kwargs"}
     return {**(nested if isinstance(nested, Mapping) else {}), **own}
 
 
 def _environment() -> tuple[tuple[str, str | None], ...]:
-    """The variables that choose endpoint, credentials, certificates and proxies."""
-    # 20 us for 40 variables, which is little beside a request.
+    """Return the variables that choose endpoint, credentials, certificates and proxies."""
+    # 20 us for 40 variables, little beside a request.
     names = (name for name in os.environ if name.startswith(_PREFIXES) or name.endswith(_SUFFIXES))
     return tuple((name, os.environ.get(name)) for name in names)
 
 
-# Equal folders share one pool of connections, as long as the environment leads to the same server.
+# Equal folders share one pool of connections while the environment stays the same.
 @functools.lru_cache(maxsize=64)
 def _backend_at(
     scheme: str,
     host: str,
     options: tuple[tuple[str, str | bool], ...],
-    environment: tuple[tuple[str, str | None], ...],  # which backends read themselves
+    environment: tuple[tuple[str, str | None], ...],  # read by the backends themselves
 ) -> Backend:
     if scheme == "memory":
         return _memory(host)
@@ -261,19 +245,19 @@ def _backend_at(
             from ilastik_lazy.storage.objects.web import WebObjects
 
             if options:
-                raise ArgumentError(f"{root}: storage_options {[name for name, _ in options]} are not for web servers")
+                raise ArgumentError(
+                    f"{root}: storage_options {[name for name, _ in options]} are not for web servers: omit them"
+                )
             return WebObjects.connect(root)
         from ilastik_lazy.storage.objects.cloud import CloudObjects
     except ImportError as missing:
-        raise MissingExtraError(
-            f"{root} is reached with {missing.name}: pip install 'ilastik_lazy[remote]'"
-        ) from missing
+        raise MissingExtraError(f"{root} needs {missing.name}: pip install 'ilastik_lazy[remote]'") from missing
     return CloudObjects.connect(scheme, host, options)
 
 
 @functools.cache
 def _memory(name: str) -> Backend:
-    """Objects in the memory of this process, for tests."""
+    """Return a store in the memory of this process, for tests."""
     from ilastik_lazy.storage.objects.cloud import CloudObjects
 
     return CloudObjects.connect("memory", name, ())

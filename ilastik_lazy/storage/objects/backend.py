@@ -1,4 +1,4 @@
-"""What a way to reach objects must do; `ObjectFolder` talks to nothing else."""
+"""Define the protocol through which `ObjectFolder` reaches objects."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Backend", "ObjectState", "Span"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What distinguishes one version of an object from another."""
+    """Identity of one version of an object."""
 
     size: int
     """Bytes."""
     tag: str
-    """The ETag; empty where the server gives none."""
+    """The ETag; empty if the server sends none."""
     version: str = ""
-    """The generation or version id; empty where there is none."""
+    """The generation or version id; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +26,31 @@ class Span:
     """Part of an object."""
 
     start: int
-    """First byte; below 0, that many bytes from the end on."""
+    """First byte; below 0, counted from the end."""
     length: int
     tag: str = ""
-    """ETag of the version that is meant; empty where any is."""
+    """ETag of the expected version; empty for any."""
 
 
 class Backend(Protocol):
     """One bucket, or one web server.  Safe to use in many threads.
 
-    `path` is the whole name of an object; `url` is for messages, and shows no secrets.  Errors are those that
-    `ObjectFolder` promises.
+    `path` is the full name of an object; `url` is for messages, and shows no secrets.  Errors are those that
+    `ObjectFolder` documents.
     """
 
     def fetch(self, path: str, url: str, span: Span | None, limit: int | None) -> tuple[bytes, ObjectState]:
-        """Bytes and state of an object, or of a `span` of it; of more than `limit` bytes, none."""
+        """Return bytes and state of an object, or of a `span` of it; raise if it has more than `limit` bytes."""
 
     def state(self, path: str, url: str) -> ObjectState: ...
 
     def names(self, path: str, url: str) -> Iterator[str]:
-        """Whole names of all objects in a folder, and below."""
+        """Yield the full names of all objects in a folder and below."""
 
     def children(self, path: str, url: str) -> tuple[list[str], list[str]]:
-        """Whole names of the folders, and of the objects, just below a folder."""
+        """Return the full names of the folders and of the objects directly in a folder."""
 
     def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
-        """Write an object: if `create`, a new one only; `replacing`, this version only."""
+        """Write an object: with `create`, a new one only; with `replacing`, over this version only."""
 
     def delete(self, path: str, url: str) -> None: ...

@@ -1,7 +1,7 @@
-"""Objects in clouds, through obstore: S3 and whatever speaks like it, Google's and Azure's.
+"""Read and write objects of S3, compatible servers, Google and Azure, through obstore.
 
-obstore works in Rust and outside the interpreter's lock.  Its messages are not passed on: they repeat
-what the server said, tokens in URLs and signatures included.
+obstore is written in Rust and releases the interpreter's lock.  Its messages are not passed on: they repeat the
+server's answer, with tokens in URLs and signatures.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CloudObjects"]
 
-# An endpoint that does not answer is given up after 20 to 40 seconds; the time for a body has no limit as long as
-# bytes keep coming, since a shard of 1 GB over a slow line takes minutes.
+# A silent endpoint fails after 20 to 40 seconds; a body may take an hour as long as bytes keep coming, since a shard
+# of 1 GB over a slow line takes minutes.
 _CLIENT = {"connect_timeout": "5s", "read_timeout": "20s", "timeout": "1h"}
 _RETRY = {
     "max_retries": 5,
@@ -55,12 +55,12 @@ class CloudObjects:
 
     @classmethod
     def connect(cls, scheme: str, bucket: str, options: tuple[tuple[str, str | bool], ...]) -> CloudObjects:
-        """The bucket; nothing is asked of it yet.
+        """Return the bucket, without a request.
 
         Raises
         ------
         ArgumentError
-            obstore knows no such option.
+            obstore does not support an option.
         """
         if scheme == "memory":
             return cls(obstore.store.MemoryStore())
@@ -70,7 +70,7 @@ class CloudObjects:
             "az": obstore.store.AzureStore,
         }
         endpoint = dict(options).get("endpoint") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
-        # Not encrypted only where the caller wrote "http://".
+        # Unencrypted only if the caller wrote "http://".
         client = {**_CLIENT, "allow_http": scheme == "s3" and str(endpoint).startswith("http://")}
         try:
             return cls(kinds[scheme](bucket, config=dict(options), client_options=client, retry_config=_RETRY))
@@ -81,7 +81,6 @@ class CloudObjects:
             raise ArgumentError(f"{scheme}://{bucket}: {_reason(error)}") from None
 
     def fetch(self, path: str, url: str, span: Span | None, limit: int | None) -> tuple[bytes, ObjectState]:
-        """Bytes and state (see `Backend`)."""
         options: dict[str, Any] = {}
         if span is not None:
             inside = (span.start, span.start + span.length)
@@ -96,24 +95,20 @@ class CloudObjects:
             return result.bytes().to_bytes(), state
 
     def state(self, path: str, url: str) -> ObjectState:
-        """Size and version of an object."""
         with _reading(url):
             return _state(self.store.head(path))
 
     def names(self, path: str, url: str) -> Iterator[str]:
-        """All names (see `Backend`)."""
         with _reading(url):
             for entries in self.store.list(path or None, chunk_size=1000):
                 yield from (entry["path"] for entry in entries)
 
     def children(self, path: str, url: str) -> tuple[list[str], list[str]]:
-        """Names just below (see `Backend`)."""
         with _reading(url):
             found = self.store.list_with_delimiter(path or None)
         return list(found["common_prefixes"]), [entry["path"] for entry in found["objects"]]
 
     def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
-        """Write an object (see `Backend`)."""
         mode: PutMode = "create" if create else "overwrite"
         if replacing is not None:
             # S3 and Azure compare the ETag, Google the generation.
@@ -121,11 +116,10 @@ class CloudObjects:
             if replacing.version:
                 mode["version"] = replacing.version
         with _writing(url):
-            # One request: an upload in parts that is broken off stays in the bucket, unseen and paid for.
+            # One request: an interrupted multipart upload would stay in the bucket, invisible and charged for.
             self.store.put(path, data, mode=mode, use_multipart=False)
 
     def delete(self, path: str, url: str) -> None:
-        """Remove an object, if it is there."""
         with _writing(url), contextlib.suppress(FileNotFoundError):
             self.store.delete(path)
 
@@ -136,7 +130,7 @@ def _state(meta: Any) -> ObjectState:
 
 @contextlib.contextmanager
 def _reading(url: str) -> Iterator[None]:
-    """What the server says while something is read, as `SourceError`."""
+    """Translate errors of a read to `SourceError`."""
     try:
         yield
     except IlastikLazyError:
@@ -148,7 +142,7 @@ def _reading(url: str) -> Iterator[None]:
     except (obstore.exceptions.BaseError, OSError, ValueError) as error:
         reason = _reason(error)
         if "404" in reason:
-            # An object that is missing was told above: only the listing of a bucket is left.
+            # A missing object is handled above: this is the listing of a missing bucket.
             raise SourceNotFoundError(f"no such bucket: {'/'.join(url.split('/')[:3])} ({reason})") from None
         kind = AccessDeniedError if "credentials" in reason else SourceIOError
         raise kind(f"cannot read {url}: {reason}") from None
@@ -156,27 +150,27 @@ def _reading(url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _writing(url: str) -> Iterator[None]:
-    """What the server says while something is written, as `DestinationError`."""
+    """Translate errors of a write to `DestinationError`."""
     try:
         yield
     except obstore.exceptions.AlreadyExistsError:
         raise DestinationExistsError(f"{url} exists already") from None
     except obstore.exceptions.PreconditionError:
-        raise DestinationExistsError(f"{url} is another version by now") from None
+        raise DestinationExistsError(f"{url} was replaced by another version") from None
     except (obstore.exceptions.BaseError, OSError, ValueError) as error:
         raise DestinationError(f"cannot write {url}: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    """What of an error of obstore tells a person what is wrong, without what the server sent."""
+    """Return the cause of an error of obstore, without the server's answer."""
     text = str(error)
     if "/latest/api/token" in text or "metadata.google.internal" in text:
-        public = remedy(", or storage_options={'anon': True} for what is public")
+        public = remedy(", or storage_options={'anon': True} for public data")
         return f"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or those of your cloud){public}"
     if status := re.search(r"status code: (\d{3}[A-Za-z ]*)", text):
         code = status[1].strip()
-        look = f": look at the credentials in {remedy('storage_options or ')}the environment"
-        return f"the server says {code}{look if code[:3] in ('401', '403') else ''}"
+        look = f": check the credentials in {remedy('storage_options or ')}the environment"
+        return f"the server answers {code}{look if code[:3] in ('401', '403') else ''}"
     account = remedy("say storage_options={'account_name': ...}", "set AZURE_STORAGE_ACCOUNT_NAME")
     for mark, reason in (
         ("dns error", "no such host"),
@@ -186,7 +180,7 @@ def _reason(error: Exception) -> str:
         ("kind: Connect", "no connection"),
         ("kind: Body", "the connection broke off"),
         ("Account must be specified", account),
-        ("NotImplemented", "the server cannot do that"),
+        ("NotImplemented", "the server does not support that"),
         ("URL scheme is not allowed", "not encrypted: name the endpoint with http:// to allow that"),
     ):
         if mark in text:

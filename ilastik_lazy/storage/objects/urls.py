@@ -1,4 +1,4 @@
-"""URLs of objects: which there are, their parts, and how they may be shown."""
+"""Parse URLs of objects, and strip secrets from them for messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "https
 
 
 def is_url(text: object) -> bool:
-    """Whether a path names objects behind a network, and no file.
+    """Return whether a path is a URL, and no file.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def is_url(text: object) -> bool:
 
 
 def shown_url(text: str) -> str:
-    """A URL as it may stand in a message: without name, password, query and fragment.
+    """Return a URL for messages, without user name, password, query and fragment.
 
     Examples
     --------
@@ -38,21 +38,23 @@ def shown_url(text: str) -> str:
 
 
 def url_parts(url: str) -> tuple[str, str, str]:
-    """Scheme, name of the bucket or host, and of the folder in it."""
+    """Return scheme, bucket or host, and the path of the folder in it."""
     found, _, rest = url.partition("://")
     scheme = "memory" if found == "memory" else _SCHEMES.get(found.lower())
     if scheme is None:
         raise ArgumentError(f"{shown_url(url)}: expected a URL with {', '.join(dict.fromkeys(_SCHEMES.values()))}")
     if re.search(r"[?#]", rest) and scheme in ("http", "https"):
-        raise ArgumentError(f"{shown_url(url)}: a URL with a query names one object, and no folder: leave it out")
+        raise ArgumentError(f"{shown_url(url)}: a URL with a query names one object, not a folder: remove the query")
     host, _, path = rest.partition("/")
     if not host or "@" in host:
         raise ArgumentError(
-            f"{shown_url(url)}: expected {scheme}://name/path; credentials go into "
+            f"{shown_url(url)}: expected {scheme}://name/path; pass credentials in "
             f"{remedy('storage_options or ')}the environment"
         )
     if scheme in ("http", "https"):
-        path = urllib.parse.unquote(path)  # it is quoted when it is asked for
+        path = urllib.parse.unquote(path)  # quoted again for the request
     elif {".", ".."}.intersection(path.split("/")):
-        raise ArgumentError(f"{shown_url(url)}: the name of an object has no '.' or '..' to go up by: write it without")
+        raise ArgumentError(
+            f"{shown_url(url)}: names of objects cannot contain '.' or '..': write the path without them"
+        )
     return scheme, host, path.strip("/")

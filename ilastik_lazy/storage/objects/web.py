@@ -1,7 +1,7 @@
-"""Files of a web server, through urllib3, read only.
+"""Read files of a web server through urllib3.
 
-Not through obstore, which goes wherever the server redirects it: here nothing is asked of a host that the
-caller did not name.
+obstore's HTTPStore (0.12) is no substitute: it follows redirects to any host, has no option to refuse them, and cannot
+read parts of a file from a server without range requests.  Here no host is asked that the caller did not name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["WebObjects"]
 
 _PIECE = 2**20
 _TIMEOUT = urllib3.Timeout(connect=5, read=10)
-# Waits 0, 0.2, 0.4 s: with three timeouts of 10 s, a dead server is given up in well under a minute.
+# Waits of 0, 0.2 and 0.4 s: with three timeouts of 10 s, a dead server fails in well under a minute.
 _RETRIES = urllib3.Retry(
     total=2, backoff_factor=0.1, status_forcelist=(429, 500, 502, 503, 504), redirect=False, raise_on_status=False
 )
@@ -35,7 +35,7 @@ _RETRIES = urllib3.Retry(
 
 @dataclass(frozen=True, slots=True)
 class WebObjects:
-    """One web server (see `Backend`); it lists nothing, and nothing is written to it."""
+    """One web server (see `Backend`), which can neither list nor write."""
 
     root: str
     """``https://host``."""
@@ -43,7 +43,7 @@ class WebObjects:
 
     @classmethod
     def connect(cls, root: str) -> WebObjects:
-        """The server, through the proxy that the environment names, if any; nothing is asked of it yet."""
+        """Return the server, reached through the proxy in the environment if any, without a request."""
         scheme, _, host = root.partition("://")
         proxy = urllib.request.getproxies().get(scheme)
         if proxy and not urllib.request.proxy_bypass(host):
@@ -51,7 +51,7 @@ class WebObjects:
         return cls(root, urllib3.PoolManager(maxsize=32))
 
     def fetch(self, path: str, url: str, span: Span | None, limit: int | None) -> tuple[bytes, ObjectState]:
-        """Bytes and state (see `Backend`); a server that knows no ranges sends the whole file, which is skipped."""
+        """Return bytes and state (see `Backend`); skip the rest of a whole file if the server ignores ranges."""
         headers = {}
         if span is not None:
             first = f"{span.start}-{span.start + span.length - 1}" if span.start >= 0 else f"-{span.length}"
@@ -71,14 +71,13 @@ class WebObjects:
             length = max(0, min(span.length, state.size - start))
             return _body(answer, 0 if answer.status == 206 else start, length, url), state
         finally:
-            # With bytes left on the line, the next request would take them for its answer.
+            # The next request on this connection would take bytes that are left for its answer.
             if answer.length_remaining == 0:
                 answer.release_conn()
             else:
                 answer.close()
 
     def state(self, path: str, url: str) -> ObjectState:
-        """Size and version of a file."""
         answer = self._ask("HEAD", path, url, {})
         answer.release_conn()
         return _state(answer, url)
@@ -93,15 +92,15 @@ class WebObjects:
 
     def put(self, path: str, url: str, data: bytes | memoryview, create: bool, replacing: ObjectState | None) -> None:
         """Raise `DestinationError`."""
-        raise DestinationError(f"{url}: nothing can be written to a web server: take s3:// or a local folder")
+        raise DestinationError(f"{url}: a web server cannot be written to: use s3:// or a local folder")
 
     def delete(self, path: str, url: str) -> None:
         """Raise `DestinationError`."""
-        raise DestinationError(f"{url}: nothing can be removed from a web server")
+        raise DestinationError(f"{url}: a web server removes no files: use s3:// or a local folder")
 
     def _ask(self, method: str, path: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         target = f"{self.root}/{urllib.parse.quote(path)}"
-        # Compressed on the way, a range would be one of the compressed bytes.
+        # If the server compressed the answer, a range would be one of compressed bytes.
         asked = {"Accept-Encoding": "identity", **headers}
         try:
             answer = self.pool.request(
@@ -118,27 +117,27 @@ class WebObjects:
         if answer.status == 412:
             raise SourceChangedError(f"{url} changed since it was opened: open it again")
         if answer.status in (401, 403):
-            raise AccessDeniedError(f"cannot read {url}: the server says {answer.status}: it needs credentials")
+            raise AccessDeniedError(f"cannot read {url}: the server answers {answer.status}: it needs credentials")
         if 300 <= answer.status < 400:
             host = urllib.parse.urlsplit(answer.headers.get("Location", "")).netloc.rpartition("@")[2]
             raise SourceIOError(
-                f"{url} redirects{f' to {host}' if host else ''}, which is not followed: name the URL that it leads to"
+                f"{url} redirects{f' to {host}' if host else ''}, which is not followed: open that URL instead"
             )
-        raise SourceIOError(f"cannot read {url}: the server says {answer.status}")
+        raise SourceIOError(f"cannot read {url}: the server answers {answer.status}")
 
 
 def _state(answer: urllib3.BaseHTTPResponse, url: str) -> ObjectState:
-    """Size and version of the whole file, also where a range of it was sent."""
+    """Return size and version of the whole file, even if only a range was sent."""
     text = answer.headers.get("Content-Length", "")
     if answer.status == 206:
         text = answer.headers.get("Content-Range", "").rpartition("/")[2]
     if not text.isascii() or not text.isdigit():
-        raise SourceIOError(f"cannot read {url}: the server does not tell its size")
+        raise SourceIOError(f"cannot read {url}: the server does not state its size")
     return ObjectState(int(text), answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
 
 
 def _body(answer: urllib3.BaseHTTPResponse, skip: int, length: int, url: str) -> bytes:
-    """`length` bytes of the body, after the first `skip`; fewer are an error."""
+    """Return `length` bytes of the body after the first `skip`; fewer are an error."""
     found = bytearray()
     try:
         while skip > 0 and (piece := answer.read(min(skip, _PIECE))):
@@ -153,13 +152,13 @@ def _body(answer: urllib3.BaseHTTPResponse, skip: int, length: int, url: str) ->
 
 
 def _reason(error: Exception) -> str:
-    """What a person can use of an error of urllib3; the texts of the errors inside name no more than the host."""
+    """Return the cause of an error of urllib3, without secrets."""
     inner = getattr(error, "reason", None) or error
     known = {
         "NameResolutionError": "no such host",
         "NewConnectionError": "no connection",
         "ConnectTimeoutError": "no answer in time",
         "ReadTimeoutError": "no answer in time",
-        "SSLError": "the certificate of the server is not valid, or it speaks no TLS",
+        "SSLError": "the certificate of the server is invalid, or it does not support TLS",
     }
-    return known.get(type(inner).__name__, f"the connection broke off ({type(inner).__name__})")
+    return known.get(type(inner).__name__, f"the connection broke ({type(inner).__name__})")

@@ -7,21 +7,19 @@ https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import deflate
 import google_crc32c
 import numpy as np
 from numcodecs import blosc
 from numcodecs.zstd import compress as zstd_compress
-from numcodecs.zstd import decompress as zstd_decompress
 
-from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import grid_shape, overlaps, region_shape
 from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.formats.zarr.codecs import chunk_codec
+from ilastik_lazy.formats.zarr.shard_index import NO_CHUNK, ShardIndex
 from ilastik_lazy.storage.compression.deflating import gzip_deflater
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 
@@ -49,7 +47,6 @@ ZSTD_LEVEL = 3
 # Blosc's level 3 is zstd's 5: half as fast as 1 for a fifth less.
 BLOSC_LEVEL = 1
 
-_MISSING = 2**64 - 1
 
 Array = np.ndarray[Any, Any]
 
@@ -125,29 +122,17 @@ def decode_chunks(
     CorruptChunkError
         A chunk is damaged.
     """
-    block = np.empty(tuple(shape), dtype)
-    size = math.prod(chunks) * dtype.itemsize
+    block, whole = np.empty(tuple(shape), dtype), np.empty(tuple(chunks), dtype)
+    decoder = chunk_codec([] if codec == "none" else [(codec, {})], "what was written")
     for place, data in encoded:
         try:
-            decoded = _decompressed(data, size, codec)
-        except (deflate.DeflateError, RuntimeError, ValueError) as error:
-            require_room(size)
+            decoder.decode_into(data, whole.reshape(-1).view(np.uint8))
+        except CorruptChunkError as error:
             raise CorruptChunkError(f"the chunk {place} is damaged ({error})") from error
-        if len(decoded) != size:
-            raise CorruptChunkError(f"the chunk {place} decodes to {len(decoded)} bytes instead of {size}")
-        whole = np.frombuffer(decoded, dtype).reshape(tuple(chunks))
         target = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, chunks, strict=True))
         part = block[target]
         part[...] = whole[tuple(slice(0, n) for n in part.shape)]
     return block
-
-
-def _decompressed(data: bytes, size: int, codec: Codec) -> bytes:
-    if codec == "zstd":
-        return bytes(zstd_decompress(data))
-    if codec == "gzip":
-        return bytes(deflate.gzip_decompress(data, size))
-    return bytes(blosc.decompress(data)) if codec == "blosc" else data
 
 
 def encode_shard(
@@ -166,7 +151,7 @@ def encode_shard(
     shards
         Shape of a whole shard.
     """
-    index = np.full((*grid_shape(shards, chunks), 2), _MISSING, "<u8")
+    index = np.full((*grid_shape(shards, chunks), 2), NO_CHUNK, "<u8")
     parts: list[bytes] = []
     offset = 0
     for place, encoded in encode_chunks(block, chunks, codec, streams):
@@ -192,14 +177,11 @@ def decode_shard(
     CorruptChunkError
         The shard is damaged, or holds too few chunks.
     """
-    grid = grid_shape(shards, chunks)
-    table = data[-16 * math.prod(grid) - 4 : -4]
-    if len(table) != 16 * math.prod(grid) or struct.pack("<I", google_crc32c.value(table)) != data[-4:]:
-        raise CorruptChunkError("the index of a shard is damaged")
-    index = np.frombuffer(table, "<u8").reshape(*grid, 2)
+    index = ShardIndex(grid_shape(shards, chunks), at_start=False, has_checksum=True)
+    table = index.decoded(data[-index.nbytes :], len(data), "what was written")
     encoded = []
     for place in np.ndindex(grid_shape(shape, chunks)):
-        offset, size = (int(number) for number in index[place])
+        offset, size = map(int, table[place])
         if offset + size > len(data):
             raise CorruptChunkError(f"the chunk {place} is missing in its shard")
         encoded.append((place, data[offset : offset + size]))

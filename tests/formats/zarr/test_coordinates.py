@@ -44,6 +44,25 @@ def test_positions_and_units_are_those_that_xarray_wrote(tmp_path, version):
         assert found.coords[dim].attrs["units"] == "micrometer"
 
 
+@pytest.mark.parametrize(("version", "dtype"), [(2, "<U9"), (2, ">U9"), (3, "<U9")])
+@pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification")
+def test_names_along_c_are_those_of_the_channels(tmp_path, version, dtype):
+    names = ["nucleus", "µ-tubule", ""]
+    zarr.create_group(tmp_path / "a.zarr", zarr_format=version)
+    for name, values, dims in (("image", DATA, ("c", "y", "x")), ("c", np.array(names, dtype), ("c",))):
+        made = zarr.create_array(
+            tmp_path / "a.zarr" / name, shape=values.shape, chunks=tuple(min(2, n) for n in values.shape),
+            dtype=values.dtype, zarr_format=version, **({"dimension_names": dims} if version == 3 else {}),
+        )  # fmt: skip
+        made[...] = values
+        if version == 2:
+            made.attrs["_ARRAY_DIMENSIONS"] = list(dims)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the last name is empty: its chunk was not written
+        found = il.open_dataarray(tmp_path / "a.zarr", "image")
+    assert found.coords["c"].values.tolist() == names
+
+
 def test_a_dimension_without_coordinates_stays_without(tmp_path):
     found = il.open_dataarray(written(tmp_path / "a.zarr", y=np.arange(5) * 0.5))
     assert list(found.coords) == ["y"]
