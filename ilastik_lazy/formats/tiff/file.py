@@ -36,7 +36,7 @@ TIFFFILE_ERRORS = (
 
 
 @contextlib.contextmanager
-def _opened_tiff(path: str) -> Iterator[tuple[Any, dict[int, bytes]]]:
+def _opened_tiff(path: str) -> Iterator[tuple[Any, dict[int, int]]]:
     """The file in tifffile, and the layouts of its pages; what goes wrong inside is said in our words."""
     layouts = page_layouts(path)
     # Micro-Manager's and NDTiff's indices point into further files; their stacks are OME or ImageJ, too.

@@ -71,7 +71,7 @@ def naming(path: str) -> Iterator[None]:
 
 
 def image_of(
-    file: Any, series: Any, number: int, name: str, layouts: dict[int, bytes], path: str, stamp: Stamp
+    file: Any, series: Any, number: int, name: str, layouts: dict[int, int], path: str, stamp: Stamp
 ) -> TiffImage:
     """What is known of image `number`, which tifffile has as `series`; raises where it is not decoded here."""
     page = series.keyframe
@@ -147,7 +147,7 @@ def _segment_of(page: Any) -> tuple[int, int, int, int, int]:
 
 
 def _places_of(
-    series: Any, pages: int, page_nbytes: int, layouts: dict[int, bytes], path: str, stamp: Stamp
+    series: Any, pages: int, page_nbytes: int, layouts: dict[int, int], path: str, stamp: Stamp
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]], bool]:
     """Offsets and byte counts of all strips or tiles, and whether each page lies together, as it is."""
     is_plain = bool(series.keyframe.is_final)
