@@ -19,7 +19,7 @@ import numpy as np
 from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError
+from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsupportedFilterError
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
 from ilastik_lazy.storage.compression.streams import (
@@ -37,10 +37,6 @@ from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_into, r
 
 __all__ = ["COMPRESSIONS", "N5Source"]
 
-_LZ4_BLOCK = struct.Struct("<8sBiii")
-_LZ4_MAGIC = b"LZ4Block"
-_LZ4_STORED, _LZ4_COMPRESSED = 0x10, 0x20
-
 
 def _gunzip(data: bytes, out: Bytes) -> None:
     """Undo gzip, or zlib where the writer chose ``useZlib``: no stream can begin as both."""
@@ -48,35 +44,7 @@ def _gunzip(data: bytes, out: Bytes) -> None:
 
 
 def _unlz4(data: bytes, out: Bytes) -> None:
-    """Undo LZ4: z5 writes one bare block; N5 for Java a sequence of framed ones (lz4-java's LZ4BlockOutputStream)."""
-    if not data.startswith(_LZ4_MAGIC):
-        _lz4_block(data, out)
-        return
-    done, at = 0, 0
-    while done < out.size:
-        if at + _LZ4_BLOCK.size > len(data):
-            raise CorruptChunkError(f"its LZ4 blocks end after {done} of {out.size} bytes")
-        # The last field is an xxHash of the block, for which no required package has a function.
-        magic, token, stored, length, _ = _LZ4_BLOCK.unpack_from(data, at)
-        at += _LZ4_BLOCK.size
-        part = data[at : at + max(stored, 0)]
-        if magic != _LZ4_MAGIC or not 0 < length <= out.size - done or not len(part) == stored > 0:
-            raise CorruptChunkError(f"the LZ4 block after {done} bytes is damaged or cut off")
-        target = out[done : done + length]
-        if token & 0xF0 == _LZ4_COMPRESSED:
-            _lz4_block(part, target)
-        elif token & 0xF0 == _LZ4_STORED and stored == length:
-            target[:] = np.frombuffer(part, np.uint8)
-        else:
-            raise CorruptChunkError(f"the LZ4 block after {done} bytes is of no known kind")
-        done += length
-        at += stored
-    # What follows is at most the empty block that Java ends a stream with.
-    if len(data) - at not in (0, _LZ4_BLOCK.size):
-        raise CorruptChunkError(f"its LZ4 blocks hold more than {out.size} bytes")
-
-
-def _lz4_block(data: bytes, out: Bytes) -> None:
+    """Undo LZ4 as z5 writes it: one bare block."""
     unlz4(struct.pack("<I", out.size) + data, out)
 
 
@@ -91,6 +59,9 @@ _DECODERS: dict[str, Callable[[bytes, Bytes], None]] = {
 
 
 def _decode(compression: str, data: bytes, out: Bytes) -> None:
+    if compression == "lz4" and data.startswith(b"LZ4Block"):
+        # z5, with which ilastik reads N5, cannot decode it either.
+        raise UnsupportedFilterError("LZ4 in the frames of Java is not supported: save it again with gzip")
     try:
         _DECODERS[compression](data, out)
     except CODEC_ERRORS as error:
@@ -159,8 +130,8 @@ class N5Source:
                 data = read_exactly(fd, stamp.size - start, start, path)
                 found = scratch_bytes(math.prod(shape) * spec.dtype.itemsize)
                 _decode(spec.storage.compression, data, found)
-            except CorruptChunkError as error:
-                raise CorruptChunkError(f"{path}: the block cannot be decoded: {error}") from error
+            except (CorruptChunkError, UnsupportedFilterError) as error:
+                raise type(error)(f"{path}: the block cannot be decoded: {error}") from error
         self._put(found, shape, overlap.inside, target)
 
     def _header(self, fd: int, path: str, size: int, overlap: Overlap) -> tuple[tuple[int, ...], int]:
@@ -170,20 +141,13 @@ class N5Source:
         if size < start:
             raise CorruptChunkError(f"{size} bytes are fewer than its header has")
         mode, rank, *lengths = struct.unpack(f">HH{ndim}I", read_exactly(fd, start, 0, path))
-        if mode not in (0, 1) or rank != ndim:
+        if mode != 0 or rank != ndim:
             raise CorruptChunkError(f"its header says mode {mode} and {rank} dimensions instead of 0 and {ndim}")
         shape = tuple(reversed(lengths))
         for index, stored, chunk, length in zip(overlap.chunk, shape, self.spec.chunks, self.spec.shape, strict=True):
             # At the upper edge writers differ: z5 and Java clip the block, tensorstore pads it.
             if not min(chunk, length - index * chunk) <= stored <= chunk:
                 raise CorruptChunkError(f"its header says shape {shape}, expected {self.spec.chunks} or the edge of it")
-        if mode == 1:
-            if size < start + 4:
-                raise CorruptChunkError(f"{size} bytes are fewer than its header has")
-            (count,) = struct.unpack(">I", read_exactly(fd, 4, start, path))
-            if count != math.prod(shape):
-                raise CorruptChunkError(f"its header says {count} elements for shape {shape}")
-            start += 4
         return shape, start
 
     def _plain_block(
