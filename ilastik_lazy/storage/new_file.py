@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, option
-from ilastik_lazy.storage.files import make_directories, writing
+from ilastik_lazy.storage.files import make_directories, sync_directory, writing
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 
 __all__ = ["NewFile", "new_file"]
@@ -120,7 +120,8 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-    _sync_folder(folder)
+    with contextlib.suppress(OSError):
+        sync_directory(folder)
 
 
 def _remove_litter(folder: str) -> None:
@@ -163,13 +164,3 @@ def _publish(temporary: str, path: str, *, overwrite: bool) -> None:
         else:
             return
     os.replace(temporary, path)
-
-
-def _sync_folder(path: str) -> None:
-    """Make the name itself durable, where the file system can."""
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
