@@ -37,7 +37,7 @@ _BYTES_OF_TYPE = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8,
 
 
 def has_signature(path: str) -> bool:
-    """Whether the file starts as a TIFF does."""
+    """Return whether the file starts with a signature of TIFF."""
     with opened(path) as fd:
         return read_up_to(fd, 4, 0, path) in _SIGNATURES
 
