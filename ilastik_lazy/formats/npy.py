@@ -135,8 +135,9 @@ def _read_header(path: str, stamp: Stamp, most: int) -> _Header:
         if len(head) < 12 or not head.startswith(_MAGIC):
             what = "is empty" if not head else "is not a numpy file (its first bytes say so)"
             raise CorruptFileError(f"{path} {what}: was it copied or exported completely?")
-        if (version := head[6]) not in (1, 2, 3):
-            raise MetadataError(f"{path} has version {version} of the format, expected 1 to 3")
+        version, minor = head[6:8]
+        if version not in (1, 2, 3) or minor:
+            raise MetadataError(f"{path} has version {version}.{minor} of the format, expected 1.0, 2.0 or 3.0")
         length, start = struct.unpack_from("<H", head, 8)[0], 10
         if version > 1:
             length, start = struct.unpack_from("<I", head, 8)[0], 12
