@@ -1,7 +1,7 @@
-"""Images in ``.npy`` files: bare arrays, whose axes nothing in the file tells.
+"""Images in ``.npy`` files: arrays without any metadata on their axes.
 
-The header is matched, never evaluated, and regions are read run by run: a map of the file would end the
-process with SIGBUS where somebody cuts the file meanwhile.
+The header is matched, never evaluated: for some headers of 9 kB numpy's own parser raises `MemoryError`.  Regions are
+read run by run: with a memory map, SIGBUS would end the process if another program cut the file meanwhile.
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -45,17 +45,17 @@ _ENTRY = r"""(?:'descr':\s*'(?P<descr>[<>|=][a-zA-Z]\d+)'|
 _NAMES = ("descr", "fortran", "shape")
 _SPACE = " \t\n\r"
 _LENGTH = re.compile(r"0|[1-9][0-9]{,18}")
-# numpy itself reads no longer one.
+# The limit of numpy itself.
 _MOST_HEADER = 10_000
 
-# A `pread` costs about 2.5 us from Python, as much as copying 16 KiB: rows up to there are read
-# whole, also where a part of each is wanted.
+# A `pread` costs about 2.5 us in Python, as much as copying 16 KiB: rows up to that size are read
+# whole, even if only a part of each is wanted.
 _ROW_BYTES = 16 * 2**10
 _SCRATCH_BYTES = 2**20
 
 
 def recognises(location: Location, limits: Limits) -> bool:
-    """Whether the file is a numpy array, by its name or its first bytes."""
+    """Return whether the file is a numpy array, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
     if location.suffix == ".npy":
@@ -68,26 +68,26 @@ def recognises(location: Location, limits: Limits) -> bool:
 
 
 def images(location: Location, limits: Limits) -> list[str]:
-    """Name of the only array, which is that of the file."""
+    """Return the name of the only array, which is that of the file."""
     return [Path(location.path).stem]
 
 
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
-    """Source of the array; only its header is read.
+    """Open the array; only its header is read.
 
     Parameters
     ----------
     location
-        The file; its internal path, if any, must be what `images` tells.
+        The file; its internal path, if any, must be the name from `images`.
     axes
-        Names of the axes; without them they are guessed, since the file never tells.
+        Names of the axes; without them they are guessed, since the file has none.
 
     Raises
     ------
     DatasetNotFoundError
-        An internal path was given, and there is nothing inside such a file.
+        An internal path was given, and such a file has none.
     CorruptFileError
-        The file is no numpy array, or was cut off.
+        The file is not a numpy array, or was cut off.
     MetadataError, LimitExceededError
     """
     path = location.path
@@ -120,13 +120,13 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What the head of a file says."""
+    """The header of a file."""
 
     stored: np.dtype[Any]
     is_fortran: bool
     shape: tuple[int, ...]
     start: int
-    """Where the elements begin."""
+    """Offset of the elements in bytes."""
 
 
 def _read_header(path: str, stamp: Stamp, most: int) -> _Header:
@@ -135,15 +135,16 @@ def _read_header(path: str, stamp: Stamp, most: int) -> _Header:
         if len(head) < 12 or not head.startswith(_MAGIC):
             what = "is empty" if not head else "is not a numpy file (its first bytes say so)"
             raise CorruptFileError(f"{path} {what}: was it copied or exported completely?")
-        if (version := head[6]) not in (1, 2, 3):
-            raise MetadataError(f"{path} has version {version} of the format, expected 1 to 3")
+        version, minor = head[6:8]
+        if version not in (1, 2, 3) or minor:
+            raise MetadataError(f"{path} has version {version}.{minor} of the format, expected 1.0, 2.0 or 3.0")
         length, start = struct.unpack_from("<H", head, 8)[0], 10
         if version > 1:
             length, start = struct.unpack_from("<I", head, 8)[0], 12
         if length > most:
             raise LimitExceededError(f"{path} has a header of {length} bytes, more than {most}")
         text = read_up_to(fd, length, start, path)
-    # A header that was shifted would shift the elements: the format ends it with a line end.
+    # A shifted header would shift the elements; the format ends it with a line end.
     if len(text) == length and not text.endswith(b"\n"):
         raise CorruptFileError(f"{path} is damaged: its header of {length} bytes does not end with a line end")
     if len(text) < length:
@@ -153,15 +154,15 @@ def _read_header(path: str, stamp: Stamp, most: int) -> _Header:
 
 
 def _parse_header(path: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-    """The text of a dict with three entries, as `numpy.save` writes it, in any order."""
+    """Parse the text of a dict with three entries, in any order, as `numpy.save` writes it."""
     found: dict[str, str] = {}
-    # Of ASCII alone: Unicode has more that looks like a space, and comes out of damage.
+    # ASCII spaces only: Unicode has others, which are signs of damage.
     rest = text.strip(_SPACE).removeprefix("{").removesuffix("}").replace('"', "'").strip(_SPACE)
     while rest:
         match = re.match(_ENTRY + r"\s*,?\s*", rest, re.VERBOSE | re.ASCII)
         if match is None:
             hint = "; Python objects are never unpickled" if "O" in rest else ""
-            raise MetadataError(f"{path} is no image: its header says {ascii(rest)[:60]}{hint}")
+            raise MetadataError(f"{path} is no image: its header has {ascii(rest)[:60]}{hint}")
         found |= {name: value for name, value in match.groupdict().items() if value is not None}
         rest = rest[match.end() :]
     if set(found) != set(_NAMES):
@@ -177,7 +178,7 @@ def _parse_header(path: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int,
 
 
 def _parse_shape(path: str, text: str) -> tuple[int, ...]:
-    # Python 2 wrote long integers with an L.  The comma at the end is no sixth dimension.
+    # Python 2 wrote long integers with an L.  The comma at the end does not add a dimension.
     lengths = [length.strip().removesuffix("L") for length in text.strip().removesuffix(",").split(",")]
     if not all(_LENGTH.fullmatch(length) for length in lengths):
         raise MetadataError(f"{path} is no image: its shape is ({ascii(text)[1:-1][:60]})")
@@ -202,7 +203,7 @@ class NpySource:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
-        # The first axis of a Fortran array is the fastest: seen from behind it is an array in C order.
+        # A Fortran array with its axes reversed is an array in C order.
         order = slice(None, None, -1) if self.header.is_fortran else slice(None)
         out = np.empty(region_shape(region[order]), self.header.stored)
         if out.size:
@@ -211,12 +212,12 @@ class NpySource:
         if out.dtype != self.spec.dtype:
             out = out.byteswap(inplace=True).view(self.spec.dtype)
         if out.dtype.kind == "b":
-            # Any byte but 0 is true; as they stand, bytes above 1 would be neither true nor false.
+            # Any byte but 0 is true; bytes above 1 would not equal True in numpy.
             np.not_equal(out.view(np.uint8), 0, out=out)
         return out.T if self.header.is_fortran else out
 
     def _fill(self, fd: int, out: np.ndarray[Any, Any], region: Region, shape: tuple[int, ...]) -> None:
-        """Read `region` of an array in C order, in runs that lie together in the file."""
+        """Read `region` of an array in C order, in runs that are contiguous in the file."""
         axis, is_exact = _run_axis(region, shape, out.itemsize)
         rows = region[axis]
         pitches = [out.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape))]
@@ -235,12 +236,12 @@ class NpySource:
 
 
 def contiguous_source(spec: ArraySpec, path: str, stamp: Stamp, start: int) -> NpySource:
-    """Source of an array that lies as it is, in C order, from byte `start` of any file on."""
+    """Return the source of an array without compression, in C order, from byte `start` of any file."""
     return NpySource(spec, path, stamp, _Header(spec.dtype, False, spec.shape, start))
 
 
 def _run_axis(region: Region, shape: tuple[int, ...], itemsize: int) -> tuple[int, bool]:
-    """Axis along which rows are read whole, and whether all of each row is wanted.
+    """Return the axis along which rows are read whole, and whether all of each row is wanted.
 
     >>> _run_axis((slice(0, 9), slice(0, 100), slice(1, 2)), (9, 100, 3), 4)
     (0, False)

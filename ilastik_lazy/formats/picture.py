@@ -1,7 +1,7 @@
-"""Single pictures: png, jpg, bmp, gif, ppm and their like, decoded by Pillow.
+"""Single pictures: png, jpg, bmp, gif, ppm and similar formats, decoded by Pillow.
 
-Their formats know no pieces, so a read decodes the whole picture, in the calling thread.  Where Pillow
-would give fewer bits than the file holds, another decoder does it, or nobody.
+These formats have no chunks: a read decodes the whole picture, in the calling thread.  Where Pillow would drop
+bits, another decoder is used, or the picture is refused.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ __all__ = ["FORMAT", "PictureSource", "images", "open_image", "recognises"]
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
-# Of the formats that Pillow knows, some start other programs (EPS starts ghostscript).
+# Not all formats of Pillow: some start other programs (EPS starts ghostscript).
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "SUN")
 _NAME = "image"
 
-# What Pillow raises for damaged files; SyntaxError is its word for a bad header.
+# Raised by Pillow for damaged files; SyntaxError stands for a bad header.
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError,
                   RuntimeError, struct.error)  # fmt: skip
 
-# What numpy gets from a mode of Pillow: samples (0: no axis of them), dtype, and the mode to convert to before.
+# For each mode of Pillow: number of samples (0: no axis), dtype, and the mode to convert to first.
 _MODES = {
     "1": (0, "u1", "L"),
     "L": (0, "u1", None),
@@ -68,7 +68,7 @@ _PNG_SAMPLES = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
 
 
 def recognises(location: Location, limits: Limits) -> bool:
-    """Whether the file is a picture, by its name or its first bytes."""
+    """Return whether the file is a picture, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
     if location.suffix in PICTURE_SUFFIXES:
@@ -78,42 +78,42 @@ def recognises(location: Location, limits: Limits) -> bool:
 
 
 def images(location: Location, limits: Limits) -> list[str]:
-    """The one image of a picture, which has no name of its own."""
+    """Return the name of the one image of a picture, which has no name of its own."""
     return [_NAME]
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Shape and dtype of the pixels, and how they are had."""
+    """Shape and dtype of the pixels, and how they are decoded."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     mode: str | None = None
     """Mode of Pillow to convert to."""
     decoder: str = "pillow"
-    """``pillow``, or ``png`` and ``ppm`` for 16 bits a colour, of which Pillow drops eight."""
+    """``pillow``, or ``png`` and ``ppm`` for 16 bits per colour, of which Pillow drops eight."""
     offset: int = 0
-    """Where the pixels of a ``ppm`` start."""
+    """Offset of the pixels of a ``ppm`` in bytes."""
 
 
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
-    """Source of a picture, of which only the header is read.
+    """Open a picture; only its header is read.
 
     Parameters
     ----------
     location
         The file.
     axes
-        Names of the axes; without them ``yx``, or ``yxc`` where there are several samples.
+        Names of the axes; by default ``yx``, or ``yxc`` for several samples.
 
     Raises
     ------
     MissingExtraError
-        Pillow is not installed, or imagecodecs where the picture has 16 bits a colour.
+        Pillow is not installed, or the picture has 16 bits per colour and imagecodecs is not installed.
     CorruptFileError, MetadataError, UnsupportedFilterError, LimitExceededError
     """
     if location.internal_path not in (None, _NAME):
-        raise DatasetNotFoundError(f"{location.path} is a picture, and holds nothing called {location.internal_path!r}")
+        raise DatasetNotFoundError(f"{location.path} is a picture, and has no image {location.internal_path!r}")
     stamp = stamp_of(location.path)
     layout = _layout_of_file(location.path, stamp)
     nbytes = math.prod(layout.shape) * layout.dtype.itemsize
@@ -123,7 +123,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         raise LimitExceededError(f"{location} has shape {layout.shape}: more than {limits.axis_length} along an axis")
     names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], len(layout.shape))
     channels = layout.shape[names.index("c")] if "c" in names else 1
-    # The file, Pillow's picture, with four bytes for three samples, and its pixels.
+    # The file, the picture in Pillow (four bytes for three samples), and its pixels.
     buffers = 3 if len(layout.shape) == 2 else 4
     spec = ArraySpec(
         name=_NAME,
@@ -164,11 +164,11 @@ def _layout_of(picture: Image, path: str) -> _Layout:
     width, height = picture.size
     if (frames := getattr(picture, "n_frames", 1)) != 1:
         raise MetadataError(f"{path} holds {frames} pictures: save each as a file, and open them as a stack")
-    # Where the encoded pixels lie, and how: pictures from files have it.
+    # Offset and encoding of the pixels; only pictures from files have these.
     tiles: Any = getattr(picture, "tile", ())
     raw, offset = (tiles[0].args, tiles[0].offset) if tiles else (None, 0)
     if picture.format == "PNG" and raw in _PNG_SAMPLES:
-        require_package("imagecodecs", "images,fast", f"{path} has 16 bits a colour, which needs imagecodecs")
+        require_package("imagecodecs", "images,fast", f"{path} has 16 bits per colour, which needs imagecodecs")
         return _Layout((height, width, _PNG_SAMPLES[raw]), np.dtype("u2"), decoder="png")
     if picture.format == "PPM" and isinstance(raw, tuple):
         if raw == ("RGB", 65535):
@@ -176,7 +176,7 @@ def _layout_of(picture: Image, path: str) -> _Layout:
         if raw[1] != 255:
             raise UnsupportedFilterError(f"{path} has values up to {raw[1]}, which Pillow would scale: save it as png")
     if picture.mode not in _MODES or (picture.mode == "I" and raw != "I;16B"):
-        raise UnsupportedFilterError(f"{path} is a picture of mode {picture.mode!r}, which is not opened")
+        raise UnsupportedFilterError(f"{path} is a picture of mode {picture.mode!r}, which is not supported")
     samples, dtype, mode = _MODES[picture.mode]
     if picture.mode == "P" and "transparency" in picture.info:
         samples, mode = 4, "RGBA"
@@ -212,7 +212,7 @@ class PictureSource:
 
 
 def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
-    """Pixels of a picture, from all bytes of its file."""
+    """Decode the pixels of a picture from the bytes of its file."""
     picture = _opened_picture(io.BytesIO(data), path)
     layout = _layout_of(picture, path)
     if picture.format == "PNG":
@@ -223,7 +223,7 @@ def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
     if layout.decoder == "png":
         from imagecodecs import png_decode
 
-        # Of a colour that is declared transparent (tRNS), libpng makes an alpha behind the samples of the file.
+        # libpng adds alpha behind the samples if a colour is declared transparent (tRNS).
         return np.asarray(png_decode(data))[..., : layout.shape[-1]]
     if layout.decoder == "ppm":
         return np.frombuffer(data, ">u2", math.prod(layout.shape), layout.offset).reshape(layout.shape)

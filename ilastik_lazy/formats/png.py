@@ -1,6 +1,7 @@
-"""PNG files checked part by part: what Pillow lets pass is no pixel of ours.
+"""Checks of PNG files that Pillow does not make.
 
-Pillow looks at no checksum of the pixels, and where their stream ends early, the rest of the picture is black.
+Pillow ignores checksums when it decodes, and leaves the rest of the picture black if the pixels end early.
+Its `verify` tests the checksums, and accepts missing rows and missing colors.
 https://www.w3.org/TR/png-3/#5DataRep
 """
 
@@ -25,7 +26,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 
 def check_png(data: bytes) -> None:
-    """Raise `CorruptChunkError` unless all checksums are right, and there are as many pixels as there should be."""
+    """Raise `CorruptChunkError` unless all checksums are right and all pixels are there."""
     at, is_over = _START, False
     header, has_palette = b"", False
     pixels: list[tuple[int, int]] = []
@@ -38,10 +39,10 @@ def check_png(data: bytes) -> None:
             raise CorruptChunkError(f"its part {kind!a} at byte {at} is cut off")
         if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise CorruptChunkError(f"its part {kind!a} at byte {at} is damaged: the checksum is wrong")
-        # Readers differ in which of two they take, and in where they stop.
+        # Readers differ in which of two headers they use, and where they stop.
         if (kind == b"IHDR") != (at == _START) or (kind == b"IDAT" and pixels and pixels[-1][1] + 4 != at):
             raise CorruptChunkError(f"its part {kind!a} at byte {at} is out of place")
-        # A small first letter says that a reader may pass the part over.
+        # Readers may skip a part whose first letter is lower case.
         if kind not in _KNOWN and not kind[0] & 0x20:
             raise CorruptChunkError(f"its part {kind!a} at byte {at} is unknown, and needed")
         has_palette |= kind == b"PLTE" and length % 3 == 0 and 0 < length <= 3 * 256
@@ -57,7 +58,7 @@ def check_png(data: bytes) -> None:
 
 
 def _nbytes(header: bytes) -> int:
-    """Bytes of all rows as they are compressed: each begins with the number of its filter."""
+    """Return the size of all rows before compression; each starts with a byte for its filter."""
     width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
     total = 0

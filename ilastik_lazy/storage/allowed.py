@@ -1,8 +1,8 @@
-"""What lies outside a file or folder, and may be followed from it: files below folders that the caller named.
+"""Links out of a file or folder: followed only to files below folders that the caller named.
 
-A file is data from whoever made it.  One that says "my pixels lie in /etc/passwd" is believed by
-HDF5, and its links lead anywhere, as symbolic links in a folder of N5 or Zarr do; here they lead below
-`Limits.external_roots`, which are none.
+Files are untrusted.  HDF5 would read pixels from ``/etc/passwd`` if a file says so, and follow its links anywhere;
+symbolic links in a folder of N5 or Zarr also lead anywhere.  Here they may lead only below `Limits.external_roots`,
+which is empty by default.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folders = ()) -> Limits:
-    """`limits`, and what a caller allows beside them.
+    """Return `limits` with the trust and the external folders that a caller allows.
 
     Raises
     ------
     ArgumentError
-        `trust` is none of its two words, or a root is no folder.
+        `trust` has an unknown value, or a root is not a folder.
     """
     if trust not in ("local", "untrusted"):
         raise ArgumentError(f"{option('trust', trust)}: expected 'local' or 'untrusted'")
@@ -36,44 +36,44 @@ def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folde
 
 
 def named_folders(given: Folders, argument: str) -> list[str]:
-    """Absolute paths of the folders that a caller named in `argument`; each must be one."""
+    """Return absolute paths of the folders that a caller passed as `argument`; raise if one is not a folder."""
     parts = [given] if isinstance(given, str | os.PathLike) else given
     if not isinstance(parts, Iterable) or not all(isinstance(part, str | os.PathLike) for part in parts):
         raise ArgumentError(f"{option(argument, given)}: expected a folder, or a list of folders")
     folders = [os.path.abspath(os.path.expanduser(os.fsdecode(part))) for part in parts]
     for folder in folders:
         if not os.path.isdir(folder):
-            raise ArgumentError(f"{option(argument)} names {folder!a}, which is no folder")
+            raise ArgumentError(f"{option(argument)} names {folder!a}, which is not a folder")
     return folders
 
 
 def is_below(path: str, folders: Sequence[str]) -> bool:
-    """Whether `path` is one of `folders`, or lies in one; both without symbolic links."""
+    """Return whether `path` is one of `folders` or lies in one; both must be free of symbolic links."""
     return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def check_links(path: str, folder: str, roots: Sequence[str] = (), known: set[str] | None = None) -> None:
-    """Follow the symbolic links on the way from `folder` to `path`.
+    """Check the symbolic links between `folder` and `path`.
 
-    A look at each part of the way takes 2 us, `realpath` of all of it 30: only links are resolved.
+    Checking one part of the path takes 2 us, and `realpath` of all of it 30 us: only links are resolved.
 
     Parameters
     ----------
     path
-        A file or folder that need not be there; only `path` itself is looked at where it does not lie in `folder`.
+        A file or folder that may be missing; only `path` itself is checked if it does not lie in `folder`.
     folder
-        What the caller opened, through links or not.
+        The folder that the caller opened, through links or not.
     roots
-        Folders, without symbolic links, that links may lead to beside `folder`.
+        Folders outside `folder`, without symbolic links, that links may lead to.
     known
-        Parts of ways that were looked at already; gets those of this one.
+        Paths that were checked already; the parts of this path are added.
 
     Raises
     ------
     UnsafePathError
-        A link leads elsewhere, whether or not there is anything.
+        A link leads elsewhere, whether or not its target exists.
     SourceIOError
-        A link leads to nothing: data that are missing (a disk that is not mounted), not data that were never written.
+        The target of a link is missing, as when a disk is not mounted; that is no chunk that was never written.
     """
     part, known = path, set() if known is None else known
     while part not in known:

@@ -1,8 +1,8 @@
-"""All system calls on files, so that each of them can be made to fail in a test.
+"""All system calls on files, in one place, so that a test can make each of them fail.
 
-Reading: `pread` in a loop until every byte is there; what a network file system takes back (EIO, and
-ESTALE after a server came back) is tried again with the file opened anew.  Writing: a temporary file beside the
-target, fsync, rename; a reader sees the old bytes or the new ones, never a part.
+Reading calls `pread` until every byte is there.  After an error of a network file system (EIO, or ESTALE when a
+server was restarted) it opens the file anew and tries again.  Writing uses a temporary file, fsync and a rename,
+so that a reader sees either the old bytes or the new ones.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ __all__ = [
     "writing",
 ]
 
-# Without O_NONBLOCK a named pipe would block the program for ever.
-_READING = os.O_RDONLY | os.O_NONBLOCK
+# Without O_BINARY Windows would translate line ends; without O_NONBLOCK opening a named pipe would block forever.
+_BINARY = getattr(os, "O_BINARY", 0)
+_READING = os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.EINTR)
 _ATTEMPTS = 3
 PAUSE_SECONDS = 0.05
-"""Before the second attempt; four times as long before the third."""
+"""Pause before the second attempt; the pause before the third is four times as long."""
 
 _T = TypeVar("_T")
 
 
 def _tried(call: Callable[[], _T], what: str, fd: int | None = None, path: str = "") -> _T:
-    """What `call` gives, tried again where that may help, with `path` opened anew as `fd`.
+    """Return the result of `call`; after a transient error, open `path` anew as `fd` and try again.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def _tried(call: Callable[[], _T], what: str, fd: int | None = None, path: str =
 
 
 def _reopen(fd: int, path: str) -> None:
-    """Let `fd` stand for the file that is at `path` now; whoever opened it compares the versions at the end."""
+    """Make `fd` refer to the file that is at `path` now; `opened` compares the versions at the end."""
     again = os.open(path, _READING)
     try:
         os.dup2(again, fd, inheritable=False)
@@ -87,7 +88,7 @@ def _reopen(fd: int, path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What distinguishes one version of a file from another."""
+    """One version of a file: another version has another stamp."""
 
     device: int
     inode: int
@@ -100,7 +101,7 @@ class Stamp:
 
 
 def stamp_of(path: str) -> Stamp:
-    """Stamp of the file at `path`."""
+    """Return the stamp of the file at `path`."""
     try:
         return Stamp.of(_tried(lambda: os.stat(path), f"cannot read {path}"))
     except FileNotFoundError as error:
@@ -109,12 +110,12 @@ def stamp_of(path: str) -> Stamp:
 
 @contextlib.contextmanager
 def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
-    """A file descriptor for reading; with `stamp`, of that version of the file, before and after.
+    """Open a file for reading; with `stamp`, require that version of the file before and after the block.
 
     Raises
     ------
     SourceChangedError
-        The file was replaced, cut, or written to since `stamp` was taken.
+        The file was replaced, cut, or written to after `stamp` was taken.
     """
     try:
         fd = _tried(lambda: os.open(path, _READING), f"cannot open {path}")
@@ -124,7 +125,7 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
         raise SourceNotFoundError(f"no such file: {path}") from error
     try:
         if not stat.S_ISREG(_require(path, fd, stamp).st_mode):
-            raise SourceIOError(f"{path} is no regular file")
+            raise SourceIOError(f"{path} is not a regular file")
         try:
             yield fd
         except FormatError:
@@ -138,7 +139,7 @@ def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
 
 
 def _require(path: str, fd: int, stamp: Stamp | None) -> os.stat_result:
-    """Status of the open file, which must be the version that `stamp` describes."""
+    """Return the status of the open file; raise if it is another version than `stamp`."""
     now = _tried(lambda: os.fstat(fd), f"cannot read {path}", fd, path)
     if stamp is not None and Stamp.of(now) != stamp:
         raise _changed(path, stamp, Stamp.of(now))
@@ -146,7 +147,7 @@ def _require(path: str, fd: int, stamp: Stamp | None) -> os.stat_result:
 
 
 def require_unchanged(path: str, stamp: Stamp) -> None:
-    """Raise `SourceChangedError` unless the file at `path` is the version that `stamp` describes."""
+    """Raise `SourceChangedError` unless the file at `path` is the version with `stamp`."""
     try:
         now: Stamp | None = stamp_of(path)
     except SourceNotFoundError:
@@ -157,7 +158,7 @@ def require_unchanged(path: str, stamp: Stamp) -> None:
 
 @contextlib.contextmanager
 def unchanged(path: str, stamp: Stamp) -> Iterator[None]:
-    """Raise `SourceChangedError` unless the file at `path` is the version `stamp` before and after the block."""
+    """Raise `SourceChangedError` unless the file at `path` is the version with `stamp` before and after the block."""
     require_unchanged(path, stamp)
     try:
         yield
@@ -177,7 +178,7 @@ def _changed(path: str, stamp: Stamp, now: Stamp | None) -> SourceChangedError:
 
 
 def read_into(fd: int, target: memoryview, offset: int, path: str) -> None:
-    """Fill `target`, a contiguous view of bytes, from `offset` on; less than all of it is an error."""
+    """Fill `target`, a contiguous view of bytes, with those from `offset`; raise if there are fewer."""
     done = 0
     while done < len(target):
         try:
@@ -190,7 +191,7 @@ def read_into(fd: int, target: memoryview, offset: int, path: str) -> None:
 
 
 def _read_again(call: Callable[[], _T], fd: int, path: str, at: int) -> _T:
-    """A read that failed once."""
+    """Repeat a read that failed once."""
     try:
         return _tried(call, f"cannot read {path} at byte {at}", fd, path)
     except FileNotFoundError as error:
@@ -198,21 +199,21 @@ def _read_again(call: Callable[[], _T], fd: int, path: str, at: int) -> _T:
 
 
 def read_exactly(fd: int, size: int, offset: int, path: str) -> bytes:
-    """`size` bytes from `offset` on; fewer are an error."""
+    """Return `size` bytes from `offset`; raise if there are fewer."""
     try:
         data = os.pread(fd, size, offset)
     except OSError:
         data = b""
     if len(data) == size:
         return data
-    # Rare: a network file system may return less than was asked for, or nothing at first.
+    # Rare: a network file system may return fewer bytes than requested, or fail once.
     buffer = bytearray(size)
     read_into(fd, memoryview(buffer), offset, path)
     return bytes(buffer)
 
 
 def read_up_to(fd: int, size: int, offset: int, path: str) -> bytes:
-    """`size` bytes from `offset` on; fewer only where the file ends."""
+    """Return `size` bytes from `offset`, or fewer if the file ends before."""
     parts: list[bytes] = []
     while size > 0:
         try:
@@ -228,13 +229,13 @@ def read_up_to(fd: int, size: int, offset: int, path: str) -> bytes:
 
 
 def make_directories(path: str) -> None:
-    """Create `path` and its parents where they are missing."""
+    """Create the folder `path` and its parents, if they do not exist."""
     os.makedirs(path, exist_ok=True)
 
 
 def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:
-    """Write `parts` to a new file that is on the disk when this returns, and return their number of bytes."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    """Write `parts` to a new file, sync it to the disk, and return the number of bytes."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     total = 0
     try:
         for part in parts:
@@ -250,9 +251,9 @@ def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:
 
 
 def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporary: str) -> int:
-    """Write `parts` to `path` in one step for whoever looks, and return their number of bytes.
+    """Write `parts` to `path` atomically, and return the number of bytes.
 
-    `temporary` is a folder on the same file system; what a dead process leaves there is no data.
+    `temporary` is a folder on the same file system; files that a dead process leaves there are not used.
     """
     name = os.path.join(temporary, uuid.uuid4().hex)
     try:
@@ -267,7 +268,7 @@ def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporar
 
 
 def sync_directory(path: str) -> None:
-    """Make the renamed name itself durable; some file systems cannot, and say so."""
+    """Make a renamed file durable under its name; skip that on file systems that do not support it."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -280,7 +281,7 @@ def sync_directory(path: str) -> None:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[None]:
-    """What the system says while something at `path` is written, as `DestinationError`."""
+    """Translate errors of the system to `DestinationError` while `path` is written."""
     try:
         yield
     except DestinationError:

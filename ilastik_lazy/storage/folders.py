@@ -1,7 +1,7 @@
-"""System calls that make, lock, list, exchange and remove files and folders of something that is written.
+"""System calls that create, lock, list, exchange and remove files and folders during writing.
 
-Like those of `files`, each can be made to fail in a test.  Locks are those of the system (`flock`): they
-vanish with the process that holds them, however it ends.
+As in `files`, a test can make each of them fail.  Locks are those of the system (`flock`), which releases them when
+the process ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -47,7 +46,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)
 
 
 def append_line(path: str, line: bytes) -> None:
-    """Add one line to a file, in one call: a process that dies leaves a line without its end at the most."""
+    """Append one line to a file in one call: a process that dies leaves at most one incomplete line."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         data = line + b"\n"
@@ -58,7 +57,7 @@ def append_line(path: str, line: bytes) -> None:
 
 
 def create_exclusively(path: str, data: bytes) -> bool:
-    """Write a new small file; False if there is one."""
+    """Write a new small file; return False if it exists."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
@@ -71,9 +70,9 @@ def create_exclusively(path: str, data: bytes) -> bool:
 
 
 def take_over(path: str, data: bytes, seen: bytes) -> bool:
-    """Put `data` in the place of a small file that is `seen`; of several processes that try, one does and is told True.
+    """Replace a small file with content `seen` by `data`; of several processes that try, one succeeds and returns True.
 
-    A name is taken away by one process only; whoever takes another file than it has seen puts it back.
+    Only one process can rename the file; one that renamed a file with another content puts it back.
     """
     if read_whole(path) != seen:
         return False
@@ -93,7 +92,7 @@ def take_over(path: str, data: bytes, seen: bytes) -> bool:
 
 
 def read_whole(path: str) -> bytes | None:
-    """All bytes of a file of ours; None if there is none."""
+    """Return all bytes of a file written by this package; None if it does not exist."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -102,7 +101,7 @@ def read_whole(path: str) -> bytes | None:
 
 
 def files_below(path: str) -> list[str]:
-    """Paths of all files below a folder, relative to it, with ``/``, in order."""
+    """Return the paths of all files below a folder, relative to it, with ``/``, sorted."""
     found = []
     for folder, _, names in os.walk(path):
         above = "" if folder == path else f"{os.path.relpath(folder, path).replace(os.sep, '/')}/"
@@ -111,13 +110,13 @@ def files_below(path: str) -> list[str]:
 
 
 def sync_folders(path: str) -> None:
-    """Make the names of all folders below `path` durable; files are, each when it is written."""
+    """Make the entries of all folders below `path` durable; files are synced when they are written."""
     for folder, _, _ in os.walk(path):
         sync_directory(folder)
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder with all that is in it, or a file, or a link; as much as the system lets go."""
+    """Remove a folder with everything in it, or a file, or a link; errors are ignored."""
     if os.path.islink(path) or os.path.isfile(path):
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -126,14 +125,14 @@ def remove_tree(path: str) -> None:
 
 
 def keep_tree(old: str, new: str, *, temporary: str) -> None:
-    """Have at `new`, too, all that is at `old`: hard links where the disk has them, else copies.
+    """Merge the tree `old` into `new`, with hard links, or with copies if the disk does not support links.
 
-    If two files have one name, the one that was written later stays.
+    If both have a file of one name, keep the one that was written later.
 
     Parameters
     ----------
     temporary
-        A folder on the disk of `new`, for files before they have their name.
+        A folder on the disk of `new`, for files before they are renamed.
     """
     if os.path.isdir(old) and not os.path.islink(old):
         if not os.path.isdir(new):
@@ -146,7 +145,7 @@ def keep_tree(old: str, new: str, *, temporary: str) -> None:
         return
     if os.path.lexists(new):
         if os.path.isdir(new) and not os.path.islink(new):
-            raise FileExistsError(errno.EEXIST, f"a folder is there, and a file at {old}", new)
+            raise FileExistsError(errno.EEXIST, f"there is a folder, and a file at {old}", new)
         there, here = os.lstat(old), os.lstat(new)
         if os.path.samestat(there, here) or there.st_mtime_ns <= here.st_mtime_ns:
             return
@@ -154,7 +153,7 @@ def keep_tree(old: str, new: str, *, temporary: str) -> None:
     try:
         os.link(old, made, follow_symlinks=False)
     except (OSError, NotImplementedError):
-        # FAT and some network shares have no links, or a member is a disk of its own.
+        # FAT and some network shares have no links, or a member lies on another disk.
         shutil.copy2(old, made, follow_symlinks=False)
         if not os.path.islink(made):
             sync_file(made)
@@ -163,7 +162,7 @@ def keep_tree(old: str, new: str, *, temporary: str) -> None:
 
 
 def sync_file(path: str) -> None:
-    """Make the bytes of a file durable that another program has written."""
+    """Make the content of a file durable that another program wrote."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -172,18 +171,22 @@ def sync_file(path: str) -> None:
 
 
 def hold_lock(path: str) -> int | None:
-    """Lock a file, made where it is missing, until `release_lock`; None if another process holds it.
+    """Lock a file, created if missing, until `release_lock`; return None if another process holds the lock.
 
     Raises
     ------
     NotImplementedError
-        The file system has no locks.
+        The file system does not support locks.
     """
+    try:
+        import fcntl
+    except ImportError as error:  # Windows
+        raise NotImplementedError from error
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The owner before may have removed the file while this process waited for the system.
+            # The previous owner may have removed the file between the two calls.
             if os.fstat(fd).st_ino == os.stat(path).st_ino:
                 return fd
         except BlockingIOError:
@@ -200,20 +203,22 @@ def hold_lock(path: str) -> int | None:
 
 
 def lock_opened(fd: int) -> None:
-    """Hold a lock on a new file until it is closed, where there are locks."""
-    with contextlib.suppress(OSError):
+    """Lock a new file until it is closed, if the file system supports locks."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def release_lock(fd: int) -> None:
-    """Give a lock back."""
+    """Release a lock."""
     os.close(fd)
 
 
 def exchange(new: str, old: str) -> None:
-    """Put `new` in the place of `old`, which is then called `new`; whoever looks sees one of the two.
+    """Exchange the names of `new` and `old`; a reader always finds one of the two.
 
-    Where the system cannot exchange names (Linux can since 3.15), there is a moment without either.
+    On systems that cannot exchange names (Linux can since 3.15), `old` does not exist for a moment.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None, use_errno=True)
@@ -230,7 +235,7 @@ def exchange(new: str, old: str) -> None:
 
 
 def free_bytes(path: str) -> int | None:
-    """Bytes that may still be written near `path`; None where the system does not say."""
+    """Return the free bytes on the disk of `path`; None if the system does not report them."""
     while path and not os.path.isdir(path):
         path = os.path.dirname(path)
     try:
@@ -240,20 +245,19 @@ def free_bytes(path: str) -> int | None:
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Whether a path is that of a folder, or of something in it, wherever symbolic links lead."""
+    """Return whether `path` is `folder` or lies in it, with symbolic links resolved."""
     return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep)
 
 
 def version_of(path: str, most: int | None = None) -> str:
-    """Return a text that changes when a file, or any file of a folder, is written or replaced; empty if there is none.
+    """Return a text that changes when a file, or a file in a folder, is written to or replaced; empty if it is missing.
 
-    For a file it holds size and time; for a folder it is a hash of the names, sizes, times and numbers of all files
-    below it.
+    For a file, size and time; for a folder, a hash of names, sizes, times and inode numbers of all files below it.
 
     Parameters
     ----------
     most
-        Look at so many files of a folder only, evenly spread, and at all folders.  A file that is replaced changes
+        Look only at this many files of a folder, evenly spread, and at all folders.  A file that is replaced changes
         the time of its folder; one that is overwritten in place may go unnoticed.
     """
     try:

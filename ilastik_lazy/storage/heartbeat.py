@@ -1,8 +1,8 @@
-"""A lock where the system has none: a small object that its owner renews, and that others watch.
+"""A lock for places where the system has none: a small object that its owner renews and others watch.
 
-No clocks are compared: a lock is stale when its owner is a process of this machine that has ended, or when
-it does not change for three of its beats.  It is taken over only as what it was when it was looked at, so that
-exactly one of several that find it stale has it.
+No clocks are compared: a lock is stale if its owner is a process of this machine that has ended, or if it does
+not change for three beats.  A stale lock is replaced only if its content is still what was read, so that exactly one
+of several processes takes it over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["HeartbeatLock"]
 
 _BEAT = 10.0
 _STALE = 3 * _BEAT
-# Where a server checks no conditions the last of several wins; the others see it after this time.
+# On servers that check no conditions the last writer wins; the others see it after this time.
 _SETTLE = 0.5
 
 
@@ -42,15 +42,15 @@ class HeartbeatLock:
     Parameters
     ----------
     patient
-        Watch a lock of another machine for 30 s, to see whether its owner is alive.
+        Watch a lock of another machine for 30 s, to find out whether its owner is alive.
     is_checked
-        Whether the store writes an object only as long as it is what it was; else the lock is written, and looked
-        at again after a while.
+        Whether the store supports conditional writes; otherwise the lock is written, and read again after a
+        while.
 
     Raises
     ------
     DestinationBusyError
-        Its owner is alive, or may be.
+        The owner is alive, or may be.
     """
 
     def __init__(self, store: _Place, key: str, *, patient: bool, is_checked: bool = True) -> None:
@@ -58,9 +58,9 @@ class HeartbeatLock:
         self._id, self._count = uuid.uuid4().hex, 0
         self._ended, self._lost = threading.Event(), threading.Event()
         self._seen = time.monotonic()
-        # A server that checks nothing would write over the lock of another.
+        # A server that checks no conditions would overwrite the lock of another process.
         is_free = is_checked or store.get(key) is None
-        # Where the answer to a request was lost, the second try finds what the first has written.
+        # If the answer to a request was lost, the second attempt finds the record of the first.
         if not (is_free and self._write(None)) and self._owner() != self._id:
             stale = self._stale(patient)
             if not self._write(stale) and self._owner() != self._id:
@@ -69,38 +69,38 @@ class HeartbeatLock:
         self._thread.start()
 
     def release(self) -> None:
-        """Give the place back."""
+        """Release the lock."""
         self._ended.set()
         self._thread.join()
         if self._owner() == self._id:
             self._store.delete(self._key)
 
     def require(self, *, ask: bool = False) -> None:
-        """Raise `DestinationBusyError` if another process has taken over, as of one that was stopped for a while.
+        """Raise `DestinationBusyError` if another process has taken over, after this one was stopped for a while.
 
         Parameters
         ----------
         ask
-            Look at the lock; else it is looked at only after a time that makes it stale to others.
+            Read the lock now; by default it is read only after a time that makes it stale to others.
         """
         if ask or time.monotonic() - self._seen > _STALE:
             self._look()
         if self._lost.is_set():
             raise DestinationBusyError(
-                f"another conversion has taken over {self._store.place}, since this one was silent for "
+                f"another conversion has taken over {self._store.place}, because this one did not respond for "
                 f"{_STALE:.0f} s: wait for it, or choose another target"
             )
 
     def _look(self) -> bytes:
         record = self._store.get(self._key) or b""
-        # Where there is no lock at all, its new owner has finished already.
+        # If there is no lock, its new owner has already finished.
         if _fields(record).get("id") != self._id:
             self._lost.set()
         self._seen = time.monotonic()
         return record
 
     def _write(self, seen: bytes | None) -> bool:
-        """Write a record of ours in the place of what was `seen` there; whether we have the lock."""
+        """Replace the record `seen` by our own, and return whether we have the lock."""
         record = self._record()
         if not self._is_checked:
             self._store.put(self._key, [record])
@@ -117,7 +117,7 @@ class HeartbeatLock:
         return _fields(self._store.get(self._key)).get("id")
 
     def _stale(self, patient: bool) -> bytes | None:
-        """The record of an owner that has died; None if there is none any more."""
+        """Return the record of an owner that has ended; None if it is gone."""
         seen = self._store.get(self._key)
         found = _fields(seen)
         if found.get("host") == socket.gethostname():
@@ -146,7 +146,7 @@ class HeartbeatLock:
                     return
                 self._store.renew(self._key, self._record(), seen)
             except (DestinationError, SourceError):
-                continue  # a line that is down for a moment; the units that are written meanwhile will tell
+                continue  # a short network failure; a longer one makes writing fail
 
 
 def _fields(record: bytes | None) -> dict[str, object]:

@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import os
 import re
-import resource
 import selectors
 import signal
 import struct
@@ -226,11 +225,17 @@ def _answer(source: IO[bytes], out: IO[bytes]) -> None:
 
 def _granted() -> int:
     """Bytes of memory that a child may have where this process is limited itself."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return MEMORY_BYTES
     limits = [resource.getrlimit(resource.RLIMIT_AS)[1], *resource.getrlimit(resource.RLIMIT_DATA)]
     return min([MEMORY_BYTES, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
 
 
 def _limit(memory: int, seconds: int) -> None:
+    import resource
+
     wanted = {
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_FSIZE: (0, 0),

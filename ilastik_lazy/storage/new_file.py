@@ -1,7 +1,7 @@
-"""A file that libhdf5 writes, and that has its name only once it is whole.
+"""A file that libhdf5 writes, and that gets its name only when it is complete.
 
-It is written beside the target under another name, synced, and renamed.  libhdf5 sees it as a Python
-file, so that every system call is made here, and what the system refuses is told with its reason.
+It is written beside the target under another name, synced, and renamed.  libhdf5 uses it as a Python file, so that
+every system call is made here, and an error is reported with the reason of the system.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import uuid
 from collections.abc import Iterator
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, option
-from ilastik_lazy.storage.files import make_directories, writing
+from ilastik_lazy.storage.files import make_directories, sync_directory, writing
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 
 __all__ = ["NewFile", "new_file"]
 
-# Ctrl-C while libhdf5 writes: raised through its C code, it becomes a SystemError and leaves the file open.
+# Without the first flag Windows would translate line ends.
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+# Ctrl-C while libhdf5 writes: raised through C code, it would become a SystemError and leave the file open.
 _KEPT = (OSError, KeyboardInterrupt, MemoryError)
 
 _TEMPORARY = re.compile(r"\.ilastik_lazy-[0-9a-f]{32}\.part")
@@ -28,9 +31,9 @@ _Bytes = bytes | bytearray | memoryview
 
 
 class NewFile:
-    """A new file as libhdf5 sees it: after the first error all writing succeeds, into nothing.
+    """A new file for libhdf5: after the first error, writing succeeds and is discarded.
 
-    libhdf5 cannot close a file that it cannot flush: it keeps it open, and its space taken, until Python ends.
+    libhdf5 cannot close a file that it cannot flush: it would keep it open, and its space taken, until Python ends.
     """
 
     def __init__(self, fd: int, path: str) -> None:
@@ -38,7 +41,7 @@ class NewFile:
         self.error: BaseException | None = None
 
     def check(self) -> None:
-        """Raise what was kept: `DestinationError` where the system refused anything."""
+        """Raise the first error; an error of the system becomes `DestinationError`."""
         if self.error is None:
             return
         if not isinstance(self.error, OSError):
@@ -54,7 +57,7 @@ class NewFile:
         return self.position
 
     def readinto(self, buffer: _Bytes) -> int:
-        """Fill as much of `buffer` as the file has."""
+        """Fill `buffer`, or a part of it if the file ends before."""
         view = memoryview(buffer).cast("B")
         done = 0
         while done < len(view) and (part := os.pread(self.fd, len(view) - done, self.position)):
@@ -64,12 +67,12 @@ class NewFile:
         return done
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes."""
+        """Return at most `size` bytes."""
         buffer = bytearray(size)
         return bytes(buffer[: self.readinto(buffer)])
 
     def write(self, data: _Bytes) -> int:
-        """Write all of `data`, or remember why not."""
+        """Write all of `data`, or record the error."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view) and self.error is None:
@@ -81,7 +84,7 @@ class NewFile:
         return len(view)
 
     def truncate(self, size: int) -> int:
-        """Set the length of the file, or remember why not."""
+        """Set the length of the file, or record the error."""
         if self.error is None:
             try:
                 os.ftruncate(self.fd, size)
@@ -90,23 +93,23 @@ class NewFile:
         return size
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Do nothing, since nothing is buffered."""
 
 
 @contextlib.contextmanager
 def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
-    """A file that gets its name when the block ends well, and is deleted when it does not."""
+    """Create a file that gets its name when the block succeeds, and is deleted when it raises."""
     _check_free(path, overwrite=overwrite)
     folder = os.path.dirname(path)
-    # Hidden, and without an extension that a program would open; what a killed process leaves is no image.
+    # Hidden, and without the extension of an image: a killed process may leave it behind.
     temporary = os.path.join(folder, f".ilastik_lazy-{uuid.uuid4().hex}.part")
     with writing(path):
         make_directories(folder)
         _remove_litter(folder)
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
     try:
         try:
-            # Says that somebody is at work here; the name comes before the lock goes.
+            # The lock marks the file as in use; it is released after the rename.
             lock_opened(fd)
             yield NewFile(fd, path)
             with writing(path):
@@ -117,15 +120,16 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-    _sync_folder(folder)
+    with contextlib.suppress(OSError):
+        sync_directory(folder)
 
 
 def _remove_litter(folder: str) -> None:
-    """Remove what dead processes left; what a living one holds locked is no litter."""
+    """Remove the files of dead processes; a living process holds a lock on its own."""
     for name in os.listdir(folder):
         if _TEMPORARY.fullmatch(name):
             place = os.path.join(folder, name)
-            # It belongs to another user, or there are no locks: it stays.
+            # Files of other users stay, and all files if there are no locks.
             with contextlib.suppress(NotImplementedError, OSError):
                 if (lock := hold_lock(place)) is not None:
                     try:
@@ -147,7 +151,7 @@ def _check_free(path: str, *, overwrite: bool) -> None:
 def _publish(temporary: str, path: str, *, overwrite: bool) -> None:
     if not overwrite:
         try:
-            # Unlike a renaming, a link never replaces what another process has made meanwhile.
+            # Unlike a rename, a link never replaces a file that another process has just created.
             os.link(temporary, path)
         except FileExistsError:
             _check_free(path, overwrite=False)
@@ -160,13 +164,3 @@ def _publish(temporary: str, path: str, *, overwrite: bool) -> None:
         else:
             return
     os.replace(temporary, path)
-
-
-def _sync_folder(path: str) -> None:
-    """Make the name itself durable, where the file system can."""
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

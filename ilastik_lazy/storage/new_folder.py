@@ -1,4 +1,4 @@
-"""A folder that has its name only once all of it is written."""
+"""A folder that gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["new_folder"]
 
 @contextlib.contextmanager
 def new_folder(path: str, *, overwrite: bool, is_replaceable: Callable[[str], bool]) -> Iterator[str]:
-    """A new, empty folder that is called `path` when the block ends well, and is deleted when it does not.
+    """Create an empty folder that is renamed to `path` when the block succeeds, and deleted when it raises.
 
     Parameters
     ----------
     overwrite
-        Replace what is at `path`.  Between two renamings nothing is there; a process that dies then leaves
-        the old folder beside it, hidden.
+        Replace the folder at `path`.  It is missing for a moment between two renames; a process that dies then
+        leaves the old folder beside it, hidden.
     is_replaceable
-        Whether a folder is of the kind that is written: no other is ever removed.
+        Return whether a folder is of the kind that is written; no other folder is removed.
 
     Raises
     ------
     DestinationExistsError
-        There is something at `path`, and it must stay.
+        There is something at `path` that must not be replaced.
     """
     _check_free(path, overwrite, is_replaceable)
     above = os.path.dirname(path)
@@ -61,4 +61,6 @@ def _check_free(path: str, overwrite: bool, is_replaceable: Callable[[str], bool
             f"choose another name, or pass {option('overwrite', True)} to replace all of it"
         )
     if os.path.islink(path) or not os.path.isdir(path) or not is_replaceable(path):
-        raise DestinationExistsError(f"{path} is not what would replace it: remove it yourself, or choose another name")
+        raise DestinationExistsError(
+            f"{path} is not of the kind that is written: remove it yourself, or choose another name"
+        )

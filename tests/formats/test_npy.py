@@ -214,8 +214,15 @@ def test_a_cut_file_is_an_error_at_opening(tmp_path):
 
 
 def test_another_version_of_the_format_is_refused(tmp_path):
-    with pytest.raises(MetadataError, match=r"version 4"):
-        opened(write_header(tmp_path / "a.npy", HEADERS[0], version=4), axes="yx")
+    path = write_header(tmp_path / "a.npy", HEADERS[0], version=4)
+    with pytest.raises(MetadataError, match=r"version 4\.0"):
+        opened(path, axes="yx")
+    np.save(path, some_data((5, 6)))
+    content = bytearray(path.read_bytes())
+    content[7] = 4
+    path.write_bytes(content)
+    with pytest.raises(MetadataError, match=r"version 1\.4"):
+        opened(path, axes="yx")
 
 
 def test_sizes_beyond_the_limits_are_refused(tmp_path):

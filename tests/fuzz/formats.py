@@ -58,7 +58,6 @@ def _n5(folder: Path) -> None:
     for name in n5_makers.COMPRESSIONS:
         n5_makers.write_n5(folder / f"{name.replace(' ', '_')}.n5", data, compression=name)
     n5_makers.write_n5(folder / "padded.n5", data, padded=True)
-    n5_makers.write_n5(folder / "mode.n5", data, mode=1)
 
 
 def _tiff(folder: Path) -> None:

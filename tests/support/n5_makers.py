@@ -23,17 +23,6 @@ from tests.support.makers import axistags
 SHAPE, CHUNKS = (7, 9, 10, 2), (3, 4, 4, 1)  # never divides the shape
 
 
-def _java_lz4(data: bytes) -> bytes:
-    """lz4-java's LZ4BlockOutputStream: 64 kB blocks there, small ones here, one of them stored as it is."""
-    blocks = []
-    for number, start in enumerate(range(0, len(data), 50)):
-        part = data[start : start + 50]
-        packed = part if number == 1 else lz4.compress(part)[4:]
-        token = 0x16 if number == 1 else 0x26
-        blocks.append(struct.pack("<8sBiii", b"LZ4Block", token, len(packed), len(part), 0) + packed)
-    return b"".join(blocks) + struct.pack("<8sBiii", b"LZ4Block", 0x16, 0, 0, 0)
-
-
 def _streamed_zstd(data: bytes) -> bytes:
     """A frame without its size, as streaming writers make: one stored block (RFC 8878)."""
     return b"\x28\xb5\x2f\xfd\x00\x58" + (len(data) << 3 | 1).to_bytes(3, "little") + data
@@ -48,7 +37,6 @@ COMPRESSIONS: dict[str, tuple[dict[str, Any], Any]] = {
     "zstd": ({"type": "zstd"}, zstd.compress),
     "streamed zstd": ({"type": "zstd"}, _streamed_zstd),
     "lz4": ({"type": "lz4"}, lambda data: lz4.compress(data)[4:]),
-    "lz4 of Java": ({"type": "lz4"}, _java_lz4),
     "blosc": (
         {"type": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1},
         lambda data: blosc.compress(data, b"lz4", 5, 1),
@@ -64,7 +52,6 @@ def write_dataset(
     chunks: tuple[int, ...] = CHUNKS,
     compression: str = "gzip",
     padded: bool = False,
-    mode: int = 0,
     attributes: dict[str, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
     """Write one dataset as z5 does; blocks of zeros are left out."""
@@ -87,8 +74,7 @@ def write_dataset(
             whole = np.zeros(chunks, data.dtype)
             whole[tuple(map(slice, block.shape))] = block
             block = whole
-        head = struct.pack(f">HH{data.ndim}I", mode, data.ndim, *block.shape[::-1])
-        head += struct.pack(">I", block.size) if mode == 1 else b""
+        head = struct.pack(f">HH{data.ndim}I", 0, data.ndim, *block.shape[::-1])
         path = folder.joinpath(*map(str, index[::-1]))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(head + encode(block.astype(block.dtype.newbyteorder(">")).tobytes()))

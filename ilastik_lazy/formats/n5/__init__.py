@@ -1,7 +1,7 @@
-"""Images in N5 folders, as ilastik writes them through z5, and as other programs do.
+"""Images in N5 folders, written by ilastik through z5, or by other programs.
 
-An N5 is a tree of folders, each with an ``attributes.json``; those with ``dimensions`` are datasets
-(ilastik-formats.md 2.1).  N5 counts dimensions from the fastest: shape and blocks are reversed here.
+An N5 is a tree of folders, each with an ``attributes.json``; a folder is a dataset if that file has ``dimensions``.
+N5 lists the fastest dimension first: shape and blocks are reversed here.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ __all__ = ["FORMAT", "images", "open_image", "recognises"]
 _FILE = "attributes.json"
 _MOST_FILES = 20_000
 _TYPES = {f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)} | {"float32", "float64"}
-# Java's N5 has these too; no image is made of them.
+# Types of N5 in Java that are not images.
 _NO_IMAGES = ("string", "object")
 
 
 def recognises(location: Location, limits: Limits) -> bool:
-    """Whether `location` is an N5 folder, a group or dataset in one, or the ``attributes.json`` of one."""
+    """Return whether `location` is an N5 folder, a group or dataset in one, or an ``attributes.json``."""
     if os.path.basename(location.path) != _FILE and not os.path.isdir(location.path):
         return False
     folder = _container(location)
@@ -59,14 +59,14 @@ def recognises(location: Location, limits: Limits) -> bool:
     try:
         attributes = _attributes_of(folder, folder, limits)
     except UnsafePathError:
-        return True  # a folder whose metadata lie elsewhere: `open_image` says why it is refused
+        return True  # metadata lie elsewhere: `open_image` refuses that with a reason
     except IlastikLazyError:
         return False
     return "n5" in attributes or _is_dataset(attributes)
 
 
 def images(location: Location, limits: Limits) -> list[str]:
-    """Internal paths of the images in a folder, the likeliest first; of a dataset its own name."""
+    """Return the internal paths of the images in a folder, the likeliest first; for a dataset its own name."""
     container = _container(location)
     if _is_dataset(_attributes_of(container, container, limits)):
         return [_own_name(container)]
@@ -74,9 +74,9 @@ def images(location: Location, limits: Limits) -> list[str]:
 
 
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
-    """Source of one dataset; only its ``attributes.json`` is read.
+    """Open one dataset; only its ``attributes.json`` is read.
 
-    As `hdf5.open_image`; the folder of `location` may also be the dataset itself.
+    Arguments are those of `hdf5.open_image`; the folder of `location` may also be the dataset itself.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     stamp = stamp_of(path) if os.path.exists(path) else None
     attributes = _attributes_of(folder, container, limits, stamp)
     if stamp is None or not _is_dataset(attributes):
-        raise MetadataError(f"{folder} is a group, no dataset: its {_FILE} has no dimensions, blockSize, dataType")
+        raise MetadataError(f"{folder} is a group, not a dataset: its {_FILE} has no dimensions, blockSize, dataType")
     spec = _spec_of(attributes, folder, axes, limits)
     if 0 not in spec.shape and not _has_blocks(folder):
         warnings.warn(
@@ -108,9 +108,9 @@ def _own_name(folder: str) -> str:
 
 
 def _attributes_of(folder: str, container: str, limits: Limits, stamp: Stamp | None = None) -> dict[str, Any]:
-    """What the ``attributes.json`` of a folder in `container` says; a group needs none."""
+    """Read the ``attributes.json`` of a folder in `container`; a group may have none."""
     path = os.path.join(folder, _FILE)
-    # The folders on the way were looked at, or listed as none that are links.
+    # The folders above were checked, or are known not to be links.
     if os.path.islink(path):
         check_links(path, container, limits.external_roots)
     try:
@@ -124,7 +124,7 @@ def _attributes_of(folder: str, container: str, limits: Limits, stamp: Stamp | N
 
 
 def _is_dataset(attributes: dict[str, Any]) -> bool:
-    """Whether a dataset is meant, right or wrong; a group may have attributes of any name but these."""
+    """Return whether the attributes are those of a dataset, valid or not; a group has at most one of these names."""
     return sum(name in attributes for name in ("dimensions", "blockSize", "dataType")) >= 2
 
 
@@ -135,7 +135,7 @@ def _may_be_image(attributes: dict[str, Any]) -> bool:
 
 
 def _dataset_folder(container: str, internal_path: str | None, limits: Limits) -> str:
-    """Folder of the dataset that is meant; it lies in `container`, whatever links there are."""
+    """Return the folder of the chosen dataset, after checking that it lies in `container`."""
     if internal_path is None:
         if _is_dataset(_attributes_of(container, container, limits)):
             return container
@@ -161,7 +161,7 @@ def _only_image(container: str, limits: Limits) -> str:
 
 
 def _datasets_below(container: str, limits: Limits) -> list[str]:
-    """Paths of all datasets that may be images, ``exported_data`` first; links are not followed."""
+    """Return the paths of all datasets that may be images, ``exported_data`` first; links are not followed."""
     found: list[str] = []
     broken: list[IlastikLazyError] = []
     visited, groups = 0, [""]
@@ -199,7 +199,7 @@ def _datasets_below(container: str, limits: Limits) -> list[str]:
 
 
 def _members(folder: str) -> list[tuple[str, bool]]:
-    """Names in a folder, and whether each is a folder itself, not a link to one."""
+    """Return the names in a folder, and whether each is a folder; a link to a folder is not."""
     try:
         with os.scandir(folder) as entries:
             return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -208,7 +208,7 @@ def _members(folder: str) -> list[tuple[str, bool]]:
 
 
 def _has_blocks(folder: str) -> bool:
-    """Whether anything lies where the first part of a block's path is a number."""
+    """Return whether the folder has a member named by a number, as the path of each block starts with one."""
     return any(name.isdecimal() for name, _ in _members(folder))
 
 
@@ -231,7 +231,7 @@ def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: 
         dtype=dtype,
         axes=settled.axes,
         chunks=chunks,
-        # As stored, and decoded beside its place; gzip, bz2 and xz make a copy before.
+        # Stored bytes, decoded block and target; gzip, bz2 and xz make one more copy.
         storage=Storage(folder, root, "chunked", _compression(attributes, folder), buffers=4),
         axes_guessed=settled.guessed,
         kind=kind_from_name(root, dtype, channel_count(settled.axes, shape)),
@@ -243,16 +243,16 @@ def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: 
 
 
 def _lengths(attributes: dict[str, Any], name: str, folder: str, least: int) -> tuple[int, ...]:
-    """A list of integers, turned into numpy's order."""
+    """Return a list of integers in the order of numpy."""
     value = attributes.get(name)
-    # JSON's true is an `int` to Python.
+    # In Python, JSON's true is an `int`.
     if not isinstance(value, list) or not all(type(length) is int and length >= least for length in value):
         raise MetadataError(f"{folder}: {name} is {ascii(value)[:60]}, expected a list of integers from {least} up")
     return tuple(reversed(value))
 
 
 def _compression(attributes: dict[str, Any], folder: str) -> str:
-    """Name of the compression; N5 before 2.0 had a text where a JSON object is now."""
+    """Return the name of the compression; in N5 before 2.0 it is a text instead of a JSON object."""
     value = attributes.get("compression", attributes.get("compressionType"))
     name = value.get("type") if isinstance(value, dict) else value
     if not isinstance(name, str):
@@ -260,7 +260,7 @@ def _compression(attributes: dict[str, Any], folder: str) -> str:
     found = "none" if name == "raw" else name
     if found not in COMPRESSIONS or name == "none":
         raise UnsupportedFilterError(
-            f"{folder} is compressed with {ascii(name)[:40]}, which cannot be decoded here: "
+            f"{folder} is compressed with {ascii(name)[:40]}, which is not supported: "
             "export it again as 'compressed n5' or 'compressed hdf5'"
         )
     return found

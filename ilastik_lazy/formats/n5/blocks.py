@@ -1,8 +1,8 @@
-"""Blocks of an N5 dataset, read straight from their files by the thread that wants them.
+"""Blocks of an N5 dataset, read from their files and decoded in the calling thread.
 
 A block is one file: a header with its shape, then big-endian elements, compressed as the dataset says
-(https://github.com/saalfeldlab/n5#file-system-specification).  Nothing in it is trusted: it decodes to
-exactly the size of its shape, and its shape is the one that its place in the grid asks for.
+(https://github.com/saalfeldlab/n5#file-system-specification).  Nothing in it is trusted: its shape must be the one
+of its place in the grid, and it must decode to exactly the size of that shape.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError
+from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsupportedFilterError
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
 from ilastik_lazy.storage.compression.streams import (
@@ -37,46 +37,14 @@ from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_into, r
 
 __all__ = ["COMPRESSIONS", "N5Source"]
 
-_LZ4_BLOCK = struct.Struct("<8sBiii")
-_LZ4_MAGIC = b"LZ4Block"
-_LZ4_STORED, _LZ4_COMPRESSED = 0x10, 0x20
-
 
 def _gunzip(data: bytes, out: Bytes) -> None:
-    """Undo gzip, or zlib where the writer chose ``useZlib``: no stream can begin as both."""
+    """Undo gzip, or zlib for ``useZlib``; the first two bytes distinguish the two."""
     (gunzip if data[:2] == b"\x1f\x8b" else inflate_zlib)(data, out)
 
 
 def _unlz4(data: bytes, out: Bytes) -> None:
-    """Undo LZ4: z5 writes one bare block; N5 for Java a sequence of framed ones (lz4-java's LZ4BlockOutputStream)."""
-    if not data.startswith(_LZ4_MAGIC):
-        _lz4_block(data, out)
-        return
-    done, at = 0, 0
-    while done < out.size:
-        if at + _LZ4_BLOCK.size > len(data):
-            raise CorruptChunkError(f"its LZ4 blocks end after {done} of {out.size} bytes")
-        # The last field is an xxHash of the block, for which no required package has a function.
-        magic, token, stored, length, _ = _LZ4_BLOCK.unpack_from(data, at)
-        at += _LZ4_BLOCK.size
-        part = data[at : at + max(stored, 0)]
-        if magic != _LZ4_MAGIC or not 0 < length <= out.size - done or not len(part) == stored > 0:
-            raise CorruptChunkError(f"the LZ4 block after {done} bytes is damaged or cut off")
-        target = out[done : done + length]
-        if token & 0xF0 == _LZ4_COMPRESSED:
-            _lz4_block(part, target)
-        elif token & 0xF0 == _LZ4_STORED and stored == length:
-            target[:] = np.frombuffer(part, np.uint8)
-        else:
-            raise CorruptChunkError(f"the LZ4 block after {done} bytes is of no known kind")
-        done += length
-        at += stored
-    # What follows is at most the empty block that Java ends a stream with.
-    if len(data) - at not in (0, _LZ4_BLOCK.size):
-        raise CorruptChunkError(f"its LZ4 blocks hold more than {out.size} bytes")
-
-
-def _lz4_block(data: bytes, out: Bytes) -> None:
+    """Undo LZ4 as z5 writes it: one bare block."""
     unlz4(struct.pack("<I", out.size) + data, out)
 
 
@@ -91,6 +59,9 @@ _DECODERS: dict[str, Callable[[bytes, Bytes], None]] = {
 
 
 def _decode(compression: str, data: bytes, out: Bytes) -> None:
+    if compression == "lz4" and data.startswith(b"LZ4Block"):
+        # z5, with which ilastik reads N5, cannot decode it either.
+        raise UnsupportedFilterError("LZ4 in the frames of Java is not supported: save it again with gzip")
     try:
         _DECODERS[compression](data, out)
     except CODEC_ERRORS as error:
@@ -99,7 +70,7 @@ def _decode(compression: str, data: bytes, out: Bytes) -> None:
 
 
 COMPRESSIONS = frozenset({"none", *_DECODERS})
-"""Values of `Storage.compression` that an `N5Source` can undo."""
+"""Values of `Storage.compression` that `N5Source` decodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +79,13 @@ class N5Source:
 
     spec: ArraySpec
     folder: str
-    """Where its ``attributes.json`` and its blocks lie."""
+    """Folder of ``attributes.json`` and the blocks."""
     stamp: Stamp
-    """Of ``attributes.json``, which every writer makes anew with the dataset; the blocks have none."""
+    """Stamp of ``attributes.json``, which every writer replaces with the dataset."""
     roots: tuple[str, ...] = ()
-    """Folders that symbolic links may lead to beside `folder`."""
+    """Folders outside `folder` that symbolic links may lead to."""
     contents: str = ""
-    """Version of its blocks at opening, where these were looked at: ``attributes.json`` does not change with them."""
+    """Version of the blocks at opening, if they were checked: ``attributes.json`` does not change with them."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -126,12 +97,12 @@ class N5Source:
             known: set[str] = set()
             for overlap in overlaps(region, self.spec.chunks):
                 self._read_block(self._path_of(overlap, known), overlap, out[overlap.target])
-        # A dataset that is deleted meanwhile would look like one whose blocks were all empty.
+        # A dataset deleted during the read would look like one with empty blocks only.
         require_unchanged(attributes, self.stamp)
         return out
 
     def _path_of(self, overlap: Overlap, known: set[str]) -> str:
-        """Path of a block; `known` are the folders on the way there that were looked at already."""
+        """Return the path of a block, after checking links; `known` are folders that were checked already."""
         path = self.folder
         for index in reversed(overlap.chunk):
             path = f"{path}{os.sep}{index}"
@@ -142,14 +113,14 @@ class N5Source:
         try:
             stamp = stamp_of(path)
         except SourceNotFoundError:
-            # N5 leaves out empty blocks, and so does z5, with which ilastik writes: a segmentation has many.
+            # N5 leaves out empty blocks, and so does ilastik, through z5: a segmentation has many.
             target[...] = 0
             return
         spec = self.spec
         most = math.prod(spec.chunks) * spec.dtype.itemsize
-        # What cannot be compressed grows by a few bytes: a larger block is not read at all.
+        # Incompressible data grow by a few bytes; a larger block is not read.
         if stamp.size > most + most // 8 + 4096:
-            raise CorruptChunkError(f"{path} would hold {stamp.size} bytes for {most}: damaged")
+            raise CorruptChunkError(f"{path} has {stamp.size} bytes for a block of {most}: damaged")
         with opened(path, stamp) as fd:
             try:
                 shape, start = self._header(fd, path, stamp.size, overlap)
@@ -159,41 +130,34 @@ class N5Source:
                 data = read_exactly(fd, stamp.size - start, start, path)
                 found = scratch_bytes(math.prod(shape) * spec.dtype.itemsize)
                 _decode(spec.storage.compression, data, found)
-            except CorruptChunkError as error:
-                raise CorruptChunkError(f"{path}: the block cannot be decoded: {error}") from error
+            except (CorruptChunkError, UnsupportedFilterError) as error:
+                raise type(error)(f"{path}: the block cannot be decoded: {error}") from error
         self._put(found, shape, overlap.inside, target)
 
     def _header(self, fd: int, path: str, size: int, overlap: Overlap) -> tuple[tuple[int, ...], int]:
-        """Shape of the block as stored, and where its elements begin."""
+        """Return the stored shape of the block, and the offset of its elements."""
         ndim = self.spec.ndim
         start = 4 + 4 * ndim
         if size < start:
-            raise CorruptChunkError(f"{size} bytes are fewer than its header has")
+            raise CorruptChunkError(f"it has {size} bytes, fewer than its header")
         mode, rank, *lengths = struct.unpack(f">HH{ndim}I", read_exactly(fd, start, 0, path))
-        if mode not in (0, 1) or rank != ndim:
-            raise CorruptChunkError(f"its header says mode {mode} and {rank} dimensions instead of 0 and {ndim}")
+        if mode != 0 or rank != ndim:
+            raise CorruptChunkError(f"its header states mode {mode} and {rank} dimensions instead of 0 and {ndim}")
         shape = tuple(reversed(lengths))
         for index, stored, chunk, length in zip(overlap.chunk, shape, self.spec.chunks, self.spec.shape, strict=True):
-            # At the upper edge writers differ: z5 and Java clip the block, tensorstore pads it.
+            # Writers differ at the upper edge: z5 and Java clip the block, tensorstore pads it.
             if not min(chunk, length - index * chunk) <= stored <= chunk:
-                raise CorruptChunkError(f"its header says shape {shape}, expected {self.spec.chunks} or the edge of it")
-        if mode == 1:
-            if size < start + 4:
-                raise CorruptChunkError(f"{size} bytes are fewer than its header has")
-            (count,) = struct.unpack(">I", read_exactly(fd, 4, start, path))
-            if count != math.prod(shape):
-                raise CorruptChunkError(f"its header says {count} elements for shape {shape}")
-            start += 4
+                raise CorruptChunkError(f"its header has shape {shape}, expected {self.spec.chunks} or the edge of it")
         return shape, start
 
     def _plain_block(
         self, fd: int, path: str, start: int, size: int,
         shape: tuple[int, ...], overlap: Overlap, target: np.ndarray[Any, Any],
     ) -> None:  # fmt: skip
-        """Of a block stored as it is, read only the slab along its first axis that is wanted."""
+        """Read the wanted slab along the first axis of a block without compression."""
         nbytes = math.prod(shape) * self.spec.dtype.itemsize
         if size - start != nbytes:
-            raise CorruptChunkError(f"it holds {size - start} bytes instead of {nbytes}")
+            raise CorruptChunkError(f"it has {size - start} bytes instead of {nbytes}")
         first, row = overlap.inside[0], nbytes // shape[0]
         slab = np.empty((first.stop - first.start) * row, np.uint8)
         read_into(fd, slab.data, start + first.start * row, path)
@@ -203,8 +167,8 @@ class N5Source:
     def _put(
         self, found: bytes | bytearray | Bytes, shape: tuple[int, ...], inside: Region, target: np.ndarray[Any, Any]
     ) -> None:
-        """Copy the wanted part into `target`, and turn its bytes round on the way."""
-        # As unsigned integers: three times as fast as floats, and no NaN can lose its payload.
+        """Copy the wanted part into `target` and swap its bytes."""
+        # As unsigned integers: three times as fast as floats, and NaN payloads are kept.
         unsigned = np.dtype(f"u{self.spec.dtype.itemsize}")
         values = np.frombuffer(found, unsigned.newbyteorder(">")).reshape(shape)
         target.view(unsigned)[...] = values[inside]

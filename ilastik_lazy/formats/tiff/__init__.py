@@ -1,7 +1,7 @@
-"""TIFF files: multipage OME-TIFF as ilastik writes it, ImageJ's stacks, and any that tifffile understands.
+"""TIFF files: multipage OME-TIFF as ilastik writes it, stacks of ImageJ, and others that tifffile understands.
 
-tifffile is asked once where the strips and tiles lie (`tiff_file`); a read is then a `pread` of
-those that the region touches, decoded in the calling thread.
+tifffile finds the offsets of strips and tiles once (`tiff/file.py`); a read is then a `pread` of those that
+the region touches, decoded in the calling thread.
 """
 
 from __future__ import annotations
@@ -37,40 +37,40 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "TiffSource", "images", "open_image", "recognises"]
 
-# Strips and tiles are grouped into chunks, and plain pages read, in pieces near ilastik's own chunk size.
+# Chunks are groups of strips and tiles, near ilastik's own chunk size; plain pages are read in such pieces too.
 _PIECE_BYTES = 2**20
 
 
 def recognises(location: Location, limits: Limits) -> bool:
-    """Whether the file is a TIFF, by its name or its first bytes."""
+    """Return whether the file is a TIFF, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
     return location.suffix in TIFF_SUFFIXES or has_signature(location.path)
 
 
 def images(location: Location, limits: Limits) -> list[str]:
-    """Names of the images in the file, in its order; pyramids are opened at their full resolution."""
+    """Return the names of the images in file order; pyramids are opened at full resolution."""
     from ilastik_lazy.formats.tiff.file import image_names
 
     return image_names(location.path)
 
 
 def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
-    """Source of one image; only metadata are read.
+    """Open one image; only metadata are read.
 
     Parameters
     ----------
     location
-        The file; its internal path is the name or the number of an image, and may lack where there is only one.
+        The file; the internal path is the name or number of an image, and is optional if there is only one.
     axes
-        Names of the axes where the caller knows better than the file; those of length 1 may all be left out.
+        Names of the axes, which replace those in the file; all axes of length 1 may be left out.
 
     Raises
     ------
     DatasetNotFoundError
-        There is no such image, or several and none was named.
+        The image does not exist, or there are several and none was named.
     MissingExtraError
-        tifffile is not installed, or imagecodecs where the file is compressed.
+        tifffile is not installed, or the file is compressed and imagecodecs is not installed.
     MetadataError, UnsupportedFilterError, ExternalReferenceError, LimitExceededError, CorruptFileError
     """
     from ilastik_lazy.formats.tiff.file import tiff_image
@@ -106,7 +106,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 
 
 def _without_ones(image: TiffImage, ndim: int) -> TiffImage:
-    """`image` without its axes of length 1 besides y and x, if just these are more than the caller names."""
+    """Drop the axes of length 1 other than y and x, if the caller names exactly the axes that remain."""
     pairs = [(a, n) for a, n in zip(image.letters, image.shape, strict=True) if n > 1 or a in "YX"]
     if len(pairs) != ndim or ndim == len(image.shape):
         return image
@@ -128,14 +128,14 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
         stored = axis_letters(image.letters)
     except MetadataError as error:
         if chosen is None:
-            what_now = f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
+            what_now = f"pass {option('axes')} with one letter of 'tzyxc' per dimension"
             raise MetadataError(f"{location}: {error}; {what_now}") from error
         stored = None
     for problem in image.notes.problems:
         warnings.warn(f"{location}: {problem}", MetadataWarning, stacklevel=3)
     if chosen is not None:
         known = stored or [None] * len(chosen)
-        # A step is believed only where the caller and the file mean the same axis.
+        # A step is used only where the caller and the file name the same axis.
         agreed = {name for name, other in zip(chosen, known, strict=True) if name == other}
         return tuple(_with_notes(name, image.notes) if name in agreed else Axis(name) for name in chosen), False
     if stored is not None:
@@ -150,7 +150,7 @@ def _with_notes(name: str, notes: Notes) -> Axis:
 
 
 def _chunks_of(image: TiffImage) -> tuple[int, ...]:
-    """One page, or as many whole strips, tiles or rows of it as make 1 MiB."""
+    """Return chunks of one page, or of as many whole strips, tiles or rows as fit into 1 MiB."""
     _, depth, length, width, samples = image.segment
     if image.is_plain:
         depth, length, width = 1, 1, image.page_shape[3]
@@ -167,7 +167,7 @@ def _chunks_of(image: TiffImage) -> tuple[int, ...]:
 
 
 def _inner_axes(shape: tuple[int, ...], page_shape: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Which axes number the pages, and which lie in a page; those of length 1 are neither."""
+    """Return the axes that number the pages, and those within a page; axes of length 1 are neither."""
     long = [axis for axis, length in enumerate(shape) if length > 1]
     in_page = [length for length in page_shape if length > 1]
     split = len(long) - len(in_page)
@@ -204,14 +204,12 @@ class TiffSource:
         return out
 
     def _plain_page(self, fd: int, image: TiffImage, page: int, part: Region, target: np.ndarray[Any, Any]) -> None:
-        """Read rows where they lie: at once where whole ones are wanted, else in pieces of a few rows."""
+        """Read whole rows in one call, and parts of rows in pieces of up to 1 MiB."""
         _, depth, length, width, samples = image.page_shape
         start, pixel = int(image.offsets[page, 0]), samples * image.dtype.itemsize
         nbytes = math.prod(image.page_shape) * image.dtype.itemsize
         if int(image.counts[page, 0]) < nbytes or start + nbytes > self.stamp.size or start <= 0:
-            raise CorruptChunkError(
-                f"{self.location}: page {page} lacks some of its {nbytes} bytes: damaged or cut off"
-            )
+            raise CorruptChunkError(f"{self.location}: page {page} has fewer than {nbytes} bytes: damaged or cut off")
         (rows, columns, wanted) = part[2:]
         is_whole = columns == slice(0, width) and wanted == slice(0, samples)
         step = max(1, _PIECE_BYTES // (width * pixel))
@@ -224,7 +222,7 @@ class TiffSource:
                 continue
             for top in range(rows.start, rows.stop, step):
                 count = min(step, rows.stop - top)
-                # From the first pixel that is wanted to the last one; what lies between them comes along.
+                # From the first wanted pixel to the last one, with everything between them.
                 skipped = columns.start * pixel
                 size = (count - 1) * width * pixel + (columns.stop - columns.start) * pixel
                 data = read_exactly(fd, size, first + top * width * pixel + skipped, self.location.path)
@@ -239,14 +237,14 @@ class TiffSource:
     def _segments_of_page(
         self, fd: int, image: TiffImage, page: int, part: Region, target: np.ndarray[Any, Any]
     ) -> None:
-        """Decode the strips or tiles that are touched."""
+        """Decode the strips or tiles that `part` touches."""
         grid = [-(-length // step) for length, step in zip(image.page_shape, image.segment, strict=True)]
         for overlap in overlaps(part, image.segment):
             number = int(np.ravel_multi_index(overlap.chunk, grid))
             target[overlap.target] = self._segment(fd, image, page, number, overlap)
 
     def _segment(self, fd: int, image: TiffImage, page: int, number: int, overlap: Overlap) -> np.ndarray[Any, Any]:
-        """The wanted part of one strip or tile."""
+        """Decode one strip or tile and return the wanted part."""
         from ilastik_lazy.formats.tiff.file import TIFFFILE_ERRORS
 
         name = f"{self.location}: strip or tile {number} of page {page}"
@@ -255,10 +253,10 @@ class TiffSource:
             raise CorruptChunkError(f"{name} was never written")
         if offset + size > self.stamp.size:
             raise CorruptChunkError(f"{name} lies outside the file, which is damaged or cut off")
-        # LZW makes 12 bits of a byte that does not repeat: a larger one is not read at all.
+        # LZW stores up to 12 bits for a byte; nothing larger is read.
         nbytes = math.prod(image.segment) * image.dtype.itemsize
         if size > 2 * nbytes + 2**16:
-            raise CorruptChunkError(f"{name} would hold {size} bytes for {nbytes}: damaged")
+            raise CorruptChunkError(f"{name} has {size} compressed bytes for {nbytes}: damaged")
         data = read_exactly(fd, size, offset, self.location.path)
         with translated(
             TIFFFILE_ERRORS,
@@ -269,12 +267,12 @@ class TiffSource:
             decoded: np.ndarray[Any, Any] | None = image.decode(data, number)
         part = None if decoded is None else decoded[overlap.inside[1:]]
         if part is None or part.shape != region_shape(overlap.inside[1:]):
-            raise CorruptChunkError(f"{name} is smaller than its place: damaged or cut off")
+            raise CorruptChunkError(f"{name} decodes to too few pixels: damaged or cut off")
         return part[np.newaxis]
 
 
 def _page_numbers(region: Region, shape: tuple[int, ...], lead: Sequence[int]) -> Sequence[int]:
-    """Numbers of the pages that `region` touches, in C order."""
+    """Return the numbers of the pages that `region` touches, in C order."""
     numbers = np.zeros((), np.int64)
     for axis in lead:
         along = np.arange(region[axis].start, region[axis].stop)

@@ -1,7 +1,7 @@
-"""What tifffile knows of a TIFF: asked once, kept as arrays and values, without an open handle.
+"""Metadata of a TIFF, read once by tifffile and kept as arrays and values, without an open handle.
 
-tifffile's handles cannot be shared between threads, and where something is missing it notes so in its
-log and gives zeros.  Here everything missing is an error, and no other file is opened.
+Handles of tifffile cannot be shared between threads.  Where data are missing, tifffile writes to its log and returns
+zeros; here that is an error.  No other file is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ except ImportError as missing:
 
 __all__ = ["TIFFFILE_ERRORS", "TiffImage", "image_names", "tiff_image"]
 
-# What tifffile and imagecodecs raise for damaged files: TiffFileError is a ValueError, codecs' are RuntimeErrors.
+# Raised by tifffile and imagecodecs for damaged files: TiffFileError is a ValueError, codecs raise RuntimeError.
 TIFFFILE_ERRORS = (
     OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
     ZeroDivisionError, AssertionError, StopIteration, EOFError, struct.error,
@@ -37,10 +37,10 @@ TIFFFILE_ERRORS = (
 
 
 @contextlib.contextmanager
-def _opened_tiff(path: str) -> Iterator[tuple[Any, dict[int, bytes]]]:
-    """The file in tifffile, and the layouts of its pages; what goes wrong inside is said in our words."""
+def _opened_tiff(path: str) -> Iterator[tuple[Any, dict[int, int]]]:
+    """Open the file in tifffile, yield it with the layouts of its pages, and translate its errors."""
     layouts = page_layouts(path)
-    # Micro-Manager's and NDTiff's indices point into further files; their stacks are OME or ImageJ, too.
+    # The indices of Micro-Manager and NDTiff point to other files; their stacks are also OME or ImageJ.
     with (
         translated(TIFFFILE_ERRORS, lambda error: CorruptFileError(_no_tiff(path, error)), path),
         tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file,
@@ -54,21 +54,21 @@ def _no_tiff(path: str, error: BaseException) -> str:
 
 
 def _all_series(file: Any, path: str) -> list[Any]:
-    """Images of the file, by tifffile; its ways out of damaged metadata are closed first."""
+    """Return the images that tifffile finds; refuse metadata that it would follow or ignore."""
     if file.is_ome:
         with naming(path):
             check_ome(parse_ome(file.ome_metadata or ""), os.path.basename(path))
     series = list(file.series)
     kinds = {one.kind for one in series}
     for kind in ("imagej", "ome"):
-        # tifffile falls back to one plane where the rest of an ImageJ stack lies beyond the end.
+        # tifffile falls back to one plane if the rest of an ImageJ stack lies beyond the end of the file.
         if getattr(file, f"is_{kind}") and not kinds & {"imagej", "ome", "shaped"}:
-            raise CorruptFileError(f"{path} is not what its {kind} metadata say: was it copied or exported completely?")
+            raise CorruptFileError(f"{path} contradicts its {kind} metadata: was it copied or exported completely?")
     return series
 
 
 def _names_of(series: list[Any]) -> list[str]:
-    """What the images are called: their own names where these tell them apart, else a number."""
+    """Return names of the images: their own where these are unique, else with a number."""
     if len(series) == 1:
         return [(series[0].name or "image").replace("/", "_")]
     own = [one.name.replace("/", "_") for one in series]
@@ -77,7 +77,7 @@ def _names_of(series: list[Any]) -> list[str]:
 
 
 def image_names(path: str) -> list[str]:
-    """Names of the images in a TIFF, in its order."""
+    """Return the names of the images in a TIFF, in file order."""
     with _opened_tiff(path) as (file, _):
         return _names_of(_all_series(file, path))
 
@@ -87,21 +87,21 @@ _images: Kept[TiffImage] = Kept(lambda image: 2**14 + image.offsets.nbytes + ima
 
 
 def tiff_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:
-    """The image that `choice` names, or the only one, in the version of the file that `stamp` tells.
+    """Return the image that `choice` names, or the only one, from the version of the file with `stamp`.
 
     Raises
     ------
     SourceChangedError
-        The file is another version by now.
+        The file has changed.
     DatasetNotFoundError
-        There is no such image, or several and none was named.
+        The image does not exist, or there are several and none was named.
     CorruptFileError, MetadataError, UnsupportedFilterError, ExternalReferenceError, LimitExceededError
     """
     return _images.get((path, choice, stamp), lambda: _read_image(path, choice, stamp))
 
 
 def _read_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:
-    with opened(path, stamp):  # a regular file, and the same one before and after
+    with opened(path, stamp):  # checks that it is a regular file, and the same one before and after
         require_unchanged(path, stamp)
         with _opened_tiff(path) as (file, layouts):
             series = _all_series(file, path)

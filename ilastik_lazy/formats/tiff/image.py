@@ -1,4 +1,4 @@
-"""One image of a TIFF as arrays and values: its axes, its codec, and where its strips or tiles lie."""
+"""One image of a TIFF as arrays and values: axes, codec, offsets of strips or tiles."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ if TYPE_CHECKING:
 
 __all__ = ["TiffImage", "image_of", "naming"]
 
-# Codecs that fill a buffer of a given size.  Those of whole pictures (JPEG and its kin) believe their own header.
+# Codecs that fill a buffer of a given size.  Those of whole pictures, such as JPEG, take it from their own header.
 _COMPRESSIONS = {1: "none", 5: "lzw", 8: "gzip", 32946: "gzip", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _PREDICTORS = {1: "", 2: "horizontal+", 3: "float+"}
 
-# Kinds whose pages are all in the main chain.
+# Kinds of images with all pages in the main chain.
 _PLAIN_CHAIN = ("uniform", "generic", "shaped", "ome", "imagej")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiffImage:
-    """One image of a TIFF: its pages have one shape, and are decoded in one way."""
+    """One image of a TIFF; all its pages have the same shape and layout."""
 
     name: str
     letters: str
-    """Axes as tifffile calls them."""
+    """Axes, in letters of tifffile."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    """As stored; `read` gives the machine's byte order."""
+    """As stored; `read` returns the byte order of the machine."""
 
     notes: Notes
     compression: str
     is_plain: bool
-    """Whether the pixels of a page lie together as they are."""
+    """Whether the pixels of a page are contiguous and uncompressed."""
 
     page_shape: tuple[int, int, int, int, int]
-    """Of each page: separate samples, depth, length, width, contiguous samples; 1 where it has no such axis."""
+    """Separate samples, depth, length, width, contiguous samples; 1 for an axis that the page does not have."""
 
     segment: tuple[int, int, int, int, int]
     """Shape of a strip or tile."""
 
     offsets: np.ndarray[Any, np.dtype[np.int64]]
-    """Where each strip or tile of each page lies: (page, segment), or (page, 1) for a plain image."""
+    """Offset of each strip or tile, as (page, segment), or (page, 1) for a plain image."""
 
     counts: np.ndarray[Any, np.dtype[np.int64]]
-    """Bytes of each as stored."""
+    """Stored bytes of each strip or tile."""
 
     decode: Callable[[bytes, int], Any]
-    """From the bytes of one strip or tile, and its number, to the array of it; safe in threads."""
+    """Decode the bytes of one strip or tile, given its number; safe in threads."""
 
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the name of the file before a message that speaks of "its" metadata."""
+    """Put the name of the file before a message about "its" metadata."""
     try:
         yield
     except IlastikLazyError as error:
@@ -71,9 +71,9 @@ def naming(path: str) -> Iterator[None]:
 
 
 def image_of(
-    file: Any, series: Any, number: int, name: str, layouts: dict[int, bytes], path: str, stamp: Stamp
+    file: Any, series: Any, number: int, name: str, layouts: dict[int, int], path: str, stamp: Stamp
 ) -> TiffImage:
-    """What is known of image `number`, which tifffile has as `series`; raises where it is not decoded here."""
+    """Describe image `number`, given as a `series` of tifffile; raise if it cannot be decoded here."""
     page = series.keyframe
     compression = _checked_compression(page, path)
     if series.transform is not None:
@@ -102,9 +102,9 @@ def image_of(
 
 
 def _all_axes(file: tifffile.TiffFile, series: Any, number: int) -> tuple[str, tuple[int, ...]]:
-    """Axes and shape of an image; those of OME with their axes of length 1, since it states all five.
+    """Return axes and shape of an image; OME states all five axes, and those of length 1 are kept.
 
-    tifffile takes these away, and a stack of one channel would lose the axis that one of two has.
+    tifffile drops these, so that a stack of one channel would lose an axis that a stack of two channels has.
     """
     if series.kind != "ome":
         return series.axes, tuple(int(n) for n in series.shape)
@@ -118,7 +118,7 @@ def _all_axes(file: tifffile.TiffFile, series: Any, number: int) -> tuple[str, t
     kept = [
         (letter, int(length))
         for letter, length in zip(axes, shape, strict=True)
-        # The samples of a pixel are its channels: beside them, "one channel" is no axis.
+        # The samples of a pixel are its channels; a C axis of length 1 beside them is dropped.
         if length > 1 or (letter in "TZCYX" and not (letter == "C" and samples > 1))
     ]
     return "".join(letter for letter, _ in kept), tuple(length for _, length in kept)
@@ -130,11 +130,11 @@ def _checked_compression(page: Any, path: str) -> str:
     if known is None or predictor is None or page.is_subsampled:
         what = getattr(page.compression, "name", page.compression)
         raise UnsupportedFilterError(
-            f"{path} is compressed with {what} (predictor {int(page.predictor)}), which is not decoded here: "
+            f"{path} is compressed with {what} (predictor {int(page.predictor)}), which is not supported: "
             "save it again, uncompressed or with LZW or deflate"
         )
     if known != "none" or predictor or int(page.fillorder) != 1:
-        # tifffile's own substitutes inflate without bounds, and there is none for LZW.
+        # tifffile's own decoders inflate without bounds, and it has none for LZW.
         require_package("imagecodecs", "tiff", f"{path} is compressed, which needs imagecodecs")
     return predictor + known
 
@@ -147,9 +147,9 @@ def _segment_of(page: Any) -> tuple[int, int, int, int, int]:
 
 
 def _places_of(
-    series: Any, pages: int, page_nbytes: int, layouts: dict[int, bytes], path: str, stamp: Stamp
+    series: Any, pages: int, page_nbytes: int, layouts: dict[int, int], path: str, stamp: Stamp
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]], bool]:
-    """Offsets and byte counts of all strips or tiles, and whether each page lies together, as it is."""
+    """Return offsets and byte counts of all strips or tiles, and whether pages are plain (`TiffImage.is_plain`)."""
     is_plain = bool(series.keyframe.is_final)
     if (start := series.dataoffset) is not None:
         if start + pages * page_nbytes > stamp.size:
@@ -159,7 +159,7 @@ def _places_of(
     found = list(series)
     if len(found) != pages or any(page is None for page in found):
         there = sum(page is not None for page in found)
-        raise CorruptFileError(f"{path} holds {there} of the {pages} planes that its metadata speak of")
+        raise CorruptFileError(f"{path} holds {there} of the {pages} planes that its metadata state")
     layout = layouts.get(series.keyframe.offset)
     for page in found:
         if series.kind in _PLAIN_CHAIN and layouts.get(page.offset, layout) != layout:
@@ -167,7 +167,7 @@ def _places_of(
     strips = {(len(page.dataoffsets), len(page.databytecounts)) for page in found}
     wanted = math.prod(series.keyframe.chunked)
     if len(strips) != 1 or not all(wanted <= n for n in strips.pop()):
-        raise CorruptFileError(f"{path}: a page lacks some of its strips or tiles: {wanted} make a page")
+        raise CorruptFileError(f"{path}: some strips or tiles of a page are missing: {wanted} make a page")
     offsets = np.array([page.dataoffsets[:wanted] for page in found], np.int64)
     counts = np.array([page.databytecounts[:wanted] for page in found], np.int64)
     if is_plain and wanted > 1 and (offsets[:, :-1] + counts[:, :-1] != offsets[:, 1:]).any():

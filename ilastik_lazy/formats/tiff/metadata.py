@@ -1,4 +1,4 @@
-"""What a TIFF says of its axes, their steps and its channels: OME-XML, ImageJ's notes, tifffile's letters.
+"""Axes, voxel sizes and channels that a TIFF states: in OME-XML, in notes of ImageJ, in axis letters of tifffile.
 
 Pure functions of text and numbers.  OME: https://docs.openmicroscopy.org/ome-model/6.3.1/ome-tiff/specification.html,
 ImageJ: ``FileSaver.getDescriptionString`` (https://github.com/imagej/ImageJ/blob/master/ij/io/FileSaver.java).
@@ -20,11 +20,11 @@ from ilastik_lazy.formats.xml_text import parse_xml
 
 __all__ = ["Notes", "axis_letters", "check_ome", "imagej_notes", "ome_notes", "parse_ome"]
 
-# tifffile makes a list as long as the XML says, before it looks for pages.
+# tifffile makes a list as long as the XML states, before it looks for pages.
 _MOST_PLANES = 10_000_000
 
 _STRINGIFIED = re.compile(r"""^\(\s*(['"])(.*?)\1\s*,?\s*\)$""")
-# OME's defaults for an attribute that is left out, and its words for "no unit".
+# Attributes of OME and their default units; words of OME for "no unit".
 _OME_SIZES = {
     "x": ("PhysicalSizeX", "µm"),
     "y": ("PhysicalSizeY", "µm"),
@@ -36,26 +36,26 @@ _OME_UNITLESS = ("pixel", "reference frame")
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What the metadata of one image say beyond its shape."""
+    """Metadata of one image beyond its shape."""
 
     steps: Mapping[str, float] = field(default_factory=dict)
-    """Distance between neighbouring elements along an axis, where it is stated."""
+    """Distance between neighbouring elements, for each axis for which it is stated."""
 
     units: Mapping[str, str] = field(default_factory=dict)
-    """In full words."""
+    """Full names, such as ``micrometer``."""
 
     channel_names: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    """What was ignored, and why."""
+    """Statements that were ignored, and why."""
 
 
 def axis_letters(letters: str) -> tuple[str, ...] | None:
-    """Axis names for tifffile's letters, by the rules of ilastik; None where one is unknown to tifffile.
+    """Translate axis letters of tifffile by the rules of ilastik; None if tifffile does not know an axis.
 
     Raises
     ------
     MetadataError
-        The letters are no image axes, or one stands twice.
+        A letter is no image axis, or occurs twice.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def _number(value: object) -> float | None:
 
 
 class _Collected:
-    """Steps and units as they are found; becomes a `Notes`."""
+    """Steps and units while they are collected; `notes` returns the result."""
 
     def __init__(self) -> None:
         self.steps: dict[str, float] = {}
@@ -90,12 +90,12 @@ class _Collected:
         self.problems: list[str] = []
 
     def step(self, axis: str, value: object) -> None:
-        """Note a step; 0 is "not set", and what is no positive number is ignored loudly."""
+        """Add a step.  0 means "not set"; anything else that is no positive number is recorded as a problem."""
         if value is None or (number := _number(value)) == 0:
             return
         if number is None or not 1e-30 < number < 1e30:
             shown = ascii(value)[:40]
-            self.problems.append(f"axis {axis!r} has step {shown}: not a positive number, it is taken as unknown")
+            self.problems.append(f"axis {axis!r} has step {shown}: not a positive number, treated as unknown")
             return
         self.steps[axis] = number
 
@@ -108,14 +108,14 @@ class _Collected:
 
 
 def _plain(text: str) -> str:
-    """``cm`` for ``"('cm',)"``, which older versions of ilastik wrote."""
+    """Return ``cm`` for ``"('cm',)"``, which older versions of ilastik wrote."""
     text = text.strip()[:200]
     found = _STRINGIFIED.match(text)
     return found[2] if found else text
 
 
 def parse_ome(text: str) -> ElementTree.Element:
-    """Root of an OME-XML text (see `parse_xml`)."""
+    """Return the root of an OME-XML text (see `parse_xml`)."""
     return parse_xml(text, "its OME-XML")
 
 
@@ -124,14 +124,14 @@ def _tag(element: ElementTree.Element) -> str:
 
 
 def check_ome(root: ElementTree.Element, own_name: str) -> None:
-    """Refuse what tifffile would follow or allocate: planes in other files, and absurd numbers.
+    """Refuse planes in other files, which tifffile would open, and numbers that it would allocate lists for.
 
     Raises
     ------
     ExternalReferenceError
-        Planes of the image lie in other files, which tifffile would open.
+        Planes or metadata lie in other files.
     LimitExceededError
-        The XML promises more planes than any file has.
+        The XML states more planes than any file has.
     """
     uuid = root.get("UUID")
     for element in root.iter():
@@ -145,17 +145,17 @@ def check_ome(root: ElementTree.Element, own_name: str) -> None:
         elif tag.startswith("Along"):
             bounds = [_number(element.get(name, default)) for name, default in (("End", 0), ("Start", 0), ("Step", 1))]
             if None in bounds or not bounds[2] or not abs((bounds[0] - bounds[1]) / bounds[2]) < _MOST_PLANES:  # type: ignore[operator]
-                raise LimitExceededError("its OME-XML has a modulo annotation without sensible bounds")
+                raise LimitExceededError("its OME-XML has a modulo annotation with invalid bounds")
         elif tag == "BinaryOnly":
             raise ExternalReferenceError(
-                f"its metadata lie in {ascii(element.get('MetadataFile', ''))[:80]}, and no other file is followed"
+                f"its metadata lie in {ascii(element.get('MetadataFile', ''))[:80]}, and other files are not opened"
             )
         elif tag == "UUID" and element.text != uuid:
             other = element.get("FileName", "")
             if uuid is not None or other.lower() != own_name.lower():
                 raise ExternalReferenceError(
                     f"it is one of several files of an OME-TIFF: planes lie in {ascii(other)[:80]}; "
-                    "no other file is followed, so stack the files, or save them as one"
+                    "other files are not opened: stack the files, or save them as one"
                 )
 
 
@@ -168,14 +168,14 @@ def _whole(element: ElementTree.Element, name: str, default: object) -> int:
 
 def _check_count(count: int) -> None:
     if count > _MOST_PLANES:
-        raise LimitExceededError(f"its OME-XML speaks of {count} planes, more than {_MOST_PLANES}")
+        raise LimitExceededError(f"its OME-XML states {count} planes, more than {_MOST_PLANES}")
 
 
 def ome_notes(root: ElementTree.Element, index: int, name: str) -> Notes:
-    """Notes of the image at `index`, which is called `name`, in an OME-XML of any schema."""
+    """Return the notes of the image at `index`, named `name`, from OME-XML of any schema."""
     images = [image for image in root if _tag(image) == "Image"]
     if index >= len(images) or images[index].get("Name", "") != name:
-        # tifffile leaves out images that have no planes.
+        # tifffile leaves out images without planes.
         images = [image for image in images if image.get("Name", "") == name]
         index = 0
     pixels = [child for image in images[index : index + 1] for child in image if _tag(child) == "Pixels"]
@@ -191,12 +191,12 @@ def ome_notes(root: ElementTree.Element, index: int, name: str) -> Notes:
 
 
 def imagej_notes(notes: Mapping[str, Any], x_resolution: object, y_resolution: object) -> Notes:
-    """Notes of a file of ImageJ, or of one who writes like it.
+    """Return the notes of a file by ImageJ, or by a program that writes like it.
 
     Parameters
     ----------
     notes
-        The lines ``name=value`` of its description.
+        The lines ``name=value`` of the description.
     x_resolution, y_resolution
         Values of the tags ``XResolution`` and ``YResolution``: pixels per unit, as numerator and denominator.
 
@@ -208,7 +208,7 @@ def imagej_notes(notes: Mapping[str, Any], x_resolution: object, y_resolution: o
     found = _Collected()
     for axis, resolution in (("x", x_resolution), ("y", y_resolution)):
         step = _inverted(resolution)
-        # tifffile writes 1/1 where it was told nothing: without a unit that is no statement.
+        # tifffile writes 1/1 if it has no resolution; without a unit, 1 is not used.
         if not (step == 1 and "unit" not in notes):
             found.step(axis, step)
     found.step("z", notes.get("spacing"))
@@ -223,7 +223,7 @@ def imagej_notes(notes: Mapping[str, Any], x_resolution: object, y_resolution: o
 
 
 def _inverted(resolution: object) -> object:
-    """Denominator over numerator; None where one of them is 0, which stands for "not known"."""
+    """Return denominator over numerator; None if one of them is 0, which means "not known"."""
     if not isinstance(resolution, Sequence) or len(resolution) != 2:
         return None
     numerator, denominator = (_number(part) for part in resolution)
