@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.api import open_datatree as open_datatree
     from ilastik_lazy.core.limits import Limits as Limits
+    from ilastik_lazy.reductions.objects import label_objects as label_objects
+    from ilastik_lazy.reductions.objects import measure_objects as measure_objects
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
@@ -31,6 +33,8 @@ __version__ = "0.1.0"
 _MODULES = ("errors", "reductions")
 _HOME = {
     "Limits": "ilastik_lazy.core.limits",
+    "label_objects": "ilastik_lazy.reductions.objects",
+    "measure_objects": "ilastik_lazy.reductions.objects",
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
     "open_datatree": "ilastik_lazy.api",
@@ -43,6 +47,8 @@ __all__ = [
     "Limits",
     "__version__",
     "errors",
+    "label_objects",
+    "measure_objects",
     "open_dataarray",
     "open_dataset",
     "open_datatree",

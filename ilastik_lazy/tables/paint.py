@@ -20,7 +20,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.tables.frames import Frames, frames_of
 from ilastik_lazy.tables.rows import Rows, key_columns, rows_of, values_of
 
-__all__ = ["mismatches", "paint"]
+__all__ = ["as_ids", "mismatches", "paint"]
 
 
 def paint(
@@ -157,7 +157,7 @@ def _paint_block(
 ) -> np.ndarray[Any, Any]:
     painted = np.empty(block.shape, rows.values.dtype)
     for frame, where in _frames_of(block, frames, axis):
-        painted[where] = rows.painted(_as_ids(block[where]), frame)
+        painted[where] = rows.painted(as_ids(block[where]), frame)
     return painted
 
 
@@ -168,7 +168,7 @@ def _ids_of_block(
     found = {
         (frame, int(value))
         for frame, where in _frames_of(block, frames, axis)
-        for value in np.unique(_as_ids(block[where]))
+        for value in np.unique(as_ids(block[where]))
         if value > 0
     }
     element = np.empty((1,) * block.ndim, object)
@@ -176,7 +176,7 @@ def _ids_of_block(
     return element
 
 
-def _as_ids(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def as_ids(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Convert labels to unsigned integers; those below 1 become 0, the background."""
     if labels.dtype.kind == "f":
         # float64 holds all whole numbers up to 2**53; NaN fails the comparison.

@@ -15,7 +15,7 @@ from ilastik_lazy.errors import ArgumentError, remedy
 
 __all__ = ["Rows", "key_columns", "rows_of", "values_of"]
 
-_LABELS = ("labelimage_oid", "labelimageId")
+_LABELS = ("labelimage_oid", "labelimageId", "label")
 _TIMES = ("timestep", "frame")
 _CLASS, _USER_LABEL = "Predicted Class", "User Label"
 _PROBABILITY = "Probability of "

@@ -1,0 +1,280 @@
+"""From sums over objects to the columns of a table, in the names and by the formulas of scikit-image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.units import converted
+from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.reductions.objects.sums import PAIRS, Sums, Wanted
+
+__all__ = ["DEFAULT_PROPERTIES", "PROPERTIES", "Space", "columns_of", "wanted_for"]
+
+Array = np.ndarray[Any, Any]
+Columns = dict[str, Array]
+
+DEFAULT_PROPERTIES = (
+    "num_pixels", "area", "bbox", "centroid", "equivalent_diameter_area", "touches_border",
+    "intensity_mean", "intensity_std", "intensity_min", "intensity_max",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The axes of space of an image, and how long a voxel is along each."""
+
+    names: tuple[str, ...]
+    lengths: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    unit: str
+    """Empty where lengths are voxels."""
+
+    @classmethod
+    def of(cls, axes: Sequence[Axis], lengths: Sequence[int]) -> Space:
+        """In the unit of the last axis; in voxels, where the step along an axis is not known in it."""
+        names = tuple(axis.name for axis in axes)
+        unit = axes[-1].unit
+        steps = [
+            None if axis.scale is None or (axis.unit == "") != (unit == "") else converted(axis.scale, axis.unit, unit)
+            for axis in axes
+        ]
+        spacing = tuple(step for step in steps if step is not None)
+        if len(spacing) < len(axes):
+            return cls(names, tuple(lengths), (1.0,) * len(axes), (0.0,) * len(axes), "")
+        origin = tuple(converted(axis.translation, axis.unit, unit) or 0.0 for axis in axes)
+        return cls(names, tuple(lengths), spacing, origin, unit)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.names)
+
+    @property
+    def voxel(self) -> float:
+        """Area or volume of one voxel."""
+        return math.prod(self.spacing)
+
+    def of_space(self, values: Array) -> Array:
+        """The rows of `values` along the axes that the image has."""
+        return values[len(values) - self.ndim :]
+
+
+_NOTHING = Wanted()
+_SPREAD = Wanted(spread=True)
+_EXTREMES = Wanted(extremes=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property: how its columns are computed, and what must be known for it."""
+
+    columns: Callable[[Sums, Space], Columns]
+    needs: Wanted = _NOTHING
+    power: int | None = None
+    """Power of the unit of length in its values; None where they have no such unit."""
+    ndims: tuple[int, ...] = (1, 2, 3)
+    of_intensity: bool = False
+
+
+def _num_pixels(sums: Sums, space: Space) -> Columns:
+    return {"num_pixels": sums.size}
+
+
+def _area(sums: Sums, space: Space) -> Columns:
+    return {"area": sums.size * space.voxel}
+
+
+def _bbox(sums: Sums, space: Space) -> Columns:
+    lows = {f"bbox_{name}_min": row for name, row in zip(space.names, space.of_space(sums.low), strict=True)}
+    return lows | {f"bbox_{name}_max": row for name, row in zip(space.names, space.of_space(sums.high), strict=True)}
+
+
+def _area_bbox(sums: Sums, space: Space) -> Columns:
+    return {"area_bbox": np.prod(sums.high - sums.low, axis=0) * space.voxel}
+
+
+def _extent(sums: Sums, space: Space) -> Columns:
+    return {"extent": sums.size / np.prod(sums.high - sums.low, axis=0)}
+
+
+def _placed(means: Array, space: Space) -> list[Array]:
+    rows = zip(space.of_space(means), space.spacing, space.origin, strict=True)
+    return [row * step + origin for row, step, origin in rows]
+
+
+def _centroid(sums: Sums, space: Space) -> Columns:
+    return {f"centroid_{name}": row for name, row in zip(space.names, _placed(sums.mean, space), strict=True)}
+
+
+def _equivalent_diameter(sums: Sums, space: Space) -> Columns:
+    area = sums.size * space.voxel
+    return {"equivalent_diameter_area": (2 * space.ndim * area / math.pi) ** (1 / space.ndim)}
+
+
+def _touches_border(sums: Sums, space: Space) -> Columns:
+    low, high = space.of_space(sums.low), space.of_space(sums.high)
+    touches = np.zeros(sums.count, np.bool_)
+    for axis, length in enumerate(space.lengths):
+        if length > 1:  # a plane of a volume is not all border
+            touches |= (low[axis] == 0) | (high[axis] == length)
+    return {"touches_border": touches}
+
+
+def _inertia(sums: Sums, space: Space) -> Array:
+    """The inertia tensor of each object, as ``skimage.measure.inertia_tensor``."""
+    assert sums.spread is not None
+    first, ndim = 3 - space.ndim, space.ndim
+    covariance = np.zeros((sums.count, ndim, ndim))
+    for (i, j), row in zip(PAIRS, sums.spread, strict=True):
+        if i >= first:
+            scaled = row / sums.size * space.spacing[i - first] * space.spacing[j - first]
+            covariance[:, i - first, j - first] = covariance[:, j - first, i - first] = scaled
+    inertia = -covariance
+    trace = np.trace(covariance, axis1=1, axis2=2)
+    inertia[:, range(ndim), range(ndim)] += trace[:, None]
+    return inertia
+
+
+def _eigvals(sums: Sums, space: Space) -> Array:
+    """Eigenvalues in descending order, a row for each."""
+    return np.asarray(np.clip(np.linalg.eigvalsh(_inertia(sums, space))[:, ::-1].T, 0, None))
+
+
+def _inertia_tensor_eigvals(sums: Sums, space: Space) -> Columns:
+    return {f"inertia_tensor_eigvals_{i}": row for i, row in enumerate(_eigvals(sums, space))}
+
+
+def _axis_lengths(sums: Sums, space: Space) -> tuple[Array, Array]:
+    values = _eigvals(sums, space)
+    if space.ndim == 2:
+        return 4 * np.sqrt(values[0]), 4 * np.sqrt(values[1])
+    one, two, three = values
+    return np.sqrt(np.maximum(10 * (one + two - three), 0)), np.sqrt(np.maximum(10 * (two + three - one), 0))
+
+
+def _axis_major_length(sums: Sums, space: Space) -> Columns:
+    return {"axis_major_length": _axis_lengths(sums, space)[0]}
+
+
+def _axis_minor_length(sums: Sums, space: Space) -> Columns:
+    return {"axis_minor_length": _axis_lengths(sums, space)[1]}
+
+
+def _eccentricity(sums: Sums, space: Space) -> Columns:
+    larger, smaller = _eigvals(sums, space)
+    with np.errstate(invalid="ignore"):
+        return {"eccentricity": np.where(larger == 0, 0.0, np.sqrt(1 - smaller / larger))}
+
+
+def _orientation(sums: Sums, space: Space) -> Columns:
+    inertia = _inertia(sums, space)
+    a, b, c = inertia[:, 0, 0], inertia[:, 0, 1], inertia[:, 1, 1]
+    diagonal = np.where(b < 0, math.pi / 4, -math.pi / 4)
+    return {"orientation": np.where(a == c, diagonal, 0.5 * np.arctan2(-2 * b, c - a))}
+
+
+def _by_channel(name: str, values: Array, channels: Sequence[str]) -> Columns:
+    return {f"{name}_{channel}" if channel else name: row for channel, row in zip(channels, values, strict=True)}
+
+
+def _intensity(name: str, of: Callable[[Sums], Array], needs: Wanted = _NOTHING) -> Property:
+    return Property(lambda sums, space: {name: of(sums)}, needs, of_intensity=True)
+
+
+def _weighted(sums: Sums) -> Array:
+    """Distance of the weighted from the plain centroid, for each channel and axis."""
+    assert sums.weighted is not None
+    assert sums.total is not None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(sums.weighted / sums.total[:, None, :])
+
+
+def _not_none(values: Array | None) -> Array:
+    assert values is not None
+    return values
+
+
+PROPERTIES: dict[str, Property] = {
+    "num_pixels": Property(_num_pixels),
+    "area": Property(_area, power=-1),
+    "bbox": Property(_bbox),
+    "area_bbox": Property(_area_bbox, power=-1),
+    "extent": Property(_extent),
+    "centroid": Property(_centroid, power=1),
+    "equivalent_diameter_area": Property(_equivalent_diameter, power=1),
+    "touches_border": Property(_touches_border),
+    "inertia_tensor_eigvals": Property(_inertia_tensor_eigvals, _SPREAD, 2),
+    "axis_major_length": Property(_axis_major_length, _SPREAD, 1, (2, 3)),
+    "axis_minor_length": Property(_axis_minor_length, _SPREAD, 1, (2, 3)),
+    "eccentricity": Property(_eccentricity, _SPREAD, None, (2,)),
+    "orientation": Property(_orientation, _SPREAD, None, (2,)),
+    "intensity_mean": _intensity("intensity_mean", lambda sums: _not_none(sums.total) / sums.size),
+    "intensity_std": _intensity(
+        "intensity_std", lambda sums: np.sqrt(_not_none(sums.scatter) / sums.size), Wanted(scatter=True)
+    ),
+    "intensity_min": _intensity("intensity_min", lambda sums: _not_none(sums.least), _EXTREMES),
+    "intensity_max": _intensity("intensity_max", lambda sums: _not_none(sums.largest), _EXTREMES),
+    "intensity_sum": _intensity("intensity_sum", lambda sums: _not_none(sums.total)),
+    "centroid_weighted": _intensity("centroid_weighted", _weighted, Wanted(weighted=True)),
+}
+
+
+def wanted_for(properties: Sequence[str], ndim: int, has_intensity: bool) -> tuple[tuple[str, ...], Wanted]:
+    """The properties that there are for an image, and what must be computed for them.
+
+    Raises
+    ------
+    ArgumentError
+        A property is unknown, or there is none for an image of this kind.
+    """
+    names = [properties] if isinstance(properties, str) else list(properties)
+    is_default = tuple(names) == DEFAULT_PROPERTIES
+    for name in names:
+        if name not in PROPERTIES:
+            raise ArgumentError(f"{option('properties', name)}: expected some of {', '.join(PROPERTIES)}")
+        known = PROPERTIES[name]
+        if known.of_intensity and not has_intensity and not is_default:
+            raise ArgumentError(f"{option('properties', name)} needs an image: pass {option('intensity')}")
+        if ndim not in known.ndims:
+            raise ArgumentError(f"{option('properties', name)}: there is none in {ndim} dimensions")
+    chosen = tuple(name for name in names if has_intensity or not PROPERTIES[name].of_intensity)
+    needs = [PROPERTIES[name].needs for name in chosen]
+    parts = {part: any(getattr(each, part) for each in needs) for part in Wanted.__dataclass_fields__}
+    return chosen, Wanted(**parts)
+
+
+def columns_of(
+    sums: Sums, space: Space, channels: Sequence[str], properties: Sequence[str]
+) -> tuple[Columns, dict[str, str]]:
+    """The columns of all properties, and the units of those that have one.
+
+    Parameters
+    ----------
+    channels
+        What the columns of each channel of intensities are called after; empty for the only one.
+    """
+    made: Columns = {}
+    units: dict[str, str] = {}
+    for name in properties:
+        known = PROPERTIES[name]
+        columns = known.columns(sums, space)
+        power = space.ndim if known.power == -1 else known.power
+        if name == "centroid_weighted":
+            shifts, power = columns[name], 1
+            columns = {}
+            for channel, shift in zip(channels, shifts, strict=True):
+                for axis, row in zip(space.names, _placed(sums.mean + shift, space), strict=True):
+                    columns[f"{name}_{axis}_{channel}" if channel else f"{name}_{axis}"] = row
+        elif known.of_intensity:
+            columns = _by_channel(name, columns[name], channels)
+        if power and space.unit:
+            units |= dict.fromkeys(columns, space.unit if power == 1 else f"{space.unit}^{power}")
+        made |= columns
+    return made, units

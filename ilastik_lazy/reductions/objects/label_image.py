@@ -1,0 +1,227 @@
+"""`label_objects`: number what is connected, lazily."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from ilastik_lazy.core.foreign_errors import require_package
+from ilastik_lazy.core.parallel import work_block
+from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
+from ilastik_lazy.core.views.window import windowed
+from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.lazy.attributes import drange_of
+from ilastik_lazy.lazy.dataset import chunked, to_dataarray, to_dataset
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.project.thresholding import thresholding_settings
+from ilastik_lazy.reductions.objects.labelling import ObjectsSource
+from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
+
+__all__ = ["label_objects"]
+
+
+def label_objects(
+    image: AnySource,
+    *,
+    threshold: float = 0.5,
+    core: float | None = None,
+    smooth: float | Mapping[str, float] | None = None,
+    min_size: int | None = None,
+    max_size: int | None = None,
+    connectivity: int = 1,
+    project: str | os.PathLike[str] | None = None,
+    classes: object = None,
+) -> xr.DataArray:
+    """Number the connected objects of an image, lazily, as ilastik's thresholding does.
+
+    Nothing is read before the result is computed.  Then a first pass over the whole image finds the objects, whose
+    numbers depend on no block; it is made once, and kept for all blocks of the result.  A second pass labels each
+    block that is wanted.  `measure_objects` needs no second pass.
+
+    Parameters
+    ----------
+    image
+        One class of a probability map, a mask, or a class image with `classes`.  Frames and channels are labelled
+        apart.
+    threshold
+        Least value of a voxel of an object; where ``image.attrs["drange"]`` is known, on a scale from 0 to 1 over
+        that range.  NaN belongs to no object.
+    core
+        Hysteresis: an object stays if it holds a core, which is connected voxels of at least this value, and is not
+        smaller or larger than `min_size` and `max_size` allow.
+    smooth
+        Sigma in voxels of a Gaussian before the threshold, along all axes of space, or by axis: ``{"y": 1, "x": 1}``.
+        Its kernel reaches 2 sigma to each side, and the image is reflected at its borders.
+    min_size, max_size
+        Bounds of the number of voxels of an object, which belong to what stays.
+    connectivity
+        Along how many axes at once two voxels of one object may be neighbours: 1 takes faces, 2 edges too, ....
+    project
+        Take all settings from the thresholding applet of this project; `image` has all channels then.
+    classes
+        Names or numbers of classes whose voxels are objects, in place of `threshold`.  Where two of them touch, they
+        are one object.
+
+    Returns
+    -------
+    xarray.DataArray
+        uint32, in the dims of `image`.  Each frame has its objects numbered from 1 in raster order of their first
+        voxels, equal to `scipy.ndimage.label`; 0 is background.
+
+    Raises
+    ------
+    ArgumentError
+        Settings that exclude each other, or that make no sense for this image.
+    MissingExtraError
+        scipy is missing: it comes with the extra ``objects``.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
+    >>> labels = label_objects(nuclei, min_size=20)
+    >>> int(labels.max())
+    42
+    """
+    require_package("scipy", "objects", "label_objects needs scipy")
+    named = {"core": core, "smooth": smooth, "min_size": min_size, "max_size": max_size, "classes": classes}
+    given = [name for name, value in named.items() if value is not None]
+    if project is not None:
+        if given:
+            raise ArgumentError(f"{option('project')} has settings of its own: pass it without {option(given[0])}")
+        made = _by_project(image, project, connectivity)
+    else:
+        if classes is not None and (alone := [name for name in given if name in ("core", "smooth")]):
+            raise ArgumentError(f"{option(alone[0])} is for values, and {option('classes')} for classes: pass one")
+        threshold = _number("threshold", threshold)
+        core = None if core is None else _number("core", core)
+        if core is not None and core < threshold:
+            raise ArgumentError(f"{option('core', core)}: expected at least {option('threshold', threshold)}")
+        bounds = _size("min_size", min_size), _size("max_size", max_size)
+        source = smoothed(as_source(image), smooth)
+        rule = _rule(source.spec, _drange(image), threshold, classes)
+        core_rule = None if core is None else ByThreshold.of(source.spec.dtype, _drange(image), core)
+        made = _objects(source, rule, connectivity, bounds, core_rule)
+    labels = chunked(to_dataset({"objects": made}), {"objects": made}, "auto")["objects"]
+    if isinstance(image, xr.DataArray):
+        labels = labels.assign_coords({name: each for name, each in image.coords.items() if not each.dims})
+    return labels
+
+
+def _by_project(image: AnySource, project: str | os.PathLike[str], connectivity: int) -> ObjectsSource:
+    """The objects by the settings of a project's thresholding applet."""
+    settings = thresholding_settings(project)
+    if settings.method not in ("simple", "two levels"):
+        raise ArgumentError(
+            f"{os.fspath(project)} separates objects by {settings.method}, which is not done here: "
+            f"pass {option('threshold')}, {option('core')} and {option('smooth')} in place of {option('project')}"
+        )
+    whole, drange = as_source(image), _drange(image)
+    channels = dict(zip(whole.spec.dims, whole.spec.shape, strict=True)).get("c", 0)
+    wanted = {settings.channel} | ({settings.core_channel} if settings.core is not None else set())
+    if channels > 1 and max(wanted) >= channels:
+        raise ArgumentError(
+            f"{os.fspath(project)} thresholds channel {max(wanted)} (counted from 0), and "
+            f"{whole.spec.storage.location} has {channels}: pass the map with all its channels"
+        )
+    if channels <= 1 and len(wanted) > 1:
+        raise ArgumentError(
+            f"{os.fspath(project)} thresholds the channels {sorted(wanted)}: pass the map with all its channels"
+        )
+    smooth = settings.smoothing(dict(zip(whole.spec.dims, whole.spec.shape, strict=True)))
+    source = smoothed(_channel(whole, settings.channel), smooth)
+    core_source = core_rule = None
+    if settings.core is not None:
+        core_rule = ByThreshold.of(source.spec.dtype, drange, settings.core)
+        if len(wanted) > 1:
+            core_source = smoothed(_channel(whole, settings.core_channel), smooth)
+            # Where the cores are another class, objects are voxels of either class.
+            both = [to_dataarray(_channel(whole, channel)).chunk("auto").astype(np.float32) for channel in wanted]
+            source = smoothed(as_source(both[0] + both[1]), smooth)
+            core_rule = ByThreshold.of(core_source.spec.dtype, drange, settings.core)
+    rule = _rule(source.spec, drange, settings.threshold, None)
+    return _objects(source, rule, connectivity, (settings.min_size, settings.max_size), core_rule, core_source)
+
+
+def _channel(source: ArraySource, number: int) -> ArraySource:
+    """One channel of a map with several."""
+    if "c" not in source.spec.dims or source.spec.shape[source.spec.dims.index("c")] <= 1:
+        return source
+    parts = zip(source.spec.dims, source.spec.shape, strict=True)
+    return windowed(source, tuple(number if name == "c" else slice(0, length) for name, length in parts))
+
+
+def _objects(
+    source: ArraySource,
+    rule: ByThreshold | ByClass,
+    connectivity: int,
+    bounds: tuple[int | None, int | None],
+    core_rule: ByThreshold | None = None,
+    core_source: ArraySource | None = None,
+) -> ObjectsSource:
+    near = _connectivity(connectivity, Layout.of(source.spec))
+    return ObjectsSource(_spec_of_labels(source.spec), source, rule, near, *bounds, core_rule, core_source)
+
+
+def _drange(image: AnySource) -> tuple[float, float] | None:
+    return drange_of(image) if isinstance(image, xr.DataArray) else as_source(image).spec.drange
+
+
+def _rule(
+    spec: ArraySpec, drange: tuple[float, float] | None, threshold: float, classes: object
+) -> ByThreshold | ByClass:
+    if classes is not None:
+        return ByClass.of(spec, classes)
+    if spec.is_label_image:
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.kind}, whose values have no order: name those that are objects "
+            f"with {option('classes')}"
+        )
+    return ByThreshold.of(spec.dtype, drange, threshold)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ArgumentError(f"{option(name, value)}: expected a number")
+
+
+def _size(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    raise ArgumentError(f"{option(name, value)}: expected a whole number of voxels from 0 on")
+
+
+def _connectivity(value: object, layout: Layout) -> int:
+    most = len(layout.space)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and 1 <= value <= most:
+        return int(value)
+    raise ArgumentError(f"{option('connectivity', value)}: expected 1 to {most}, as the image has {most} axes of space")
+
+
+def _spec_of_labels(spec: ArraySpec) -> ArraySpec:
+    storage = replace(spec.storage, layout="chunked", compression="computed", access=COMPUTED, order=(), buffers=4)
+    return replace(
+        spec,
+        name="objects",
+        dtype=np.dtype(np.uint32),
+        chunks=work_block(spec),
+        storage=storage,
+        channel_names=(),
+        channel_colors=(),
+        kind="object identities",
+        may_hold_ids=False,
+        drange=None,
+        display_mode="random-colortable",
+        packing=None,
+        is_inherited=False,
+    )

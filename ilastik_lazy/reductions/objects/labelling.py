@@ -1,0 +1,147 @@
+"""The objects of an image as a source: a first pass finds and numbers them, `read` labels its blocks again."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region, check_region, grid_shape, overlaps, region_shape
+from ilastik_lazy.core.kept import Kept
+from ilastik_lazy.core.parallel import in_order, threads_for
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import View
+from ilastik_lazy.reductions.objects.blocks import Block, components_of, numbered_runs
+from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold
+from ilastik_lazy.reductions.objects.numbering import Census, Numbers
+from ilastik_lazy.reductions.objects.runs import Runs
+
+__all__ = ["Found", "ObjectsSource", "census_of", "labelled_blocks"]
+
+Array = np.ndarray[Any, Any]
+_Result = TypeVar("_Result")
+
+
+class Found(NamedTuple):
+    """The objects of one block, as far as they lie in it."""
+
+    runs: Runs
+    numbers: Array
+    """Component of each run, from 0."""
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsSource(View):
+    """The numbers of objects in the place of what they were found in."""
+
+    spec: ArraySpec
+    source: ArraySource
+    rule: ByThreshold | ByClass
+    connectivity: int
+    least: int | None
+    """Sizes of objects, and of cores, that remain."""
+    most: int | None
+    core_rule: ByThreshold | None = None
+    core_source: ArraySource | None = None
+    """What the cores are found in; None for `source`."""
+    key: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False, repr=False)
+    """What the first pass is kept under, in each process that has a copy of this source."""
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return tuple(getattr(self, each.name) for each in fields(self) if each.compare)
+
+    @property
+    def origins(self) -> tuple[ArraySource, ...]:
+        """See `View`."""
+        return (self.source,) if self.core_source is None else (self.source, self.core_source)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        return {"objects": [repr(self.rule), repr(self.core_rule), self.connectivity, self.least, self.most]}
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: its values are stored nowhere."""
+        return ""
+
+    @property
+    def layout(self) -> Layout:
+        """Frames and space of the image."""
+        return Layout.of(self.spec)
+
+    def read(self, region: Region) -> Array:
+        """Read `region` (see `ArraySource.read`), after a first pass over the whole image if none was made."""
+        check_region(region, self.spec.shape)
+        numbers = _KEPT.get(self.key, self._first_pass)
+        out = np.empty(region_shape(region), self.spec.dtype)
+        for overlap in overlaps(region, self.spec.chunks) if out.size else ():
+            whole = tuple(
+                slice(at * chunk, min(length, (at + 1) * chunk))
+                for at, chunk, length in zip(overlap.chunk, self.spec.chunks, self.spec.shape, strict=True)
+            )
+            runs = self._runs(self.source.read(whole), self.rule)
+            _, found = numbered_runs(runs, self.connectivity)
+            painted = runs.painted(numbers.of_block(self._number_of(overlap.chunk))[found])
+            out[overlap.target] = self.layout.restored(painted, region_shape(whole))[overlap.inside]
+        return out
+
+    def found_in(self, region: Region) -> Found:
+        """Find the objects of one block."""
+        values, cores, owners = self.source.read(region), None, None
+        runs = self._runs(values, self.rule)
+        count, numbers = numbered_runs(runs, self.connectivity)
+        if self.core_rule is not None:
+            values = values if self.core_source is None else self.core_source.read(region)
+            inner = self._runs(values, self.core_rule)
+            of_core, core_numbers = numbered_runs(inner, self.connectivity)
+            cores = components_of(inner, core_numbers, of_core, self.layout, region)
+            owners = np.full(of_core, -1)
+            if count:
+                at = np.searchsorted(runs.starts, inner.starts, side="right") - 1
+                holds = (at >= 0) & (inner.starts < runs.ends[at])
+                owners[core_numbers[holds]] = numbers[at[holds]]
+        components = components_of(runs, numbers, count, self.layout, region)
+        return Found(runs, numbers, Block(components, cores, owners))
+
+    def keep(self, numbers: Numbers) -> None:
+        """Use what a pass that was made elsewhere has found."""
+        _KEPT.get(self.key, lambda: numbers)
+
+    def _runs(self, values: Array, rule: ByThreshold | ByClass) -> Runs:
+        return Runs.of(self.layout.canonical(rule.of_values(values)))
+
+    def _number_of(self, chunk: tuple[int, ...]) -> int:
+        """Place of a block in the order of the pass."""
+        grid, order = grid_shape(self.spec.shape, self.spec.chunks), self.layout.order
+        return int(np.ravel_multi_index([chunk[axis] for axis in order], [grid[axis] for axis in order]))
+
+    def _first_pass(self) -> Numbers:
+        found = census_of(self)
+        with contextlib.closing(labelled_blocks(self, lambda _, each: each.block, threads_for(None))) as blocks:
+            for slab, block in blocks:
+                found.add(slab, block)
+        return found.numbers()
+
+
+_KEPT: Kept[Numbers] = Kept(lambda numbers: numbers.nbytes)
+
+
+def census_of(source: ObjectsSource) -> Census:
+    """The count of the objects of an image, before the first block."""
+    return Census(source.layout, source.connectivity, source.least, source.most, source.core_rule is not None)
+
+
+def labelled_blocks(
+    source: ObjectsSource, work: Callable[[Region, Found], _Result], workers: int
+) -> Generator[tuple[int, _Result], None, None]:
+    """The number of the slab of each block, and what `work` makes of the objects in it, in order."""
+    tasks = source.layout.regions(source.spec.chunks)
+    for (slab, _), result in in_order(lambda task: work(task[1], source.found_in(task[1])), tasks, workers):
+        yield slab, result

@@ -1,0 +1,101 @@
+"""The axes of an image as those of objects: frames, in which objects are apart, and three axes of space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region, regions_of_blocks
+from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.errors import AxesError
+
+__all__ = ["Layout"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which axes of an image are frames (``t`` and ``c``) and which are space, in their own order.
+
+    Blocks are brought to the shape (frames, z, y, x), with length 1 for an axis of space that the image lacks.
+
+    Examples
+    --------
+    >>> Layout((8, 9, 2), (2,), (0, 1)).canonical(np.zeros((8, 9, 2))).shape
+    (2, 1, 8, 9)
+    """
+
+    shape: tuple[int, ...]
+    """Of the image."""
+
+    frames: tuple[int, ...]
+    """Numbers of the axes ``t`` and ``c``."""
+
+    space: tuple[int, ...]
+    """Numbers of the axes ``z``, ``y`` and ``x``: raster order is theirs."""
+
+    @classmethod
+    def of(cls, spec: ArraySpec) -> Layout:
+        """The layout of an image.
+
+        Raises
+        ------
+        AxesError
+            The image has no axis of space.
+        """
+        space = tuple(axis for axis, name in enumerate(spec.dims) if name in "zyx")
+        if not space:
+            raise AxesError(f"{spec.storage.location} has none of the dims z, y, x: there are no objects in it")
+        return cls(spec.shape, tuple(axis for axis in range(spec.ndim) if axis not in space), space)
+
+    @property
+    def volume(self) -> tuple[int, int, int]:
+        """Lengths of z, y and x of a frame."""
+        lengths = (1, 1, 1, *(self.shape[axis] for axis in self.space))[-3:]
+        return lengths[0], lengths[1], lengths[2]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Axes of the image, frames first."""
+        return self.frames + self.space
+
+    def regions(self, block: tuple[int, ...]) -> Iterator[tuple[int, Region]]:
+        """Number of the slab, and region of each block, in raster order of frames and then of space.
+
+        The blocks of a slab have the same place along frames and along the first axis of space.
+        """
+        moved = regions_of_blocks([self.shape[axis] for axis in self.order], [block[axis] for axis in self.order])
+        slab, before = -1, None
+        for parts in moved:
+            if (here := parts[: len(self.frames) + 1]) != before:
+                slab, before = slab + 1, here
+            yield slab, tuple(parts[self.order.index(axis)] for axis in range(len(self.shape)))
+
+    def canonical(self, block: Array) -> Array:
+        """A block of the image as a contiguous array of frames, z, y and x."""
+        moved = np.ascontiguousarray(block.transpose(self.order))
+        lengths = moved.shape
+        space = (1, 1, 1, *lengths[len(self.frames) :])[-3:]
+        return moved.reshape(math.prod(lengths[: len(self.frames)]), *space)
+
+    def restored(self, block: Array, shape: tuple[int, ...]) -> Array:
+        """What `canonical` made of a block of this shape, in the axes of the image."""
+        moved = block.reshape([shape[axis] for axis in self.order])
+        return moved.transpose([self.order.index(axis) for axis in range(len(shape))])
+
+    def frame_numbers(self, region: Region) -> Array:
+        """Number of each frame in a block, counted over all axes of frames."""
+        numbers = np.zeros(1, np.int64)
+        for axis in self.frames:
+            along = np.arange(region[axis].start, region[axis].stop)
+            numbers = (numbers[:, None] * self.shape[axis] + along).ravel()
+        return numbers
+
+    def origin(self, region: Region) -> Array:
+        """Place of the first voxel of a block along z, y and x."""
+        return np.array((0, 0, 0, *(region[axis].start for axis in self.space))[-3:], np.int64)

@@ -1,0 +1,154 @@
+"""`measure_objects`: a table of the objects of a label image, in one pass over the data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ilastik_lazy.core.parallel import Progress, check_progress, threads_for
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.view import DescribedSource
+from ilastik_lazy.core.views.window import transposed
+from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.project.classes import with_classes
+from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, Space, columns_of, wanted_for
+from ilastik_lazy.reductions.objects.labelling import ObjectsSource
+from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.passes import Image, Measure, measured_labels, measured_objects
+
+__all__ = ["measure_objects"]
+
+Array = np.ndarray[Any, Any]
+
+
+def measure_objects(
+    labels: AnySource,
+    intensity: AnySource | None = None,
+    *,
+    properties: Sequence[str] = DEFAULT_PROPERTIES,
+    project: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure the objects of a label image, block by block.
+
+    The image is read once, and memory grows with the number of objects alone.  Of what `label_objects` returned, the
+    objects are measured as they are found, and no label image is made.
+
+    Parameters
+    ----------
+    labels
+        What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.
+    intensity
+        Image of the same size along t, z, y and x, perhaps with channels, each of which has its columns.
+    properties
+        By the names of `skimage.measure.regionprops`: ``num_pixels``, ``area``, ``bbox``, ``area_bbox``, ``extent``,
+        ``centroid``, ``equivalent_diameter_area``, ``inertia_tensor_eigvals``, ``axis_major_length``,
+        ``axis_minor_length``, and in two dimensions ``eccentricity`` and ``orientation``; of intensities
+        ``intensity_mean``, ``intensity_std``, ``intensity_min``, ``intensity_max``, ``intensity_sum``, and
+        ``centroid_weighted``.  Beside these ``touches_border``: whether the object lies at a border of the image.
+    project
+        Project whose classes name the channels of `intensity`.
+    workers
+        Number of threads; one for each processor without it.  The result does not depend on it.
+    progress
+        Called now and then from this thread; an exception that it raises ends the work.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each object, in the order of frames and labels: ``timestep`` (where there is a dim ``t``; from 0),
+        ``channel`` (where `labels` have several), ``label``, and the columns of the properties.  Columns for axes
+        end in their letters (``centroid_z``, ``bbox_x_max``), those of several channels in the names of channels.
+        Where the image has positions with units, lengths, areas, volumes and centroids are physical, and
+        ``attrs["units"]`` has the unit of each such column; ``centroid`` is a position in the coordinates of the
+        image.  ``bbox`` and ``num_pixels`` count voxels, and ``bbox_..._max`` is exclusive.  An object with NaN
+        among its intensities has NaN in all their columns, as in numpy and scikit-image.
+
+    Raises
+    ------
+    ArgumentError
+        A property is not known, or needs an image; or the images differ in size.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
+    >>> table = measure_objects(il.label_objects(nuclei, min_size=20), sample("raw"))
+    >>> table[["label", "num_pixels", "intensity_mean"]].round(1).head(2)
+       label  num_pixels  intensity_mean
+    0      1        1121           141.1
+    1      2         765           119.1
+    """
+    check_progress(progress, 3)
+    source = as_source(labels)
+    layout = Layout.of(source.spec)
+    image, channels = _image(intensity, source.spec, project)
+    chosen, wanted = wanted_for(properties, len(layout.space), image is not None)
+    measure = Measure(layout, source.spec.dims, wanted, image)
+    objects = _objects_behind(source)
+    if objects is not None:
+        frames, ids, sums = measured_objects(objects, measure, threads_for(workers), progress)
+    else:
+        frames, ids, sums = measured_labels(source, measure, threads_for(workers), progress)
+    space = Space.of(
+        [source.spec.axes[axis] for axis in layout.space], [source.spec.shape[axis] for axis in layout.space]
+    )
+    columns, units = columns_of(sums, space, channels, chosen)
+    table = pd.DataFrame(_keys(source.spec, frames, ids) | columns)
+    if units:
+        table.attrs["units"] = units
+    return table
+
+
+def _objects_behind(source: ArraySource) -> ObjectsSource | None:
+    """What `label_objects` made, where all of it is wanted."""
+    while isinstance(source, DescribedSource):
+        source = source.source
+    return source if isinstance(source, ObjectsSource) else None
+
+
+def _image(
+    intensity: AnySource | None, labels: ArraySpec, project: str | os.PathLike[str] | None
+) -> tuple[Image | None, list[str]]:
+    """The intensities beside labels, and what columns of each channel are called after."""
+    if intensity is None:
+        return None, []
+    source = as_source(intensity)
+    if project is not None:
+        source = with_classes(source, project)
+    spec = source.spec
+    if spec.dtype.kind not in "biuf":
+        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}: only numbers can be measured")
+    sizes = {name: length for name, length in zip(labels.dims, labels.shape, strict=True) if name != "c"}
+    others = dict(zip(spec.dims, spec.shape, strict=True))
+    channels = others.pop("c", 0)
+    if others != sizes:
+        raise ArgumentError(
+            f"{spec.storage.location} has the sizes {others}, and {labels.storage.location} has {sizes}: "
+            f"{option('intensity')} must show the same voxels as the labels"
+        )
+    order = [spec.dims.index(name) for name in (*sizes, *("c" for _ in range("c" in spec.dims)))]
+    names = [""]
+    if channels > 1:
+        names = list(spec.channel_names) if len(spec.channel_names) == channels else list(map(str, range(channels)))
+    return Image(transposed(source, order), channels), names
+
+
+def _keys(spec: ArraySpec, frames: Array, ids: Array) -> dict[str, Array]:
+    """The columns that say which object a row is of."""
+    keys: dict[str, Array] = {}
+    lengths = {name: length for name, length in zip(spec.dims, spec.shape, strict=True) if name in "tc"}
+    if lengths:
+        at = dict(zip(lengths, np.unravel_index(frames, tuple(lengths.values())), strict=True))
+        if "t" in at:
+            keys["timestep"] = at["t"]
+        if lengths.get("c", 1) > 1:
+            keys["channel"] = at["c"]
+    return keys | {"label": ids.astype(np.int64) if not ids.size or ids.max() < 2**63 else ids}

@@ -1,0 +1,190 @@
+"""The pass over an image that measures its objects: blocks in threads, and what they found as one."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region, grid_shape, region_shape
+from ilastik_lazy.core.parallel import Progress, in_order, work_block
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.reductions.objects.blocks import Block
+from ilastik_lazy.reductions.objects.labelling import ObjectsSource, census_of
+from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.runs import Runs
+from ilastik_lazy.reductions.objects.sums import Sums, Wanted, joined, merged, sums_of_runs
+from ilastik_lazy.tables.paint import as_ids
+
+__all__ = ["Image", "Measure", "measured_labels", "measured_objects"]
+
+Array = np.ndarray[Any, Any]
+Measured = tuple[Array, Array, Sums]
+"""Frame, label and sums of each object."""
+
+
+_LEAST_PENDING = 2**17
+
+
+def groups_of(frames: Array, ids: Array) -> tuple[Array, Array]:
+    """The group of each pair of a frame and an id, in their order, and the place of one pair of each group.
+
+    >>> groups_of(np.array([0, 1, 0]), np.array([7, 5, 5]))
+    (array([1, 2, 0]), array([2, 0, 1]))
+    """
+    order = np.lexsort((ids, frames))
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (np.diff(frames[order]) != 0) | (ids[order][1:] != ids[order][:-1])
+    groups = np.empty(len(order), np.int64)
+    groups[order] = np.cumsum(begins) - 1
+    return groups, order[begins]
+
+
+class Tally:
+    """Parts of objects by frame and id; merged now and then, so that memory grows with objects and not with blocks."""
+
+    def __init__(self) -> None:
+        self._frames, self._ids, self._sums = list[Array](), list[Array](), list[Sums]()
+        self._merged = self._pending = 0
+
+    def add(self, frames: Array, ids: Array, sums: Sums) -> None:
+        """Take the parts in a block."""
+        self._frames.append(frames)
+        self._ids.append(ids)
+        self._sums.append(sums)
+        self._pending += sums.count
+        if self._pending > max(_LEAST_PENDING, self._merged):
+            self._merge()
+
+    def _merge(self) -> None:
+        frames, ids = np.concatenate(self._frames), np.concatenate(self._ids)
+        groups, first = groups_of(frames, ids)
+        sums = merged(joined(self._sums), groups, len(first))
+        self._frames, self._ids, self._sums = [frames[first]], [ids[first]], [sums]
+        self._merged, self._pending = sums.count, 0
+
+    def result(self) -> tuple[Array, Array, Sums]:
+        """Frame, id and sums of each object, in the order of frames and ids; after one block at least."""
+        self._merge()
+        return self._frames[0], self._ids[0], self._sums[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Intensities, whose axes are those of the labels without their channels, and channels of its own behind them."""
+
+    source: ArraySource
+    channels: int
+    """0 where it has no such axis."""
+
+    def read(self, region: Region, labels: tuple[str, ...]) -> Iterator[Array]:
+        """Intensities of each channel, in the shape of the labels in `region`, whose dims are `labels`."""
+        shape = region_shape(region)
+        here = tuple(part for part, name in zip(region, labels, strict=True) if name != "c")
+        values = self.source.read((*here, slice(0, self.channels)) if self.channels else here)
+        for channel in np.moveaxis(values, -1, 0) if self.channels else [values]:
+            yield np.broadcast_to(np.expand_dims(channel, labels.index("c")), shape) if "c" in labels else channel
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is measured."""
+
+    layout: Layout
+    dims: tuple[str, ...]
+    wanted: Wanted
+    image: Image | None
+
+    def sums(self, runs: Runs, groups: Array, count: int, region: Region) -> Sums:
+        """The sums over each group of the runs of a block."""
+        intensities: list[Array] = []
+        if self.image is not None:
+            first = np.cumsum(runs.lengths) - runs.lengths
+            total = int(runs.lengths.sum())
+            inside = np.arange(total) + np.repeat(runs.starts - first, runs.lengths)
+            blocks = self.image.read(region, self.dims)
+            intensities = [self.layout.canonical(block).reshape(-1)[inside] for block in blocks]
+        return merged(sums_of_runs(runs, self.layout.origin(region), self.wanted, intensities), groups, count)
+
+
+class _Part(NamedTuple):
+    block: Block
+    sums: Sums
+
+
+def measured_objects(source: ObjectsSource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
+    """Find and measure the objects of an image in one pass."""
+
+    def work(task: tuple[int, Region]) -> _Part:
+        found = source.found_in(task[1])
+        return _Part(found.block, measure.sums(found.runs, found.numbers, found.block.components.count, task[1]))
+
+    census, parts = census_of(source), [_nothing(measure)]
+    with contextlib.closing(in_order(work, measure.layout.regions(source.spec.chunks), workers)) as results:
+        for (slab, _), part in _reported(results, source, source.spec.chunks, progress):
+            census.add(slab, part.block)
+            parts.append(part.sums)
+    numbers = census.numbers()
+    source.keep(numbers)
+    sums, chosen = joined(parts), np.flatnonzero(numbers.numbers)
+    frames, ids = numbers.frames[chosen].astype(np.int64), numbers.numbers[chosen].astype(np.int64)
+    groups, first = groups_of(frames, ids)
+    return frames[first], ids[first], merged(sums.taken(chosen), groups, len(first))
+
+
+def measured_labels(source: ArraySource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
+    """Measure the objects of a label image in one pass."""
+
+    def work(task: tuple[int, Region]) -> Measured:
+        region = task[1]
+        values = source.read(region)
+        runs = Runs.of(measure.layout.canonical(as_ids(values) if values.dtype.kind in "bf" else values))
+        if runs.values.dtype.kind == "i":
+            runs = runs.taken(np.flatnonzero(runs.values > 0))
+        frames, ids = measure.layout.frame_numbers(region)[runs.places[0]], runs.values.astype(np.uint64)
+        groups, first = groups_of(frames, ids)
+        return frames[first], ids[first], measure.sums(runs, groups, len(first), region)
+
+    block = _block_of_both(source, measure.image)
+    tally = Tally()
+    tally.add(np.zeros(0, np.int64), np.zeros(0, np.uint64), _nothing(measure))
+    with contextlib.closing(in_order(work, measure.layout.regions(block), workers)) as results:
+        for _, part in _reported(results, source, block, progress):
+            tally.add(*part)
+    return tally.result()
+
+
+def _block_of_both(labels: ArraySource, image: Image | None) -> tuple[int, ...]:
+    """Block that one thread reads at a time: whole chunks of both images, where the larger are made of the smaller."""
+    spec = labels.spec
+    others = {} if image is None else dict(zip(image.source.spec.dims, image.source.spec.chunks, strict=True))
+    both = [
+        max(chunk, 1 if name == "c" else others.get(name, 1))
+        for chunk, name in zip(spec.chunks, spec.dims, strict=True)
+    ]
+    return work_block(replace(spec, chunks=tuple(both)))
+
+
+def _nothing(measure: Measure) -> Sums:
+    """The sums over no parts."""
+    runs = Runs.of(np.zeros((1, 1, 1, 0), np.bool_))
+    channels = 0 if measure.image is None else max(1, measure.image.channels)
+    return sums_of_runs(runs, np.zeros(3, np.int64), measure.wanted, [np.zeros(0)] * channels)
+
+
+def _reported(
+    results: Iterable[tuple[tuple[int, Region], Any]],
+    source: ArraySource,
+    block: tuple[int, ...],
+    progress: Progress | None,
+) -> Generator[tuple[tuple[int, Region], Any], None, None]:
+    blocks, nbytes = math.prod(grid_shape(source.spec.shape, block)), 0
+    for done, (task, part) in enumerate(results, 1):
+        if progress is not None:
+            nbytes += math.prod(region_shape(task[1])) * source.spec.dtype.itemsize
+            progress(done, blocks, nbytes)
+        yield task, part

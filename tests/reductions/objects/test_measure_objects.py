@@ -1,0 +1,90 @@
+"""What `measure_objects` promises beside its values: names, units, ids, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import ilastik_lazy as il
+from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import ArgumentError
+from tests.fuzz.objects import blocks_are_chunks
+
+
+@pytest.fixture
+def cells():
+    image = xr.DataArray(np.zeros((3, 4, 6), np.int64), dims=("t", "y", "x"))
+    image[0, :2, :2] = 2**62
+    image[2, 1:, 3:] = 7
+    image[2, 0, 0] = 7
+    image[1] = -1
+    return image.chunk({"t": 1, "y": 2, "x": 5})
+
+
+def test_rows_are_in_the_order_of_frames_and_ids(cells):
+    table = il.measure_objects(cells, properties=("num_pixels", "bbox"))
+    assert table["timestep"].tolist() == [0, 2]
+    assert table["label"].tolist() == [2**62, 7]
+    assert table["num_pixels"].tolist() == [4, 10]
+    assert table[["bbox_y_min", "bbox_x_min", "bbox_y_max", "bbox_x_max"]].values.tolist() == [
+        [0, 0, 2, 2],
+        [0, 0, 4, 6],
+    ]
+    assert list(il.paint(cells, table, "num_pixels").values[2, 1]) == [0, 0, 0, 10, 10, 10]
+
+
+def test_units_are_those_of_the_image():
+    nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
+    table = il.measure_objects(il.label_objects(nuclei), sample("raw"), properties=("num_pixels", "area", "centroid"))
+    np.testing.assert_allclose(table["area"], table["num_pixels"] * 0.8 * 0.25 * 0.25)
+    assert table.attrs["units"] == {
+        "area": "micrometer^3", "centroid_z": "micrometer", "centroid_y": "micrometer", "centroid_x": "micrometer",
+    }  # fmt: skip
+
+
+def test_moments_far_from_the_origin_lose_no_digits():
+    labels = np.zeros((1, 400_000), np.uint8)
+    labels[0, -9:] = 1
+    image = xr.DataArray(labels, dims=("y", "x")).chunk({"x": 399_995})
+    with blocks_are_chunks():
+        table = il.measure_objects(image, image * 1e9 + 1, properties=("inertia_tensor_eigvals", "intensity_std"))
+    assert table["inertia_tensor_eigvals_0"][0] == pytest.approx((9**2 - 1) / 12, rel=1e-12)
+    assert table["intensity_std"][0] == 0
+
+
+def test_the_table_survives_csv_and_parquet(cells, tmp_path):
+    table = il.measure_objects(cells, cells.astype("f4"))
+    table.to_csv(tmp_path / "a.csv", index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), table, check_dtype=False)
+
+
+def test_channels_name_their_columns(cells):
+    raw = xr.DataArray(np.ones((3, 4, 6, 2)), dims=("t", "y", "x", "c"), coords={"c": ["red", "green"]})
+    table = il.measure_objects(cells, raw, properties=("intensity_mean", "centroid_weighted"))
+    assert list(table.columns[2:]) == [
+        "intensity_mean_red", "intensity_mean_green", "centroid_weighted_y_red", "centroid_weighted_x_red",
+        "centroid_weighted_y_green", "centroid_weighted_x_green",
+    ]  # fmt: skip
+
+
+def test_progress_reaches_the_end(cells):
+    calls = []
+    with blocks_are_chunks():
+        il.measure_objects(cells, progress=lambda *numbers: calls.append(numbers))
+    assert calls[-1] == (12, 12, cells.nbytes)
+    assert len(calls) == 12
+
+
+def test_what_cannot_be_measured_is_refused(cells):
+    with pytest.raises(ArgumentError, match="colour"):
+        il.measure_objects(cells, properties=("colour",))
+    with pytest.raises(ArgumentError, match="intensity"):
+        il.measure_objects(cells, properties=("intensity_mean",))
+    with pytest.raises(ArgumentError, match="same voxels"):
+        il.measure_objects(cells, cells.isel(x=slice(1, None)))
+    with pytest.raises(ArgumentError, match="3 dimensions"):
+        il.measure_objects(cells.rename(t="z"), properties=("orientation",))
+    with pytest.raises(ArgumentError, match="fractions"):
+        il.measure_objects(cells / 2.5)

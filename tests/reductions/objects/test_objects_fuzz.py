@@ -1,0 +1,20 @@
+"""Random images against scipy.ndimage and scikit-image; `python -m tests.fuzz.objects` does many more."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.objects import check
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_labels_and_tables_are_those_of_scipy_and_scikit_image(number):
+    check(1, number)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 2**31))
+def test_no_image_is_found_whose_objects_differ(seed, number):
+    check(seed, number)
