@@ -9,7 +9,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.reductions.objects.layout import Layout
-from ilastik_lazy.reductions.objects.linking import components, touching
+from ilastik_lazy.reductions.objects.linking import components, spread_out, touching
 from ilastik_lazy.reductions.objects.runs import Runs
 
 __all__ = ["Block", "Borders", "Components", "components_of", "numbered_runs"]
@@ -22,7 +22,7 @@ class Borders:
     """Runs at the borders of blocks, where what lies in the next block may touch them."""
 
     starts: Array
-    """Positions in the whole image, where each row counts one voxel more than it has (see `touching`)."""
+    """Positions in the whole image, as from `spread_out`."""
     ends: Array
     components: Array
     leads_on: Array
@@ -57,7 +57,8 @@ class Block(NamedTuple):
 
 def numbered_runs(runs: Runs, connectivity: int) -> tuple[int, Array]:
     """Number of components in a block, and the component of each run, from 0."""
-    first, second = touching(runs.starts + runs.rows, runs.ends + runs.rows, runs.shape, connectivity)
+    starts = spread_out(*runs.places, runs.shape[1:])
+    first, second = touching(starts, starts + runs.lengths, runs.shape[1:], connectivity)
     return components(len(runs.starts), first, second)
 
 
@@ -65,12 +66,11 @@ def components_of(runs: Runs, numbers: Array, count: int, layout: Layout, region
     """What the whole image must know of the components of a block."""
     frame, *places = runs.places
     frames = layout.frame_numbers(region)[frame]
-    depth, height, length = layout.volume
+    _, height, length = layout.volume
     z, y, x = (place + first for place, first in zip(places, layout.origin(region), strict=True))
-    rows = (frames * depth + z) * height + y
     of_first = np.empty(count, np.int64)
     of_first[numbers[::-1]] = np.arange(len(numbers))[::-1]
-    firsts = (rows * length + x - frames * (depth * height * length))[of_first]
+    firsts = ((z * height + y) * length + x)[of_first]
     sizes = np.bincount(numbers, runs.lengths, count).astype(np.int64)
     at_border = np.zeros(len(numbers), np.bool_)
     leads_on = at_border.copy()
@@ -86,6 +86,6 @@ def components_of(runs: Runs, numbers: Array, count: int, layout: Layout, region
             if axis == 3 - len(layout.space):
                 leads_on = last
     chosen = np.flatnonzero(at_border)
-    starts = (rows * (length + 1) + x)[chosen]
+    starts = spread_out(frames[chosen], z[chosen], y[chosen], x[chosen], layout.volume)
     borders = Borders(starts, starts + runs.lengths[chosen], numbers[chosen], leads_on[chosen])
     return Components(frames[of_first], firsts, sizes, borders)

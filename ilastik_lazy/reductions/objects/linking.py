@@ -9,9 +9,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["components", "touching"]
+__all__ = ["components", "spread_out", "touching"]
 
 Array = np.ndarray[Any, Any]
+
+
+def spread_out(frames: Array, z: Array, y: Array, x: Array, shape: tuple[int, ...]) -> Array:
+    """Positions with one voxel more a row, one row more a plane, and one plane more a frame than there are.
+
+    So what lies in two rows never touches in them, and a neighbour beyond the end of a plane is no voxel.
+
+    Parameters
+    ----------
+    shape
+        z, y and x of a frame.
+    """
+    depth, height, length = shape
+    return ((frames * (depth + 1) + z) * (height + 1) + y) * (length + 1) + x
 
 
 def touching(starts: Array, ends: Array, shape: tuple[int, ...], connectivity: int) -> tuple[Array, Array]:
@@ -20,32 +34,29 @@ def touching(starts: Array, ends: Array, shape: tuple[int, ...], connectivity: i
     Parameters
     ----------
     starts, ends
-        Sorted positions of the first voxel of runs, and behind the last one.  Each row counts one voxel more
-        than it has, so that runs in two rows never touch in them.
+        Sorted positions of the first voxel of runs, and behind the last one, as from `spread_out`.
     shape
-        Frames, z, y and x; no run touches one of another frame.
+        z, y and x of a frame.
     connectivity
         Along how many axes two neighbouring voxels may differ, as in `scipy.ndimage.generate_binary_structure`.
     """
-    _, depth, height, length = shape
-    width = length + 1
-    planes, y = np.divmod(starts // width, height)
-    z = planes % depth
+    depth, height, length = shape
     first: list[Array] = []
     second: list[Array] = []
     for dz, dy in ((0, 1), (1, -1), (1, 0), (1, 1)):
         steps = dz + abs(dy)
         if steps > connectivity or dz >= depth or abs(dy) >= height:
             continue
-        inside = np.flatnonzero((z + dz < depth) & (y + dy >= 0) & (y + dy < height))
-        shift = (dz * height + dy) * width
+        shift = (dz * (height + 1) + dy) * (length + 1)
         reach = 1 if steps < connectivity else 0  # along x, too
-        low = np.searchsorted(ends, starts[inside] + (shift - reach), side="right")
-        high = np.searchsorted(starts, ends[inside] + (shift + reach), side="left")
-        counts = high - low
-        total = int(counts.sum())
+        low = np.searchsorted(ends, starts + (shift - reach), side="right")
+        counts = np.searchsorted(starts, ends + (shift + reach), side="left") - low
+        # Most runs have one neighbour at most.
+        inside = np.flatnonzero(counts)
+        counts, low = counts[inside], low[inside]
+        before = np.cumsum(counts) - counts
         first.append(np.repeat(inside, counts))
-        second.append(np.arange(total) + np.repeat(low - (np.cumsum(counts) - counts), counts))
+        second.append(np.arange(len(first[-1])) + np.repeat(low - before, counts))
     if not first:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.concatenate(first), np.concatenate(second)

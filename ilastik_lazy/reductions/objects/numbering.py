@@ -44,8 +44,7 @@ class _Union:
     """
 
     def __init__(self, layout: Layout, connectivity: int) -> None:
-        depth, height, length = layout.volume
-        self._shape, self._connectivity = (0, depth, height, length), connectivity
+        self._shape, self._connectivity = layout.volume, connectivity
         self._slab, self._borders = 0, list[Borders]()
         self._pairs = list[Array]()
         self._parts = list[Components]()
@@ -79,9 +78,9 @@ class _Union:
         one = numbers[np.concatenate([first, along])]
         other = numbers[np.concatenate([second, along + 1])]
         differ = one != other
-        pairs = np.stack([np.minimum(one, other)[differ], np.maximum(one, other)[differ]])
-        if pairs.size:
-            self._pairs.append(np.unique(pairs, axis=1))
+        # One number for each pair: they are sorted ten times as fast as two.
+        pairs = np.minimum(one, other)[differ] * self.count + np.maximum(one, other)[differ]
+        self._pairs.append(np.stack(np.divmod(np.unique(pairs), max(1, self.count))))
         onward = leads_on[order].astype(np.bool_)
         self._borders = [Borders(starts[onward], ends[onward], numbers[onward], np.zeros(int(onward.sum()), np.bool_))]
 

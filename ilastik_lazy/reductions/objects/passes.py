@@ -36,6 +36,17 @@ def groups_of(frames: Array, ids: Array) -> tuple[Array, Array]:
     >>> groups_of(np.array([0, 1, 0]), np.array([7, 5, 5]))
     (array([1, 2, 0]), array([2, 0, 1]))
     """
+    if not len(ids):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    least, frame = ids.min(), frames.min()
+    span, others = int(ids.max() - least) + 1, int(frames.max() - frame) + 1
+    if span * others <= 4 * len(ids) + 1024:
+        # Most blocks hold ids that lie close together: no need to sort them.
+        keys = (ids - least).astype(np.int64) + (frames - frame) * span
+        place = np.full(span * others, -1)
+        place[keys] = np.arange(len(keys))
+        present = place >= 0
+        return (np.cumsum(present) - 1)[keys], place[present]
     order = np.lexsort((ids, frames))
     begins = np.ones(len(order), np.bool_)
     begins[1:] = (np.diff(frames[order]) != 0) | (ids[order][1:] != ids[order][:-1])

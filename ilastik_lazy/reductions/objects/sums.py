@@ -6,6 +6,7 @@ A run of voxels is the smallest part.  Second moments are about the mean of each
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,48 +128,43 @@ def merged(parts: Sums, groups: Array, count: int) -> Sums:
     groups
         For each part the number of its group, from 0; each of the `count` groups has a part.
     """
-    if not count:
-        return parts.taken(np.zeros(0, np.int64))
-    order = np.argsort(groups, kind="stable")
-    sorted_groups = groups[order]
-    first = np.searchsorted(sorted_groups, np.arange(count))
-    parts = parts.taken(order)
 
     def add(values: Array) -> Array:
-        return np.asarray(np.add.reduceat(values, first, axis=-1))
+        rows = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
+        made = [np.bincount(groups, row, count) for row in rows]
+        return np.array(made).reshape(*values.shape[:-1], count)
 
-    size = add(parts.size)
-    # About the mean of the first part: sums of positions far from the origin would lose digits.
-    start = parts.mean[:, first]
-    apart = parts.mean - start[:, sorted_groups]
+    def extreme(ufunc: np.ufunc, values: Array) -> Array:
+        # Any part of a group to begin with.
+        found = np.empty((*values.shape[:-1], count), values.dtype)
+        found[..., groups] = values
+        for target, row in zip(found, values, strict=True):
+            ufunc.at(target, groups, row)
+        return found
+
+    size = np.bincount(groups, parts.size, count).astype(np.int64)
+    # About the mean of some part of each group: sums of positions far from the origin would lose digits.
+    start = np.empty((3, count))
+    start[:, groups] = parts.mean
+    apart = parts.mean - start[:, groups]
     shift = add(parts.size * apart) / size
-    apart -= shift[:, sorted_groups]
     spread = total = least = largest = scatter = weighted = None
+    if parts.spread is not None or parts.weighted is not None:
+        apart -= shift[:, groups]
     if parts.spread is not None:
         products = np.stack([apart[i] * apart[j] for i, j in PAIRS])
         spread = add(parts.spread + parts.size * products)
     if parts.total is not None:
         total = add(parts.total)
         if parts.least is not None and parts.largest is not None:
-            least = np.minimum.reduceat(parts.least, first, axis=-1)
-            largest = np.maximum.reduceat(parts.largest, first, axis=-1)
+            least, largest = extreme(np.minimum, parts.least), extreme(np.maximum, parts.largest)
         if parts.scatter is not None:
-            off = parts.total / parts.size - (total / size)[:, sorted_groups]
+            off = parts.total / parts.size - (total / size)[:, groups]
             scatter = add(parts.scatter + parts.size * off * off)
         if parts.weighted is not None:
             weighted = add(parts.weighted + parts.total[:, None, :] * apart)
-    return Sums(
-        size,
-        np.minimum.reduceat(parts.low, first, axis=-1),
-        np.maximum.reduceat(parts.high, first, axis=-1),
-        start + shift,
-        spread,
-        total,
-        least,
-        largest,
-        scatter,
-        weighted,
-    )
+    low, high = extreme(np.minimum, parts.low), extreme(np.maximum, parts.high)
+    return Sums(size, low, high, start + shift, spread, total, least, largest, scatter, weighted)
 
 
 def joined(parts: list[Sums]) -> Sums:
