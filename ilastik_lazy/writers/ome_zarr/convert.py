@@ -17,12 +17,13 @@ from ilastik_lazy.core.parallel import check_progress
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
+from ilastik_lazy.lazy.clusters import current_client
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
-from ilastik_lazy.writers.ome_zarr.conversion.cluster import current_client, write_on_cluster
+from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
 from ilastik_lazy.writers.ome_zarr.conversion.compare import (
     compare_levels,
     require_unchanged,

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import math
 import socket
-import sys
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
-
-from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, option
+from ilastik_lazy.errors import CorruptChunkError, DestinationError, option
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import PLAN, WORK
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
@@ -22,42 +19,11 @@ from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
-__all__ = ["current_client", "write_on_cluster"]
+__all__ = ["write_on_cluster"]
 
 _MOST_SHARDS = 32
 """Shards of level 0 in one task: a lost task costs at most their time."""
 _TASKS_PER_THREAD = 4
-
-
-def current_client() -> Any:
-    """The `distributed.Client` whose cluster converts; None if the threads of this process convert.
-
-    Threads convert if there is no client, under ``dask.config.set(scheduler="threads")``, and if a worker of the
-    cluster runs in this process: then this is a task, or a thread of one, and would occupy the place of the tasks that
-    it waits for; or the cluster only consists of threads of this process.
-
-    Raises
-    ------
-    ArgumentError
-        The client is asynchronous.
-    """
-    distributed = sys.modules.get("distributed")
-    if distributed is None or dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
-        return None
-    try:
-        client = distributed.default_client()
-    except ValueError:
-        return None
-    # `get_worker` works in the thread of a task, but not in threads that the task has started.
-    here = [worker.scheduler.address for worker in getattr(distributed.Worker, "_instances", ())]
-    if client.scheduler is not None and client.scheduler.address in here:
-        return None
-    if client.asynchronous:
-        raise ArgumentError(
-            "the dask Client is asynchronous, and cannot be waited for here: make one without asynchronous=True, "
-            'or convert in threads, under dask.config.set(scheduler="threads")'
-        )
-    return client
 
 
 @dataclass(frozen=True, slots=True)
