@@ -64,6 +64,12 @@ class Kept(Generic[_T]):
                 self._count(key, entry)
         return entry.made[0]
 
+    def known(self, key: Hashable) -> _T | None:
+        """The value of `key` if it is made; None otherwise."""
+        with self._lock:
+            entry = self._entries.get(key)
+        return entry.made[0] if entry is not None and entry.made else None
+
     def _count(self, key: Hashable, entry: _Entry[_T]) -> None:
         """Add a value that was just made, and drop the oldest ones where there are too many bytes."""
         nbytes = self._size_of(entry.made[0])

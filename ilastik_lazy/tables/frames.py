@@ -44,7 +44,7 @@ def frames_of(labels: xr.DataArray) -> tuple[Frames | None, int | None]:
     if (length := whole.get("t", count)) != count and count:
         raise ArgumentError(
             f"the label image holds {count} of {length} frames, and nothing shows which: "
-            "paint the image as it was opened, and slice the result"
+            "take the image as it was opened, and slice the result"
         )
     return np.arange(count), count
 

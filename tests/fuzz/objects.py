@@ -66,10 +66,10 @@ def expected_labels(case: Case) -> Array:
 
 @contextmanager
 def blocks_are_chunks() -> Any:
-    """Small images in many blocks, where others are done in one of 4 MiB."""
+    """Small images in many blocks, where others are done in one."""
     with (
-        mock.patch("ilastik_lazy.reductions.objects.label_image.work_block", lambda spec: spec.chunks),
-        mock.patch("ilastik_lazy.reductions.objects.passes.work_block", lambda spec: spec.chunks),
+        mock.patch("ilastik_lazy.reductions.objects.label_image.large_block", lambda spec: spec.chunks),
+        mock.patch("ilastik_lazy.reductions.objects.passes.large_block", lambda spec: spec.chunks),
     ):
         yield
 

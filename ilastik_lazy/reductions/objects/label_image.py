@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.foreign_errors import require_package
-from ilastik_lazy.core.parallel import work_block
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import ArgumentError, option
@@ -20,7 +19,7 @@ from ilastik_lazy.lazy.dataset import chunked, to_dataarray, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
-from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.layout import Layout, large_block
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
 
 __all__ = ["label_objects"]
@@ -214,7 +213,7 @@ def _spec_of_labels(spec: ArraySpec) -> ArraySpec:
         spec,
         name="objects",
         dtype=np.dtype(np.uint32),
-        chunks=work_block(spec),
+        chunks=large_block(spec),
         storage=storage,
         channel_names=(),
         channel_colors=(),

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, grid_shape, overlaps, region_shape
 from ilastik_lazy.core.kept import Kept
-from ilastik_lazy.core.parallel import in_order, threads_for
+from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
+from ilastik_lazy.lazy.clusters import anywhere_in_order, once_on_cluster
 from ilastik_lazy.reductions.objects.blocks import Block, components_of, numbered_runs
 from ilastik_lazy.reductions.objects.layout import Layout
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold
 from ilastik_lazy.reductions.objects.numbering import Census, Numbers
 from ilastik_lazy.reductions.objects.runs import Runs
 
-__all__ = ["Found", "ObjectsSource", "census_of", "labelled_blocks"]
+__all__ = ["Found", "ObjectsSource", "census_of"]
 
 Array = np.ndarray[Any, Any]
-_Result = TypeVar("_Result")
 
 
 class Found(NamedTuple):
@@ -79,7 +79,7 @@ class ObjectsSource(View):
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`), after a first pass over the whole image if none was made."""
         check_region(region, self.spec.shape)
-        numbers = _KEPT.get(self.key, self._first_pass)
+        numbers = self._numbers()
         out = np.empty(region_shape(region), self.spec.dtype)
         for overlap in overlaps(region, self.spec.chunks) if out.size else ():
             whole = tuple(
@@ -122,12 +122,23 @@ class ObjectsSource(View):
         grid, order = grid_shape(self.spec.shape, self.spec.chunks), self.layout.order
         return int(np.ravel_multi_index([chunk[axis] for axis in order], [grid[axis] for axis in order]))
 
-    def _first_pass(self) -> Numbers:
-        found = census_of(self)
-        with contextlib.closing(labelled_blocks(self, lambda _, each: each.block, threads_for(None))) as blocks:
-            for slab, block in blocks:
-                found.add(slab, block)
-        return found.numbers()
+    def _numbers(self) -> Numbers:
+        """What the first pass found; it is made once, in a cluster too."""
+        if (known := _KEPT.known(self.key)) is not None:
+            return known
+        found = once_on_cluster(f"first-pass-{self.key}", self.first_pass)
+        return _KEPT.get(self.key, self.first_pass if found is None else lambda: found)
+
+    def first_pass(self, client: Any = None) -> Numbers:
+        """Find the objects of the whole image."""
+        census, tasks = census_of(self), self.layout.regions(self.spec.chunks)
+        with contextlib.closing(anywhere_in_order(self._block_of, tasks, threads_for(None), client)) as results:
+            for (slab, _), block in results:
+                census.add(slab, block)
+        return census.numbers()
+
+    def _block_of(self, task: tuple[int, Region]) -> Block:
+        return self.found_in(task[1]).block
 
 
 _KEPT: Kept[Numbers] = Kept(lambda numbers: numbers.nbytes)
@@ -136,12 +147,3 @@ _KEPT: Kept[Numbers] = Kept(lambda numbers: numbers.nbytes)
 def census_of(source: ObjectsSource) -> Census:
     """The count of the objects of an image, before the first block."""
     return Census(source.layout, source.connectivity, source.least, source.most, source.core_rule is not None)
-
-
-def labelled_blocks(
-    source: ObjectsSource, work: Callable[[Region, Found], _Result], workers: int
-) -> Generator[tuple[int, _Result], None, None]:
-    """The number of the slab of each block, and what `work` makes of the objects in it, in order."""
-    tasks = source.layout.regions(source.spec.chunks)
-    for (slab, _), result in in_order(lambda task: work(task[1], source.found_in(task[1])), tasks, workers):
-        yield slab, result

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.grid import Region, regions_of_blocks
+from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, Region, block_shape, regions_of_blocks
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import AxesError
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "large_block"]
 
 Array = np.ndarray[Any, Any]
 
@@ -99,3 +99,15 @@ class Layout:
     def origin(self, region: Region) -> Array:
         """Place of the first voxel of a block along z, y and x."""
         return np.array((0, 0, 0, *(region[axis].start for axis in self.space))[-3:], np.int64)
+
+
+# Work on runs takes numpy some 50 calls a block, and borders cost as much as what lies inside: of blocks of 16 MiB
+# labelling takes 2/3 of the time that it takes of blocks of 4 MiB.
+_BLOCK_BYTES = 16 * 2**20
+
+
+def large_block(spec: ArraySpec) -> tuple[int, ...]:
+    """Block in which objects are found: whole chunks, up to 16 MiB, and some 32 blocks at least."""
+    most = min(_BLOCK_BYTES, max(BLOCK_BYTES_LEAST, spec.nbytes // 32))
+    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=most, most=most)
+    return tuple(max(1, length) for length in block)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from ilastik_lazy.core.parallel import Progress, check_progress, threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
@@ -20,6 +21,7 @@ from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, Space, c
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.layout import Layout
 from ilastik_lazy.reductions.objects.passes import Image, Measure, measured_labels, measured_objects
+from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_objects"]
 
@@ -62,7 +64,8 @@ def measure_objects(
     Returns
     -------
     pandas.DataFrame
-        A row for each object, in the order of frames and labels: ``timestep`` (where there is a dim ``t``; from 0),
+        A row for each object, in the order of frames and labels: ``timestep`` (where there is a dim ``t``: the
+        number of the frame in the image as it was opened, from 0),
         ``channel`` (where `labels` have several), ``label``, and the columns of the properties.  Columns for axes
         end in their letters (``centroid_z``, ``bbox_x_max``), those of several channels in the names of channels.
         Where the image has positions with units, lengths, areas, volumes and centroids are physical, and
@@ -101,7 +104,8 @@ def measure_objects(
         [source.spec.axes[axis] for axis in layout.space], [source.spec.shape[axis] for axis in layout.space]
     )
     columns, units = columns_of(sums, space, channels, chosen)
-    table = pd.DataFrame(_keys(source.spec, frames, ids) | columns)
+    shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
+    table = pd.DataFrame(_keys(source.spec, frames, ids, shown) | columns)
     if units:
         table.attrs["units"] = units
     return table
@@ -141,14 +145,22 @@ def _image(
     return Image(transposed(source, order), channels), names
 
 
-def _keys(spec: ArraySpec, frames: Array, ids: Array) -> dict[str, Array]:
-    """The columns that say which object a row is of."""
+def _keys(spec: ArraySpec, frames: Array, ids: Array, shown: Frames | None) -> dict[str, Array]:
+    """The columns that say which object a row is of.
+
+    Parameters
+    ----------
+    shown
+        Numbers of the frames of the opened image, where it was cropped along t.
+    """
     keys: dict[str, Array] = {}
+    if shown is not None and "t" not in spec.dims:
+        keys["timestep"] = np.full(len(ids), shown)
     lengths = {name: length for name, length in zip(spec.dims, spec.shape, strict=True) if name in "tc"}
     if lengths:
         at = dict(zip(lengths, np.unravel_index(frames, tuple(lengths.values())), strict=True))
         if "t" in at:
-            keys["timestep"] = at["t"]
+            keys["timestep"] = at["t"] if shown is None else shown[at["t"]]
         if lengths.get("c", 1) > 1:
             keys["channel"] = at["c"]
     return keys | {"label": ids.astype(np.int64) if not ids.size or ids.max() < 2**63 else ids}

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, grid_shape, region_shape
-from ilastik_lazy.core.parallel import Progress, in_order, work_block
+from ilastik_lazy.core.parallel import Progress
 from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.lazy.clusters import anywhere_in_order
 from ilastik_lazy.reductions.objects.blocks import Block
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource, census_of
-from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.layout import Layout, large_block
 from ilastik_lazy.reductions.objects.runs import Runs
 from ilastik_lazy.reductions.objects.sums import Sums, Wanted, joined, merged, sums_of_runs
 from ilastik_lazy.tables.paint import as_ids
@@ -127,15 +128,42 @@ class _Part(NamedTuple):
     sums: Sums
 
 
+@dataclass(frozen=True, slots=True)
+class _FindAndMeasure:
+    """The work on a block of what `label_objects` made."""
+
+    source: ObjectsSource
+    measure: Measure
+
+    def __call__(self, task: tuple[int, Region]) -> _Part:
+        found = self.source.found_in(task[1])
+        count = found.block.components.count
+        return _Part(found.block, self.measure.sums(found.runs, found.numbers, count, task[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasureLabels:
+    """The work on a block of a label image."""
+
+    source: ArraySource
+    measure: Measure
+
+    def __call__(self, task: tuple[int, Region]) -> Measured:
+        region, layout = task[1], self.measure.layout
+        values = self.source.read(region)
+        runs = Runs.of(layout.canonical(as_ids(values) if values.dtype.kind in "bf" else values))
+        if runs.values.dtype.kind == "i":
+            runs = runs.taken(np.flatnonzero(runs.values > 0))
+        frames, ids = layout.frame_numbers(region)[runs.places[0]], runs.values.astype(np.uint64)
+        groups, first = groups_of(frames, ids)
+        return frames[first], ids[first], self.measure.sums(runs, groups, len(first), region)
+
+
 def measured_objects(source: ObjectsSource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
     """Find and measure the objects of an image in one pass."""
-
-    def work(task: tuple[int, Region]) -> _Part:
-        found = source.found_in(task[1])
-        return _Part(found.block, measure.sums(found.runs, found.numbers, found.block.components.count, task[1]))
-
+    work, tasks = _FindAndMeasure(source, measure), measure.layout.regions(source.spec.chunks)
     census, parts = census_of(source), [_nothing(measure)]
-    with contextlib.closing(in_order(work, measure.layout.regions(source.spec.chunks), workers)) as results:
+    with contextlib.closing(anywhere_in_order(work, tasks, workers)) as results:
         for (slab, _), part in _reported(results, source, source.spec.chunks, progress):
             census.add(slab, part.block)
             parts.append(part.sums)
@@ -149,21 +177,10 @@ def measured_objects(source: ObjectsSource, measure: Measure, workers: int, prog
 
 def measured_labels(source: ArraySource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
     """Measure the objects of a label image in one pass."""
-
-    def work(task: tuple[int, Region]) -> Measured:
-        region = task[1]
-        values = source.read(region)
-        runs = Runs.of(measure.layout.canonical(as_ids(values) if values.dtype.kind in "bf" else values))
-        if runs.values.dtype.kind == "i":
-            runs = runs.taken(np.flatnonzero(runs.values > 0))
-        frames, ids = measure.layout.frame_numbers(region)[runs.places[0]], runs.values.astype(np.uint64)
-        groups, first = groups_of(frames, ids)
-        return frames[first], ids[first], measure.sums(runs, groups, len(first), region)
-
-    block = _block_of_both(source, measure.image)
+    work, block = _MeasureLabels(source, measure), _block_of_both(source, measure.image)
     tally = Tally()
     tally.add(np.zeros(0, np.int64), np.zeros(0, np.uint64), _nothing(measure))
-    with contextlib.closing(in_order(work, measure.layout.regions(block), workers)) as results:
+    with contextlib.closing(anywhere_in_order(work, measure.layout.regions(block), workers)) as results:
         for _, part in _reported(results, source, block, progress):
             tally.add(*part)
     return tally.result()
@@ -177,7 +194,7 @@ def _block_of_both(labels: ArraySource, image: Image | None) -> tuple[int, ...]:
         max(chunk, 1 if name == "c" else others.get(name, 1))
         for chunk, name in zip(spec.chunks, spec.dims, strict=True)
     ]
-    return work_block(replace(spec, chunks=tuple(both)))
+    return large_block(replace(spec, chunks=tuple(both)))
 
 
 def _nothing(measure: Measure) -> Sums:

@@ -11,6 +11,7 @@ import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError
 from tests.fuzz.objects import blocks_are_chunks
+from tests.support.makers import write_hdf5_export
 
 
 @pytest.fixture
@@ -88,3 +89,13 @@ def test_what_cannot_be_measured_is_refused(cells):
         il.measure_objects(cells.rename(t="z"), properties=("orientation",))
     with pytest.raises(ArgumentError, match="fractions"):
         il.measure_objects(cells / 2.5)
+
+
+def test_frames_keep_their_numbers_in_crops(cells, tmp_path):
+    write_hdf5_export(tmp_path / "a.h5", np.maximum(cells.values, 0), axes="tyx", chunks=(1, 2, 5), filters="gzip")
+    opened = il.open_dataarray(tmp_path / "a.h5", kind="object identities")
+    crop = opened.isel(t=slice(1, 3))
+    table = il.measure_objects(crop, properties=("num_pixels",))
+    assert table["timestep"].tolist() == [2]
+    assert il.paint(crop, table, "num_pixels").values.max() == 10
+    assert il.measure_objects(opened.isel(t=2), properties=("num_pixels",))["timestep"].tolist() == [2]
