@@ -70,6 +70,7 @@ def blocks_are_chunks() -> Any:
     with (
         mock.patch("ilastik_lazy.reductions.objects.label_image.large_block", lambda spec: spec.chunks),
         mock.patch("ilastik_lazy.reductions.objects.passes.large_block", lambda spec: spec.chunks),
+        mock.patch("ilastik_lazy.reductions.objects.crops.large_block", lambda spec: spec.chunks),
     ):
         yield
 

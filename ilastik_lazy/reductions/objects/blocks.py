@@ -9,8 +9,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.reductions.objects.layout import Layout
-from ilastik_lazy.reductions.objects.linking import components, spread_out, touching
-from ilastik_lazy.reductions.objects.runs import Runs
+from ilastik_lazy.reductions.objects.runs import Runs, components, spread_out, touching
 
 __all__ = ["Block", "Borders", "Components", "components_of", "numbered_runs"]
 

@@ -14,7 +14,7 @@ from ilastik_lazy.core.units import converted
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.reductions.objects.sums import PAIRS, Sums, Wanted
 
-__all__ = ["DEFAULT_PROPERTIES", "PROPERTIES", "Space", "columns_of", "wanted_for"]
+__all__ = ["DEFAULT_PROPERTIES", "PROPERTIES", "Space", "by_channel", "columns_of", "units_of", "wanted_for"]
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
@@ -180,7 +180,8 @@ def _orientation(sums: Sums, space: Space) -> Columns:
     return {"orientation": np.where(a == c, diagonal, 0.5 * np.arctan2(-2 * b, c - a))}
 
 
-def _by_channel(name: str, values: Array, channels: Sequence[str]) -> Columns:
+def by_channel(name: str, values: Array, channels: Sequence[str]) -> Columns:
+    """A column for each row of `values`, called after its channel."""
     return {f"{name}_{channel}" if channel else name: row for channel, row in zip(channels, values, strict=True)}
 
 
@@ -265,7 +266,7 @@ def columns_of(
     for name in properties:
         known = PROPERTIES[name]
         columns = known.columns(sums, space)
-        power = space.ndim if known.power == -1 else known.power
+        power = known.power
         if name == "centroid_weighted":
             shifts, power = columns[name], 1
             columns = {}
@@ -273,8 +274,15 @@ def columns_of(
                 for axis, row in zip(space.names, _placed(sums.mean + shift, space), strict=True):
                     columns[f"{name}_{axis}_{channel}" if channel else f"{name}_{axis}"] = row
         elif known.of_intensity:
-            columns = _by_channel(name, columns[name], channels)
-        if power and space.unit:
-            units |= dict.fromkeys(columns, space.unit if power == 1 else f"{space.unit}^{power}")
+            columns = by_channel(name, columns[name], channels)
+        units |= units_of(columns, power, space)
         made |= columns
     return made, units
+
+
+def units_of(columns: Columns, power: int | None, space: Space) -> dict[str, str]:
+    """The unit of each column whose values have a power of the unit of length; -1 is that of an area or a volume."""
+    power = space.ndim if power == -1 else power
+    if not power or not space.unit:
+        return {}
+    return dict.fromkeys(columns, space.unit if power == 1 else f"{space.unit}^{power}")

@@ -17,7 +17,15 @@ from ilastik_lazy.core.views.window import transposed
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
-from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, Space, columns_of, wanted_for
+from ilastik_lazy.reductions.objects.columns import (
+    DEFAULT_PROPERTIES,
+    Space,
+    by_channel,
+    columns_of,
+    units_of,
+    wanted_for,
+)  # fmt: skip
+from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_objects, whole_object_columns
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.layout import Layout
 from ilastik_lazy.reductions.objects.passes import Image, Measure, measured_labels, measured_objects
@@ -54,6 +62,9 @@ def measure_objects(
         ``axis_minor_length``, and in two dimensions ``eccentricity`` and ``orientation``; of intensities
         ``intensity_mean``, ``intensity_std``, ``intensity_min``, ``intensity_max``, ``intensity_sum``, and
         ``centroid_weighted``.  Beside these ``touches_border``: whether the object lies at a border of the image.
+
+        In a second pass, that reads each object whole and takes scikit-image (extra ``shapes``): ``perimeter`` (in two
+        dimensions), ``euler_number``, ``intensity_median``, ``area_convex``, ``solidity``, ``feret_diameter_max``.
     project
         Project whose classes name the channels of `intensity`.
     workers
@@ -93,17 +104,27 @@ def measure_objects(
     source = as_source(labels)
     layout = Layout.of(source.spec)
     image, channels = _image(intensity, source.spec, project)
-    chosen, wanted = wanted_for(properties, len(layout.space), image is not None)
-    measure = Measure(layout, source.spec.dims, wanted, image)
-    objects = _objects_behind(source)
-    if objects is not None:
-        frames, ids, sums = measured_objects(objects, measure, threads_for(workers), progress)
-    else:
-        frames, ids, sums = measured_labels(source, measure, threads_for(workers), progress)
     space = Space.of(
         [source.spec.axes[axis] for axis in layout.space], [source.spec.shape[axis] for axis in layout.space]
     )
+    names = [properties] if isinstance(properties, str) else list(properties)
+    of_whole = [name for name in names if name in OF_WHOLE_OBJECTS]
+    check_whole_objects(of_whole, space, image is not None)
+    chosen, wanted = wanted_for([name for name in names if name not in OF_WHOLE_OBJECTS], space.ndim, image is not None)
+    measure = Measure(layout, source.spec.dims, wanted, image)
+    made = _objects_behind(source)
+    if made is not None:
+        objects = measured_objects(made, measure, threads_for(workers), progress)
+    else:
+        objects = measured_labels(source, measure, threads_for(workers), progress)
+    frames, ids, sums = objects
     columns, units = columns_of(sums, space, channels, chosen)
+    if of_whole:
+        found = whole_object_columns(source, layout, image, space, of_whole, objects, threads_for(workers))
+        for name, values in found.items():
+            more = by_channel(name, values, channels if name == "intensity_median" else [""])
+            columns |= more
+            units |= units_of(more, OF_WHOLE_OBJECTS[name], space)
     shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
     table = pd.DataFrame(_keys(source.spec, frames, ids, shown) | columns)
     if units:

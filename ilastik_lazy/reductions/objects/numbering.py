@@ -9,7 +9,7 @@ import numpy as np
 
 from ilastik_lazy.reductions.objects.blocks import Block, Borders, Components
 from ilastik_lazy.reductions.objects.layout import Layout
-from ilastik_lazy.reductions.objects.linking import components, touching
+from ilastik_lazy.reductions.objects.runs import components, touching
 
 __all__ = ["Census", "Numbers"]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.ndimage as ndi
 import xarray as xr
+from skimage.measure import regionprops_table
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
@@ -99,3 +101,44 @@ def test_frames_keep_their_numbers_in_crops(cells, tmp_path):
     assert table["timestep"].tolist() == [2]
     assert il.paint(crop, table, "num_pixels").values.max() == 10
     assert il.measure_objects(opened.isel(t=2), properties=("num_pixels",))["timestep"].tolist() == [2]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", ["objects", "labels"])
+def test_properties_of_whole_objects_are_those_of_scikit_image(ndim, kind):
+    rng = np.random.default_rng(ndim)
+    dims = ("z", "y", "x")[-ndim:]
+    mask = ndi.gaussian_filter(rng.random((2, *(18, 20, 22)[-ndim:])), (0, *[1.5] * ndim)) > 0.51
+    frames = [ndi.label(frame)[0] for frame in mask]
+    kept = [np.flatnonzero(np.bincount(frame.ravel()) >= 12) for frame in frames]
+    frames = [np.where(np.isin(frame, keep), frame, 0) for frame, keep in zip(frames, kept, strict=True)]
+    positions = {
+        name: (name, np.arange(n) * 0.5, {"units": "mm"}) for name, n in zip(dims, mask.shape[1:], strict=True)
+    }
+    chunks = dict.fromkeys(dims, 7)
+    raw = xr.DataArray(rng.integers(0, 99, mask.shape), dims=("t", *dims), coords=positions).chunk(chunks)
+    if kind == "objects":
+        image = xr.DataArray(np.stack(frames) > 0, dims=("t", *dims), coords=positions).chunk(chunks)
+        image = il.label_objects(image)
+    else:
+        image = xr.DataArray(np.stack(frames), dims=("t", *dims), coords=positions).chunk(chunks)
+    names = ["euler_number", "intensity_median", "area_convex", "solidity", "feret_diameter_max"]
+    names += ["perimeter"] if ndim == 2 else []
+    with blocks_are_chunks():
+        table = il.measure_objects(image, raw, properties=[*names, "num_pixels"])
+    for number, frame in enumerate(frames):
+        wanted = regionprops_table(frame, raw.values[number], properties=[*names, "num_pixels"], spacing=[0.5] * ndim)
+        rows = table[table["timestep"] == number]
+        assert len(rows) == len(wanted["num_pixels"]) > 0
+        for name in wanted:
+            np.testing.assert_allclose(rows[name], wanted[name], rtol=1e-9, err_msg=name)
+    assert table.attrs["units"]["feret_diameter_max"] == "millimeter"
+    assert "euler_number" not in table.attrs["units"]
+
+
+def test_perimeters_are_those_of_square_pixels():
+    image = xr.DataArray(np.eye(4, dtype=np.uint8), dims=("y", "x"), coords={"y": np.arange(4), "x": np.arange(4) / 2})
+    with pytest.raises(ArgumentError, match="squares"):
+        il.measure_objects(image, properties=("perimeter",))
+    with pytest.raises(ArgumentError, match="intensity"):
+        il.measure_objects(image, properties=("intensity_median",))

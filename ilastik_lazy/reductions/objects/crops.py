@@ -1,0 +1,152 @@
+"""Properties that need a whole object at once: a second pass reads each one, and scikit-image measures it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ilastik_lazy.core.foreign_errors import require_package
+from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.lazy.clusters import anywhere_in_order
+from ilastik_lazy.reductions.objects.columns import Space
+from ilastik_lazy.reductions.objects.layout import Layout, large_block
+from ilastik_lazy.reductions.objects.passes import Image
+from ilastik_lazy.reductions.objects.sums import Sums
+
+__all__ = ["OF_WHOLE_OBJECTS", "check_whole_objects", "whole_object_columns"]
+
+Array = np.ndarray[Any, Any]
+
+OF_WHOLE_OBJECTS: dict[str, int | None] = {
+    "perimeter": 1,
+    "euler_number": None,
+    "intensity_median": None,
+    "area_convex": -1,
+    "solidity": None,
+    "feret_diameter_max": 1,
+}
+"""Names of scikit-image, and the power of the unit of length in the values; -1 is that of an area or a volume."""
+
+
+class _Batch(NamedTuple):
+    """Objects that begin in one block of one frame."""
+
+    rows: Array
+    ids: Array
+    low: Array
+    """For each axis of space and each object."""
+    high: Array
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasureWhole:
+    """The work on a batch."""
+
+    source: ArraySource
+    layout: Layout
+    image: Image | None
+    spacing: tuple[float, ...]
+    names: tuple[str, ...]
+
+    def __call__(self, batch: _Batch) -> list[Array]:
+        """For each property its values, a row for each channel."""
+        from skimage.measure import regionprops
+
+        measured: Any = regionprops  # not typed
+        region = self._region(batch)
+        labels = self.layout.canonical(self.source.read(region))[0]
+        images = [] if self.image is None else list(self.image.read(region, self.source.spec.dims))
+        values = [self.layout.canonical(each)[0] for each in images]
+        origin, ndim = self.layout.origin(region), len(self.spacing)
+        found: list[list[Any]] = [[] for _ in self.names]
+        for number, low, high in zip(batch.ids.tolist(), batch.low.T, batch.high.T, strict=True):
+            box = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, origin, strict=True))
+            mask = (labels[box] == number).astype(np.uint8)
+            mask = mask.reshape(mask.shape[3 - ndim :])
+            inside = np.stack([each[box].reshape(mask.shape) for each in values], -1) if values else None
+            (whole,) = measured(mask, inside, spacing=self.spacing)
+            for name, column in zip(self.names, found, strict=True):
+                column.append(np.atleast_1d(getattr(whole, name)))
+        return [np.stack(column, axis=-1) for column in found]
+
+    def _region(self, batch: _Batch) -> Region:
+        """The part of the image that holds all objects of a batch."""
+        layout = self.layout
+        low, high = batch.low.min(axis=1)[-len(layout.space) :], batch.high.max(axis=1)[-len(layout.space) :]
+        parts = dict(zip(layout.space, map(slice, low.tolist(), high.tolist()), strict=True))
+        lengths = [layout.shape[axis] for axis in layout.frames]
+        at = np.unravel_index(batch.frame, lengths) if lengths else ()
+        parts |= {axis: slice(int(i), int(i) + 1) for axis, i in zip(layout.frames, at, strict=True)}
+        return tuple(parts[axis] for axis in range(len(layout.shape)))
+
+
+def check_whole_objects(names: Sequence[str], space: Space, has_intensity: bool) -> None:
+    """Raise unless these of `OF_WHOLE_OBJECTS` can be measured.
+
+    Raises
+    ------
+    ArgumentError
+        There is none for such an image.
+    MissingExtraError
+        scikit-image is missing.
+    """
+    for name in names:
+        if name == "intensity_median" and not has_intensity:
+            raise ArgumentError(f"{option('properties', name)} needs an image: pass {option('intensity')}")
+        if space.ndim == 1 or (name == "perimeter" and space.ndim != 2):
+            raise ArgumentError(f"{option('properties', name)}: there is none in {space.ndim} dimensions")
+        if name == "perimeter" and len(set(space.spacing)) > 1:
+            raise ArgumentError(
+                f"{option('properties', name)}: there is none where pixels are no squares ({space.spacing})"
+            )
+    if names:
+        require_package("skimage", "shapes", f"{', '.join(names)}: these need scikit-image")
+
+
+def whole_object_columns(
+    source: ArraySource,
+    layout: Layout,
+    image: Image | None,
+    space: Space,
+    names: Sequence[str],
+    objects: tuple[Array, Array, Sums],
+    workers: int,
+) -> dict[str, Array]:
+    """For each property its values, a row for each channel (one alone, where they are not of intensities).
+
+    Parameters
+    ----------
+    objects
+        Frame, id and sums of each.
+    """
+    frames, ids, sums = objects
+    work = _MeasureWhole(source, layout, image, space.spacing, tuple(names))
+    tables: dict[str, Array] = {}
+    with contextlib.closing(anywhere_in_order(work, _batches(source, layout, frames, ids, sums), workers)) as results:
+        for batch, found in results:
+            for name, values in zip(names, found, strict=True):
+                table = tables.setdefault(name, np.zeros((len(values), len(ids)), values.dtype))
+                table[:, batch.rows] = values
+    channels = 1 if image is None else max(1, image.channels)
+    return {name: tables.get(name, np.zeros((channels if name == "intensity_median" else 1, 0))) for name in names}
+
+
+def _batches(source: ArraySource, layout: Layout, frames: Array, ids: Array, sums: Sums) -> Iterator[_Batch]:
+    block = [large_block(source.spec)[axis] for axis in layout.space]
+    lengths = np.array([1, 1, 1, *block][-3:])
+    places = sums.low // lengths[:, None]
+    order = np.lexsort((*places[::-1], frames))
+    keys = np.stack([frames, *places])[:, order]
+    borders = np.flatnonzero((np.diff(keys, axis=1) != 0).any(axis=0)) + 1
+    for first, last in itertools.pairwise([0, *borders.tolist(), len(order)]):
+        rows = order[first:last]
+        if len(rows):
+            yield _Batch(rows, ids[rows], sums.low[:, rows], sums.high[:, rows], int(frames[rows[0]]))
