@@ -194,8 +194,8 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            ({"path": "a.tif"}, "end in .h5"),
-            ({"path": "a.ilp"}, "end in .h5"),
+            ({"path": "a.tif"}, "ends in .h5"),
+            ({"path": "a.ilp"}, "ends in .h5"),
             ({"path": "a.h5/volume/data"}, "internal_path="),
             ({"path": "s3://bucket/a.h5"}, "URL"),
             ({"path": 3}, "is of type int"),
