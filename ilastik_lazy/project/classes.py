@@ -18,6 +18,7 @@ import numpy as np
 
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
@@ -42,7 +43,7 @@ class ClassSet:
     colors: tuple[tuple[int, int, int], ...] = ()
 
 
-def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[ClassSet, ...]:
+def class_sets(path: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> tuple[ClassSet, ...]:
     """Read all class sets of a project, sorted by the name of the applet.
 
     Raises
@@ -51,9 +52,11 @@ def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tu
         The file is not a project.
     """
     location = Location.parse(path)
-    if limits is not None and limits.trust == "untrusted":
+    if options.trust == "untrusted":
         function, result = "project.classes:class_sets", tuple[ClassSet, ...]
-        found_by_child: tuple[ClassSet, ...] = in_child(location.path, function, result, location.path, None)
+        found_by_child: tuple[ClassSet, ...] = in_child(
+            location.path, function, result, location.path, options.in_child
+        )
         return found_by_child
     with open_hdf5(location.path) as file:
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
@@ -124,18 +127,18 @@ def _counts(path: str) -> bool:
         return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
 
 
-def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, limits: Limits) -> bool:
+def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, options: OpenOptions) -> bool:
     """Whether `spec` is the density of a counting project, which ilastik exports under the name ``Probabilities``."""
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
     if spec.dtype.kind != "f" or channels != 1:
         return False
     path = Location.parse(project).path
-    if limits.trust == "untrusted":
+    if options.trust == "untrusted":
         return bool(in_child(path, "project.classes:_counts", bool, path))
     return _counts(path)
 
 
-def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: Limits | None = None) -> ArraySource:
+def with_classes(source: ArraySource, project: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> ArraySource:
     """Name the channels or values of a source as in `project`; the density of a counting project gets that kind.
 
     Raises
@@ -143,9 +146,9 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: L
     ArgumentError
         The project names no classes.
     """
-    if source.spec.kind is None and _makes_density(project, source.spec, limits or Limits()):
+    if source.spec.kind is None and _makes_density(project, source.spec, options):
         return with_kind(source, "density")
-    sets = class_sets(project, limits)
+    sets = class_sets(project, options)
     if not sets:
         raise ArgumentError(f"{os.fspath(project)} names no classes: add labels in ilastik and save it")
     spec = source.spec

@@ -6,8 +6,7 @@ import numpy as np
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.formats.hdf5.untrusted import trusting
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.label_blocks import label_blocks, open_labels
 from ilastik_lazy.project.record import read_project
@@ -21,7 +20,7 @@ LabelCount = tuple[int, str, tuple[tuple[int, int], ...]]
 _AXES = "tzyxc"
 
 
-def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
+def label_counts(location: Location, options: OpenOptions) -> tuple[LabelCount, ...]:
     """Count the voxels of each class in all label sets of a project; only blocks with labels are read.
 
     Raises
@@ -29,19 +28,19 @@ def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
     MetadataError, CorruptChunkError, LimitExceededError
         Labels cannot be read.
     """
-    if limits.trust == "untrusted":
+    if options.trust == "untrusted":
         function, result = "project.label_counts:label_counts", tuple[LabelCount, ...]
-        found: tuple[LabelCount, ...] = in_child(location.path, function, result, location, trusting(limits))
+        found: tuple[LabelCount, ...] = in_child(location.path, function, result, location, options.in_child)
         return found
-    project = read_project(location, limits)
+    project = read_project(location, options)
     made = []
     for labels in project.label_sets:
-        blocks = label_blocks(labels.location, project.stamp, limits)
+        blocks = label_blocks(labels.location, project.stamp, options)
         if not blocks.paths:
             continue
         # The names of the axes make no difference for a count.
         axes = tuple(map(Axis, _AXES[: len(blocks.ends)]))
-        source = open_labels(labels.location, project.stamp, axes, blocks.ends, limits=limits)
+        source = open_labels(labels.location, project.stamp, axes, blocks.ends, options=options)
         counts = np.zeros(256, np.int64)
         for start, stop in zip(blocks.starts.tolist(), blocks.stops.tolist(), strict=True):
             region: Region = tuple(map(slice, start, stop))

@@ -80,7 +80,7 @@ trusted_or_not = pytest.mark.parametrize("trust", ["local", "untrusted"])
 
 
 def opened(path, *roots, trust="local"):
-    return open_source(Location.parse(path), limits=granted(None, trust, list(roots)))
+    return open_source(Location.parse(path), granted(None, trust, list(roots)))
 
 
 @trusted_or_not

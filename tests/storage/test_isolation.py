@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import CorruptFileError
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage import isolation
@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 def images(path):
-    return in_child(str(path), "formats.hdf5:images", list[str], Location.parse(path), Limits())
+    return in_child(str(path), "formats.hdf5:images", list[str], Location.parse(path), DEFAULTS)
 
 
 def test_a_call_gives_what_the_function_returns(path):

@@ -15,6 +15,7 @@ import numpy as np
 
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.errors import (
@@ -41,12 +42,11 @@ from ilastik_lazy.storage.files import Stamp
 __all__ = ["source_of"]
 
 
-def source_of(
-    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits
-) -> DirectHdf5Source | H5pySource:
+def source_of(file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions) -> DirectHdf5Source | H5pySource:
     """Describe the dataset at `location` as a source; a link into another file is refused."""
     assert location.internal_path is not None
-    dataset = dataset_at(file, location.internal_path, refuse_external=not limits.external_roots)
+    axes, limits = options.axes, options.limits
+    dataset = dataset_at(file, location.internal_path, refuse_external=not options.external_roots)
     check_array(dataset, location, limits)
     pipeline = pipeline_of(dataset, location)
     layout = layout_of(dataset)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, region_shape
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, CountedChunks
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError, option
@@ -30,42 +30,37 @@ from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of, unchanged
 from ilastik_lazy.storage.isolation import in_child
 
-__all__ = ["IsolatedSource", "found_by_child", "images_by_child", "trusting"]
+__all__ = ["IsolatedSource", "found_by_child", "images_by_child"]
 
 
-def trusting(limits: Limits) -> Limits:
-    """The same for a child, which is where the library may see the file."""
-    return replace(limits, trust="local")
-
-
-def images_by_child(location: Location, limits: Limits) -> list[str]:
+def images_by_child(location: Location, options: OpenOptions) -> list[str]:
     """Internal paths of the images (see `hdf5.images`)."""
-    found: list[str] = in_child(location.path, "formats.hdf5:images", list[str], location, trusting(limits))
+    found: list[str] = in_child(location.path, "formats.hdf5:images", list[str], location, options.in_child)
     return found
 
 
 def found_by_child(
-    location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
+    location: Location, paths: Sequence[str | None] | None, options: OpenOptions
 ) -> tuple[tuple[Found | FoundLevel, ...], Callable[[Found], ArraySource]]:
     """What one child found at `paths` (see `hdf5.found_images`), and what makes a source of it for this process."""
     stamp = stamp_of(location.path)
     function, result = "formats.hdf5:found_images", tuple[Found | FoundLevel, ...]
-    arguments = (location, None if paths is None else list(paths), axes, trusting(limits))
+    arguments = (location, None if paths is None else list(paths), options.in_child)
     found = in_child(location.path, function, result, *arguments)
     require_unchanged(location.path, stamp)
-    return found, lambda one: _settled(one, location.path, stamp, limits)
+    return found, lambda one: _settled(one, location.path, stamp, options)
 
 
-def _settled(found: Found, path: str, stamp: Stamp, limits: Limits) -> ArraySource:
+def _settled(found: Found, path: str, stamp: Stamp, options: OpenOptions) -> ArraySource:
     """A source for this process; of allowed files only, whatever the child said."""
     source, spec = found.source, found.source.spec
     where = source.location
     stamps = {path: stamp}
     for each in dict.fromkeys((where.path, found.home, *(other for other, _ in found.others))):
         if each not in stamps:
-            stamps[each] = _stamp_of_allowed(path, each, limits)
-    check_shape(where, spec.shape, limits)
-    check_chunks(where, spec.shape, spec.chunks, spec.dtype.itemsize, limits)
+            stamps[each] = _stamp_of_allowed(path, each, options)
+    check_shape(where, spec.shape, options.limits)
+    check_chunks(where, spec.shape, spec.chunks, spec.dtype.itemsize, options.limits)
     settled: ArraySource
     if found.start is not None:
         if not 0 <= found.start <= stamps[found.home].size - spec.nbytes:
@@ -84,8 +79,8 @@ def _settled(found: Found, path: str, stamp: Stamp, limits: Limits) -> ArraySour
     return unpacked(ReferringSource(settled.spec, settled, others) if others else settled)
 
 
-def _stamp_of_allowed(path: str, other: str, limits: Limits) -> Stamp:
-    if os.path.realpath(other) != other or not is_below(other, limits.external_roots) or not os.path.isfile(other):
+def _stamp_of_allowed(path: str, other: str, options: OpenOptions) -> Stamp:
+    if os.path.realpath(other) != other or not is_below(other, options.external_roots) or not os.path.isfile(other):
         folders = option("allow_external")
         raise ExternalReferenceError(f"{path} refers to {other!a}, which lies in none of the folders in {folders}")
     return stamp_of(other)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.kept import Kept
-from ilastik_lazy.core.limits import Trust
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
 from ilastik_lazy.formats.hdf5.chunks.btree import ChunkRows, chunk_rows
 from ilastik_lazy.formats.hdf5.chunks.header import EXTENSIBLE_ARRAY, layout_at

@@ -43,7 +43,7 @@ def export(path: Path, **options: Any) -> ArraySource:
 
 
 def allowed(path: Path, folder: Path, trust: str = "local") -> ArraySource:
-    return open_source(Location.parse(path), limits=granted(None, trust, [folder]))
+    return open_source(Location.parse(path), granted(None, trust, [folder]))
 
 
 class TestOfOneFile:
