@@ -80,33 +80,32 @@ def _remember(context: click.Context, option: click.Parameter, value: object) ->
     context.meta[f"ilastik_lazy.{option.name}"] = value
 
 
+def _remembered(*names: str, **attributes: Any) -> Callable[[_Command], _Command]:
+    """Return an option that is no argument of its command, but is read with `_given`."""
+    return click.option(*names, expose_value=False, callback=_remember, **attributes)
+
+
 def trust_option(default: Trust) -> Callable[[_Command], _Command]:
     """Return the option ``--trust``, which `options_given` reads."""
-    return click.option(
+    return _remembered(
         "--trust",
         type=click.Choice(["untrusted", "local"]),
         default=default,
         show_default=True,
-        expose_value=False,
-        callback=_remember,
         help="untrusted: the HDF5 library, which malicious files crash, sees FILE in another process only.",
     )
 
 
-kind_option = click.option(
+kind_option = _remembered(
     "--kind",
     metavar="KIND",
-    expose_value=False,
-    callback=_remember,
     help="What the numbers mean, such as segmentation, if neither FILE nor its name shows it.",
 )
 
 
-memory_option = click.option(
+memory_option = _remembered(
     "--memory",
     metavar="SIZE",
-    expose_value=False,
-    callback=_remember,
     help="Most memory to use, such as 2GB.",
 )
 
@@ -116,23 +115,19 @@ def image_options(trust: Trust) -> Callable[[_Command], _Command]:
 
     def decorate(command: _Command) -> _Command:
         for option in (
-            click.option(
+            _remembered(
                 "--allow-external",
                 metavar="FOLDER",
                 multiple=True,
-                expose_value=False,
-                callback=_remember,
                 help="Folder that links and references out of FILE may lead to; may be given several times.",
             ),
             trust_option(trust),
             click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
             click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
-            click.option(
+            _remembered(
                 "--endpoint-url",
                 metavar="URL",
-                expose_value=False,
-                callback=_remember,
                 help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
             ),
         ):
