@@ -25,7 +25,7 @@ from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import optional_setting
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
 
@@ -51,21 +51,19 @@ def class_sets(path: str | os.PathLike[str], options: OpenOptions = DEFAULTS) ->
     MetadataError
         The file is not a project.
     """
-    location = Location.parse(path)
-    if options.trust == "untrusted":
-        function, result = "project.classes:class_sets", tuple[ClassSet, ...]
-        found_by_child: tuple[ClassSet, ...] = in_child(
-            location.path, function, result, location.path, options.in_child
-        )
-        return found_by_child
-    with open_hdf5(location.path) as file:
+    path = Location.parse(path).path
+    return ask_hdf5(options.trust, path, _class_sets_in, path)
+
+
+def _class_sets_in(path: str) -> tuple[ClassSet, ...]:
+    with open_hdf5(path) as file:
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
-            raise MetadataError(f"{location.path} is not an ilastik project: it has no workflowName")
+            raise MetadataError(f"{path} is not an ilastik project: it has no workflowName")
         found = []
         for applet in sorted(names_in(file)):
             group = file[key_of(applet)] if isinstance(link_of(file, applet), h5py.HardLink) else None
             if isinstance(group, h5py.Group) and isinstance(link_of(group, "LabelNames"), h5py.HardLink):
-                found.append(ClassSet(applet, _names_in(group, location.path), _colors_in(group)))
+                found.append(ClassSet(applet, _names_in(group, path), _colors_in(group)))
         return tuple(classes for classes in found if classes.names)
 
 
@@ -133,9 +131,7 @@ def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, options: Op
     if spec.dtype.kind != "f" or channels != 1:
         return False
     path = Location.parse(project).path
-    if options.trust == "untrusted":
-        return bool(in_child(path, "project.classes:_counts", bool, path))
-    return _counts(path)
+    return ask_hdf5(options.trust, path, _counts, path)
 
 
 def with_classes(source: ArraySource, project: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> ArraySource:

@@ -24,12 +24,12 @@ from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.formats.hdf5 import open_image
 from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5, reading_chunks
-from ilastik_lazy.formats.hdf5.untrusted import IsolatedSource
+from ilastik_lazy.formats.hdf5.sources import isolated
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata import check_shape
 from ilastik_lazy.project.fields import dataset_in, group_in, where_of
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["LabelBlocks", "LabelBlocksSource", "check_storage", "label_blocks", "open_labels", "read_region"]
 
@@ -82,40 +82,14 @@ def label_blocks(location: Location, stamp: Stamp, options: OpenOptions) -> Labe
     ExternalReferenceError
         A block is a link into another file; it was not followed.
     """
-    return _lanes.get((location, stamp, options), lambda: _read_blocks(location, stamp, options))
+    return _lanes.get((location, stamp, options), lambda: _checked_blocks(location, stamp, options))
 
 
-def _read_blocks(location: Location, stamp: Stamp, options: OpenOptions) -> LabelBlocks:
-    assert location.internal_path is not None
-    require_unchanged(location.path, stamp)
-    if options.trust == "untrusted":
-        return _blocks_from_child(location, stamp, options)
-    with open_hdf5(location.path) as file:
-        group: h5py.Group = file["/"]
-        for part in location.internal_path.split("/"):
-            found = group_in(group, part)
-            if found is None:
-                raise MetadataError(f"{where_of(group, part)} is not a group of label blocks")
-            group = found
-        limits = options.limits
-        if len(group) > limits.members:
-            raise LimitExceededError(f"{location} has {len(group)} blocks, more than {limits.members}")
-        names = sorted(names_in(group), key=lambda name: (int(re.sub(r"\D", "", name)[:15] or 0), name))
-        blocks = [_slice_of(group, name, limits) for name in names]
-    orders = {order for _, order in blocks if order is not None}
-    ndims = {len(slices) for slices, _ in blocks}
-    if len(orders) > 1 or len(ndims) > 1:
-        raise MetadataError(f"{location}: its blocks have different axes: save the project in a newer ilastik")
-    bounds = np.array([slices for slices, _ in blocks], np.int64).reshape(len(blocks), max(ndims, default=0), 2)
-    paths = tuple(f"{location.internal_path}/{name}" for name in names)
-    return LabelBlocks(paths, bounds[..., 0], bounds[..., 1], next(iter(orders), None))
-
-
-def _blocks_from_child(location: Location, stamp: Stamp, options: OpenOptions) -> LabelBlocks:
-    """Find the blocks in a child process, and check its answer: a malicious file may control the child."""
-    function, arguments = "project.label_blocks:label_blocks", (location, stamp, options.in_child)
+def _checked_blocks(location: Location, stamp: Stamp, options: OpenOptions) -> LabelBlocks:
+    """Find the blocks, and check the answer: a malicious file may control the child that gave it."""
     most_bytes = 2 * 8 * _MOST_AXES * options.limits.members
-    found: LabelBlocks = in_child(location.path, function, LabelBlocks, *arguments, most_bytes=most_bytes)
+    arguments = (location, stamp, options.limits)
+    found = ask_hdf5(options.trust, location.path, _read_blocks, *arguments, most_bytes=most_bytes)
     starts, stops = found.starts, found.stops
     if not (
         starts.dtype == stops.dtype == np.int64
@@ -127,6 +101,29 @@ def _blocks_from_child(location: Location, stamp: Stamp, options: OpenOptions) -
     ):
         raise MetadataError(f"{location}: the HDF5 library returned impossible positions of its blocks")
     return found
+
+
+def _read_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
+    assert location.internal_path is not None
+    require_unchanged(location.path, stamp)
+    with open_hdf5(location.path) as file:
+        group: h5py.Group = file["/"]
+        for part in location.internal_path.split("/"):
+            found = group_in(group, part)
+            if found is None:
+                raise MetadataError(f"{where_of(group, part)} is not a group of label blocks")
+            group = found
+        if len(group) > limits.members:
+            raise LimitExceededError(f"{location} has {len(group)} blocks, more than {limits.members}")
+        names = sorted(names_in(group), key=lambda name: (int(re.sub(r"\D", "", name)[:15] or 0), name))
+        blocks = [_slice_of(group, name, limits) for name in names]
+    orders = {order for _, order in blocks if order is not None}
+    ndims = {len(slices) for slices, _ in blocks}
+    if len(orders) > 1 or len(ndims) > 1:
+        raise MetadataError(f"{location}: its blocks have different axes: save the project in a newer ilastik")
+    bounds = np.array([slices for slices, _ in blocks], np.int64).reshape(len(blocks), max(ndims, default=0), 2)
+    paths = tuple(f"{location.internal_path}/{name}" for name in names)
+    return LabelBlocks(paths, bounds[..., 0], bounds[..., 1], next(iter(orders), None))
 
 
 def _slice_of(group: h5py.Group, name: str, limits: Limits) -> tuple[list[tuple[int, int]], tuple[str, ...] | None]:
@@ -194,11 +191,8 @@ def open_labels(
             raise MetadataError(f"{location.path}: {path!a} reaches to {tuple(stop)}, outside the image {shape}")
     check_shape(location, shape, options.limits, range(6))
     names_of_axes = "".join(axis_names(axes))
-    if options.trust == "untrusted":
-        function, arguments = "project.label_blocks:check_storage", (location.path, list(blocks.paths), names_of_axes)
-        in_child(location.path, function, type(None), *arguments, options.in_child)
-    else:
-        check_storage(location.path, blocks.paths, names_of_axes, options)
+    arguments = (location.path, blocks.paths, names_of_axes, options.in_child)
+    ask_hdf5(options.trust, location.path, check_storage, *arguments)
     spatial = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
     pieces = dict(zip(spatial, _PIECES.get(len(spatial), ()), strict=True))
     spec = ArraySpec(
@@ -214,9 +208,7 @@ def open_labels(
         kind="labels",
     )
     source = LabelBlocksSource(spec, location, stamp, options.in_child)
-    if options.trust == "untrusted":
-        return IsolatedSource(spec, source, location.path, stamp, "project.label_blocks:read_region")
-    return source
+    return isolated(source, location.path, stamp, read_region, options)
 
 
 def check_storage(path: str, blocks: Sequence[str], axes: str, options: OpenOptions) -> None:

@@ -10,7 +10,7 @@ from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.label_blocks import label_blocks, open_labels
 from ilastik_lazy.project.record import read_project
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["LabelCount", "label_counts"]
 
@@ -28,10 +28,10 @@ def label_counts(location: Location, options: OpenOptions) -> tuple[LabelCount, 
     MetadataError, CorruptChunkError, LimitExceededError
         Labels cannot be read.
     """
-    if options.trust == "untrusted":
-        function, result = "project.label_counts:label_counts", tuple[LabelCount, ...]
-        found: tuple[LabelCount, ...] = in_child(location.path, function, result, location, options.in_child)
-        return found
+    return ask_hdf5(options.trust, location.path, _label_counts, location, options.in_child)
+
+
+def _label_counts(location: Location, options: OpenOptions) -> tuple[LabelCount, ...]:
     project = read_project(location, options)
     made = []
     for labels in project.label_sets:

@@ -64,8 +64,7 @@ def read_hdf5_table(
         There is no table, or it is malformed, too large, incomplete, or in another file.
     """
     if options.trust == "untrusted":
-        function, result = "tables.hdf5:rows_of", tuple[str, np.ndarray[Any, Any]]
-        inside, rows = in_child(location.path, function, result, location, most_bytes, most_bytes=most_bytes)
+        inside, rows = in_child(location.path, rows_of, location, most_bytes, most_bytes=most_bytes)
         check_names(rows.dtype.names or ())
     else:
         inside, rows = _read_rows(location, most_bytes, check_names)

@@ -11,6 +11,7 @@ import pytest
 
 from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import CorruptFileError
+from ilastik_lazy.formats import hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage import isolation
 from ilastik_lazy.storage.isolation import in_child
@@ -25,7 +26,7 @@ def path(tmp_path):
 
 
 def images(path):
-    return in_child(str(path), "formats.hdf5:images", list[str], Location.parse(path), DEFAULTS)
+    return in_child(str(path), hdf5.images, Location.parse(path), DEFAULTS)
 
 
 def test_a_call_gives_what_the_function_returns(path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import h5py
@@ -14,14 +14,16 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5 import bdv
-from ilastik_lazy.formats.hdf5.dataset import source_of
-from ilastik_lazy.formats.hdf5.external import Found, allowed_file, found_at, source_from
+from ilastik_lazy.formats.hdf5.dataset import described
+from ilastik_lazy.formats.hdf5.external import allowed_file, found_at
 from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entries, link_of, object_at, open_hdf5
+from ilastik_lazy.formats.hdf5.found import Found
+from ilastik_lazy.formats.hdf5.sources import source_from
 from ilastik_lazy.formats.hdf5.superblock import has_signature
-from ilastik_lazy.formats.hdf5.untrusted import found_by_child, images_by_child
 from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, stamp_of
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["FORMAT", "found_images", "images", "open_image", "open_images", "recognises"]
 
@@ -46,8 +48,10 @@ def images(location: Location, options: OpenOptions) -> list[str]:
 
     Of a project, the images embedded in it.  Cut-outs beside object tables are left out, unless there is nothing else.
     """
-    if options.trust == "untrusted":
-        return images_by_child(location, options)
+    return ask_hdf5(options.trust, location.path, _images, location, options.in_child)
+
+
+def _images(location: Location, options: OpenOptions) -> list[str]:
     with open_hdf5(location.path) as file:
         return _listed(file, bdv.setups_in(file, options.limits), options)
 
@@ -95,25 +99,25 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
 
 def open_images(location: Location, paths: Sequence[str | None] | None, options: OpenOptions) -> list[ArraySource]:
     """Sources of several datasets of one file; a path of None is the only image, no paths are all of them."""
-    found: tuple[Found | bdv.FoundLevel, ...]
-    settled: Callable[[Found], ArraySource]
-    if options.trust == "untrusted":
-        found, settled = found_by_child(location, paths, options)
-    else:
-        found, settled = found_images(location, paths, options), source_from
+    stamp = stamp_of(location.path)
+    arguments = (location, stamp, None if paths is None else list(paths), options.in_child)
+    found = ask_hdf5(options.trust, location.path, found_images, *arguments)
+
+    def made(one: Found) -> ArraySource:
+        return source_from(one, location.path, stamp, options)
+
     return [
-        bdv.level_source(location, one, [settled(member) for member in one.members], options.axes)
+        bdv.level_source(location, one, list(map(made, one.members)), options.axes)
         if isinstance(one, bdv.FoundLevel)
-        else settled(one)
+        else made(one)
         for one in found
     ]
 
 
 def found_images(
-    location: Location, paths: Sequence[str | None] | None, options: OpenOptions
+    location: Location, stamp: Stamp, paths: Sequence[str | None] | None, options: OpenOptions
 ) -> tuple[Found | bdv.FoundLevel, ...]:
     """Find what `open_images` opens, and where arrays without chunks begin; the file is opened once."""
-    stamp = stamp_of(location.path)
     with open_hdf5(location.path) as file:
         setups = bdv.setups_in(file, options.limits) if paths is None or any(map(bdv.is_level, paths)) else []
         if paths is None:
@@ -138,7 +142,7 @@ def _found_in(
     here = location.at(location.internal_path or _only_image(file, location.path, options.limits))
     linked = object_at(file, here.internal_path or "") if roots else None
     if not isinstance(linked, LinkedFile):
-        return found_at(file, here, source_of(file, here, stamp, options), roots)
+        return found_at(file, described(file, here, stamp, options), roots)
     if hops == 0:
         raise ExternalReferenceError(f"{here} runs through links of more than {_MOST_FILES} files")
     target = Location(allowed_file(str(here), linked.path, here.path, roots), linked.internal_path.strip("/"))

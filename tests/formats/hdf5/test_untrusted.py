@@ -22,7 +22,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
-from ilastik_lazy.formats.hdf5.untrusted import IsolatedSource
+from ilastik_lazy.formats.hdf5.sources import IsolatedSource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.npy import NpySource
 from tests.support.contract import SourceContract, Stored
