@@ -19,8 +19,10 @@ from tests.support.servers import S3Server, moto_server
 from tests.support.shared_files import DATA, SHARED, note_marker
 
 # Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
-settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("default")
+_usual = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", max_examples=30, **_usual)
+settings.register_profile("long", max_examples=300, **_usual)
+settings.load_profile("long" if "ILASTIK_LAZY_LONG" in os.environ else "default")
 
 
 _IMAGES = (".h5", ".ilp", ".npy", ".tif", ".tiff", ".png", ".csv", "zarr.json", ".zarray", "attributes.json")

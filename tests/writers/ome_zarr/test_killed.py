@@ -30,6 +30,7 @@ import json, os, shutil, signal, sys, warnings
 sys.path[:0] = sys.argv[1:3]
 folder, which, options = sys.argv[3], sys.argv[4], json.loads(sys.argv[5])
 import numpy as np, zarr
+from tests.support.faults import lines_of, one_of_each
 from tests.support.ome_zarr import targets
 from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.stores import LocalStore
@@ -41,13 +42,6 @@ CALLS = ("write", "replace", "mkdir", "rename", "rmdir", "unlink", "link", "fsyn
 # A killed process loses nothing that it wrote: waiting for the disk would be half of the time.
 os.fsync = lambda fd: None
 
-def place_of(frame):
-    lines = []
-    while frame := frame.f_back:
-        if "ilastik_lazy/" in frame.f_code.co_filename:
-            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
-    return lines
-
 def killing(limit):
     count, kinds = 0, []
     def counted(module, name):
@@ -56,7 +50,7 @@ def killing(limit):
             nonlocal count
             count += 1
             if not limit:
-                kinds.append([name, *place_of(sys._getframe())])
+                kinds.append([name, *lines_of(sys._getframe())])
             if count == limit:
                 if name == "write":
                     original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
@@ -104,13 +98,11 @@ assert run(f"{folder}/count.zarr", 0) == 0
 with open(f"{folder}/kinds.json") as file:
     kinds = list(map(tuple, json.load(file)))
 total = len(kinds)
-numbers = range(1, total + 1) if which == "last" else range(total, 0, -1)
-one_of_each = {kinds[number - 1]: number for number in numbers}
 if which == "every call":
     limits = range(1, total + 3, 1 + total // 1000)
 else:
     # A death at `fsync` leaves what a death at the next call leaves.
-    limits = sorted(number for (name, *_), number in one_of_each.items() if name != "fsync")
+    limits = [number for number in one_of_each(kinds, last=which == "last") if kinds[number - 1][0] != "fsync"]
 found = {"limits": len(limits), "killed": 0, "images": 0, "bad": [], "most written twice": 0, "unfinished": []}
 for number, limit in enumerate(limits):
     target = f"{folder}/{limit}.zarr"
