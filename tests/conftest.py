@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from ilastik_lazy.core import parallel as blockwise
 from ilastik_lazy.demo import sample
-from tests.support.open_files import open_files, open_files_below
+from tests.support.open_files import open_files
 from tests.support.servers import S3Server, moto_server
 from tests.support.shared_files import DATA, SHARED, note_marker
 
@@ -74,14 +74,14 @@ def every_file_closed(tmp_path: Path) -> Iterator[None]:
     yield
 
     def left_open() -> list[str]:
-        others = [path for path in open_files() if path.endswith(_IMAGES) and path not in before]
-        return open_files_below(tmp_path) + others
+        below = f"{tmp_path}{os.sep}"
+        opened = [path for path in open_files() if path not in before]
+        return [path for path in opened if path.startswith(below) or path.endswith(_IMAGES)]
 
     # Where a task of dask has failed, others may still be reading.
     patience = time.monotonic() + 2
-    while left_open() and time.monotonic() < patience:
+    while (left := left_open()) and time.monotonic() < patience:
         time.sleep(0.01)
-    left = left_open()
     assert not left, f"left open: {left}"
 
 
