@@ -11,6 +11,7 @@ import ngff_zarr
 import pytest
 
 from tests.support.children import run_python
+from tests.support.faults import LONG
 from tests.support.ome_zarr.targets import (
     HERE,
     a_source,
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 _KILLED = """
 import json, os, shutil, signal, sys, warnings
 sys.path[:0] = sys.argv[1:3]
-folder, which, options = sys.argv[3], sys.argv[4], json.loads(sys.argv[5])
+folder, which, shape, options = sys.argv[3], sys.argv[4], *json.loads(sys.argv[5])
 import numpy as np, zarr
 from tests.support.faults import lines_of, one_of_each
 from tests.support.ome_zarr import targets
@@ -76,7 +77,7 @@ def forked(work):
 def run(target, limit):
     def work():
         kinds = killing(limit)
-        targets.convert(targets.Path(target), overwrite=overwrite, **options)
+        targets.convert(targets.Path(target), source=source, overwrite=overwrite, **options)
         if not limit:
             with open(f"{folder}/kinds.json", "w") as file:
                 json.dump(list(kinds), file)
@@ -93,7 +94,8 @@ def foreign(target):
 
 overwrite = os.path.exists(old)
 others = foreign(old) if overwrite else {}
-before, after = targets.a_source(seed=1).data, targets.a_source().data
+source = targets.a_source(shape=shape)
+before, after = targets.a_source(1, shape).data, source.data
 assert run(f"{folder}/count.zarr", 0) == 0
 with open(f"{folder}/kinds.json") as file:
     kinds = list(map(tuple, json.load(file)))
@@ -130,7 +132,7 @@ for number, limit in enumerate(limits):
     # Every other time begun anew, with another plan.
     resumes = not overwrite or number % 2 == 0
     again = options | ({"resume": True} if resumes else {"codec": "none", "levels": 2})
-    if forked(lambda: targets.convert(targets.Path(target), overwrite=overwrite, **again)):
+    if forked(lambda: targets.convert(targets.Path(target), source=source, overwrite=overwrite, **again)):
         found["bad"].append(f"{limit}: cannot be resumed")
         continue
     if overwrite and foreign(target) != others:
@@ -153,13 +155,16 @@ print(json.dumps(found))
 """
 
 
+SHAPE = (65, 100) if LONG else (33, 50)
+
+
 def kill_at_many_moments(folder: Path, which: str, **options: Any) -> dict[str, Any]:
     """What was found of conversions that were killed; where there is ``old.zarr``, each has replaced a copy of it.
 
     They are killed at the ``first`` or at the ``last`` call of each kind; with ILASTIK_LAZY_LONG=1 at up to 1000 calls.
     """
-    which = "every call" if os.environ.get("ILASTIK_LAZY_LONG") else which
-    arguments = [str(HERE.parent), str(HERE), str(folder), which, json.dumps(options)]
+    which = "every call" if LONG else which
+    arguments = [str(HERE.parent), str(HERE), str(folder), which, json.dumps([SHAPE, options])]
     found: dict[str, Any] = json.loads(run_python(_KILLED, *arguments, timeout=3000))
     # Two threads do not make the same calls in the same order again: a few of the last ones may not be reached.
     assert found["limits"] >= 35
@@ -180,7 +185,7 @@ class TestKilled:
                 ngff_zarr.from_ngff_zarr(target)
 
     def test_while_overwriting_leaves_the_old_image_or_the_new_one(self, tmp_path: Path) -> None:
-        convert(tmp_path / "old.zarr", source=a_source(seed=1))
+        convert(tmp_path / "old.zarr", source=a_source(1, SHAPE))
         put_by_others(tmp_path / "old.zarr")
         found = kill_at_many_moments(tmp_path, "last")
         assert found["bad"] == []
