@@ -25,7 +25,7 @@ from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.sources import IsolatedSource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.npy import NpySource
-from tests.support.contract import SourceContract, Stored
+from tests.support.contract import CHANGES, SourceContract, Stored
 from tests.support.makers import DIRECT_LAYOUTS, H5PY_LAYOUTS, axistags, some_data, write_hdf5_export, write_layout
 from tests.support.table_makers import write_table, written
 
@@ -51,15 +51,27 @@ def no_hdf5_library(request, monkeypatch):
     monkeypatch.setattr(h5py, "File", only_written)
 
 
+def stored_as(name, folder):
+    options, kind = KINDS[name]
+    path = folder / "export.h5"
+    data = write_hdf5_export(path, some_data(SHAPE), **options)
+    source = open_source(Location.parse(path), UNTRUSTED)
+    assert type(source) is kind
+    return Stored(path, source, data)
+
+
 class TestUntrustedSource(SourceContract):
-    @pytest.fixture(params=KINDS)
-    def stored(self, request, tmp_path):
-        options, kind = KINDS[request.param]
-        path = tmp_path / "export.h5"
-        data = write_hdf5_export(path, some_data(SHAPE), **options)
-        source = open_source(Location.parse(path), UNTRUSTED)
-        assert type(source) is kind
-        return Stored(path, source, data)
+    @pytest.fixture
+    def stored(self, tmp_path):
+        return stored_as("gzip", tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "gzip"])
+def test_other_sources_know_what_they_need_too(tmp_path, name):
+    contract, stored = SourceContract(), stored_as(name, tmp_path)
+    contract.test_spec_tells_shape_and_dtype(stored)
+    contract.test_reads_what_was_written(stored)
+    contract.test_notices_a_changed_file(stored, CHANGES[0])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
