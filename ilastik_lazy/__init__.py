@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.api import open_datatree as open_datatree
     from ilastik_lazy.core.limits import Limits as Limits
+    from ilastik_lazy.reductions.classify import classify as classify
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _MODULES = ("errors", "reductions")
 _HOME = {
     "Limits": "ilastik_lazy.core.limits",
+    "classify": "ilastik_lazy.reductions.classify",
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
     "open_datatree": "ilastik_lazy.api",
@@ -42,6 +44,7 @@ _HOME = {
 __all__ = [
     "Limits",
     "__version__",
+    "classify",
     "errors",
     "open_dataarray",
     "open_dataset",

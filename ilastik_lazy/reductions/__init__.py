@@ -1,7 +1,8 @@
-"""Reductions out of core: `reduce`, `histogram`, `percentile`, `normalise`, `standardise`."""
+"""Reductions out of core: `reduce`, `histogram`, `percentile`, `normalise`, `standardise`, and classes."""
 
 from __future__ import annotations
 
+from ilastik_lazy.reductions.classify import classify
 from ilastik_lazy.reductions.histogram import HistogramResult, histogram
 from ilastik_lazy.reductions.kernels import REDUCTIONS, Reduction
 from ilastik_lazy.reductions.normalise import normalise, standardise
@@ -13,6 +14,7 @@ __all__ = [
     "HistogramResult",
     "Reduction",
     "ReductionPlan",
+    "classify",
     "histogram",
     "normalise",
     "percentile",
