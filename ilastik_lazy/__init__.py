@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.api import open_datatree as open_datatree
     from ilastik_lazy.core.limits import Limits as Limits
+    from ilastik_lazy.reductions.classes import measure_classes as measure_classes
     from ilastik_lazy.reductions.classify import classify as classify
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
@@ -33,6 +34,7 @@ _MODULES = ("errors", "reductions")
 _HOME = {
     "Limits": "ilastik_lazy.core.limits",
     "classify": "ilastik_lazy.reductions.classify",
+    "measure_classes": "ilastik_lazy.reductions.classes",
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
     "open_datatree": "ilastik_lazy.api",
@@ -46,6 +48,7 @@ __all__ = [
     "__version__",
     "classify",
     "errors",
+    "measure_classes",
     "open_dataarray",
     "open_dataset",
     "open_datatree",

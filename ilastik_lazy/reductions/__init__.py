@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ilastik_lazy.reductions.classes import measure_classes
 from ilastik_lazy.reductions.classify import classify
 from ilastik_lazy.reductions.histogram import HistogramResult, histogram
 from ilastik_lazy.reductions.kernels import REDUCTIONS, Reduction
@@ -16,6 +17,7 @@ __all__ = [
     "ReductionPlan",
     "classify",
     "histogram",
+    "measure_classes",
     "normalise",
     "percentile",
     "plan_reduction",
