@@ -88,7 +88,7 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
     classes = chunked(to_dataset({_NAME: made}), {_NAME: made}, "auto")[_NAME]
     if not isinstance(probabilities, xr.DataArray):
         return classes
-    kept = {name: each for name, each in probabilities.coords.items() if "c" not in each.dims}
+    kept = {name: each for name, each in probabilities.coords.items() if set(each.dims) <= set(classes.dims)}
     return classes.assign_coords(kept)
 
 
@@ -99,8 +99,8 @@ def _least(spec: ArraySpec, drange: tuple[float, float] | None, threshold: objec
     is_whole = spec.dtype.kind in "iu"
     if is_whole and drange is None and 0 < threshold < 1:
         raise ArgumentError(
-            f"{option('threshold', threshold)}: {spec.storage.location} holds {spec.dtype}, and nobody says which "
-            "value stands for 1: set attrs['drange'], such as (0, 255), or pass a threshold on the scale of the values"
+            f"{option('threshold', threshold)}: {spec.storage.location} holds {spec.dtype} without a known range: "
+            "set attrs['drange'], such as (0, 255), or pass a threshold on the scale of the values"
         )
     low, high = (0.0, 1.0) if drange is None else drange
     least = low + float(threshold) * (high - low)

@@ -132,6 +132,12 @@ def test_coordinates_without_channels_stay():
     assert set(found.coords) == {"plate", "well"}
 
 
+def test_dims_in_capitals_are_understood():
+    array = xr.DataArray(np.eye(2, dtype="f4"), dims=("X", "C"), coords={"X": [0.0, 1.0]})
+    assert il.classify(array).dims == ("x",)
+    assert il.classify(array).values.tolist() == [1, 2]
+
+
 class CountingSource:
     """Serves zeros, and remembers which regions were asked for."""
 
