@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -21,7 +22,7 @@ from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.lazy.attributes import drange_of
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
-from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source
 
 __all__ = ["classify"]
 
@@ -85,7 +86,14 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
     drange = drange_of(probabilities) if isinstance(probabilities, xr.DataArray) else spec.drange
     least = None if threshold is None else _least(spec, drange, threshold)
     made = ClassSource(_spec_of_classes(spec, axis), source, axis, least)
-    classes = chunked(to_dataset({_NAME: made}), {_NAME: made}, "auto")[_NAME]
+    dataset = to_dataset({_NAME: made})
+    if isinstance(source, ComputedSource) and source.variable.chunks is not None:
+        # In the same graph: what all blocks need, such as a maximum, is computed once.
+        data = _in_graph(source.variable, made)
+        dataset = dataset.assign({_NAME: dataset.variables[_NAME].copy(deep=False, data=data)})
+    else:
+        dataset = chunked(dataset, {_NAME: made}, "auto")
+    classes = dataset[_NAME]
     if not isinstance(probabilities, xr.DataArray):
         return classes
     kept = {name: each for name, each in probabilities.coords.items() if set(each.dims) <= set(classes.dims)}
@@ -164,27 +172,42 @@ class ClassSource(View):
 
     def _classes(self, part: Region) -> Array:
         """Classes of a part: each chunk is decoded once, also where it holds several channels."""
-        channels = self.source.spec.shape[self.axis]
-        step = self.source.spec.chunks[self.axis]
-        classes = np.ones(region_shape(part), self.spec.dtype)
-        best: Array | None = None
-        for first in range(0, channels, step):
-            some = slice(first, min(first + step, channels))
-            values = self.source.read((*part[: self.axis], some, *part[self.axis :]))
-            for number, plane in enumerate(np.moveaxis(values, self.axis, 0), first + 1):
-                if best is None:
-                    best = np.array(plane)
-                    continue
-                # Numbers rise, so that the largest one is the last that was better; both steps take 16 voxels at once.
-                better = (plane > best).astype(classes.dtype, copy=False)
-                np.maximum(classes, better * classes.dtype.type(number), out=classes)
-                np.maximum(best, plane, out=best)  # keeps a NaN
-        assert best is not None
-        if self.least is not None:
-            classes *= best >= self.least
-        elif best.dtype.kind == "f":
-            classes *= best == best
-        return classes
+        channels, step = self.source.spec.shape[self.axis], self.source.spec.chunks[self.axis]
+        some = (slice(first, min(first + step, channels)) for first in range(0, channels, step))
+        blocks = (self.source.read((*part[: self.axis], each, *part[self.axis :])) for each in some)
+        return _best_classes(blocks, self.axis, self.least, self.spec.dtype)
+
+
+def _best_classes(blocks: Iterable[Array], axis: int, least: float | None, dtype: np.dtype[Any]) -> Array:
+    """Classes of voxels whose channels lie along `axis` of `blocks`, one block after the other."""
+    planes = itertools.chain.from_iterable(np.moveaxis(block, axis, 0) for block in blocks)
+    best = np.array(next(planes))
+    classes = np.ones(best.shape, dtype)
+    for number, plane in enumerate(planes, 2):
+        # Numbers rise, so that the largest one is the last that was better; both steps take 16 voxels at once.
+        better = (plane > best).astype(dtype, copy=False)
+        np.maximum(classes, better * dtype.type(number), out=classes)
+        np.maximum(best, plane, out=best)  # keeps a NaN
+    if least is not None:
+        classes *= best >= least
+    elif best.dtype.kind == "f":
+        classes *= best == best
+    return classes
+
+
+def _in_graph(variable: xr.Variable, made: ClassSource) -> Any:  # dask's own arrays do not fit xarray's type of them
+    """The classes of a computed array as more of its graph, whose blocks they keep."""
+    axes, spec = range(variable.ndim), made.spec
+    kept = [axis for axis in axes if axis != made.axis]
+    options = {"axis": made.axis, "least": made.least, "result": spec.dtype}
+    meta = np.empty((0,) * len(kept), spec.dtype)
+    return da.blockwise(  # type: ignore[no-untyped-call]
+        _classes_of_block, kept, variable.data, list(axes), concatenate=True, dtype=spec.dtype, meta=meta, **options
+    )
+
+
+def _classes_of_block(block: Array, axis: int, least: float | None, result: np.dtype[Any]) -> Array:
+    return _best_classes([block], axis, least, result)
 
 
 def _parts(region: Region, step: Sequence[int]) -> Iterator[Region]:

@@ -132,6 +132,23 @@ def test_coordinates_without_channels_stay():
     assert set(found.coords) == {"plate", "well"}
 
 
+def test_what_all_blocks_of_a_computed_map_need_is_computed_once():
+    calls = []
+
+    def seen(block):
+        calls.append(block.shape)
+        return block
+
+    values = some_map((8, 9, 3))
+    array = xr.DataArray(values, dims=("y", "x", "c")).chunk(y=2, x=3, c=1)
+    array = array.copy(data=array.data.map_blocks(seen, meta=np.empty((0, 0, 0), "f4")))
+    found = il.classify(array / array.max())
+    assert not calls
+    np.testing.assert_array_equal(found.compute(scheduler="synchronous").values, np.argmax(values, -1) + 1)
+    assert len(calls) == 4 * 3 * 3
+    assert found.attrs["ilastik_kind"] == "segmentation"
+
+
 def test_dims_in_capitals_are_understood():
     array = xr.DataArray(np.eye(2, dtype="f4"), dims=("X", "C"), coords={"X": [0.0, 1.0]})
     assert il.classify(array).dims == ("x",)
