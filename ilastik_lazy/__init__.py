@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.api import open_datatree as open_datatree
     from ilastik_lazy.core.limits import Limits as Limits
+    from ilastik_lazy.reductions.classes import measure_classes as measure_classes
+    from ilastik_lazy.reductions.classify import classify as classify
     from ilastik_lazy.reductions.objects import label_objects as label_objects
     from ilastik_lazy.reductions.objects import measure_objects as measure_objects
     from ilastik_lazy.tables import open_table as open_table
@@ -35,6 +37,8 @@ _HOME = {
     "Limits": "ilastik_lazy.core.limits",
     "label_objects": "ilastik_lazy.reductions.objects",
     "measure_objects": "ilastik_lazy.reductions.objects",
+    "classify": "ilastik_lazy.reductions.classify",
+    "measure_classes": "ilastik_lazy.reductions.classes",
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
     "open_datatree": "ilastik_lazy.api",
@@ -46,8 +50,10 @@ _HOME = {
 __all__ = [
     "Limits",
     "__version__",
+    "classify",
     "errors",
     "label_objects",
+    "measure_classes",
     "measure_objects",
     "open_dataarray",
     "open_dataset",

@@ -10,7 +10,8 @@ import xarray as xr
 
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.kinds import with_kind
-from ilastik_lazy.core.limits import Limits, Trust
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
@@ -119,9 +120,9 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    limits = granted(limits, trust, allow_external)
-    source = open_paths(path, internal_path, axes, stack_along, storage_options, limits)
-    source = _described(source, project, kind, limits)
+    options = granted(limits, trust, allow_external, axes)
+    source = open_paths(path, internal_path, stack_along, storage_options, options)
+    source = _described(source, project, kind, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = variable_name(source.spec.name.rsplit("/", 1)[-1])
@@ -160,8 +161,8 @@ def open_dataset(
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
     _check_arguments(axes, order)
-    limits = granted(limits, trust, allow_external)
-    sources = sources_of(path, internal_path, axes, project, kind, drop_variables, storage_options, limits)
+    options = granted(limits, trust, allow_external, axes)
+    sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
     return _finished(sources, chunks, order)
 
 
@@ -205,16 +206,16 @@ def open_datatree(
     """
     _check_arguments(axes, order)
     location = Location.parse(path, storage_options=storage_options)
-    limits = granted(limits, trust, allow_external)
+    options = granted(limits, trust, allow_external, axes)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
         from ilastik_lazy.project.tree import open_project
 
         if axes is not None or order is not None:
             what = f"{option('axes')} and order="
             raise ArgumentError(f"{what} are for images: a project states the axes of each of its own")
-        return open_project(location.path, source_roots=source_roots, chunks=chunks, limits=limits)
-    places = _places_in_tree(location, limits)
-    sources = open_sources(location, list(places.values()), axes=axes, limits=limits)
+        return open_project(location.path, source_roots=source_roots, chunks=chunks, options=options)
+    places = _places_in_tree(location, options)
+    sources = open_sources(location, list(places.values()), options)
     nodes = {
         place: _finished({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
     }
@@ -224,17 +225,16 @@ def open_datatree(
 def sources_of(
     path: str | os.PathLike[str],
     internal_path: str | None,
-    axes: str | None,
     project: str | os.PathLike[str] | None,
     kind: Kind | None,
     drop_variables: str | Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
-    limits: Limits,
+    options: OpenOptions,
 ) -> dict[str, ArraySource]:
     """The images that become the variables of `open_dataset`, by their names."""
-    _check_arguments(axes)
+    _check_arguments(options.axes)
     location = Location.parse(path, internal_path, storage_options)
-    inside = [location.internal_path] if location.internal_path else list_images(location, limits=limits)
+    inside = [location.internal_path] if location.internal_path else list_images(location, options)
     require_images(inside, location.path)
     dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
@@ -242,8 +242,8 @@ def sources_of(
         raise ArgumentError(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
-    sources = open_sources(location, list(names.values()), axes=axes, limits=limits)
-    return {name: _described(source, project, kind, limits) for name, source in zip(names, sources, strict=True)}
+    sources = open_sources(location, list(names.values()), options)
+    return {name: _described(source, project, kind, options) for name, source in zip(names, sources, strict=True)}
 
 
 def _check_arguments(axes: str | None, order: str | None = None) -> None:
@@ -254,7 +254,7 @@ def _check_arguments(axes: str | None, order: str | None = None) -> None:
 
 
 def _described(
-    source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, limits: Limits
+    source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, options: OpenOptions
 ) -> ArraySource:
     if kind is not None:
         source = with_kind(source, kind)
@@ -262,14 +262,14 @@ def _described(
         return source
     from ilastik_lazy.project.classes import with_classes
 
-    return with_classes(source, project, limits)
+    return with_classes(source, project, options)
 
 
-def _places_in_tree(location: Location, limits: Limits) -> dict[str, str]:
+def _places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
     """Internal paths of the images at `location`, by their nodes."""
     if location.internal_path:
         return {location.internal_path: location.internal_path}
-    places = format_of(location, limits).tree(location, limits)
+    places = format_of(location, options).tree(location, options)
     require_images(places, location.path)
     above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
     if above.isdisjoint(places):

@@ -20,7 +20,8 @@ from ilastik_lazy.storage.files import opened, read_up_to
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ilastik_lazy.core.limits import Limits, Trust
+    from ilastik_lazy.core.limits import Limits
+    from ilastik_lazy.core.options import Trust
     from ilastik_lazy.core.spec import Kind
 
 __all__ = ["IlastikBackendEntrypoint"]
@@ -73,8 +74,8 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         from ilastik_lazy.core.views.unpacked import packed_again
         from ilastik_lazy.lazy.dataset import to_dataset
 
-        path, limits = _path(filename_or_obj), granted(limits, trust, allow_external)
-        sources = sources_of(path, internal_path, axes, project, kind, drop_variables, storage_options, limits)
+        path, options = _path(filename_or_obj), granted(limits, trust, allow_external, axes)
+        sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
         for name, source in sources.items():
             wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale
             sources[name] = packed_again(source) if wanted is False else source

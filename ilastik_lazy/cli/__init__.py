@@ -16,9 +16,9 @@ from ilastik_lazy.cli.messages import Group, run
 from ilastik_lazy.cli.options import (
     image_options,
     kind_option,
-    limits_given,
     memory_given,
     memory_option,
+    options_given,
     source_at,
     trust_option,
 )
@@ -145,7 +145,7 @@ def table(file: str, out: str | None, rows: int) -> None:
 
     if out is not None:
         check_output(out, (".csv",))
-    found = open_table(file, memory=memory_given("4GB"), trust=limits_given().trust)
+    found = open_table(file, memory=memory_given("4GB"), trust=options_given().trust)
     click.echo(click.style(printable(found.attrs["source"]), bold=True))
     click.echo(f"  {found.attrs['kind']}: {counted(len(found), 'row')}, {counted(len(found.columns), 'column')}")
     if out is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ilastik_lazy.cli.messages import Command, interrupted
-from ilastik_lazy.cli.options import image_options, kind_option, limits_given, source_at, storage_options
+from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
 
 __all__ = ["convert", "verify"]
 
@@ -97,7 +97,7 @@ def convert(
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
             options |= {"overwrite": overwrite, "resume": resume, "verify": verify}
-            options["table"] = None if table is None else open_table(table, trust=limits_given().trust)
+            options["table"] = None if table is None else open_table(table, trust=options_given().trust)
             options |= {"on_error": on_error, "storage_options": storage_options()}
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:

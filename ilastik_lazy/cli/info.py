@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from ilastik_lazy.cli.messages import Command, exit_code, say
-from ilastik_lazy.cli.options import image_options, limits_given, location_of, memory_given, memory_option
+from ilastik_lazy.cli.options import image_options, location_of, memory_given, memory_option, options_given
 from ilastik_lazy.core.sizes import counted
 from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from ilastik_lazy.core.limits import Limits
+    from ilastik_lazy.core.options import OpenOptions
     from ilastik_lazy.core.spec import ArraySource
     from ilastik_lazy.formats.location import Location
     from ilastik_lazy.project.label_counts import LabelCount
@@ -142,7 +142,7 @@ def _inside(source: ArraySource, path: str) -> str:
     return source.spec.storage.location.removeprefix(path)
 
 
-def _project_at(path: str, source_roots: tuple[str, ...], limits: Limits) -> _Project:
+def _project_at(path: str, source_roots: tuple[str, ...], options: OpenOptions) -> _Project:
     from ilastik_lazy.errors import MissingSourceWarning
     from ilastik_lazy.formats.location import Location
     from ilastik_lazy.project.label_counts import label_counts
@@ -151,45 +151,45 @@ def _project_at(path: str, source_roots: tuple[str, ...], limits: Limits) -> _Pr
     with warnings.catch_warnings():
         # What is missing stands in the table, lane by lane.
         warnings.simplefilter("ignore", MissingSourceWarning)
-        tree = open_project(path, source_roots=source_roots, chunks=None, limits=limits)
-    return _Project(path, tree, label_counts(Location(path), limits))
+        tree = open_project(path, source_roots=source_roots, chunks=None, options=options)
+    return _Project(path, tree, label_counts(Location(path), options))
 
 
-def _table_at(location: Location, cut_outs: int, limits: Limits) -> _Table:
+def _table_at(location: Location, cut_outs: int, options: OpenOptions) -> _Table:
     from ilastik_lazy.tables import open_table
 
-    table = open_table(str(location), memory=memory_given("4GB"), trust=limits.trust)
+    table = open_table(str(location), memory=memory_given("4GB"), trust=options.trust)
     return _Table(str(table.attrs["source"]), table, cut_outs)
 
 
 def _look(
-    file: str, dataset: str | None, axes: str | None, project: str | None, source_roots: tuple[str, ...], limits: Limits
+    file: str, dataset: str | None, project: str | None, source_roots: tuple[str, ...], options: OpenOptions
 ) -> _Found:
     """Open `file` as images, a table or a project."""
     location = location_of(file, dataset)
     if location.suffix == ".ilp" and location.internal_path is None:
-        return _project_at(location.path, source_roots, limits)
+        return _project_at(location.path, source_roots, options)
     if location.suffix in _TABLES:
-        return _table_at(location, 0, limits)
+        return _table_at(location, 0, options)
     from ilastik_lazy.formats import open_sources
 
     paths = [location.internal_path] if location.internal_path else None
     try:
-        sources = open_sources(location, paths, axes=axes, limits=limits)
+        sources = open_sources(location, paths, options)
     except FormatError as error:
         if location.is_remote or not (_is_table(location) or isinstance(error, DatasetNotFoundError)):
             raise
         # It may be a table of objects without images, which the error does not mention.
         try:
-            return _table_at(location, 0, limits)
+            return _table_at(location, 0, options)
         except FormatError:
             raise error from None
     if paths is None and all(_inside(source, location.path).startswith(_CUT_OUTS) for source in sources):
-        return _table_at(location, len(sources), limits)
+        return _table_at(location, len(sources), options)
     if project is not None:
         from ilastik_lazy.project.classes import with_classes
 
-        sources = [with_classes(source, project, limits) for source in sources]
+        sources = [with_classes(source, project, options) for source in sources]
     return _Images(location.path, sources)
 
 
@@ -225,7 +225,7 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    limits = limits_given()
+    options = options_given(axes)
     values: list[Any] = []
     failed: list[IlastikLazyError] = []
     for file in files:
@@ -233,7 +233,7 @@ def info(
             with warnings.catch_warnings():
                 # The description already says that the axes are guessed.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
-                found = _look(file, dataset, axes, project, source_roots, limits)
+                found = _look(file, dataset, project, source_roots, options)
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ilastik_lazy.core.limits import Limits, Trust
+    from ilastik_lazy.core.options import OpenOptions, Trust
     from ilastik_lazy.core.spec import ArraySource
     from ilastik_lazy.formats.location import Location
 
 __all__ = [
     "image_options",
     "kind_option",
-    "limits_given",
     "location_of",
     "memory_given",
     "memory_option",
+    "options_given",
     "source_at",
     "storage_options",
     "trust_option",
@@ -33,11 +33,11 @@ def storage_options() -> dict[str, str] | None:
     return {"endpoint_url": endpoint} if endpoint else None
 
 
-def limits_given() -> Limits:
-    """Return the limits from the command line."""
+def options_given(axes: str | None = None) -> OpenOptions:
+    """Return the options of opening from the command line."""
     from ilastik_lazy.storage.allowed import granted
 
-    return granted(None, _given("trust"), _given("allow_external") or ())
+    return granted(None, _given("trust"), _given("allow_external") or (), axes)
 
 
 def memory_given(default: str) -> str:
@@ -58,9 +58,8 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.objects import is_url
 
-    limits = limits_given()
-    options = storage_options() if is_url(file) else None
-    source = open_paths(file, dataset, axes, storage_options=options, limits=limits)
+    options = options_given(axes)
+    source = open_paths(file, dataset, storage_options=storage_options() if is_url(file) else None, options=options)
     if kind := _given("kind"):
         from ilastik_lazy.core.kinds import with_kind
 
@@ -69,7 +68,7 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
         return source
     from ilastik_lazy.project.classes import with_classes
 
-    return with_classes(source, project, limits)
+    return with_classes(source, project, options)
 
 
 def _given(option: str) -> Any:
@@ -81,33 +80,32 @@ def _remember(context: click.Context, option: click.Parameter, value: object) ->
     context.meta[f"ilastik_lazy.{option.name}"] = value
 
 
+def _remembered(*names: str, **attributes: Any) -> Callable[[_Command], _Command]:
+    """Return an option that is no argument of its command, but is read with `_given`."""
+    return click.option(*names, expose_value=False, callback=_remember, **attributes)
+
+
 def trust_option(default: Trust) -> Callable[[_Command], _Command]:
-    """Return the option ``--trust``, which `limits_given` reads."""
-    return click.option(
+    """Return the option ``--trust``, which `options_given` reads."""
+    return _remembered(
         "--trust",
         type=click.Choice(["untrusted", "local"]),
         default=default,
         show_default=True,
-        expose_value=False,
-        callback=_remember,
         help="untrusted: the HDF5 library, which malicious files crash, sees FILE in another process only.",
     )
 
 
-kind_option = click.option(
+kind_option = _remembered(
     "--kind",
     metavar="KIND",
-    expose_value=False,
-    callback=_remember,
     help="What the numbers mean, such as segmentation, if neither FILE nor its name shows it.",
 )
 
 
-memory_option = click.option(
+memory_option = _remembered(
     "--memory",
     metavar="SIZE",
-    expose_value=False,
-    callback=_remember,
     help="Most memory to use, such as 2GB.",
 )
 
@@ -117,23 +115,19 @@ def image_options(trust: Trust) -> Callable[[_Command], _Command]:
 
     def decorate(command: _Command) -> _Command:
         for option in (
-            click.option(
+            _remembered(
                 "--allow-external",
                 metavar="FOLDER",
                 multiple=True,
-                expose_value=False,
-                callback=_remember,
                 help="Folder that links and references out of FILE may lead to; may be given several times.",
             ),
             trust_option(trust),
             click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
             click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
-            click.option(
+            _remembered(
                 "--endpoint-url",
                 metavar="URL",
-                expose_value=False,
-                callback=_remember,
                 help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
             ),
         ):

@@ -21,17 +21,9 @@ from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.errors import AxesError, MetadataError, MetadataWarning, option
 
 __all__ = [
-    "AXIS_NAMES",
-    "Axis",
-    "axes_of",
-    "axis_names",
-    "default_axes",
-    "names_that_fit",
-    "parse_axes_attribute",
-    "parse_axis_names",
-    "parse_axistags",
-    "with_units",
-]
+    "AXIS_NAMES", "Axis", "axes_of", "axis_names", "default_axes", "names_that_fit", "parse_axes_attribute",
+    "parse_axis_names", "parse_axistags", "with_units",
+]  # fmt: skip
 
 AXIS_NAMES = ("t", "z", "y", "x", "c")
 _IN_WORDS = {"time": "t", "channel": "c", "channels": "c"}
@@ -152,10 +144,7 @@ def _checked_scale(key: str, value: object, where: object) -> float | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
+        number = float(value)
         if number == 0:
             return None
         # A light year is 1e16 m, an atom 1e-10 m: beyond these a step overflows, or is a mistake.
@@ -167,9 +156,9 @@ def _checked_scale(key: str, value: object, where: object) -> float | None:
 
 
 def _load_json(text: str) -> Any:
-    # 5,000 digits: beyond Python's limit for int() json raises, so long integers become inf here.
+    # Long integers become inf: beyond 308 digits float() raises, and beyond 4,300 int() does.
     def parse_int(digits: str) -> int | float:
-        return int(digits) if len(digits) < 400 else math.inf
+        return int(digits) if len(digits) < 300 else math.inf
 
     return json.loads(text, strict=False, parse_int=parse_int)
 

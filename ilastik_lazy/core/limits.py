@@ -1,13 +1,10 @@
-"""Limit what a file may ask for: sizes beyond which it is refused, how far it is trusted, where it may lead."""
+"""Limit what a file may ask for: sizes beyond which it is refused."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-__all__ = ["Limits", "Trust"]
-
-Trust = Literal["local", "untrusted"]
+__all__ = ["Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +13,7 @@ class Limits:
 
     ilastik's own files stay three orders of magnitude below what is set here: a 1 TB export has 2 million
     chunks of 0.5 MB, and attributes of a few kB.  Beyond a limit, `LimitExceededError` is raised before memory
-    is taken.  `trust` and `external_roots` are set from the arguments ``trust=`` and ``allow_external=``.
+    is taken.
 
     Examples
     --------
@@ -50,9 +47,3 @@ class Limits:
 
     depth: int = 64
     """Groups inside groups."""
-
-    trust: Trust = "local"
-    """``untrusted``: the HDF5 library sees the file in another process only (see `isolation`)."""
-
-    external_roots: tuple[str, ...] = ()
-    """Folders, without symbolic links, whose files may be referred to; `granted` makes them of `allow_external`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import SourceIOError, UnknownFormatError, remedy
 from ilastik_lazy.formats.format import Format
@@ -32,7 +32,7 @@ def _formats(*, is_remote: bool) -> Iterator[Format]:
         yield from (n5.FORMAT, tiff.FORMAT, npy.FORMAT, picture.FORMAT)
 
 
-def format_of(location: Location, limits: Limits | None = None) -> Format:
+def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:
     """First format that recognises the file.
 
     Raises
@@ -42,9 +42,8 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
     SourceIOError
         It is a folder that may not be looked into, which could be anything.
     """
-    limits = limits or Limits()
     for each in _formats(is_remote=location.is_remote):
-        if each.recognises(location, limits):
+        if each.recognises(location, options):
             return each
     if location.is_remote:
         raise UnknownFormatError(
@@ -62,21 +61,21 @@ def format_of(location: Location, limits: Limits | None = None) -> Format:
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
 
 
-def list_images(location: Location, *, limits: Limits | None = None) -> list[str]:
+def list_images(location: Location, options: OpenOptions = DEFAULTS) -> list[str]:
     """Internal paths of all images of a file, the likeliest first."""
-    return format_of(location, limits).images(location, limits or Limits())
+    return format_of(location, options).images(location, options)
 
 
-def open_source(location: Location, *, axes: str | None = None, limits: Limits | None = None) -> ArraySource:
+def open_source(location: Location, options: OpenOptions = DEFAULTS) -> ArraySource:
     """Source of one image: its spec is known, none of its voxels is read."""
-    return format_of(location, limits).open_image(location, axes, limits or Limits())
+    return format_of(location, options).open_image(location, options)
 
 
 def open_sources(
-    location: Location, paths: Sequence[str | None] | None, *, axes: str | None = None, limits: Limits | None = None
+    location: Location, paths: Sequence[str | None] | None, options: OpenOptions = DEFAULTS
 ) -> list[ArraySource]:
     """Sources of several images of one file, in the order of their internal `paths`.
 
     A path of None is that of the only image, and no paths are those of all images.
     """
-    return format_of(location, limits).open_images(location, paths, axes, limits or Limits())
+    return format_of(location, options).open_images(location, paths, options)

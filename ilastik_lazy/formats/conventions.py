@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata import units_from
 from ilastik_lazy.formats.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
 
-__all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "settled_axes", "warn_of_guess"]
+__all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "require_unpacked", "settled_axes", "warn_of_guess"]
 
 CONVENTIONS = ("axistags", "axis_units", "axes", *SIZE_ATTRIBUTES)
 """Names of the attributes that are looked at here."""
@@ -33,9 +33,20 @@ class Along:
 
     where: str
     values: np.ndarray[Any, Any] | None = None
-    """Numbers or texts; None where they could not be read, which `problem` explains."""
+    """Numbers or texts; None if they could not be read, which `problem` explains."""
     unit: object = None
     problem: str = ""
+
+    @classmethod
+    def unreadable(cls, where: str, error: Exception) -> Along:
+        """Note why the coordinate at `where` could not be read: the image opens without it."""
+        return cls(where, problem=str(error).removeprefix(where).removeprefix(":").strip())
+
+
+def require_unpacked(where: str, attributes: Container[str]) -> None:
+    """Raise `MetadataError` if the positions at `where` are packed, which are not read."""
+    if "scale_factor" in attributes or "add_offset" in attributes:
+        raise MetadataError(f"{where} holds packed positions (scale_factor), which are not supported")
 
 
 class Settled(NamedTuple):

@@ -20,7 +20,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import (
     CorruptFileError,
@@ -54,7 +54,7 @@ _ROW_BYTES = 16 * 2**10
 _SCRATCH_BYTES = 2**20
 
 
-def recognises(location: Location, limits: Limits) -> bool:
+def recognises(location: Location, options: OpenOptions) -> bool:
     """Return whether the file is a numpy array, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
@@ -67,19 +67,19 @@ def recognises(location: Location, limits: Limits) -> bool:
         return False
 
 
-def images(location: Location, limits: Limits) -> list[str]:
+def images(location: Location, options: OpenOptions) -> list[str]:
     """Return the name of the only array, which is that of the file."""
     return [Path(location.path).stem]
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+def open_image(location: Location, options: OpenOptions) -> ArraySource:
     """Open the array; only its header is read.
 
     Parameters
     ----------
     location
         The file; its internal path, if any, must be the name from `images`.
-    axes
+    options
         Names of the axes; without them they are guessed, since the file has none.
 
     Raises
@@ -95,15 +95,15 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     if location.internal_path not in (None, name):
         raise DatasetNotFoundError(f"no dataset {location.internal_path!a} in {path}: it is one array, without paths")
     stamp = stamp_of(path)
-    header = _read_header(path, stamp, min(limits.attribute_bytes, _MOST_HEADER))
-    check_shape(path, header.shape, limits)
+    header = _read_header(path, stamp, min(options.limits.attribute_bytes, _MOST_HEADER))
+    check_shape(path, header.shape, options.limits)
     needed = header.start + math.prod(header.shape) * header.stored.itemsize
     if needed > stamp.size:
         raise CorruptFileError(
             f"{path} has {stamp.size} bytes, and {needed} were written (shape {header.shape}): "
             "was it copied or exported completely?"
         )
-    tagged, guessed, *_ = settled_axes(path, header.shape, axes)
+    tagged, guessed, *_ = settled_axes(path, header.shape, options.axes)
     dtype = header.stored.newbyteorder("=")
     spec = ArraySpec(
         name=name,

@@ -19,7 +19,7 @@ from ilastik_lazy.core.axes import Axis, parse_axis_names
 from ilastik_lazy.core.foreign_errors import require_package, translated
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import (
     CorruptChunkError,
@@ -67,7 +67,7 @@ _MODES = {
 _PNG_SAMPLES = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
 
 
-def recognises(location: Location, limits: Limits) -> bool:
+def recognises(location: Location, options: OpenOptions) -> bool:
     """Return whether the file is a picture, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
@@ -77,7 +77,7 @@ def recognises(location: Location, limits: Limits) -> bool:
         return read_up_to(fd, 8, 0, location.path).startswith(_SIGNATURES)
 
 
-def images(location: Location, limits: Limits) -> list[str]:
+def images(location: Location, options: OpenOptions) -> list[str]:
     """Return the name of the one image of a picture, which has no name of its own."""
     return [_NAME]
 
@@ -96,14 +96,14 @@ class _Layout:
     """Offset of the pixels of a ``ppm`` in bytes."""
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+def open_image(location: Location, options: OpenOptions) -> ArraySource:
     """Open a picture; only its header is read.
 
     Parameters
     ----------
     location
         The file.
-    axes
+    options
         Names of the axes; by default ``yx``, or ``yxc`` for several samples.
 
     Raises
@@ -114,6 +114,7 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     """
     if location.internal_path not in (None, _NAME):
         raise DatasetNotFoundError(f"{location.path} is a picture, and has no image {location.internal_path!r}")
+    axes, limits = options.axes, options.limits
     stamp = stamp_of(location.path)
     layout = _layout_of_file(location.path, stamp)
     nbytes = math.prod(layout.shape) * layout.dtype.itemsize

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, remedy
@@ -44,10 +44,9 @@ def is_pattern(text: str) -> bool:
 def open_paths(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     internal_path: str | None = None,
-    axes: str | None = None,
     along: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    limits: Limits | None = None,
+    options: OpenOptions = DEFAULTS,
 ) -> ArraySource:
     """Source of what a caller names: a file, a URL, a pattern, or a list of files that are a stack.
 
@@ -57,21 +56,20 @@ def open_paths(
         `along` is given for one file.
     """
     if isinstance(path, list | tuple):
-        return open_stack([Location.parse(each, internal_path, storage_options) for each in path], along, axes, limits)
+        return open_stack([Location.parse(each, internal_path, storage_options) for each in path], along, options)
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
     if not is_url(path) and is_pattern(os.fsdecode(path)):
-        return open_stack(path, along, axes, limits)
+        return open_stack(path, along, options)
     if along is not None:
         raise ArgumentError(f"stack_along={along!r} is for several files: pass a pattern, or a list of files")
-    return open_source(Location.parse(path, internal_path, storage_options), axes=axes, limits=limits)
+    return open_source(Location.parse(path, internal_path, storage_options), options)
 
 
 def open_stack(
     locations: str | os.PathLike[str] | Sequence[Location],
     along: str | None = None,
-    axes: str | None = None,
-    limits: Limits | None = None,
+    options: OpenOptions = DEFAULTS,
 ) -> ArraySource:
     """Open several files as one array; only metadata are read.
 
@@ -84,8 +82,8 @@ def open_stack(
         Axis along which the files follow one another, ``t``, ``z`` or ``c``.  One that the files have is made
         longer; one that they lack becomes the first axis.  Without it: ``z`` for pictures; else the first of
         t, z, c that they lack; else the first that they have.
-    axes
-        Names of the axes of each file.
+    options
+        Those of each file.
 
     Raises
     ------
@@ -107,7 +105,7 @@ def open_stack(
         )
     if along is None and locations[0].suffix in PICTURE_SUFFIXES:
         along = "z"
-    return stack_of([open_source(one, axes=axes, limits=limits) for one in locations], along)
+    return stack_of([open_source(one, options) for one in locations], along)
 
 
 def _number_key(path: str) -> list[tuple[int, str]]:

@@ -18,13 +18,14 @@ import numpy as np
 
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import optional_setting
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
 
@@ -42,7 +43,7 @@ class ClassSet:
     colors: tuple[tuple[int, int, int], ...] = ()
 
 
-def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[ClassSet, ...]:
+def class_sets(path: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> tuple[ClassSet, ...]:
     """Read all class sets of a project, sorted by the name of the applet.
 
     Raises
@@ -50,19 +51,19 @@ def class_sets(path: str | os.PathLike[str], limits: Limits | None = None) -> tu
     MetadataError
         The file is not a project.
     """
-    location = Location.parse(path)
-    if limits is not None and limits.trust == "untrusted":
-        function, result = "project.classes:class_sets", tuple[ClassSet, ...]
-        found_by_child: tuple[ClassSet, ...] = in_child(location.path, function, result, location.path, None)
-        return found_by_child
-    with open_hdf5(location.path) as file:
+    path = Location.parse(path).path
+    return ask_hdf5(options.trust, path, _class_sets_in, path)
+
+
+def _class_sets_in(path: str) -> tuple[ClassSet, ...]:
+    with open_hdf5(path) as file:
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
-            raise MetadataError(f"{location.path} is not an ilastik project: it has no workflowName")
+            raise MetadataError(f"{path} is not an ilastik project: it has no workflowName")
         found = []
         for applet in sorted(names_in(file)):
             group = file[key_of(applet)] if isinstance(link_of(file, applet), h5py.HardLink) else None
             if isinstance(group, h5py.Group) and isinstance(link_of(group, "LabelNames"), h5py.HardLink):
-                found.append(ClassSet(applet, _names_in(group, location.path), _colors_in(group)))
+                found.append(ClassSet(applet, _names_in(group, path), _colors_in(group)))
         return tuple(classes for classes in found if classes.names)
 
 
@@ -124,18 +125,16 @@ def _counts(path: str) -> bool:
         return str(optional_setting(file, "workflowName", Limits())).startswith("Cell Density Counting")
 
 
-def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, limits: Limits) -> bool:
+def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, options: OpenOptions) -> bool:
     """Whether `spec` is the density of a counting project, which ilastik exports under the name ``Probabilities``."""
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
     if spec.dtype.kind != "f" or channels != 1:
         return False
     path = Location.parse(project).path
-    if limits.trust == "untrusted":
-        return bool(in_child(path, "project.classes:_counts", bool, path))
-    return _counts(path)
+    return ask_hdf5(options.trust, path, _counts, path)
 
 
-def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: Limits | None = None) -> ArraySource:
+def with_classes(source: ArraySource, project: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> ArraySource:
     """Name the channels or values of a source as in `project`; the density of a counting project gets that kind.
 
     Raises
@@ -143,9 +142,9 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str], limits: L
     ArgumentError
         The project names no classes.
     """
-    if source.spec.kind is None and _makes_density(project, source.spec, limits or Limits()):
+    if source.spec.kind is None and _makes_density(project, source.spec, options):
         return with_kind(source, "density")
-    sets = class_sets(project, limits)
+    sets = class_sets(project, options)
     if not sets:
         raise ArgumentError(f"{os.fspath(project)} names no classes: add labels in ilastik and save it")
     spec = source.spec

@@ -18,6 +18,7 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags, with_units
 from ilastik_lazy.core.kinds import kind_of_role
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import window_of
@@ -197,7 +198,7 @@ def _subvolume_of(group: h5py.Group) -> Any:
     return roi
 
 
-def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limits) -> ArraySource:
+def open_input(project: str, recorded: RecordedInput, roots: Roots, options: OpenOptions) -> ArraySource:
     """Open the image that a project recorded; only its metadata are read.
 
     Raises
@@ -219,7 +220,7 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limi
         locations: tuple[Location, ...] = (Location(project, inside),)
     else:
         locations = resolve(recorded.file_path or "", roots)
-    source = _with_axes(locations, recorded, limits)
+    source = _with_axes(locations, recorded, options)
     if recorded.shape is not None and recorded.shape != source.spec.shape:
         warnings.warn(
             f"{source.spec.storage.location} has shape {source.spec.shape}, the project was made with "
@@ -232,17 +233,17 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, limits: Limi
     return source if recorded.subvolume is None else window_of(source, *recorded.subvolume)
 
 
-def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, limits: Limits) -> ArraySource:
+def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, options: OpenOptions) -> ArraySource:
     """Open the source with the project's axes; steps and units that the project lacks come from the file."""
     names = axis_names(recorded.axes or ())
     if len(locations) > 1:
-        source = _stacked(locations, names, recorded.shape, limits)
+        source = _stacked(locations, names, recorded.shape, options)
     else:
         try:
-            source = open_source(locations[0], axes="".join(names) or None, limits=limits)
+            source = open_source(locations[0], replace(options, axes="".join(names) or None))
         except AxesError:
             # ilastik drops axes of length 1 in some formats and keeps them in others.
-            source = open_source(locations[0], limits=limits)
+            source = open_source(locations[0], options)
     if recorded.axes is None:
         return source
     if source.spec.dims != names:
@@ -261,13 +262,13 @@ def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, limits:
 
 
 def _stacked(
-    locations: tuple[Location, ...], names: tuple[str, ...], shape: tuple[int, ...] | None, limits: Limits
+    locations: tuple[Location, ...], names: tuple[str, ...], shape: tuple[int, ...] | None, options: OpenOptions
 ) -> ArraySource:
     """Open a stack; its axis is not recorded, so it is found by comparing the project with one file."""
     from ilastik_lazy.formats.stack import open_stack
 
-    one = open_source(locations[0], limits=limits).spec
+    one = open_source(locations[0], options).spec
     added = [name for name in names if name not in one.dims]
     if not added and names == one.dims and shape is not None:
         added = [name for name, whole, part in zip(names, shape, one.shape, strict=True) if whole != part]
-    return open_stack(locations, along=added[0] if len(added) == 1 else None, limits=limits)
+    return open_stack(locations, along=added[0] if len(added) == 1 else None, options=options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -18,17 +18,18 @@ from ilastik_lazy.core.axes import Axis, axis_names, parse_axistags
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.formats.hdf5 import open_image
 from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5, reading_chunks
-from ilastik_lazy.formats.hdf5.untrusted import IsolatedSource, trusting
+from ilastik_lazy.formats.hdf5.sources import isolated
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata import check_shape
 from ilastik_lazy.project.fields import dataset_in, group_in, where_of
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["LabelBlocks", "LabelBlocksSource", "check_storage", "label_blocks", "open_labels", "read_region"]
 
@@ -71,7 +72,7 @@ class LabelBlocks:
 _lanes: Kept[LabelBlocks] = Kept(lambda blocks: 2048 + 2 * blocks.starts.nbytes + 256 * len(blocks.paths))
 
 
-def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
+def label_blocks(location: Location, stamp: Stamp, options: OpenOptions) -> LabelBlocks:
     """Find the blocks in the group at `location`, and check each against its own slice.
 
     Raises
@@ -81,14 +82,30 @@ def label_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
     ExternalReferenceError
         A block is a link into another file; it was not followed.
     """
-    return _lanes.get((location, stamp, limits), lambda: _read_blocks(location, stamp, limits))
+    return _lanes.get((location, stamp, options), lambda: _checked_blocks(location, stamp, options))
+
+
+def _checked_blocks(location: Location, stamp: Stamp, options: OpenOptions) -> LabelBlocks:
+    """Find the blocks, and check the answer: a malicious file may control the child that gave it."""
+    most_bytes = 2 * 8 * _MOST_AXES * options.limits.members
+    arguments = (location, stamp, options.limits)
+    found = ask_hdf5(options.trust, location.path, _read_blocks, *arguments, most_bytes=most_bytes)
+    starts, stops = found.starts, found.stops
+    if not (
+        starts.dtype == stops.dtype == np.int64
+        and starts.ndim == 2
+        and starts.shape == stops.shape
+        and len(starts) == len(found.paths)
+        and (starts >= 0).all()
+        and (starts <= stops).all()
+    ):
+        raise MetadataError(f"{location}: the HDF5 library returned impossible positions of its blocks")
+    return found
 
 
 def _read_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
     assert location.internal_path is not None
     require_unchanged(location.path, stamp)
-    if limits.trust == "untrusted":
-        return _blocks_from_child(location, stamp, limits)
     with open_hdf5(location.path) as file:
         group: h5py.Group = file["/"]
         for part in location.internal_path.split("/"):
@@ -107,24 +124,6 @@ def _read_blocks(location: Location, stamp: Stamp, limits: Limits) -> LabelBlock
     bounds = np.array([slices for slices, _ in blocks], np.int64).reshape(len(blocks), max(ndims, default=0), 2)
     paths = tuple(f"{location.internal_path}/{name}" for name in names)
     return LabelBlocks(paths, bounds[..., 0], bounds[..., 1], next(iter(orders), None))
-
-
-def _blocks_from_child(location: Location, stamp: Stamp, limits: Limits) -> LabelBlocks:
-    """Find the blocks in a child process, and check its answer: a malicious file may control the child."""
-    function, arguments = "project.label_blocks:label_blocks", (location, stamp, trusting(limits))
-    most_bytes = 2 * 8 * _MOST_AXES * limits.members
-    found: LabelBlocks = in_child(location.path, function, LabelBlocks, *arguments, most_bytes=most_bytes)
-    starts, stops = found.starts, found.stops
-    if not (
-        starts.dtype == stops.dtype == np.int64
-        and starts.ndim == 2
-        and starts.shape == stops.shape
-        and len(starts) == len(found.paths)
-        and (starts >= 0).all()
-        and (starts <= stops).all()
-    ):
-        raise MetadataError(f"{location}: the HDF5 library returned impossible positions of its blocks")
-    return found
 
 
 def _slice_of(group: h5py.Group, name: str, limits: Limits) -> tuple[list[tuple[int, int]], tuple[str, ...] | None]:
@@ -164,7 +163,7 @@ def open_labels(
     names: tuple[str, ...] = (),
     colors: tuple[tuple[int, int, int], ...] = (),
     axes_guessed: bool = False,
-    limits: Limits,
+    options: OpenOptions,
 ) -> ArraySource:
     """Open the label image of one lane; no block is read.
 
@@ -186,17 +185,14 @@ def open_labels(
     LimitExceededError
         The image or a block is larger than `limits` allow.
     """
-    blocks = label_blocks(location, stamp, limits)
+    blocks = label_blocks(location, stamp, options)
     for path, stop in zip(blocks.paths, blocks.stops.tolist(), strict=True):
         if len(stop) != len(shape) or any(end > length for end, length in zip(stop, shape, strict=True)):
             raise MetadataError(f"{location.path}: {path!a} reaches to {tuple(stop)}, outside the image {shape}")
-    check_shape(location, shape, limits, range(6))
+    check_shape(location, shape, options.limits, range(6))
     names_of_axes = "".join(axis_names(axes))
-    if limits.trust == "untrusted":
-        function, arguments = "project.label_blocks:check_storage", (location.path, list(blocks.paths), names_of_axes)
-        in_child(location.path, function, type(None), *arguments, trusting(limits))
-    else:
-        check_storage(location.path, blocks.paths, names_of_axes, limits)
+    arguments = (location.path, blocks.paths, names_of_axes, options.in_child)
+    ask_hdf5(options.trust, location.path, check_storage, *arguments)
     spatial = [i for i, axis in enumerate(axes) if axis.name in "zyx"]
     pieces = dict(zip(spatial, _PIECES.get(len(spatial), ()), strict=True))
     spec = ArraySpec(
@@ -211,18 +207,16 @@ def open_labels(
         axes_guessed=axes_guessed,
         kind="labels",
     )
-    source = LabelBlocksSource(spec, location, stamp, trusting(limits))
-    if limits.trust == "untrusted":
-        return IsolatedSource(spec, source, location.path, stamp, "project.label_blocks:read_region")
-    return source
+    source = LabelBlocksSource(spec, location, stamp, options.in_child)
+    return isolated(source, location.path, stamp, read_region, options)
 
 
-def check_storage(path: str, blocks: Sequence[str], axes: str, limits: Limits) -> None:
+def check_storage(path: str, blocks: Sequence[str], axes: str, options: OpenOptions) -> None:
     """Raise if a block cannot be read later: its filter is unknown, or it was never written."""
     with open_hdf5(path) as file:
         compressed = [inside for block in blocks for inside in _parts(file, block) if not _is_plain(file, inside)]
     for inside in compressed:
-        open_image(Location(path, inside), axes, limits)
+        open_image(Location(path, inside), replace(options, axes=axes))
 
 
 def _parts(file: h5py.File, path: str) -> list[str]:
@@ -246,7 +240,7 @@ class LabelBlocksSource:
     spec: ArraySpec
     location: Location
     stamp: Stamp
-    limits: Limits
+    options: OpenOptions
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read the blocks that `region` touches (see `ArraySource.read`)."""
@@ -256,7 +250,7 @@ class LabelBlocksSource:
             return self._read(region)
 
     def _read(self, region: Region) -> np.ndarray[Any, Any]:
-        blocks = label_blocks(self.location, self.stamp, self.limits)
+        blocks = label_blocks(self.location, self.stamp, self.options)
         result = np.zeros(region_shape(region), self.spec.dtype)
         touched = blocks.touching(region)
         if len(touched):
@@ -287,7 +281,7 @@ class LabelBlocksSource:
     def _values(self, file: h5py.File, path: str, inside: Region) -> np.ndarray[Any, Any]:
         if not _is_plain(file, path):
             names = "".join(self.spec.dims)
-            return open_image(Location(self.location.path, path), names, self.limits).read(inside)
+            return open_image(Location(self.location.path, path), replace(self.options, axes=names)).read(inside)
         dataset = dataset_at(file, path)
         with reading_chunks(f"{self.location.path}: block {path!a}", dataset.nbytes):
             found: np.ndarray[Any, Any] = dataset[inside]

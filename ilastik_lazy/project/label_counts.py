@@ -6,12 +6,11 @@ import numpy as np
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.formats.hdf5.untrusted import trusting
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.label_blocks import label_blocks, open_labels
 from ilastik_lazy.project.record import read_project
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["LabelCount", "label_counts"]
 
@@ -21,7 +20,7 @@ LabelCount = tuple[int, str, tuple[tuple[int, int], ...]]
 _AXES = "tzyxc"
 
 
-def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
+def label_counts(location: Location, options: OpenOptions) -> tuple[LabelCount, ...]:
     """Count the voxels of each class in all label sets of a project; only blocks with labels are read.
 
     Raises
@@ -29,19 +28,19 @@ def label_counts(location: Location, limits: Limits) -> tuple[LabelCount, ...]:
     MetadataError, CorruptChunkError, LimitExceededError
         Labels cannot be read.
     """
-    if limits.trust == "untrusted":
-        function, result = "project.label_counts:label_counts", tuple[LabelCount, ...]
-        found: tuple[LabelCount, ...] = in_child(location.path, function, result, location, trusting(limits))
-        return found
-    project = read_project(location, limits)
+    return ask_hdf5(options.trust, location.path, _label_counts, location, options.in_child)
+
+
+def _label_counts(location: Location, options: OpenOptions) -> tuple[LabelCount, ...]:
+    project = read_project(location, options)
     made = []
     for labels in project.label_sets:
-        blocks = label_blocks(labels.location, project.stamp, limits)
+        blocks = label_blocks(labels.location, project.stamp, options)
         if not blocks.paths:
             continue
         # The names of the axes make no difference for a count.
         axes = tuple(map(Axis, _AXES[: len(blocks.ends)]))
-        source = open_labels(labels.location, project.stamp, axes, blocks.ends, limits=limits)
+        source = open_labels(labels.location, project.stamp, axes, blocks.ends, options=options)
         counts = np.zeros(256, np.int64)
         for start, stop in zip(blocks.starts.tolist(), blocks.stops.tolist(), strict=True):
             region: Region = tuple(map(slice, start, stop))

@@ -12,6 +12,7 @@ import h5py
 
 from ilastik_lazy.core.axes import Axis, axis_names
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, folder_option
 from ilastik_lazy.formats.hdf5.file import names_in
@@ -104,7 +105,7 @@ def labelled_image(lane: Lane, opened: Mapping[str, ArraySource]) -> LabelledIma
 
 
 def open_label_set(
-    labels: LabelSet, stamp: Stamp, image: LabelledImage, limits: Limits
+    labels: LabelSet, stamp: Stamp, image: LabelledImage, options: OpenOptions
 ) -> tuple[ArraySource | None, dict[str, Any]]:
     """Open the label image of one lane, and return its attributes; None if nothing was drawn on an unknown image.
 
@@ -113,7 +114,7 @@ def open_label_set(
     MetadataError
         The blocks do not fit into the image, or contradict each other.
     """
-    blocks = label_blocks(labels.location, stamp, limits)
+    blocks = label_blocks(labels.location, stamp, options)
     if not blocks.paths and image.shape is None:
         return None, {}
     words = {"applet": labels.classes.applet, "workflow": labels.workflow, "version": labels.version}
@@ -145,7 +146,7 @@ def open_label_set(
         names=labels.classes.names,
         colors=labels.classes.colors,
         axes_guessed=is_guess,
-        limits=limits,
+        options=options,
     )
     return source, {"shape_guessed": True} if is_cut else {}
 

@@ -9,15 +9,15 @@ import h5py
 
 from ilastik_lazy.core.classes import hex_colors
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats.hdf5.file import names_in, open_hdf5
-from ilastik_lazy.formats.hdf5.untrusted import trusting
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import class_sets
 from ilastik_lazy.project.fields import group_in, optional_setting
 from ilastik_lazy.project.inputs import Lane, lanes_of
 from ilastik_lazy.project.labels import LabelSet, label_sets_of
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["Project", "read_project"]
 
@@ -38,14 +38,16 @@ class Project:
     label_sets: tuple[LabelSet, ...]
 
 
-def read_project(location: Location, limits: Limits) -> Project:
+def read_project(location: Location, options: OpenOptions) -> Project:
     """Read the project at `location`; paths in it are not followed."""
     stamp = stamp_of(location.path)
-    if limits.trust == "untrusted":
-        found: Project = in_child(location.path, "project.record:read_project", Project, location, trusting(limits))
-        require_unchanged(location.path, stamp)
-        here = tuple(replace(one, location=replace(one.location, path=location.path)) for one in found.label_sets)
-        return replace(found, path=location.path, stamp=stamp, label_sets=here)
+    found = ask_hdf5(options.trust, location.path, _read_project, location, stamp, options.limits)
+    require_unchanged(location.path, stamp)
+    here = tuple(replace(one, location=replace(one.location, path=location.path)) for one in found.label_sets)
+    return replace(found, path=location.path, stamp=stamp, label_sets=here)
+
+
+def _read_project(location: Location, stamp: Stamp, limits: Limits) -> Project:
     with open_hdf5(location.path) as file:
         lanes = lanes_of(file, limits)
         attributes: dict[str, Any] = {

@@ -126,7 +126,7 @@ def _stored_numbers(path: str) -> dict[str, int | float]:
         applet = group_in(file, _APPLET)
         if applet is None:
             raise ArgumentError(
-                f"{path} has no settings of thresholding ({_APPLET}): pass a project of object classification or "
+                f"{path} has no thresholding settings ({_APPLET}): pass a project of object classification or "
                 f"tracking from prediction maps, or leave out {option('project')}, and pass {option('threshold')}"
             )
         found: dict[str, int | float] = {}
@@ -139,7 +139,7 @@ def _stored_numbers(path: str) -> dict[str, int | float]:
             if isinstance(stored, list) and len(stored) == 1:
                 stored = stored[0]
             if isinstance(stored, bool) or not isinstance(stored, int | float):
-                raise MetadataError(f"{where_of(group, member)} is no single number but {str(stored)[:40]}")
+                raise MetadataError(f"{where_of(group, member)} is not a single number: {str(stored)[:40]}")
             found[name] = stored
         return found
 

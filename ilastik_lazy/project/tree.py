@@ -14,7 +14,7 @@ from typing import Any
 import xarray as xr
 
 from ilastik_lazy.core.axes import axis_names
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import (
     ArgumentError,
@@ -47,7 +47,7 @@ def open_project(
     *,
     source_roots: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     chunks: Chunks = "auto",
-    limits: Limits | None = None,
+    options: OpenOptions = DEFAULTS,
 ) -> xr.DataTree:
     """Open an ilastik project (``.ilp``) as a tree of lazy arrays; only metadata are read.
 
@@ -60,8 +60,8 @@ def open_project(
         so absolute paths, ``..``, patterns and links that lead elsewhere are refused.
     chunks
         As in `open_dataarray`.
-    limits
-        Sizes beyond which a file is refused: an `ilastik_lazy.Limits`.
+    options
+        Those of the project and of its images.
 
     Returns
     -------
@@ -84,10 +84,9 @@ def open_project(
     MissingSourceWarning
         Images could not be opened, or the axes of the labels are guessed.
     """
-    limits = limits or Limits()
     location = Location.parse(path)
     roots = Roots.of(location.path, source_roots)
-    project = read_project(location, limits)
+    project = read_project(location, options)
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=project.attributes)}
     problems: list[str] = []
     recorded_paths = [i.file_path for lane in project.lanes for i in lane.inputs if i.file_path and not i.is_embedded]
@@ -97,7 +96,7 @@ def open_project(
         opened: dict[str, ArraySource] = {}
         for recorded in lane.inputs:
             name = f"/{_node_name(lane.name)}/{_node_name(recorded.role, 'labels')}"
-            source, attributes = _open_or_explain(project.path, recorded, roots, limits, elsewhere)
+            source, attributes = _open_or_explain(project.path, recorded, roots, options, elsewhere)
             if source is None:
                 problems.append(f"{name[1:]}: {attributes['problem']}")
                 nodes[name] = xr.Dataset(attrs=attributes)
@@ -106,7 +105,7 @@ def open_project(
                 nodes[name] = _lazy("image", source, chunks, attributes)
         image = labelled_image(lane, opened)
         for labels in (found for found in project.label_sets if found.lane == number):
-            source, attributes = open_label_set(labels, project.stamp, image, limits)
+            source, attributes = open_label_set(labels, project.stamp, image, options)
             if source is not None:
                 nodes[f"/{_node_name(lane.name)}/{labels.name}"] = _lazy("labels", source, chunks, attributes)
     if unclaimed := [labels.location for labels in project.label_sets if labels.lane >= len(project.lanes)]:
@@ -137,7 +136,7 @@ def _lazy(name: str, source: ArraySource, chunks: Chunks, attributes: dict[str, 
 
 
 def _open_or_explain(
-    project: str, recorded: RecordedInput, roots: Roots, limits: Limits, elsewhere: Mapping[str, str]
+    project: str, recorded: RecordedInput, roots: Roots, options: OpenOptions, elsewhere: Mapping[str, str]
 ) -> tuple[ArraySource | None, dict[str, Any]]:
     """Open the image of a role, and describe in attributes where it was recorded or why it is missing."""
     attributes: dict[str, Any] = {"role": _printable(recorded.role), "nickname": recorded.nickname}
@@ -150,7 +149,7 @@ def _open_or_explain(
     try:
         if not recorded.is_embedded and (problem := elsewhere.get(recorded.file_path or "")):
             raise SourceNotFoundError(problem)
-        source = open_input(project, recorded, roots, limits)
+        source = open_input(project, recorded, roots, options)
     except IlastikLazyError as error:
         status = _status_of(error, recorded)
         return None, attributes | {"status": status, "problem": str(error), "remedy": _remedies()[status]}

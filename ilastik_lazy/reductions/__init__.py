@@ -1,7 +1,9 @@
-"""Reductions out of core: `reduce`, `histogram`, `percentile`, `normalise`, `standardise`."""
+"""Reductions out of core: `reduce`, `histogram`, `percentile`, `normalise`, `standardise`, and classes."""
 
 from __future__ import annotations
 
+from ilastik_lazy.reductions.classes import measure_classes
+from ilastik_lazy.reductions.classify import classify
 from ilastik_lazy.reductions.histogram import HistogramResult, histogram
 from ilastik_lazy.reductions.kernels import REDUCTIONS, Reduction
 from ilastik_lazy.reductions.normalise import normalise, standardise
@@ -13,7 +15,9 @@ __all__ = [
     "HistogramResult",
     "Reduction",
     "ReductionPlan",
+    "classify",
     "histogram",
+    "measure_classes",
     "normalise",
     "percentile",
     "plan_reduction",

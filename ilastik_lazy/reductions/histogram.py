@@ -19,7 +19,7 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.rows import Rows
 
-__all__ = ["HistogramResult", "histogram"]
+__all__ = ["HistogramResult", "counted", "histogram"]
 
 Array = np.ndarray[Any, Any]
 
@@ -237,7 +237,7 @@ class _Binning:
         step = _PIECE if self.is_bytes or self.is_exact else _SMALL_PIECE
         for first in range(0, values.size, step):
             piece = values[first : first + step]
-            total += _counted(piece.view(np.uint8) if self.is_bytes else self._indices(piece), total.size)
+            total += counted(piece.view(np.uint8) if self.is_bytes else self._indices(piece), total.size)
         if not self.is_bytes:
             return total
         each = np.arange(256, dtype=np.uint8).view(np.int8 if values.dtype.kind == "i" else np.uint8)
@@ -268,7 +268,7 @@ class _Binning:
         return index.astype(small)
 
 
-def _counted(index: Array, bins: int) -> Array:
+def counted(index: Array, bins: int) -> Array:
     """Count indices as `numpy.bincount`; two at a time if they are bytes.
 
     Neighbours are mostly equal, and repeated additions to one counter stall: 1.8 ns a value, but 0.6 ns if a pair of

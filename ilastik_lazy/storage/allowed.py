@@ -1,17 +1,17 @@
 """Links out of a file or folder: followed only to files below folders that the caller named.
 
 Files are untrusted.  HDF5 would read pixels from ``/etc/passwd`` if a file says so, and follow its links anywhere;
-symbolic links in a folder of N5 or Zarr also lead anywhere.  Here they may lead only below `Limits.external_roots`,
-which is empty by default.
+symbolic links in a folder of N5 or Zarr also lead anywhere.  Here they may lead only below the
+`external_roots` of `OpenOptions`, which are none by default.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from ilastik_lazy.core.limits import Limits, Trust
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
 
 __all__ = ["Folders", "check_links", "granted", "is_below", "named_folders"]
@@ -19,8 +19,13 @@ __all__ = ["Folders", "check_links", "granted", "is_below", "named_folders"]
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folders = ()) -> Limits:
-    """Return `limits` with the trust and the external folders that a caller allows.
+def granted(
+    limits: Limits | None = None,
+    trust: Trust = "local",
+    allow_external: Folders = (),
+    axes: str | None = None,
+) -> OpenOptions:
+    """Check the arguments of a caller, and return them as one value.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def granted(limits: Limits | None, trust: Trust = "local", allow_external: Folde
     if limits is not None and not isinstance(limits, Limits):
         raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
-    return replace(limits or Limits(), trust=trust, external_roots=roots)
+    return OpenOptions(axes, limits or Limits(), trust, roots)
 
 
 def named_folders(given: Folders, argument: str) -> list[str]:

@@ -21,14 +21,17 @@ import sys
 import time
 import typing
 import warnings
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, TypeVar
 
 from ilastik_lazy import errors
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, IlastikLazyWarning, MemoryLimitError
 from ilastik_lazy.storage.wire import PlainError, packed, unpacked
 
-__all__ = ["in_child", "serve"]
+__all__ = ["ask_hdf5", "in_child", "serve"]
+
+_Answer = TypeVar("_Answer")
 
 MEMORY_BYTES = 2 * 2**30
 """Address space of a child."""
@@ -49,17 +52,24 @@ class _NoAnswerError(Exception):
     """Why there is none."""
 
 
-def in_child(path: str, function: str, expected: Any, *arguments: object, most_bytes: int = 2**20) -> Any:
-    """What `function` returns when it is called with `arguments` in a process of its own.
+def ask_hdf5(
+    trust: Trust, path: str, function: Callable[..., _Answer], *arguments: object, most_bytes: int = 2**20
+) -> _Answer:
+    """Call `function`, which asks the HDF5 library about the file at `path`: here, or `in_child` if it is untrusted."""
+    if trust == "local":
+        return function(*arguments)
+    return in_child(path, function, *arguments, most_bytes=most_bytes)
+
+
+def in_child(path: str, function: Callable[..., _Answer], *arguments: object, most_bytes: int = 2**20) -> _Answer:
+    """Call `function` with `arguments` in a process of its own, and return its result.
 
     Parameters
     ----------
     path
         The file that it is about, for messages.
     function
-        Such as ``"formats.hdf5:images"``: a module of this package, and a function with annotations.
-    expected
-        Type of its result; anything else is an error.
+        A function of a module of this package, with annotations: a result of another type is an error.
     most_bytes
         Bytes of all arrays in the result.
 
@@ -70,7 +80,8 @@ def in_child(path: str, function: str, expected: Any, *arguments: object, most_b
     IlastikLazyError
         What the function raised; its warnings are given, too.
     """
-    order = packed([MEMORY_BYTES, CPU_SECONDS, errors.audience, function])[0]
+    name, expected = f"{function.__module__}:{function.__name__}", typing.get_type_hints(function)["return"]
+    order = packed([MEMORY_BYTES, CPU_SECONDS, errors.audience, name])[0]
     with _started() as child:
         try:
             notes, text, data = _exchanged(path, child, _framed(order, *packed(list(arguments))), most_bytes)
@@ -78,7 +89,7 @@ def in_child(path: str, function: str, expected: Any, *arguments: object, most_b
             raise CorruptFileError(f"{path}: {why}: the file is damaged or malicious") from None
     try:
         warned, error = unpacked(_Notes, notes, memoryview(b""))
-        value = unpacked(expected, text, data) if error is None else None
+        value: Any = unpacked(expected, text, data) if error is None else None
     except (PlainError, IlastikLazyError, ValueError, TypeError, OverflowError) as problem:
         raise CorruptFileError(f"{path}: the process that inspected it answered nonsense: damaged or malicious") from (
             problem
@@ -87,7 +98,8 @@ def in_child(path: str, function: str, expected: Any, *arguments: object, most_b
         warnings.warn(_printable(message), _class_of(name, IlastikLazyWarning), stacklevel=3)
     if error is not None:
         raise _class_of(error[0], CorruptFileError)(_printable(error[1]))
-    return value
+    answer: _Answer = value
+    return answer
 
 
 def _class_of(name: str, default: type[Any]) -> type[Any]:
@@ -205,7 +217,7 @@ def _answer(source: IO[bytes], out: IO[bytes]) -> None:
     memory, seconds, errors.audience, name = unpacked(tuple[int, int, errors.Audience, str], order, memoryview(b""))
     _limit(memory, seconds)
     module, _, function = name.partition(":")
-    called = getattr(importlib.import_module(f"ilastik_lazy.{module}"), function)
+    called = getattr(importlib.import_module(module), function)
     hints = typing.get_type_hints(called)
     hints.pop("return")
     arguments = unpacked(tuple[*hints.values()], text, memoryview(data))  # type: ignore[misc]

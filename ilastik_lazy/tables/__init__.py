@@ -14,7 +14,7 @@ from typing import Literal, overload
 
 import pandas as pd
 
-from ilastik_lazy.core.limits import Trust
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.sizes import parse_size
 from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError, remedy
 from ilastik_lazy.formats.hdf5.superblock import has_signature
@@ -108,15 +108,15 @@ def open_table(
     is_hdf5 = location.internal_path is not None or _is_hdf5(location)
     if images and not is_hdf5:
         raise ArgumentError(f"{location} is CSV, which holds no images: export the table as HDF5, or pass images=False")
-    limits = granted(None, trust)
-    if images and limits.trust == "untrusted":
+    options = granted(trust=trust)
+    if images and options.trust == "untrusted":
         raise ArgumentError("images=True needs trust='local'" + remedy("; or open an image with open_dataarray()"))
 
     def check(names: Iterable[object]) -> TableKind:
         return _require_kind(names, location)
 
     if is_hdf5:
-        table = read_hdf5_table(location, most_bytes, check, limits)
+        table = read_hdf5_table(location, most_bytes, check, options)
     else:
         table = read_csv_table(location, most_bytes, check)
     kind = _require_kind(table.columns, location)

@@ -17,6 +17,7 @@ from numpy.lib.recfunctions import repack_fields
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.sizes import human_bytes
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import (
@@ -42,7 +43,7 @@ _MOST_SHOWN = 8
 
 
 def read_hdf5_table(
-    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object], limits: Limits
+    location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object], options: OpenOptions
 ) -> pd.DataFrame:
     """Read the whole table: numbers as stored, text decoded.
 
@@ -54,7 +55,7 @@ def read_hdf5_table(
         Refuse a table that is larger.
     check_names
         Called with the names of the columns before the rows are read; raises to refuse them.
-    limits
+    options
         Whether the HDF5 library may read the file in this process.
 
     Raises
@@ -62,9 +63,8 @@ def read_hdf5_table(
     DatasetNotFoundError, MetadataError, LimitExceededError, UnfinishedWriteError, ExternalReferenceError
         There is no table, or it is malformed, too large, incomplete, or in another file.
     """
-    if limits.trust == "untrusted":
-        function, result = "tables.hdf5:rows_of", tuple[str, np.ndarray[Any, Any]]
-        inside, rows = in_child(location.path, function, result, location, most_bytes, most_bytes=most_bytes)
+    if options.trust == "untrusted":
+        inside, rows = in_child(location.path, rows_of, location, most_bytes, most_bytes=most_bytes)
         check_names(rows.dtype.names or ())
     else:
         inside, rows = _read_rows(location, most_bytes, check_names)

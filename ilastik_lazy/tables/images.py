@@ -91,7 +91,6 @@ def open_object_images(path: str | os.PathLike[str]) -> ObjectImages:
 
 def _source_of(location: Location) -> ArraySource:
     """Open an image of one object, also one with fewer than 2 dims: ilastik squeezes objects one pixel wide."""
-    limits = Limits()
     stamp = stamp_of(location.path)
     with open_hdf5(location.path) as file:
         assert location.internal_path is not None
@@ -99,7 +98,7 @@ def _source_of(location: Location) -> ArraySource:
         if dataset.shape is None or dataset.ndim >= 2 or dataset.dtype.kind not in "biuf" or dataset.chunks is not None:
             tags = None
         else:
-            tags = text_attribute(dataset, "axistags", limits)
+            tags = text_attribute(dataset, "axistags", Limits())
         if tags is not None:
             if (axes := parse_axistags(tags, dataset.ndim, location)) is None:
                 raise MetadataError(f"{location} has an axis without a name")
@@ -112,4 +111,4 @@ def _source_of(location: Location) -> ArraySource:
                 storage=Storage(str(location), location.path, "contiguous", access="h5py (contiguous layout)"),
             )
             return H5pySource(spec, location, stamp)
-    return open_source(location, limits=limits)
+    return open_source(location)

@@ -80,16 +80,16 @@ def outcome_of(case: dict[str, Any], corpus: Path, trust: str) -> dict[str, Any]
 
         try:
             if case["entry"] == "list":
-                found["images"] = list_images(Location.parse(path), limits=granted(None, trust))
+                found["images"] = list_images(Location.parse(path), granted(None, trust))
             elif case["kind"] == "ilp":
                 tree = open_datatree(path, trust=trust)
-                limits = granted(None, trust)
-                recorded = read_project(Location.parse(path), limits).lanes[0].inputs[0]
+                options = granted(None, trust)
+                recorded = read_project(Location.parse(path), options).lanes[0].inputs[0]
                 repr(tree)
                 note()
                 found["right"] = float(int(tree["lane0000/labels/labels"].sum()) == 64)
                 # The tree says what is wrong with its image; asked for the image itself, it is raised.
-                open_input(str(path), recorded, Roots.of(str(path), corpus if case["expect"] == "ok" else ()), limits)
+                open_input(str(path), recorded, Roots.of(str(path), corpus if case["expect"] == "ok" else ()), options)
             else:
                 inside = case["entry"].partition(":")[2] or None
                 array = ilastik_lazy.api.open_dataarray(path, inside, trust=trust)

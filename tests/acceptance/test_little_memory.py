@@ -26,10 +26,11 @@ _SHAPE = (6, 1024, 1024)
 _READ = r"""
 import json, os, resource, sys, warnings
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats import open_source
 warnings.simplefilter("ignore")
 path, inside, axes = sys.argv[1:]
-source = open_source(Location(path, inside or None), axes=axes)
+source = open_source(Location(path, inside or None), OpenOptions(axes))
 region = (slice(0, 2), *(slice(0, n) for n in source.spec.shape[1:]))
 source.read(tuple(slice(0, 1) for _ in source.spec.shape))  # imports what it needs
 seen = []

@@ -31,7 +31,7 @@ plane, total = array.mean("z").compute(), float(array.sum().compute())
 print(json.dumps([peak() - before, list(plane.shape), total]))
 """
 
-DECODED = {"small": (448, 448, 160, 2), "large": (448, 448, 320, 2)}  # 0.25 and 0.5 GB of float32
+DECODED = {"small": (448, 448, 100, 2), "large": (448, 448, 200, 2)}  # 0.16 and 0.32 GB of float32
 
 
 @pytest.fixture(scope="module")

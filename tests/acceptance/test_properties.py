@@ -25,7 +25,7 @@ from ilastik_lazy.storage.files import stamp_of
 from tests.support.makers import chunk_slices, some_data, write_hdf5_export
 
 # The formats stand and fall with these: more examples than other properties have.
-most = settings(max_examples=10_000 if "ILASTIK_LAZY_LONG" in os.environ else 300)
+most = settings(max_examples=10_000 if "ILASTIK_LAZY_LONG" in os.environ else 100)
 
 DTYPES = [
     f"{order}{kind}{size}" for order in "<>" for kind in "iuf" for size in (1, 2, 4, 8) if f"{kind}{size}" != "f1"

@@ -122,7 +122,7 @@ def test_the_kind_that_is_told_makes_the_pyramid(tmp_path, capsys):
     assert "--kind nonsense: expected one of probabilities, segmentation" in said
 
 
-@pytest.mark.filterwarnings("ignore:.*does not tell the shape of its image")
+@pytest.mark.filterwarnings("ignore:.*does not state the shape of its image")
 def test_images_of_a_project_are_found_below_the_folder_that_is_named(tmp_path, capsys):
     shutil.copy(sample("project"), tmp_path / "p.ilp")
     assert "missing" in run(capsys, "info", tmp_path / "p.ilp")[1]

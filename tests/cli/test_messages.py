@@ -177,7 +177,7 @@ def test_memory_is_an_option_where_it_is_advised(export, tmp_path):
     for command in ("table", "info"):
         result = run(command, tmp_path / "t.h5", "--memory", "10")
         assert result.returncode == 2
-        assert "raise --memory if that is right" in result.stderr
+        assert "raise --memory to read it" in result.stderr
 
 
 OPTIONS = {"--help", "--version"} | {

@@ -63,7 +63,7 @@ def linked(request, tmp_path):
 
 
 def values_of(path, *roots):
-    source = open_source(Location.parse(path, "image"), limits=granted(None, allow_external=list(roots)))
+    source = open_source(Location.parse(path, "image"), granted(None, allow_external=list(roots)))
     return pickle.loads(pickle.dumps(source)).read(WHOLE)
 
 
@@ -169,6 +169,6 @@ def test_an_n5_that_is_not_called_so_is_known_by_metadata_that_are_a_link(tmp_pa
 def test_a_chunk_without_links_is_not_resolved(tmp_path, name, monkeypatch):
     path = tmp_path / name
     WRITERS[name](path)
-    source = open_source(Location.parse(path, "image"), limits=granted(None, allow_external=tmp_path))
+    source = open_source(Location.parse(path, "image"), granted(None, allow_external=tmp_path))
     monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(f"{path} was resolved"))
     np.testing.assert_array_equal(source.read(WHOLE), DATA, strict=True)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import ilastik_lazy as il
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import (
     CorruptFileError,
     DatasetNotFoundError,
@@ -34,8 +35,8 @@ SHAPE = (7, 9, 10, 2)
 
 def opened(path: Path, inside: str | None = None, axes: str | None = "zyxc", limits: Limits | None = None) -> Any:
     location = Location.parse(path, inside)
-    assert npy.recognises(location, Limits())
-    return npy.open_image(location, axes, limits or Limits())
+    assert npy.recognises(location, DEFAULTS)
+    return npy.open_image(location, OpenOptions(axes, limits or Limits()))
 
 
 def values_of(source: Any) -> np.ndarray[Any, Any]:
@@ -252,9 +253,9 @@ def test_only_numpy_files_are_recognised(tmp_path):
     os.rename(tmp_path / "a.npy", tmp_path / "without_suffix")
     (tmp_path / "a.txt").write_text("text")
     os.mkfifo(tmp_path / "pipe")
-    assert npy.recognises(Location(str(tmp_path / "without_suffix")), Limits())
+    assert npy.recognises(Location(str(tmp_path / "without_suffix")), DEFAULTS)
     for other in ("a.txt", "pipe", "", "nothing.npy"):
-        assert not npy.recognises(Location(str(tmp_path / other)), Limits())
+        assert not npy.recognises(Location(str(tmp_path / other)), DEFAULTS)
 
 
 def test_the_only_image_is_called_like_the_file(tmp_path):
@@ -278,11 +279,11 @@ ENTRIES = [
 def test_what_ilastik_wrote_is_read_as_stated(path, stated):
     location = Location.parse(shared_path("ilastik-files", path))
     with pytest.warns(MetadataWarning, match=r"guessed"):
-        source = npy.open_image(location, None, Limits())
+        source = npy.open_image(location, DEFAULTS)
     assert list(source.spec.shape) == stated["shape"]
     assert source.spec.dtype == stated["dtype"]
     if "axes" in stated:
-        assert "".join(npy.open_image(location, stated["axes"], Limits()).spec.dims) == stated["axes"]
+        assert "".join(npy.open_image(location, OpenOptions(stated["axes"])).spec.dims) == stated["axes"]
     values = np.ascontiguousarray(values_of(source))
     assert hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest() == stated["sha256"]
 

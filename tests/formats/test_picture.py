@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import (
     AxesError,
     CorruptChunkError,
@@ -32,7 +33,7 @@ imagecodecs = pytest.importorskip("imagecodecs")
 
 
 def opened(path, inside=None, axes=None, limits=None):
-    return picture.open_image(Location.parse(path, inside), axes, limits or Limits())
+    return picture.open_image(Location.parse(path, inside), OpenOptions(axes, limits or Limits()))
 
 
 def whole(source):
@@ -125,7 +126,7 @@ def test_a_picture_of_a_workflow_of_ilastik():
 def test_the_only_image_is_called_image(tmp_path):
     (tmp_path / "a.png").write_bytes(LOSSLESS["rgb.png"][1])
     location = Location.parse(tmp_path / "a.png")
-    assert picture.images(location, Limits()) == ["image"]
+    assert picture.images(location, DEFAULTS) == ["image"]
     assert opened(tmp_path / "a.png", "image").spec.shape == RGB.shape
     with pytest.raises(DatasetNotFoundError):
         opened(tmp_path / "a.png", "other")
@@ -144,7 +145,7 @@ def test_recognises_by_name_and_by_signature_without_pillow(tmp_path, monkeypatc
     (tmp_path / "a").write_bytes(LOSSLESS["rgb.png"][1])
     (tmp_path / "b").write_bytes(b"no picture")
     (tmp_path / "c.JPG").write_bytes(b"")
-    found = {name: picture.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a", "b", "c.JPG", ".")}
+    found = {name: picture.recognises(Location.parse(tmp_path / name), DEFAULTS) for name in ("a", "b", "c.JPG", ".")}
     assert found == {"a": True, "b": False, "c.JPG": True, ".": False}
     with pytest.raises(MissingExtraError, match=r"pip install 'ilastik_lazy\[images\]'"):
         opened(tmp_path / "a")

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.formats import picture
 from ilastik_lazy.formats.location import Location
@@ -42,7 +42,7 @@ def png(data=RGB, *, rows=None, interlaced=None, between=b""):
 
 def values_of(path, content):
     path.write_bytes(content)
-    source = picture.open_image(Location.parse(path), None, Limits())
+    source = picture.open_image(Location.parse(path), DEFAULTS)
     return source.read(tuple(slice(0, length) for length in source.spec.shape))
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ilastik_lazy as il
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.views.stacked import StackSource, stack_of
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataError, MetadataWarning, SourceNotFoundError
 from ilastik_lazy.formats.location import Location
@@ -96,7 +97,7 @@ class TestStackSource(SourceContract):
 )
 def test_ilastiks_own_sequences(name, along, axes, expected, shape):
     path = shared_path("ilastik-files", "writer", "images", name)
-    source = open_stack([Location.parse(path)], along, axes)
+    source = open_stack([Location.parse(path)], along, OpenOptions(axes))
     assert (dims(source), source.spec.shape) == (expected, shape)
     read = imagecodecs.png_decode(path.read_bytes()) if path.suffix == ".png" else tifffile.imread(path)
     np.testing.assert_array_equal(source.read(whole(source))[0], read, strict=True)

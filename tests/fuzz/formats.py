@@ -21,7 +21,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from tests.fuzz import children as fuzz_children
 from tests.fuzz import outcomes as fuzz_outcomes
 from tests.support import independent_readers, n5_makers, table_makers, tiff_makers, zarr_makers
@@ -146,7 +146,7 @@ class FormatsJob:
 
     def before(self, source: Path) -> fuzz_outcomes.Values:
         if source not in self.originals:
-            outcome = fuzz_outcomes.ours(str(_opened(source)), Limits())
+            outcome = fuzz_outcomes.ours(str(_opened(source)), DEFAULTS)
             assert outcome.values, (source, outcome.errors)
             assert not outcome.faults, (source, outcome.faults)
             self.originals[source] = outcome.values
@@ -169,7 +169,7 @@ class FormatsJob:
         before = self.before(source)
         stage(f"reading, {how} of {source.name}")
         start = _reset_peak()
-        outcome = fuzz_outcomes.ours(str(_opened(path)), Limits())
+        outcome = fuzz_outcomes.ours(str(_opened(path)), DEFAULTS)
         if (peak := _peak() - start) > _MOST_MEMORY:
             outcome.faults.append(f"took {peak >> 20} MiB")
         name = _opened(path).name

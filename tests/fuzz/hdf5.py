@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from tests.fuzz import children as fuzz_children
 from tests.fuzz import outcomes as fuzz_outcomes
 from tests.support.makers import DIRECT_LAYOUTS, H5PY_LAYOUTS, some_data, write_hdf5_export, write_ilp, write_layout
@@ -78,7 +78,7 @@ class Hdf5Job:
 
     def before(self, source: Path) -> fuzz_outcomes.Values:
         if source not in self.originals:
-            self.originals[source] = fuzz_outcomes.ours(str(source), Limits()).values
+            self.originals[source] = fuzz_outcomes.ours(str(source), DEFAULTS).values
         return self.originals[source]
 
     def judge(self, number: int, stage: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Hdf5Job:
         with contextlib.ExitStack() as cleaning:
             cleaning.callback(path.unlink)
             stage(f"reading, {how} of {source.name}")
-            outcome = fuzz_outcomes.ours(str(path), Limits())
+            outcome = fuzz_outcomes.ours(str(path), DEFAULTS)
             stage(f"h5py, {how} of {source.name}")
             library = fuzz_outcomes.theirs(str(path), outcome)
             counts: collections.Counter[str] = collections.Counter()
@@ -114,7 +114,7 @@ class Hdf5Job:
             counts.update(f"error {kind}" for kind in outcome.errors.values())
             if number % self.untrusted_every == 0:
                 stage(f"untrusted, {how} of {source.name}")
-                isolated = fuzz_outcomes.ours(str(path), Limits(trust="untrusted"))
+                isolated = fuzz_outcomes.ours(str(path), OpenOptions(trust="untrusted"))
                 outcome.faults += [f"untrusted: {fault}" for fault in isolated.faults]
                 for name, values in isolated.values.items():
                     both = name in outcome.values and name not in outcome.szip
@@ -140,7 +140,7 @@ def _work_untrusted(job: Hdf5Job, number: int, out: Any) -> None:
     fuzz_children.limit_this_process()
     signal.alarm(120)
     path = job.damaged(number)[2]
-    outcome = fuzz_outcomes.ours(str(path), Limits(trust="untrusted"))
+    outcome = fuzz_outcomes.ours(str(path), OpenOptions(trust="untrusted"))
     path.unlink()
     out.send(outcome.faults)
     os._exit(0)

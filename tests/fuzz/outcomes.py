@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.errors import IlastikLazyError, IlastikLazyWarning
 from ilastik_lazy.formats import list_images, open_source
 from ilastik_lazy.formats.location import Location
@@ -82,30 +82,30 @@ def region_of(shape: tuple[int, ...], itemsize: int) -> tuple[slice, ...]:
     return tuple(slice(0, length) for length in lengths)
 
 
-def ours(path: str, limits: Limits) -> Outcome:
+def ours(path: str, options: OpenOptions) -> Outcome:
     """All that the package reads of a file."""
     outcome = Outcome()
     before = len(os.listdir("/proc/self/fd"))
     if path.endswith(".ilp"):
-        _read_project(path, limits, outcome)
+        _read_project(path, options, outcome)
     elif path.endswith(("_table.h5", ".csv")):
-        table = outcome.attempt("table", lambda: open_table(path, trust=limits.trust))
+        table = outcome.attempt("table", lambda: open_table(path, trust=options.trust))
         if table is not None:
             outcome.values |= {str(name): table[name].to_numpy() for name in table.columns}
     else:
-        _read_images(path, limits, outcome)
+        _read_images(path, options, outcome)
     # Fewer is right: threads of another reader may close theirs meanwhile.
     if len(os.listdir("/proc/self/fd")) > before:
         outcome.faults.append("descriptors were left open")
     return outcome
 
 
-def _read_images(path: str, limits: Limits, outcome: Outcome) -> None:
+def _read_images(path: str, options: OpenOptions, outcome: Outcome) -> None:
     location = outcome.attempt("parse", lambda: Location.parse(path))
-    found = outcome.attempt("list", lambda: list_images(location, limits=limits)) or []
+    found = outcome.attempt("list", lambda: list_images(location, options)) or []
     # Each takes a process, or the time until one is given up.
-    for inside in found if limits.trust == "local" else found[:6]:
-        source = outcome.attempt(inside, lambda inside=inside: open_source(Location(path, inside), limits=limits))
+    for inside in found if options.trust == "local" else found[:6]:
+        source = outcome.attempt(inside, lambda inside=inside: open_source(Location(path, inside), options))
         if source is not None:
             region = region_of(source.spec.shape, source.spec.dtype.itemsize)
             values = outcome.attempt(inside, lambda source=source, region=region: source.read(region))
@@ -117,8 +117,8 @@ def _read_images(path: str, limits: Limits, outcome: Outcome) -> None:
                     outcome.szip.add(inside)
 
 
-def _read_project(path: str, limits: Limits, outcome: Outcome) -> None:
-    tree = outcome.attempt("project", lambda: open_project(path, chunks=None, limits=limits))
+def _read_project(path: str, options: OpenOptions, outcome: Outcome) -> None:
+    tree = outcome.attempt("project", lambda: open_project(path, chunks=None, options=options))
     for node in tree.subtree if tree is not None else ():
         for name, variable in node.data_vars.items():
             region = region_of(variable.shape, variable.dtype.itemsize)

@@ -133,8 +133,18 @@ class TestConverting:
         found = zarr.open_array(tmp_path / "a.zarr/scale0/image", mode="r")[...]
         np.testing.assert_array_equal(found, array.compute().values)
 
-    @pytest.mark.parametrize("options", [{}, {"version": "0.4"}, {"levels": 1}, {"memory": "35MB"}, {"verify": True}])
-    @pytest.mark.parametrize("workers", [1, 2, 3])
+    @pytest.mark.parametrize(
+        ("workers", "options"),
+        [
+            (1, {}),
+            (2, {}),
+            (3, {}),
+            (2, {"version": "0.4"}),
+            (1, {"levels": 1}),
+            (3, {"memory": "35MB"}),
+            (2, {"verify": True}),
+        ],
+    )
     def test_a_block_larger_than_a_shard_is_computed_once(self, tmp_path: Path, workers: int, options: Any) -> None:
         counted = Counted((128, 256, 256), BLOCK, "f4")
         array = counted.array * 2

@@ -10,6 +10,7 @@ import pytest
 
 from ilastik_lazy.core.axes import axis_names
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import (
     ArgumentError,
     LimitExceededError,
@@ -233,7 +234,7 @@ def recorded_in(path):
 
 def open_only(path, *roots):
     (recorded,) = recorded_in(path)
-    return open_input(path, recorded, Roots.of(path, roots), Limits())
+    return open_input(path, recorded, Roots.of(path, roots), DEFAULTS)
 
 
 def test_roles_without_an_image_are_left_out(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import (
     CorruptChunkError,
     ExternalReferenceError,
@@ -59,7 +60,9 @@ def write_blocks(path, *, boxes=BOXES, shape=SHAPE, tags="zyxc", as_bytes=False,
 
 def open_blocks(path, shape=SHAPE, axes="zyxc", limits=None):
     location = Location(str(path), GROUP)
-    return open_labels(location, stamp_of(str(path)), tuple(map(Axis, axes)), shape, limits=limits or Limits())
+    return open_labels(
+        location, stamp_of(str(path)), tuple(map(Axis, axes)), shape, options=OpenOptions(limits=limits or Limits())
+    )
 
 
 WRITTEN = {
@@ -110,7 +113,7 @@ def test_the_axes_that_blocks_name_are_told(tmp_path):
     for tags in ("zyxc", None):
         write_blocks(tmp_path / f"{tags}.ilp", tags=tags)
         path = str(tmp_path / f"{tags}.ilp")
-        blocks = label_blocks(Location(path, GROUP), stamp_of(path), Limits())
+        blocks = label_blocks(Location(path, GROUP), stamp_of(path), DEFAULTS)
         assert blocks.order == (tuple(tags) if tags else None)
         assert blocks.ends == (7, 90, 110, 1)
 

@@ -94,10 +94,10 @@ def test_one_sigma_below_a_tenth_switches_smoothing_off(tmp_path):
     [
         ("LowThreshold", np.nan, "is nan: expected a number from"),
         ("LowThreshold", np.inf, "is inf: expected a number from"),
-        ("LowThreshold", b"0.5", "is no number"),
-        ("LowThreshold", [0.1, 0.2], "is no single number"),
-        ("LowThreshold", True, "is no single number"),
-        ("LowThreshold", np.zeros(1000), "is no number, or list of a few"),
+        ("LowThreshold", b"0.5", "is not a number"),
+        ("LowThreshold", [0.1, 0.2], "is not a single number"),
+        ("LowThreshold", True, "is not a single number"),
+        ("LowThreshold", np.zeros(1000), "is not a number or a short list"),
         ("CurOperator", 4, "is 4: expected a number from 0 to 3"),
         ("CurOperator", -1, "is -1: expected a number from 0 to 3"),
         ("Channel", -1, "is -1"),
@@ -121,7 +121,7 @@ def test_one_number_in_a_list_is_that_number(tmp_path):
 def test_a_project_without_the_applet_says_which_have_it(tmp_path):
     with h5py.File(tmp_path / "p.ilp", "w") as file:
         file["workflowName"] = b"Pixel Classification"
-    with pytest.raises(ArgumentError, match=r"no settings of thresholding.*leave out project="):
+    with pytest.raises(ArgumentError, match=r"no thresholding settings.*leave out project="):
         thresholding_settings(tmp_path / "p.ilp")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     IlastikLazyError,
@@ -354,7 +355,7 @@ def test_hostile_projects_end_as_their_manifest_says(corpus, no_pickles):
             assert tree["lane0000/Raw Data"].attrs["status"] not in ("opened", "embedded")
             assert messages
             assert int(tree["lane0000/labels/labels"].sum()) == 64
-            open_input(path, recorded, Roots.of(path, ()), Limits())
+            open_input(path, recorded, Roots.of(path, ()), DEFAULTS)
         except IlastikLazyError as raised:
             error = raised
         if case["expect"] in ("refuse", "corrupt"):

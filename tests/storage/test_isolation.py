@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import CorruptFileError
+from ilastik_lazy.formats import hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage import isolation
 from ilastik_lazy.storage.isolation import in_child
@@ -25,7 +26,7 @@ def path(tmp_path):
 
 
 def images(path):
-    return in_child(str(path), "formats.hdf5:images", list[str], Location.parse(path), Limits())
+    return in_child(str(path), hdf5.images, Location.parse(path), DEFAULTS)
 
 
 def test_a_call_gives_what_the_function_returns(path):

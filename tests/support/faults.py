@@ -1,16 +1,23 @@
-"""Let the n-th system call on files fail, for n = 1, 2, 3 ... until there is no n-th any more."""
+"""Let the n-th system call on files fail, for each n, or for one call of each kind.
+
+Calls that the same lines of the package make are of one kind.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
+
+import ilastik_lazy
 
 READING = ("open", "pread", "preadv", "fstat", "stat", "lstat", "listdir", "scandir", "readv", "read", "dup2")
 WRITING = (
@@ -19,6 +26,24 @@ WRITING = (
 )  # fmt: skip
 CALLS = READING + WRITING
 ERRORS = {"EIO": errno.EIO, "ESTALE": errno.ESTALE, "EINTR": errno.EINTR, "ENOSPC": errno.ENOSPC}
+LONG = "ILASTIK_LAZY_LONG" in os.environ
+_PACKAGE = str(Path(ilastik_lazy.__file__).parent) + os.sep
+
+
+def lines_of(frame: FrameType | None) -> tuple[str, ...]:
+    """Lines of the package that lead to `frame`: what a system call is for."""
+    lines = []
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        frame = frame.f_back
+    return tuple(lines)
+
+
+def one_of_each(kinds: Sequence[Any], *, last: bool = False) -> list[int]:
+    """Number, from 1, of the first or of the last call of each kind."""
+    numbered = list(enumerate(kinds, 1))
+    return sorted({kind: number for number, kind in (numbered if last else reversed(numbered))}.values())
 
 
 @dataclass
@@ -32,7 +57,12 @@ class Faults:
     calls: tuple[str, ...] = CALLS
     count: int = 0
     seen: list[str] = field(default_factory=list)
+    kinds: list[tuple[str, ...]] = field(default_factory=list)
     is_on: bool = False
+
+    def numbers(self, *, last: bool = False) -> list[int]:
+        """Calls to fail one after the other: one of each kind that was seen, or with ILASTIK_LAZY_LONG=1 all."""
+        return list(range(1, self.count + 1)) if LONG else one_of_each(self.kinds, last=last)
 
     def _concerns(self, place: Any) -> bool:
         if not self.is_on:
@@ -52,6 +82,7 @@ class Faults:
                 return real(*arguments, **options)
             self.count += 1
             self.seen.append(name)
+            self.kinds.append((name, *lines_of(sys._getframe())))
             if not self.fails(self.count):
                 return real(*arguments, **options)
             if self.error is None:

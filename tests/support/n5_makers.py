@@ -16,6 +16,7 @@ import numpy as np
 from numcodecs import blosc, lz4, zstd
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.formats import n5
 from ilastik_lazy.formats.location import Location
 from tests.support.makers import axistags
@@ -90,8 +91,8 @@ def write_n5(path: Path, data: np.ndarray[Any, Any], internal_path: str = "expor
 
 def opened(path: Path, inside: str | None = None, axes: str | None = None, limits: Limits | None = None) -> Any:
     location = Location.parse(path, inside)
-    assert n5.recognises(location, Limits())
-    return n5.open_image(location, axes, limits or Limits())
+    assert n5.recognises(location, DEFAULTS)
+    return n5.open_image(location, OpenOptions(axes, limits or Limits()))
 
 
 def values_of(source: Any) -> np.ndarray[Any, Any]:

@@ -6,15 +6,15 @@ import os
 import stat
 from pathlib import Path
 
-_DESCRIPTORS = Path("/proc/self/fd")
+_DESCRIPTORS = "/proc/self/fd"
 
 
 def open_files() -> list[str]:
     """Regular files and folders that this process holds open; elsewhere than on Linux nobody can tell, so none."""
     found = []
-    for link in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
+    for number in os.listdir(_DESCRIPTORS) if os.path.exists(_DESCRIPTORS) else ():
         try:
-            target, kind = os.readlink(link), os.stat(link).st_mode
+            target, kind = os.readlink(f"{_DESCRIPTORS}/{number}"), os.fstat(int(number)).st_mode
         except OSError:  # the descriptor of this very listing
             continue
         if stat.S_ISREG(kind) or stat.S_ISDIR(kind):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats import tiff
 from ilastik_lazy.formats.location import Location
 from tests.support.makers import some_data
@@ -16,7 +17,7 @@ pytest.importorskip("imagecodecs")
 
 
 def opened(path, inside=None, axes=None, limits=None):
-    return tiff.open_image(Location.parse(path, inside), axes, limits or Limits())
+    return tiff.open_image(Location.parse(path, inside), OpenOptions(axes, limits or Limits()))
 
 
 def whole(source):

@@ -10,6 +10,7 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats import zarr as zarr_format
 from ilastik_lazy.formats.location import Location
 from tests.support.makers import SHAPE, some_data
@@ -66,7 +67,7 @@ def metadata_of(folder):
 
 
 def opened(folder, axes="zyxc", **limits):
-    return zarr_format.open_image(Location.parse(folder), axes, Limits(**limits))
+    return zarr_format.open_image(Location.parse(folder), OpenOptions(axes, Limits(**limits)))
 
 
 def edit(path, **changes):

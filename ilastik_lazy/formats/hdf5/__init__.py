@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import h5py
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5 import bdv
-from ilastik_lazy.formats.hdf5.dataset import source_of
-from ilastik_lazy.formats.hdf5.external import Found, allowed_file, found_at, source_from
+from ilastik_lazy.formats.hdf5.dataset import described
+from ilastik_lazy.formats.hdf5.external import allowed_file, found_at
 from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entries, link_of, object_at, open_hdf5
+from ilastik_lazy.formats.hdf5.found import Found
+from ilastik_lazy.formats.hdf5.sources import source_from
 from ilastik_lazy.formats.hdf5.superblock import has_signature
-from ilastik_lazy.formats.hdf5.untrusted import found_by_child, images_by_child
 from ilastik_lazy.formats.location import Location, only_image
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, stamp_of
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["FORMAT", "found_images", "images", "open_image", "open_images", "recognises"]
 
@@ -31,7 +34,7 @@ _EMBEDDED = "Input Data/local_data/"
 _MOST_FILES = 8
 
 
-def recognises(location: Location, limits: Limits) -> bool:
+def recognises(location: Location, options: OpenOptions) -> bool:
     """Whether the file is HDF5, by its name or its first bytes."""
     import os
 
@@ -40,24 +43,26 @@ def recognises(location: Location, limits: Limits) -> bool:
     return location.suffix in HDF5_SUFFIXES or has_signature(location.path)
 
 
-def images(location: Location, limits: Limits) -> list[str]:
+def images(location: Location, options: OpenOptions) -> list[str]:
     """Internal paths of the images in a file, the likeliest first.
 
     Of a project, the images embedded in it.  Cut-outs beside object tables are left out, unless there is nothing else.
     """
-    if limits.trust == "untrusted":
-        return images_by_child(location, limits)
+    return ask_hdf5(options.trust, location.path, _images, location, options.in_child)
+
+
+def _images(location: Location, options: OpenOptions) -> list[str]:
     with open_hdf5(location.path) as file:
-        return _listed(file, bdv.setups_in(file, limits), limits)
+        return _listed(file, bdv.setups_in(file, options.limits), options)
 
 
-def _listed(file: h5py.File, setups: list[bdv.Setup], limits: Limits) -> list[str]:
+def _listed(file: h5py.File, setups: list[bdv.Setup], options: OpenOptions) -> list[str]:
     """Paths of the images; where other files may be referred to, an export that is a link into one is the first."""
     if setups:
         return bdv.levels_of(setups)
-    paths = [entry.path for entry in _main_entries(file, limits)]
+    paths = [entry.path for entry in _main_entries(file, options.limits)]
     is_linked = isinstance(link_of(file["/"], "exported_data"), h5py.ExternalLink)
-    return ["exported_data", *paths] if is_linked and limits.external_roots else paths
+    return ["exported_data", *paths] if is_linked and options.external_roots else paths
 
 
 def _main_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
@@ -73,15 +78,15 @@ def _is_project(file: h5py.File) -> bool:
     return "workflowName" in file and "Input Data" in file
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+def open_image(location: Location, options: OpenOptions) -> ArraySource:
     """Source of one dataset; only metadata are read.
 
     Parameters
     ----------
     location
         The file; without an internal path, ``exported_data`` or the only image is taken.
-    axes
-        Names of the axes where the caller knows better than the file.
+    options
+        Its axes are those of the image where the caller knows better than the file.
 
     Raises
     ------
@@ -89,61 +94,61 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         There is no such dataset, or several and none called ``exported_data``.
     MetadataError, ExternalReferenceError, UnsupportedFilterError, LimitExceededError
     """
-    return open_images(location, [location.internal_path], axes, limits)[0]
+    return open_images(location, [location.internal_path], options)[0]
 
 
-def open_images(
-    location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
-) -> list[ArraySource]:
+def open_images(location: Location, paths: Sequence[str | None] | None, options: OpenOptions) -> list[ArraySource]:
     """Sources of several datasets of one file; a path of None is the only image, no paths are all of them."""
-    found: tuple[Found | bdv.FoundLevel, ...]
-    settled: Callable[[Found], ArraySource]
-    if limits.trust == "untrusted":
-        found, settled = found_by_child(location, paths, axes, limits)
-    else:
-        found, settled = found_images(location, paths, axes, limits), source_from
+    stamp = stamp_of(location.path)
+    arguments = (location, stamp, None if paths is None else list(paths), options.in_child)
+    found = ask_hdf5(options.trust, location.path, found_images, *arguments)
+
+    def made(one: Found) -> ArraySource:
+        return source_from(one, location.path, stamp, options)
+
     return [
-        bdv.level_source(location, one, [settled(member) for member in one.members], axes)
+        bdv.level_source(location, one, list(map(made, one.members)), options.axes)
         if isinstance(one, bdv.FoundLevel)
-        else settled(one)
+        else made(one)
         for one in found
     ]
 
 
 def found_images(
-    location: Location, paths: Sequence[str | None] | None, axes: str | None, limits: Limits
+    location: Location, stamp: Stamp, paths: Sequence[str | None] | None, options: OpenOptions
 ) -> tuple[Found | bdv.FoundLevel, ...]:
     """Find what `open_images` opens, and where arrays without chunks begin; the file is opened once."""
-    stamp = stamp_of(location.path)
     with open_hdf5(location.path) as file:
-        setups = bdv.setups_in(file, limits) if paths is None or any(map(bdv.is_level, paths)) else []
+        setups = bdv.setups_in(file, options.limits) if paths is None or any(map(bdv.is_level, paths)) else []
         if paths is None:
-            paths = _listed(file, setups, limits) or [None]
+            paths = _listed(file, setups, options) or [None]
         found: list[Found | bdv.FoundLevel] = []
         for here in map(location.at, paths):
             if not (setups and bdv.is_level(here.internal_path)):
-                found.append(_found_in(file, here, stamp, axes, limits))
+                found.append(_found_in(file, here, stamp, options))
                 continue
             setup, level = bdv.chosen(here, setups)
-            members = [_found_in(file, here.at(path), stamp, "zyx", limits) for path in setup.paths(level)]
+            volume = replace(options, axes="zyx")
+            members = [_found_in(file, here.at(path), stamp, volume) for path in setup.paths(level)]
             found.append(bdv.FoundLevel(setup, level, tuple(members)))
     return tuple(found)
 
 
 def _found_in(
-    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits, hops: int = _MOST_FILES
+    file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions, hops: int = _MOST_FILES
 ) -> Found:
     """One dataset of an open file; one that is a link into another file leads on, `hops` times at most."""
-    here, roots = location.at(location.internal_path or _only_image(file, location.path, limits)), limits.external_roots
+    roots = options.external_roots
+    here = location.at(location.internal_path or _only_image(file, location.path, options.limits))
     linked = object_at(file, here.internal_path or "") if roots else None
     if not isinstance(linked, LinkedFile):
-        return found_at(file, here, source_of(file, here, stamp, axes, limits), roots)
+        return found_at(file, described(file, here, stamp, options), roots)
     if hops == 0:
         raise ExternalReferenceError(f"{here} runs through links of more than {_MOST_FILES} files")
     target = Location(allowed_file(str(here), linked.path, here.path, roots), linked.internal_path.strip("/"))
     its_stamp = stamp_of(target.path)
     with open_hdf5(target.path) as other:
-        found = _found_in(other, target, its_stamp, axes, limits, hops - 1)
+        found = _found_in(other, target, its_stamp, options, hops - 1)
     return replace(found, others=((here.path, stamp), *found.others))
 
 

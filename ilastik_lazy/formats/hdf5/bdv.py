@@ -12,31 +12,31 @@ import os
 import re
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
 
 import h5py
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.core.views.stacked import stack_of
-from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.unpacked import unpacked
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
     MetadataWarning,
     option,
 )
-from ilastik_lazy.formats.hdf5.external import Found
 from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
+from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.location import Location, no_such_image, only_image
 from ilastik_lazy.formats.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
 
-__all__ = ["FoundLevel", "Setup", "UnsignedSource", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
+__all__ = ["FoundLevel", "Setup", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
 
 _SETUP = re.compile(r"s\d{2,}")
 _TIME = re.compile(r"t\d{5,}")
@@ -173,20 +173,8 @@ def _member(source: ArraySource, axes: tuple[Axis, ...]) -> ArraySource:
     """Make the source of one time point: BigDataViewer stores unsigned 16-bit numbers as signed ones."""
     spec = replace(source.spec, axes=axes, name="cells")
     if spec.dtype == np.int16:
-        spec = replace(spec, dtype=np.dtype(np.uint16))
-    return UnsignedSource(spec, source)
-
-
-@dataclass(frozen=True, slots=True)
-class UnsignedSource(View):
-    """Numbers whose bits are to be read as those of the spec's dtype."""
-
-    spec: ArraySpec
-    source: ArraySource
-
-    def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
-        return self.source.read(region).view(self.spec.dtype)
+        spec = replace(spec, packing=Packing(spec.dtype, np.dtype(np.uint16), sign="true"))
+    return unpacked(DescribedSource(spec, source))
 
 
 def _placed_axes(path: str, setup: Setup, level: int) -> tuple[tuple[Axis, ...], tuple[str, ...]]:

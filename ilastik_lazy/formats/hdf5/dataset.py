@@ -15,6 +15,7 @@ import numpy as np
 
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.errors import (
@@ -26,27 +27,25 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, settled_axes
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
-from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.index import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.formats.hdf5.file import (
     dataset_at,
 )
+from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
-from ilastik_lazy.formats.hdf5.library import H5pySource
 from ilastik_lazy.formats.hdf5.scales import dimension_scales
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.storage.files import Stamp
 
-__all__ = ["source_of"]
+__all__ = ["described"]
 
 
-def source_of(
-    file: h5py.File, location: Location, stamp: Stamp, axes: str | None, limits: Limits
-) -> DirectHdf5Source | H5pySource:
-    """Describe the dataset at `location` as a source; a link into another file is refused."""
+def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions) -> Found:
+    """Describe the dataset at `location`; a link into another file is refused."""
     assert location.internal_path is not None
-    dataset = dataset_at(file, location.internal_path, refuse_external=not limits.external_roots)
+    axes, limits = options.axes, options.limits
+    dataset = dataset_at(file, location.internal_path, refuse_external=not options.external_roots)
     check_array(dataset, location, limits)
     pipeline = pipeline_of(dataset, location)
     layout = layout_of(dataset)
@@ -79,12 +78,9 @@ def source_of(
         packing=_packing_of(dataset, location, dtype, limits),
         remarks=settled.remarks,
     )
-    direct = DirectHdf5Source(spec, location, stamp, pipeline, dataset.fillvalue)
-    if trouble is None:
-        return direct
-    is_indexed = layout == "chunked" and trouble != UNKNOWN_LAYOUT
+    is_indexed = layout == "chunked" and trouble not in (None, UNKNOWN_LAYOUT)
     is_checkable = is_indexed and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
-    return H5pySource(spec, location, stamp, direct if is_checkable else None, is_indexed)
+    return Found(spec, location, stamp, pipeline, dataset.fillvalue, trouble is None, is_indexed, is_checkable)
 
 
 def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:

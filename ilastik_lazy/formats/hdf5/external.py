@@ -16,7 +16,6 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Keep, Storage
-from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import (
     CorruptFileError,
@@ -25,26 +24,13 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
     option,
 )
-from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.file import dataset_at, object_at, open_hdf5
+from ilastik_lazy.formats.hdf5.found import Found, OtherFiles
 from ilastik_lazy.formats.hdf5.layout import is_converted, start_of
-from ilastik_lazy.formats.hdf5.library import H5pySource
-from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.npy import contiguous_source
 from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 
-__all__ = [
-    "Found",
-    "OtherFiles",
-    "ReferringSource",
-    "allowed_file",
-    "found_at",
-    "source_from",
-]
-
-OtherFiles = tuple[tuple[str, Stamp], ...]
-"""Paths of files that hold data of an image, and the versions of them that were there."""
+__all__ = ["ReferringSource", "allowed_file", "found_at"]
 
 _PREFIXES = ("HDF5_VDS_PREFIX", "HDF5_EXT_PREFIX", "HDF5_EXTFILE_PREFIX")
 
@@ -82,47 +68,17 @@ class ReferringSource(View):
             require_unchanged(path, stamp)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One image, and the files that its data lie in."""
-
-    source: DirectHdf5Source | H5pySource
-    home: str
-    """File in which the data lie."""
-    start: int | None = None
-    """First byte in `home` of an array that lies there as it is; None for all others."""
-    others: OtherFiles = ()
-    """Further files that must not change."""
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether the dataset is in one file and its elements are in another."""
-        return self.home != self.source.location.path
-
-
-def found_at(
-    file: h5py.File, location: Location, source: DirectHdf5Source | H5pySource, roots: tuple[str, ...]
-) -> Found:
-    """Return the image at `location` of the open `file`, wherever its data lie."""
+def found_at(file: h5py.File, found: Found, roots: tuple[str, ...]) -> Found:
+    """Find out where the data of an image of the open `file` lie."""
+    location = found.location
     assert location.internal_path is not None
     dataset = dataset_at(file, location.internal_path, refuse_external=not roots)
-    own = ((location.path, source.stamp),)
     if dataset.external:
         path, start = _external_storage(dataset, location.path, roots)
-        return Found(source, path, start, (*own, (path, stamp_of(path))))
-    if roots and dataset.is_virtual and isinstance(source, H5pySource):
-        others = _virtual_sources(dataset, location.path, roots)
-        return Found(replace(source, refers=True), location.path, None, others)
-    return Found(source, location.path, start_of(dataset))
-
-
-def source_from(found: Found) -> ArraySource:
-    """Make the source for this process."""
-    source: ArraySource = found.source
-    if found.is_elsewhere:
-        assert found.start is not None
-        source = contiguous_source(source.spec, found.home, stamp_of(found.home), found.start)
-    return unpacked(ReferringSource(source.spec, source, found.others) if found.others else source)
+        return replace(found, home=path, start=start, others=((location.path, found.stamp), (path, stamp_of(path))))
+    if roots and dataset.is_virtual:
+        return replace(found, refers=True, others=_virtual_sources(dataset, location.path, roots))
+    return replace(found, start=start_of(dataset))
 
 
 def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> str:

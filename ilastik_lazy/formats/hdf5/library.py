@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region
-from ilastik_lazy.core.limits import Trust
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.spec import ArraySpec, CountedChunks
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.index import chunk_index

@@ -14,7 +14,7 @@ import numpy as np
 
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import FormatError, MetadataError
-from ilastik_lazy.formats.conventions import Along
+from ilastik_lazy.formats.conventions import Along, require_unpacked
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES
 from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py
@@ -76,7 +76,7 @@ def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limit
         except (FormatError, *H5PY_ERRORS) as error:
             if not (isinstance(error, FormatError) or is_from_h5py(error)):
                 raise
-            return named, Along(where, problem=str(error).removeprefix(f"{where} ").removeprefix(f"{where}: "))
+            return named, Along.unreadable(where, error)
         return named, Along(where, values, unit=decorating_text(scale, "units"))
     return named, None
 
@@ -92,8 +92,7 @@ def _values(scale: h5py.Dataset, limits: Limits) -> np.ndarray[Any, Any]:
     where = f"{scale.file.filename}/{path_of(scale).strip('/')}"
     if scale.is_virtual or scale.external:
         raise MetadataError(f"{where} keeps its values elsewhere")
-    if any(name in scale.attrs for name in ("scale_factor", "add_offset")):
-        raise MetadataError(f"{where} holds positions packed with a scale_factor")
+    require_unpacked(where, scale.attrs)
     plist = scale.id.get_create_plist()
     if any(plist.get_filter(i)[0] not in FILTER_NAMES for i in range(plist.get_nfilters())):
         raise MetadataError(f"{where} is compressed in a way that cannot be decoded here")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import (
@@ -49,7 +50,7 @@ _TYPES = {f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64
 _NO_IMAGES = ("string", "object")
 
 
-def recognises(location: Location, limits: Limits) -> bool:
+def recognises(location: Location, options: OpenOptions) -> bool:
     """Return whether `location` is an N5 folder, a group or dataset in one, or an ``attributes.json``."""
     if os.path.basename(location.path) != _FILE and not os.path.isdir(location.path):
         return False
@@ -57,7 +58,7 @@ def recognises(location: Location, limits: Limits) -> bool:
     if any(part.lower().endswith(".n5") for part in Path(folder).parts):
         return True
     try:
-        attributes = _attributes_of(folder, folder, limits)
+        attributes = _attributes_of(folder, folder, options)
     except UnsafePathError:
         return True  # metadata lie elsewhere: `open_image` refuses that with a reason
     except IlastikLazyError:
@@ -65,15 +66,15 @@ def recognises(location: Location, limits: Limits) -> bool:
     return "n5" in attributes or _is_dataset(attributes)
 
 
-def images(location: Location, limits: Limits) -> list[str]:
+def images(location: Location, options: OpenOptions) -> list[str]:
     """Return the internal paths of the images in a folder, the likeliest first; for a dataset its own name."""
     container = _container(location)
-    if _is_dataset(_attributes_of(container, container, limits)):
+    if _is_dataset(_attributes_of(container, container, options)):
         return [_own_name(container)]
-    return _datasets_below(container, limits)
+    return _datasets_below(container, options)
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+def open_image(location: Location, options: OpenOptions) -> ArraySource:
     """Open one dataset; only its ``attributes.json`` is read.
 
     Arguments are those of `hdf5.open_image`; the folder of `location` may also be the dataset itself.
@@ -83,19 +84,19 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     DatasetNotFoundError, MetadataError, UnsupportedFilterError, UnsafePathError, LimitExceededError
     """
     container = _container(location)
-    folder = _dataset_folder(container, location.internal_path, limits)
+    folder = _dataset_folder(container, location.internal_path, options)
     path = os.path.join(folder, _FILE)
     stamp = stamp_of(path) if os.path.exists(path) else None
-    attributes = _attributes_of(folder, container, limits, stamp)
+    attributes = _attributes_of(folder, container, options, stamp)
     if stamp is None or not _is_dataset(attributes):
         raise MetadataError(f"{folder} is a group, not a dataset: its {_FILE} has no dimensions, blockSize, dataType")
-    spec = _spec_of(attributes, folder, axes, limits)
+    spec = _spec_of(attributes, folder, options.axes, options.limits)
     if 0 not in spec.shape and not _has_blocks(folder):
         warnings.warn(
             f"{folder} holds no block: it was never written, or all of it is 0", IncompleteSourceWarning, stacklevel=2
         )
     contents = version_of(folder, SEEN_AT_OPENING) if math.prod(spec.grid) <= _MOST_FILES else ""
-    return unpacked(N5Source(spec, folder, stamp, limits.external_roots, contents))
+    return unpacked(N5Source(spec, folder, stamp, options.external_roots, contents))
 
 
 def _container(location: Location) -> str:
@@ -107,12 +108,13 @@ def _own_name(folder: str) -> str:
     return Path(folder).stem if folder.lower().endswith(".n5") else os.path.basename(folder)
 
 
-def _attributes_of(folder: str, container: str, limits: Limits, stamp: Stamp | None = None) -> dict[str, Any]:
+def _attributes_of(folder: str, container: str, options: OpenOptions, stamp: Stamp | None = None) -> dict[str, Any]:
     """Read the ``attributes.json`` of a folder in `container`; a group may have none."""
     path = os.path.join(folder, _FILE)
     # The folders above were checked, or are known not to be links.
     if os.path.islink(path):
-        check_links(path, container, limits.external_roots)
+        check_links(path, container, options.external_roots)
+    limits = options.limits
     try:
         with opened(path, stamp) as fd:
             data = read_up_to(fd, limits.attribute_bytes + 1, 0, path)
@@ -134,37 +136,37 @@ def _may_be_image(attributes: dict[str, Any]) -> bool:
     return has_rank and attributes.get("dataType") not in _NO_IMAGES
 
 
-def _dataset_folder(container: str, internal_path: str | None, limits: Limits) -> str:
+def _dataset_folder(container: str, internal_path: str | None, options: OpenOptions) -> str:
     """Return the folder of the chosen dataset, after checking that it lies in `container`."""
     if internal_path is None:
-        if _is_dataset(_attributes_of(container, container, limits)):
+        if _is_dataset(_attributes_of(container, container, options)):
             return container
-        internal_path = _only_image(container, limits)
+        internal_path = _only_image(container, options)
     parts = [part for part in internal_path.split("/") if part not in ("", ".")]
     if ".." in parts or not internal_path.isprintable():
         raise UnsafePathError(f"{container}: {internal_path!a} holds '..' or control characters")
     folder = os.path.join(container, *parts)
-    check_links(folder, container, limits.external_roots)
+    check_links(folder, container, options.external_roots)
     if os.path.isdir(folder):
         return folder
-    if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, container, limits)):
+    if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, container, options)):
         return container
-    held = [ascii(name) for name in _datasets_below(container, limits)]
+    held = [ascii(name) for name in _datasets_below(container, options)]
     raise no_such_image(f"dataset {internal_path!a}", container, held)
 
 
-def _only_image(container: str, limits: Limits) -> str:
-    names = _datasets_below(container, limits)
+def _only_image(container: str, options: OpenOptions) -> str:
+    names = _datasets_below(container, options)
     if "exported_data" in names:
         return "exported_data"
     return only_image(container, names)
 
 
-def _datasets_below(container: str, limits: Limits) -> list[str]:
+def _datasets_below(container: str, options: OpenOptions) -> list[str]:
     """Return the paths of all datasets that may be images, ``exported_data`` first; links are not followed."""
     found: list[str] = []
     broken: list[IlastikLazyError] = []
-    visited, groups = 0, [""]
+    visited, groups, limits = 0, [""], options.limits
     while groups:
         group = groups.pop()
         if group.count("/") > limits.depth:
@@ -183,7 +185,7 @@ def _datasets_below(container: str, limits: Limits) -> list[str]:
                 continue
             path = f"{group}/{name}" if group else name
             try:
-                attributes = _attributes_of(os.path.join(container, path), container, limits)
+                attributes = _attributes_of(os.path.join(container, path), container, options)
             except IlastikLazyError as error:
                 broken.append(error)
                 continue

@@ -21,6 +21,7 @@ from ilastik_lazy.core.foreign_errors import translated
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.conventions import warn_of_guess
@@ -41,28 +42,28 @@ __all__ = ["FORMAT", "TiffSource", "images", "open_image", "recognises"]
 _PIECE_BYTES = 2**20
 
 
-def recognises(location: Location, limits: Limits) -> bool:
+def recognises(location: Location, options: OpenOptions) -> bool:
     """Return whether the file is a TIFF, by its name or its first bytes."""
     if not os.path.isfile(location.path):
         return False
     return location.suffix in TIFF_SUFFIXES or has_signature(location.path)
 
 
-def images(location: Location, limits: Limits) -> list[str]:
+def images(location: Location, options: OpenOptions) -> list[str]:
     """Return the names of the images in file order; pyramids are opened at full resolution."""
     from ilastik_lazy.formats.tiff.file import image_names
 
     return image_names(location.path)
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+def open_image(location: Location, options: OpenOptions) -> ArraySource:
     """Open one image; only metadata are read.
 
     Parameters
     ----------
     location
         The file; the internal path is the name or number of an image, and is optional if there is only one.
-    axes
+    options
         Names of the axes, which replace those in the file; all axes of length 1 may be left out.
 
     Raises
@@ -77,9 +78,10 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
 
     stamp = stamp_of(location.path)
     image = tiff_image(location.path, location.internal_path, stamp)
+    axes = options.axes
     if axes is not None:
         image = _without_ones(image, len(axes))
-    _check_image(image, location, limits)
+    _check_image(image, location, options.limits)
     found, guessed = _axes_of_image(image, location, axes)
     names = axis_names(found)
     channels = image.shape[names.index("c")] if "c" in names else 1

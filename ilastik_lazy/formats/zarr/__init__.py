@@ -10,6 +10,7 @@ import os
 import warnings
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import (
@@ -48,52 +49,52 @@ _MOST_PARENTS = 4
 _OTHER_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".zip"))
 
 
-def recognises(location: Location, limits: Limits) -> bool:
+def recognises(location: Location, options: OpenOptions) -> bool:
     """Return whether the path is a folder with Zarr metadata; for a URL, whether its name may be that of a Zarr."""
     if location.is_remote:
         return location.suffix not in _OTHER_SUFFIXES
     return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles(location.path))
 
 
-def images(location: Location, limits: Limits) -> list[str]:
+def images(location: Location, options: OpenOptions) -> list[str]:
     """List internal paths of images: the finest level of each, other levels, label images, then plain arrays.
 
     An array at the root is listed by the name of its folder without extension.
     """
-    root = _root(location, limits)
+    root = _root(location, options)
     if root.kind == "array":
         return [_stem(root.path)]
-    found = _pyramids(root, limits)
+    found = _pyramids(root, options.limits)
     labels = [(inside, multiscale) for inside, multiscale in found if is_label_group(inside, multiscale)]
     others = [entry for entry in found if entry not in labels]
     paths = [_joined(inside, multiscale.paths[0]) for inside, multiscale in others]
     for inside, multiscale in (*others, *labels):
         paths += [_joined(inside, path) for path in multiscale.paths]
     # Two multiscales of a group may list the same array: name it once.
-    return list(dict.fromkeys((*paths, *_plain_arrays(root, set(paths), limits))))
+    return list(dict.fromkeys((*paths, *_plain_arrays(root, set(paths), options.limits))))
 
 
-def tree(location: Location, limits: Limits) -> dict[str, str]:
+def tree(location: Location, options: OpenOptions) -> dict[str, str]:
     """Return the place of each image in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
-    root = _root(location, limits)
+    root = _root(location, options)
     if root.kind == "array":
         return {_stem(root.path): _stem(root.path)}
     nodes: dict[str, str] = {}
-    for inside, multiscale in _pyramids(root, limits):
+    for inside, multiscale in _pyramids(root, options.limits):
         for level, path in enumerate(multiscale.paths):
             # The first multiscales of a group are its image.
             nodes.setdefault(_joined(inside, f"scale{level}"), _joined(inside, path))
-    for path in _plain_arrays(root, set(nodes.values()), limits):
+    for path in _plain_arrays(root, set(nodes.values()), options.limits):
         nodes.setdefault(path, path)
     return nodes
 
 
-def _files_of(location: Location, limits: Limits) -> ZarrFiles:
-    return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path, limits.external_roots)
+def _files_of(location: Location, options: OpenOptions) -> ZarrFiles:
+    return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path, options.external_roots)
 
 
-def _root(location: Location, limits: Limits) -> Node:
-    root = node_at(location.path, _files_of(location, limits))
+def _root(location: Location, options: OpenOptions) -> Node:
+    root = node_at(location.path, _files_of(location, options))
     if root is not None:
         return root
     if location.is_remote:
@@ -138,14 +139,14 @@ def _may_be_image(node: Node) -> bool:
     return is_numeric and isinstance(shape, list) and 2 <= len(shape) <= 5
 
 
-def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySource:
+def open_image(location: Location, options: OpenOptions) -> ArraySource:
     """Open one array: read its metadata, and count the names of its files.
 
     Parameters
     ----------
     location
         The store, a group or an array in it.  Without an internal path, the finest level of the only image is opened.
-    axes
+    options
         Names of the axes, which replace those in the store.
 
     Raises
@@ -154,7 +155,8 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
         There is no such array, or there are several.
     MetadataError, UnsafePathError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
     """
-    inside, node = _array_of(location, limits)
+    axes, limits = options.axes, options.limits
+    inside, node = _array_of(location, options)
     where = _joined(location.path, inside)
     layout = parse_layout(node.document, node.version, where, limits)
     home = _home_of(node, location.path, where, axes)
@@ -172,15 +174,15 @@ def open_image(location: Location, axes: str | None, limits: Limits) -> ArraySou
     return unpacked(source)
 
 
-def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
+def _array_of(location: Location, options: OpenOptions) -> tuple[str, Node]:
     """Return internal path and node of the array that `location` names."""
     inside = location.internal_path or ""
-    root = _root(location, limits)
+    root = _root(location, options)
     if root.kind == "array" and inside in ("", _stem(root.path)):
         return "", root
     node = node_inside(location.path, inside, root.files)
     if node is not None and node.kind == "group":
-        below = _only_image(node, inside, limits)
+        below = _only_image(node, inside, options.limits)
         inside = _joined(inside, below)
         array = node_inside(location.path, inside, root.files)
         if array is None or array.kind != "array":
@@ -189,7 +191,7 @@ def _array_of(location: Location, limits: Limits) -> tuple[str, Node]:
             )
         return inside, array
     if node is None:
-        listed = images(location.at(None), limits)
+        listed = images(location.at(None), options)
         if inside in listed:
             raise DatasetNotFoundError(
                 f"{location.path} has no array {inside!r}, which its multiscales list: was it copied completely?"

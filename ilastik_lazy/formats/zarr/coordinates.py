@@ -17,15 +17,13 @@ from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import AccessDeniedError, FormatError, MetadataError, UnsafeFileError
-from ilastik_lazy.formats.conventions import Along
+from ilastik_lazy.formats.conventions import Along, require_unpacked
 from ilastik_lazy.formats.zarr.direct import ZarrSource
 from ilastik_lazy.formats.zarr.layout import parse_layout
 from ilastik_lazy.formats.zarr.tree import Node, node_at
 
 __all__ = ["coordinates_beside"]
 
-# Attributes of values that are packed by CF: https://cfconventions.org/cf-conventions/cf-conventions.html#packed-data
-_PACKED = ("scale_factor", "add_offset")
 # xarray writes one chunk.  Each costs a request, or 20 us, at opening, which should read metadata only.
 _MOST_CHUNKS = 64
 
@@ -49,13 +47,12 @@ def _along(image: Node, path: str, length: int, limits: Limits) -> Along | None:
         node = node_at(path, image.files)
         if node is None or node.kind != "array" or node.document.get("shape") != [length]:
             return None
-        if any(name in node.attributes for name in _PACKED):
-            raise MetadataError(f"{path} holds packed positions (scale_factor), which are not supported")
+        require_unpacked(path, node.attributes)
         return Along(path, _values(node, limits), node.attributes.get("units"))
     except AccessDeniedError:
         return None  # S3 may also deny access to what does not exist
     except (FormatError, UnsafeFileError) as error:
-        return Along(path, problem=str(error).removeprefix(f"{path}: ").removeprefix(f"{path} "))
+        return Along.unreadable(path, error)
 
 
 def _values(node: Node, limits: Limits) -> np.ndarray[Any, Any]:

@@ -60,7 +60,7 @@ def downsample(block: Array, factors: Sequence[int], method: Method) -> Array:
 
 
 def _slabs(block: Array, made: Array, factors: Sequence[int]) -> Iterator[tuple[Array, Array]]:
-    """Parts of a block, and what becomes of each: sums are up to four times as wide as what is summed."""
+    """Yield parts of a block with their parts of the result: sums are up to four times as wide as the elements."""
     axis = max(range(block.ndim), key=lambda i: made.shape[i])
     step = max(1, _SLAB_BYTES * made.shape[axis] // max(1, block.nbytes))
     for start in range(0, made.shape[axis], step):
@@ -92,7 +92,7 @@ def _mean(block: Array, factors: Sequence[int]) -> Array:
     count = 2 ** sum(factor == 2 for factor in factors)
     dtype = block.dtype
     if dtype.kind == "f":
-        # Scaled before they are summed, the largest numbers stay finite; a power of two costs no digit.
+        # Scaling before the sum keeps the largest numbers finite; a power of two loses no digit.
         wide = np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
         # The mean of infinities of both signs is NaN, without a warning for each.
         with np.errstate(invalid="ignore"):
@@ -110,7 +110,7 @@ def _mean(block: Array, factors: Sequence[int]) -> Array:
 
 
 def _rounded(total: Array, count: int) -> Array:
-    """``total / count`` to the nearest integer, half to even, in integers alone."""
+    """Divide `total` by `count` to the nearest integer, half to even, in integer arithmetic."""
     shift = count.bit_length() - 1
     floor = total >> shift
     rest = total & (count - 1)

@@ -1,6 +1,6 @@
-"""Chunks and shards as they are stored in Zarr.
+"""Encode and decode chunks and shards of Zarr.
 
-A chunk is stored whole, in C order, compressed.  In Zarr v2 each is a file of its own; a shard of Zarr v3 holds its
+A chunk is stored whole, in C order, compressed.  In Zarr v2 each chunk is a file; a shard of Zarr v3 holds its
 chunks one after the other, then an index of (offset, size) pairs, then the CRC-32C of the index:
 https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 """
@@ -57,7 +57,7 @@ def blosc_shuffles(dtype: np.dtype[Any]) -> bool:
 
 
 def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes]:
-    """The function that turns one whole chunk in C order into the bytes of the store."""
+    """Return the function that encodes one whole chunk in C order."""
     if codec == "zstd":
         return lambda chunk: bytes(zstd_compress(chunk, ZSTD_LEVEL))
     if codec == "gzip":
@@ -70,7 +70,7 @@ def compressor_of(codec: Codec, dtype: np.dtype[Any]) -> Callable[[Array], bytes
 
 
 def whole_chunks(block: Array, chunks: Sequence[int]) -> Iterator[tuple[Index, Array]]:
-    """Each chunk of `block` and its place there; a chunk that the end of the array cuts is filled up with zeros."""
+    """Each chunk of `block` and its place there; a chunk at the end of the array is filled up with zeros."""
     region = tuple(slice(0, length) for length in block.shape)
     for overlap in overlaps(region, chunks):
         piece = block[overlap.target]

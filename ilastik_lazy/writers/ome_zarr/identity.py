@@ -17,7 +17,7 @@ __all__ = ["absent_chunks", "source_identity", "without_version"]
 
 
 def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
-    """Plain JSON values that are the same for the same voxels, in another process too.
+    """Return plain JSON values that are the same for the same voxels, also in another process.
 
     Files are identified by path, size and time, which survive a restart of the machine; a computation by dask's
     token, and the version of everything that it reads.  ``version`` changes with the files, also while they are read.
@@ -34,7 +34,7 @@ def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
             first = {"source": storage.location, "version": tokenize(origins)}
         return first | how
     if (version := _version_of(source)) is None:
-        # The name of a computation may be a token itself, which does not help people.
+        # The name of a computation may be a token, which means nothing to people.
         return {"source": storage.location if storage.path else "a computation", "token": tokenize(source)}
     if is_url(storage.path) or not version:
         return {"source": storage.location, "version": version}
@@ -43,7 +43,7 @@ def source_identity(source: ArraySource | Storage) -> dict[str, Any]:
 
 
 def _version_of(leaf: ArraySource | Storage) -> str | None:
-    """Version of the data; empty if it is unknown, None if the source itself is the data."""
+    """Return the version of the data; empty if unknown, None if the source itself is the data."""
     storage = storage_of(leaf)
     if is_url(path := storage.path):
         return storage.version
@@ -51,7 +51,7 @@ def _version_of(leaf: ArraySource | Storage) -> str | None:
 
 
 def without_version(source: ArraySource) -> list[str]:
-    """Files and objects without a version that a source reads: a conversion of it cannot be resumed."""
+    """List files and objects without a version that a source reads: its conversion cannot be resumed."""
     return [
         storage_of(leaf).location
         for leaf in leaves_of(source)

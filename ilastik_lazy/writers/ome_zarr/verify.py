@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was compared, and found equal."""
+    """The result of a comparison that found no difference."""
 
     target: str
     units: int

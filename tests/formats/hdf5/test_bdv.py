@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, MetadataError, MetadataWarning
 from ilastik_lazy.formats import hdf5
@@ -41,7 +41,7 @@ def write(path, *, setups=1, times=(0, 1, 2), dtype="<i2"):
 
 
 def opened(path, inside=None, axes=None):
-    return hdf5.open_image(Location.parse(path, inside), axes, Limits())
+    return hdf5.open_image(Location.parse(path, inside), OpenOptions(axes))
 
 
 class TestBigDataViewer(SourceContract):

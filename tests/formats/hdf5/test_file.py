@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.errors import (
     CorruptFileError,
     DatasetNotFoundError,
@@ -230,8 +231,8 @@ def test_more_members_or_deeper_groups_than_the_limits_are_refused(export):
         file.create_group("a/b/c/d")
     for limits in (Limits(members=3), Limits(depth=2)):
         with pytest.raises(LimitExceededError, match=r"internal_path="):
-            list_images(Location.parse(export), limits=limits)
-    assert list_images(Location.parse(export), limits=Limits(members=5, depth=3)) == ["exported_data"]
+            list_images(Location.parse(export), OpenOptions(limits=limits))
+    assert list_images(Location.parse(export), OpenOptions(limits=Limits(members=5, depth=3))) == ["exported_data"]
 
 
 def test_groups_that_hold_themselves_are_listed_once(export):

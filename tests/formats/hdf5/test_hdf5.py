@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.errors import (
     CorruptChunkError,
     DatasetNotFoundError,
@@ -178,8 +179,8 @@ def test_sizes_beyond_the_limits_are_refused(tmp_path):
     write_hdf5_export(path, some_data((6, 8)), axes="yx", chunks=(3, 4))
     for limits in (Limits(chunk_bytes=47), Limits(chunk_count=3), Limits(attribute_bytes=10)):
         with pytest.raises(LimitExceededError):
-            open_source(Location.parse(path), limits=limits)
-    open_source(Location.parse(path), limits=Limits(chunk_bytes=48, chunk_count=4))
+            open_source(Location.parse(path), OpenOptions(limits=limits))
+    open_source(Location.parse(path), OpenOptions(limits=Limits(chunk_bytes=48, chunk_count=4)))
 
 
 TAGS = axistags("zyxc", {"z": 0.5})
@@ -247,4 +248,4 @@ def test_axes_of_the_caller_win_over_a_damaged_attribute(tmp_path):
     write_hdf5_export(tmp_path / "a.h5", some_data((5, 6, 7)), axes=None, attributes={"axistags": json.dumps([1])})
     with pytest.raises(MetadataError, match=r"axes="):
         open_source(Location.parse(tmp_path / "a.h5"))
-    assert open_source(Location.parse(tmp_path / "a.h5"), axes="tyx").spec.dims == tuple("tyx")
+    assert open_source(Location.parse(tmp_path / "a.h5"), OpenOptions("tyx")).spec.dims == tuple("tyx")

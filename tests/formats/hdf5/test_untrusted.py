@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     ArgumentError,
@@ -22,14 +22,14 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
-from ilastik_lazy.formats.hdf5.untrusted import IsolatedSource
+from ilastik_lazy.formats.hdf5.sources import IsolatedSource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.npy import NpySource
-from tests.support.contract import SourceContract, Stored
+from tests.support.contract import CHANGES, SourceContract, Stored
 from tests.support.makers import DIRECT_LAYOUTS, H5PY_LAYOUTS, axistags, some_data, write_hdf5_export, write_layout
 from tests.support.table_makers import write_table, written
 
-UNTRUSTED = Limits(trust="untrusted")
+UNTRUSTED = OpenOptions(trust="untrusted")
 KINDS = {
     "gzip": ({"chunks": (3, 4, 5, 1), "filters": "shuffle+gzip+fletcher32"}, DirectHdf5Source),
     "user block": ({"chunks": (3, 4, 5, 1), "filters": "gzip", "userblock": 1024}, DirectHdf5Source),
@@ -51,15 +51,27 @@ def no_hdf5_library(request, monkeypatch):
     monkeypatch.setattr(h5py, "File", only_written)
 
 
+def stored_as(name, folder):
+    options, kind = KINDS[name]
+    path = folder / "export.h5"
+    data = write_hdf5_export(path, some_data(SHAPE), **options)
+    source = open_source(Location.parse(path), UNTRUSTED)
+    assert type(source) is kind
+    return Stored(path, source, data)
+
+
 class TestUntrustedSource(SourceContract):
-    @pytest.fixture(params=KINDS)
-    def stored(self, request, tmp_path):
-        options, kind = KINDS[request.param]
-        path = tmp_path / "export.h5"
-        data = write_hdf5_export(path, some_data(SHAPE), **options)
-        source = open_source(Location.parse(path), limits=UNTRUSTED)
-        assert type(source) is kind
-        return Stored(path, source, data)
+    @pytest.fixture
+    def stored(self, tmp_path):
+        return stored_as("gzip", tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "gzip"])
+def test_other_sources_know_what_they_need_too(tmp_path, name):
+    contract, stored = SourceContract(), stored_as(name, tmp_path)
+    contract.test_spec_tells_shape_and_dtype(stored)
+    contract.test_reads_what_was_written(stored)
+    contract.test_notices_a_changed_file(stored, CHANGES[0])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -68,7 +80,7 @@ def test_every_layout_reads_as_it_was_written(tmp_path, layout):
     data = write_layout(path, LAYOUTS[layout])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteSourceWarning)
-        source = open_source(Location.parse(path), limits=UNTRUSTED)
+        source = open_source(Location.parse(path), UNTRUSTED)
     region = tuple(slice(n // 3, n) for n in data.shape)
     found = source.read(region)
     np.testing.assert_array_equal(found, data[region], strict=True)
@@ -79,7 +91,7 @@ def test_every_layout_reads_as_it_was_written(tmp_path, layout):
 def test_what_only_the_library_can_read_is_read_by_a_child_and_notices_a_change(tmp_path):
     path = tmp_path / "export.h5"
     write_hdf5_export(path, some_data(SHAPE), chunks=(3, 4, 5, 1), filters="lzf")
-    source = open_source(Location.parse(path), limits=UNTRUSTED)
+    source = open_source(Location.parse(path), UNTRUSTED)
     assert isinstance(source, IsolatedSource)
     write_hdf5_export(path, some_data(SHAPE, seed=1), chunks=(3, 4, 5, 1), filters="lzf")
     with pytest.raises(SourceChangedError):

@@ -10,6 +10,7 @@ import pytest
 
 import ilastik_lazy as il
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
     LimitExceededError,
@@ -28,7 +29,7 @@ def test_a_dataset_or_its_metadata_elsewhere_are_refused(tmp_path):
     write_n5(tmp_path / "other.n5", some_data(SHAPE))
     write_n5(tmp_path / "a.n5", some_data(SHAPE))
     (tmp_path / "a.n5" / "linked").symlink_to(tmp_path / "other.n5" / "exported_data")
-    assert n5.images(Location.parse(tmp_path / "a.n5"), Limits()) == ["exported_data"]
+    assert n5.images(Location.parse(tmp_path / "a.n5"), DEFAULTS) == ["exported_data"]
     with pytest.raises(UnsafePathError):
         opened(tmp_path / "a.n5", "linked")
     with pytest.raises(UnsafePathError):
@@ -59,7 +60,7 @@ def test_a_folder_that_is_a_dataset_itself_has_one_image(tmp_path):
     for name, image in (("a.n5", "a"), ("plain", "plain")):
         data = write_dataset(tmp_path / name, some_data(SHAPE))
         location = Location.parse(tmp_path / name)
-        assert n5.images(location, Limits()) == [image]
+        assert n5.images(location, DEFAULTS) == [image]
         np.testing.assert_array_equal(values_of(opened(tmp_path / name)), data)
         np.testing.assert_array_equal(values_of(opened(tmp_path / name, image)), data)
 
@@ -73,9 +74,9 @@ def test_what_is_no_n5_is_not_recognised(tmp_path):
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / "attributes.json")
     for path in tmp_path.iterdir():
-        assert not n5.recognises(Location(str(path)), Limits())
+        assert not n5.recognises(Location(str(path)), DEFAULTS)
     (tmp_path / "folder" / "attributes.json").write_text('{"n5": "2.0.0"}')
-    assert n5.recognises(Location(str(tmp_path / "folder")), Limits())
+    assert n5.recognises(Location(str(tmp_path / "folder")), DEFAULTS)
 
 
 def test_the_export_comes_first_and_one_of_several_others_must_be_named(tmp_path):
@@ -84,7 +85,7 @@ def test_the_export_comes_first_and_one_of_several_others_must_be_named(tmp_path
         write_n5(path, some_data((5, 6)), name, axes="yx", chunks=(4, 4))
     write_n5(path, some_data((1,) * 6), "six", axes=None, chunks=(1,) * 6)
     write_n5(path, some_data((4,)), "line", axes=None, chunks=(4,))
-    assert n5.images(Location.parse(path), Limits()) == ["b/first", "b/second"]
+    assert n5.images(Location.parse(path), DEFAULTS) == ["b/first", "b/second"]
     with pytest.raises(DatasetNotFoundError, match=r"2 images: b/first, b/second.*internal_path="):
         opened(path)
     with pytest.raises(DatasetNotFoundError, match=r"'nothing'.*it holds 'b/first'"):
@@ -92,13 +93,13 @@ def test_the_export_comes_first_and_one_of_several_others_must_be_named(tmp_path
     with pytest.raises(MetadataError, match=r"is a group"):
         opened(path, "b")
     write_n5(path, some_data((5, 6)), axes="yx", chunks=(4, 4))
-    assert n5.images(Location.parse(path), Limits())[0] == "exported_data"
+    assert n5.images(Location.parse(path), DEFAULTS)[0] == "exported_data"
     assert opened(path).spec.name == "exported_data"
 
 
 def test_an_n5_without_images_says_so(tmp_path):
     (tmp_path / "a.n5").mkdir()
-    assert n5.images(Location.parse(tmp_path / "a.n5"), Limits()) == []
+    assert n5.images(Location.parse(tmp_path / "a.n5"), DEFAULTS) == []
     with pytest.raises(DatasetNotFoundError, match=r"holds no image"):
         opened(tmp_path / "a.n5")
 
@@ -108,7 +109,7 @@ def test_one_broken_dataset_does_not_hide_the_others(tmp_path):
     (tmp_path / "a.n5" / "broken").mkdir()
     (tmp_path / "a.n5" / "broken" / "attributes.json").write_text("{")
     with pytest.warns(MetadataWarning, match=r"broken.*left out"):
-        assert n5.images(Location.parse(tmp_path / "a.n5"), Limits()) == ["exported_data"]
+        assert n5.images(Location.parse(tmp_path / "a.n5"), DEFAULTS) == ["exported_data"]
 
 
 def test_metadata_of_an_export_are_in_the_spec(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import IlastikLazyError, MetadataError, MetadataWarning
 from ilastik_lazy.formats import n5
 from ilastik_lazy.formats.location import Location
@@ -39,13 +39,13 @@ def test_what_ilastik_wrote_is_read_as_stated(path, inside, stated):
     location = Location.parse(shared_path("ilastik-files", path), inside)
     if len(stated["shape"]) == 1:
         with pytest.raises(MetadataError, match=r"no image"):
-            n5.open_image(location, None, Limits())
+            n5.open_image(location, DEFAULTS)
         return
     if path == NO_JSON:
         with pytest.warns(MetadataWarning, match=r"not valid JSON"):
-            source = n5.open_image(location, None, Limits())
+            source = n5.open_image(location, DEFAULTS)
     else:
-        source = n5.open_image(location, None, Limits())
+        source = n5.open_image(location, DEFAULTS)
     spec = source.spec
     assert ("".join(spec.dims), list(spec.shape), spec.dtype) == (stated["axes"], stated["shape"], stated["dtype"])
     assert list(spec.chunks) == stated.get("chunks", list(spec.chunks))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import (
     CorruptChunkError,
     CorruptFileError,
@@ -42,7 +43,7 @@ def test_recognises_by_name_and_by_signature_without_tifffile(tmp_path):
     (tmp_path / "b.dat").write_bytes(b"no image")
     (tmp_path / "c.tif").write_bytes(b"")
     found = {
-        name: tiff.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a.dat", "b.dat", "c.tif", ".")
+        name: tiff.recognises(Location.parse(tmp_path / name), DEFAULTS) for name in ("a.dat", "b.dat", "c.tif", ".")
     }
     assert found == {"a.dat": True, "b.dat": False, "c.tif": True, ".": False}
 
@@ -51,7 +52,7 @@ def test_without_tifffile_the_extra_is_named(tmp_path, monkeypatch):
     write(tmp_path / "a.tif", (20, 21), metadata={"axes": "YX"})
     monkeypatch.setitem(sys.modules, "tifffile", None)
     monkeypatch.delitem(sys.modules, "ilastik_lazy.formats.tiff.file", raising=False)
-    assert tiff.recognises(Location.parse(tmp_path / "a.tif"), Limits())
+    assert tiff.recognises(Location.parse(tmp_path / "a.tif"), DEFAULTS)
     with pytest.raises(MissingExtraError, match=r"pip install 'ilastik_lazy\[tiff\]'"):
         opened(tmp_path / "a.tif")
 
@@ -71,7 +72,7 @@ def test_what_is_no_tiff_is_an_error(tmp_path, content):
     with pytest.raises(FormatError, match=r"a\.tif"):
         opened(tmp_path / "a.tif")
     with pytest.raises(FormatError, match=r"a\.tif"):
-        tiff.images(Location.parse(tmp_path / "a.tif"), Limits())
+        tiff.images(Location.parse(tmp_path / "a.tif"), DEFAULTS)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

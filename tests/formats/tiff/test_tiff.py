@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
 )
@@ -164,7 +164,7 @@ def write_two(path):
 def test_several_images_are_listed_and_chosen_by_name_or_number(tmp_path):
     path = tmp_path / "two.ome.tif"
     a, b = write_two(path)
-    assert tiff.images(Location.parse(path), Limits()) == ["first", "second"]
+    assert tiff.images(Location.parse(path), DEFAULTS) == ["first", "second"]
     with pytest.raises(DatasetNotFoundError, match=r"2 images: first YX .* second ZYX"):
         opened(path)
     for choice, data in (("first", a), ("0", a), ("second", b), ("1", b)):

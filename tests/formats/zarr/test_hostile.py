@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy import errors
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.formats import zarr as zarr_format
 from ilastik_lazy.formats.location import Location
 from tests.support.shared_files import SHARED, over_files, shared_path
@@ -71,7 +71,7 @@ def outcome_of(path: Path) -> Outcome:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            source = zarr_format.open_image(Location.parse(path), None, Limits())
+            source = zarr_format.open_image(Location.parse(path), DEFAULTS)
             found.warned_at_opening = [warning.category.__name__ for warning in caught]
             found.stage = "read"
             found.values = source.read(tuple(slice(0, n) for n in source.spec.shape))

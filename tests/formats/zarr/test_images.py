@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import DatasetNotFoundError, IncompleteSourceWarning, MetadataWarning, UnsafePathError
 from ilastik_lazy.formats import list_images
@@ -265,7 +265,7 @@ def test_the_callers_axes_overrule_wrong_multiscales(tmp_path):
     assert il.open_dataarray(tmp_path / "a.zarr", axes="zyx").dims == ("z", "y", "x")
     root.attrs.update(multiscales("0", "qqq"))
     with pytest.warns(MetadataWarning, match="ignored"):
-        assert zarr_format.open_image(Location.parse(tmp_path / "a.zarr", "0"), "zyx", Limits()).spec.dims == tuple(
+        assert zarr_format.open_image(Location.parse(tmp_path / "a.zarr", "0"), OpenOptions("zyx")).spec.dims == tuple(
             "zyx"
         )
 

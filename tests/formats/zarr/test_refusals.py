@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import (
     CorruptChunkError,
     LimitExceededError,
@@ -178,7 +178,7 @@ def test_consolidated_metadata_that_lie_are_an_error(tmp_path, version):
 
 def test_a_stopped_conversion_says_so(tmp_path):
     (tmp_path / "a.zarr/.ilz").mkdir(parents=True)
-    assert zarr_format.recognises(Location.parse(tmp_path / "a.zarr"), Limits())
+    assert zarr_format.recognises(Location.parse(tmp_path / "a.zarr"), DEFAULTS)
     with pytest.raises(UnfinishedWriteError, match="stopped"):
         opened(tmp_path / "a.zarr")
 
@@ -187,7 +187,7 @@ def test_other_folders_and_files_are_not_recognised(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "b.zarr").write_text("{}")
     assert not any(
-        zarr_format.recognises(Location.parse(tmp_path / name), Limits()) for name in ("a.zarr", "b.zarr", ".")
+        zarr_format.recognises(Location.parse(tmp_path / name), DEFAULTS) for name in ("a.zarr", "b.zarr", ".")
     )
 
 

@@ -14,7 +14,7 @@ import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy import cli
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     AccessDeniedError,
@@ -38,7 +38,7 @@ FEW = ["v2 blosc", "v3 shards", "v3 shards index first"]
 
 
 def source_at(url, options=None):
-    return zarr_format.open_image(Location.parse(url, None, options), "zyxc", Limits())
+    return zarr_format.open_image(Location.parse(url, None, options), OpenOptions("zyxc"))
 
 
 def upload(folder: Path, url: str, options: dict[str, str]) -> None:

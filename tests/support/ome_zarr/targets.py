@@ -22,9 +22,9 @@ from tests.support.ome_zarr.fakes import ArrayBackedSource, small_plans
 HERE = Path(__file__).parents[2]
 
 
-def a_source(seed: int = 0) -> ArrayBackedSource:
-    """An image of five levels in about forty shards."""
-    return ArrayBackedSource(some_data((65, 100), "uint8", seed), "yx", chunks=(7, 9))
+def a_source(seed: int = 0, shape: tuple[int, int] = (65, 100)) -> ArrayBackedSource:
+    """An image of five levels in about forty shards; in a dozen, if its `shape` is half of the usual one."""
+    return ArrayBackedSource(some_data(shape, "uint8", seed), "yx", chunks=(7, 9))
 
 
 def convert(target: Path, **options: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tests.support.in_memory import DTYPES, ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 
 STORED = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"]
+LONG = "ILASTIK_LAZY_LONG" in os.environ
 ORDERS = ["".join(order) for ndim in range(2, 6) for order in itertools.permutations("tzyxc", ndim)]
 
 ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens images with x and y only")
@@ -72,7 +74,9 @@ class TestRoundTrip:
     @ignore_dims
     @pytest.mark.parametrize("ndim", [2, 3, 4, 5])
     def test_is_the_identity_for_every_order_of_axes(self, tmp_path: Path, ndim: int) -> None:
-        for number, order in enumerate(order for order in ORDERS if len(order) == ndim):
+        orders = [order for order in ORDERS if len(order) == ndim]
+        # Of 120 orders of four and of five axes every seventh, with ILASTIK_LAZY_LONG=1 all.
+        for number, order in enumerate(orders[:: 7 if len(orders) > 100 and not LONG else 1]):
             data = some_data((4, 3, 5, 2, 6)[:ndim], STORED[number % 10], seed=number)
             write_hdf5_export(
                 tmp_path / "a.h5", data, axes=order, chunks=(2,) * ndim, filters="gzip",
@@ -194,8 +198,8 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            ({"path": "a.tif"}, "end in .h5"),
-            ({"path": "a.ilp"}, "end in .h5"),
+            ({"path": "a.tif"}, "ends in .h5"),
+            ({"path": "a.ilp"}, "ends in .h5"),
             ({"path": "a.h5/volume/data"}, "internal_path="),
             ({"path": "s3://bucket/a.h5"}, "URL"),
             ({"path": 3}, "is of type int"),

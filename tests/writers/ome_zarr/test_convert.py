@@ -49,9 +49,7 @@ def assert_holds(path: Path, data: np.ndarray[Any, Any], axes: str, method: str)
 
 
 class TestVoxels:
-    @pytest.mark.parametrize(
-        ("axes", "dtype"), [(axes, DTYPES[(i + k) % 5]) for i, axes in enumerate(ORDERS) for k in (0, 2)]
-    )
+    @pytest.mark.parametrize(("axes", "dtype"), [(axes, DTYPES[i % 5]) for i, axes in enumerate(ORDERS)])
     def test_are_those_of_the_source_in_every_order_of_axes(self, tmp_path: Path, axes: str, dtype: str) -> None:
         source = source_with(axes, dtype)
         with small_plans(shard=3000 * source.data.itemsize):
@@ -62,8 +60,12 @@ class TestVoxels:
         np.testing.assert_array_equal(found, in_ome_order(source.data, axes))
         assert labels == report.dims
 
-    @pytest.mark.parametrize("method", ["mean", "mode", "nearest"])
-    @pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", ">i4", "uint64", "<f2", ">f4", "<f8"])
+    # The other two methods pick a value and do not calculate with it.
+    @pytest.mark.parametrize(
+        ("method", "dtype"),
+        [("mean", dtype) for dtype in ("bool", "int8", "uint16", ">i4", "uint64", "<f2", ">f4", "<f8")]
+        + [(method, dtype) for method in ("mode", "nearest") for dtype in ("bool", ">i4", "<f8")],
+    )
     def test_of_each_level_are_what_numpy_makes_of_the_one_before(
         self, tmp_path: Path, method: Any, dtype: str
     ) -> None:

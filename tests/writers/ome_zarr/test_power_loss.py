@@ -90,7 +90,7 @@ def lose(path: Path, chance: random.Random) -> None:
 
 
 # 200 failures with ILASTIK_LAZY_LONG=1.
-@pytest.mark.parametrize("seed", range(200 if os.environ.get("ILASTIK_LAZY_LONG") else 16))
+@pytest.mark.parametrize("seed", range(200 if os.environ.get("ILASTIK_LAZY_LONG") else 8))
 def test_leaves_no_image_or_a_whole_one_and_is_resumed(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     target = tmp_path / "a.zarr"

@@ -60,8 +60,11 @@ class TestStream:
 
 
 class TestChunks:
-    @pytest.mark.parametrize("axes", ["yx", "zyx", "zyxc", "tzyxc", "cyx", "yxc", "tczyx", "txyzc", "xyc", "cxy"])
-    @pytest.mark.parametrize("dtype", ["uint8", "float32", "bool", ">u2"])
+    @pytest.mark.parametrize(
+        ("axes", "dtype"),
+        [(axes, "uint8") for axes in ("yx", "zyx", "zyxc", "tzyxc", "cyx", "yxc", "tczyx", "txyzc", "xyc", "cxy")]
+        + [(axes, dtype) for dtype in ("float32", "bool", ">u2") for axes in ("zyxc", "txyzc")],
+    )
     def test_are_those_of_the_source_in_every_reader(self, tmp_path: Path, axes: str, dtype: str) -> None:
         data = export(tmp_path / "a.h5", axes, dtype)
         report = convert(tmp_path / "a.h5", tmp_path / "a.zarr", verify=True, levels=2)

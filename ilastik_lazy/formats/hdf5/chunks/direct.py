@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
-from ilastik_lazy.core.limits import Trust
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.spec import ArraySpec, CountedChunks, EncodedChunks, Keep
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.formats.hdf5.chunks.filters import Pipeline

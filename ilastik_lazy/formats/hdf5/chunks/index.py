@@ -17,7 +17,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.kept import Kept
-from ilastik_lazy.core.limits import Trust
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
 from ilastik_lazy.formats.hdf5.chunks.btree import ChunkRows, chunk_rows
 from ilastik_lazy.formats.hdf5.chunks.header import EXTENSIBLE_ARRAY, layout_at
@@ -263,10 +263,7 @@ def _index_from_child(location: Location, shape: tuple[int, ...], chunks: tuple[
     """Let a child process read the index, and check that it fits this grid and this file."""
     grid = grid_shape(shape, chunks)
     most_bytes = 16 * math.prod(grid)
-    arguments = (location, shape, chunks, stamp)
-    index: ChunkIndex = in_child(
-        location.path, "formats.hdf5.chunks.index:read_index", ChunkIndex, *arguments, most_bytes=most_bytes
-    )
+    index = in_child(location.path, read_index, location, shape, chunks, stamp, most_bytes=most_bytes)
     masks = [] if index.masks is None else [index.masks]
     parts: list[np.ndarray[Any, Any]] = [index.offsets, index.sizes, *masks]
     types = [part.dtype for part in parts]

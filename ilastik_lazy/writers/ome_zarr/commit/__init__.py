@@ -1,3 +1,3 @@
-"""How a conversion becomes an image all at once: its place, lock, journal and manifest."""
+"""Publish a conversion as an image in one step: target, lock, journal and manifest."""
 
 __all__: list[str] = []

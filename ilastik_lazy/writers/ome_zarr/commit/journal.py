@@ -75,14 +75,14 @@ class Journal:
 
 
 def read_journals(store: Store) -> dict[str, Unit]:
-    """All units that any writer has noted, by name; a line without its end is ignored."""
+    """Read all units that any writer has noted, by name; an incomplete line is ignored."""
     units: dict[str, Unit] = {}
     for key in store.keys(JOURNALS):
         for line in (store.get(key) or b"").split(b"\n")[:-1]:
             try:
                 unit = Unit.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                # After a crash of the machine a line may hold anything; its unit is written again.
+                # After a crash of the machine a line may be garbage; its unit is written again.
                 continue
             units[unit.name] = unit
     return units

@@ -1,4 +1,4 @@
-"""The manifest of a conversion: its plan, and the checksums of what it wrote."""
+"""The manifest of a conversion: its plan, and the checksums of all units."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEANINGS = {
     "unversioned": "a source without a version, so that changes since then cannot be detected",
     "version": "another version of the source, which was written to or copied since",
 }
-"""Texts for settings whose values would not help people."""
+"""Texts for settings whose values mean nothing to people."""
 
 
 def read_manifest(store: Store) -> Manifest | None:

@@ -1,6 +1,6 @@
-"""Distinguish the files of an image from what others have put beside them: labels, tables, notes.
+"""Distinguish the files of an image from those that other programs have added: labels, tables, notes.
 
-An image is replaced as a whole: its arrays, their coordinates and all metadata.  Nothing else is ours.
+An image is replaced as a whole: its arrays, their coordinates and all metadata.  Everything else is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COORDINATES = ("t", "c", "z", "y", "x")
 # Chunks of an image whose root is its array: "c" and, in Zarr v2, names such as "0.12".
 _CHUNKS = re.compile(r"c|\d+(\.\d+)*")
 
-# What describes the image itself; OME-Zarr 0.4 has it at the top, 0.5 below "ome".
+# Attributes that describe the image itself; OME-Zarr 0.4 has it at the top, 0.5 below "ome".
 _OF_THE_IMAGE = {"ome", "multiscales", "omero", "image-label", "_ARRAY_DIMENSIONS"}
 
 Role = Literal["own", "folder", "foreign"]
@@ -91,7 +91,7 @@ def clear(store: Store, arrays: Collection[str]) -> None:
 
 
 def discard(old: Store, final: Store, arrays: Collection[str]) -> None:
-    """Remove an image beside its place `final`, except the lock; what others have put into it moves to `final`."""
+    """Remove an image beside its place `final`, except the lock; the members of other programs move to `final`."""
     for key in kept_members(old, arrays, arrays_of(final)):
         final.keep(key, old)
     # Files that name the arrays go last: a later run that continues here must not take an array for foreign.
@@ -142,7 +142,7 @@ def arrays_of(store: Store) -> list[str]:
         for multiscale in multiscales if isinstance(multiscales, list) else []:
             datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
             found += [d.get("path") for d in datasets if isinstance(d, dict)] if isinstance(datasets, list) else []
-    # These names come from a file: "." and ".." would make others' members ours.
+    # These names come from a file: "." and ".." would include members of other programs.
     return [path for path in found if isinstance(path, str) and not {"", ".", ".."} & set(path.split("/"))]
 
 

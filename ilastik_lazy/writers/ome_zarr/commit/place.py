@@ -1,4 +1,4 @@
-"""Where an image will be: the store that a path or URL names."""
+"""Open the target of a conversion: the store at a path or URL."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
     if is_url(target):
         return RemoteStore(ObjectFolder.parse(target, storage_options))
     path = os.path.abspath(os.path.expanduser(target))
-    # A link to a folder stays, and the folder is replaced: it may be on another disk for lack of space here.
+    # A link to a folder stays, and the folder is replaced: it may be on a larger disk.
     return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
 
 
@@ -64,7 +64,7 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
 
 
 def _check_target(target: str, source: ArraySource) -> None:
-    # A computation may replace the image that it reads: it is read completely before.  Anything else would be lost.
+    # A computation may replace the image that it reads, which is read completely before; others would be lost.
     is_made = isinstance(source, ComputedSource) or (
         isinstance(source, DescribedSource) and isinstance(source.source, WindowSource | TransposedSource)
     )
@@ -89,7 +89,7 @@ def _levels_at(target: str) -> set[str]:
 
 
 def name_of(target: str) -> str:
-    """Name of an image: that of its folder, without the endings of OME-Zarr.
+    """Return the name of an image: the name of its folder without ``.ome.zarr`` or ``.zarr``.
 
     >>> name_of("/data/brain.ome.zarr")
     'brain'

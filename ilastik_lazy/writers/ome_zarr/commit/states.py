@@ -1,4 +1,4 @@
-"""What may be at a target, and what a conversion does about it.
+"""The states of a target, and what a conversion does in each.
 
 `ACTIONS` is the whole policy: the transaction looks up what to do, and a test tries every entry on real folders.
 """
@@ -114,7 +114,7 @@ def is_image(store: Store, names: Collection[str]) -> bool:
 
 
 def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) -> DestinationError:
-    """The error that says why nothing is written at a place, and what to do about it."""
+    """Return the error that says why nothing is written, and what to do."""
     if action == "refuse the plan" and state in IMAGES:
         found = difference(as_text((read_manifest(store) or {}).get("plan")), plan)
         return ResumeMismatchError(

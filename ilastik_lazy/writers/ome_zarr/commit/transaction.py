@@ -1,8 +1,8 @@
-"""A place that becomes an OME-Zarr, and does not look like one before it is complete.
+"""Build an OME-Zarr that does not look like one before it is complete.
 
 Order of writing: lock, plan, units and a line of the journal after each, the arrays' metadata, the
-manifest, the root's metadata; then ``.ilz`` is removed.  A reader that comes too early finds no Zarr
-there; a process that dies leaves a place without root metadata, where `resume` continues.
+manifest, the root's metadata; then ``.ilz`` is removed.  A reader that opens it
+too early finds no Zarr; a process that dies leaves a target without root metadata, where `resume` continues.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Target:
     def __init__(self, final: Store, plan: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
         self.final = final
         self.store = final
-        """Where it is built: the place itself, or one beside an image that will be replaced."""
+        """Where the image is built: the target itself, or beside an image that will be replaced."""
         self.done: dict[str, Unit] = {}
         """Units that earlier runs have written."""
         self.is_complete = False
@@ -133,11 +133,11 @@ class Target:
             self._made = self.store.make()
             if not self._made and not may_replace:
                 raise DestinationBusyError(f"another conversion has just made {self.store.place}")
-        # A conversion that is refused waits for the lock, too: then the error says that another one is running.
+        # A conversion that will be refused also waits for the lock: then the error says that another one is running.
         self._lock = self.store.lock(patient=may_replace)
         locked_state, locked_action = self._look()
         if locked_state in IMAGES:
-            # The process that had the lock has published its image in between.
+            # The process that had the lock has published its image meanwhile.
             self.store.delete(WORK)
             self._release()
             self._made = False
@@ -186,7 +186,7 @@ class Target:
         self.is_complete = True
 
     def _tidy(self) -> None:
-        """Remove what the writer of a finished image had no time to remove."""
+        """Remove working files that a killed writer of a finished image has left."""
         if WORK in (self.final.names() or []):
             self._lock = self.final.lock()
             if (old := self.final.beside()) is not None and old.names() is not None:
@@ -260,7 +260,7 @@ class Target:
             # A repaired image has its metadata already, with ranges that were not measured again.
             if is_root(key) and not self.is_complete:
                 self.store.put(key, [documents[key]])
-        # What follows removes the journal, and must not look like a place where nothing was written.
+        # The journal is removed next: without this, the target would look as if nothing was written.
         self._is_new = False
         self._finish()
 
@@ -275,7 +275,7 @@ class Target:
     def _finish(self) -> None:
         """Put the image in its place, and remove the working files."""
         if self.store is not self.final:
-            # Linked before the exchange, so that the place never lacks what others have put there.
+            # Linked before the exchange, so that members of other programs are never missing.
             for key in kept_members(self.final, arrays_of(self.final), self._arrays):
                 self.store.keep(key, self.final)
             self.final.replace_by(self.store)

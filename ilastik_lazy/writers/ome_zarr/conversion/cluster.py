@@ -117,11 +117,11 @@ def _write_subtree(reader: ShardReader, writer: ShardWriter, root: Shard, writte
     decoded = sum(shard.voxels for shard in shards if not shard.number and shard not in written)
     if not isinstance(writer.store, RemoteStore):
         if WORK not in (writer.store.names() or []):
-            # It would write to its own disk.
+            # The worker would write to its own disk.
             raise DestinationError(
                 f"{writer.store.place} is not there on {socket.gethostname()}: all workers must share the target"
             )
-        # A worker that died over this task may have written some; in a bucket each line would cost a request.
+        # A worker that died in this task may have written some; in a bucket each line would cost a request.
         noted = read_journals(writer.store)
         written |= {shard for shard in shards if shard.name in noted}
     write_shards(

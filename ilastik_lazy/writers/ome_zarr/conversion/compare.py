@@ -109,7 +109,7 @@ def compare_levels(reader: ShardReader, store: Store, progress: Callable[[int], 
         return block.nbytes
 
     def compare_with_coarser(shard: Shard, block: Array | None = None) -> None:
-        # Not coarse shard by coarse shard: each is made of eight fine ones, too many to hold at a time.
+        # Not by coarse shards: each is made from eight fine ones, too many to hold at a time.
         if plan.parent(shard) is None:
             return
         region, part = plan.downsampled(shard, arrays[shard.number].read(shard.region) if block is None else block)
@@ -175,7 +175,7 @@ def _opened(store: Store, level: Level) -> zarr.Array[Any]:
     if isinstance(store, RemoteStore):
         bucket, path = store.folder.child(level.path).zarr_store()
         return zarr.open_array(bucket, path=path, mode="r")
-    # To zarr-python a text with "::" in it is a chain of URLs.
+    # zarr-python treats a path with "::" as a chain of URLs.
     return zarr.open_array(zarr.storage.LocalStore(os.path.join(store.place, level.path), read_only=True), mode="r")
 
 

@@ -1,7 +1,7 @@
 """Carry out a plan: one pass over the source, all levels at once, one shard in each task.
 
-A shard is halved while it is in memory; the parts meet in the shard of the next level, which is written
-as soon as it is whole.  So each source chunk is decoded once, and nothing is read back, except
+A shard is halved while it is in memory; the parts are collected in the shard of the next level, which is
+written as soon as it is complete.  So each source chunk is decoded once, and nothing is read back, except
 what an interrupted conversion has left.
 """
 

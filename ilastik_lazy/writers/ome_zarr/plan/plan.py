@@ -58,7 +58,7 @@ class Level:
         return grid_shape(self.shape, self.shards)
 
     def shard(self, index: Index) -> Shard:
-        """The shard at a position in `grid`."""
+        """Return the shard at a position in `grid`."""
         return Shard(self.number, index, self)
 
     def all_shards(self) -> Iterator[Shard]:
@@ -192,7 +192,7 @@ class Plan:
         """Plain JSON values of everything that decides which voxels are written where."""
         return {
             "ome_zarr": self.version,
-            # A cube that is read with other axes differs in nothing else.
+            # For a cube that is read with other axes, nothing else differs.
             "axes": "".join(self.spec.dims),
             "levels": [level.settings() for level in self.levels],
             "method": self.method,
@@ -200,7 +200,7 @@ class Plan:
         }
 
     def downsampled(self, shard: Shard, block: np.ndarray[Any, Any]) -> tuple[Region, np.ndarray[Any, Any]]:
-        """The region of the next level that the voxels of `shard` become, and the voxels there."""
+        """Downsample `shard`; return its region in the next level, and the voxels there."""
         factors = self.levels[shard.number + 1].factors
         part = downsample(block, factors, self.method)
         start = [axis.start // f for axis, f in zip(shard.region, factors, strict=True)]
@@ -212,7 +212,7 @@ class Plan:
             return None
         upper = self.levels[shard.number + 1]
         start = [part.start // f for part, f in zip(shard.region, upper.factors, strict=True)]
-        # An odd last voxel that has a shard to itself is left out of the next level.
+        # An odd last voxel alone in a shard is left out of the next level.
         if any(s >= length for s, length in zip(start, upper.shape, strict=True)):
             return None
         return upper.shard(tuple(s // size for s, size in zip(start, upper.shards, strict=True)))
@@ -247,10 +247,10 @@ class Plan:
                     yield shard
 
     def remaining(self, done: Container[Shard], tops: Iterable[Shard] | None = None) -> Iterator[Shard]:
-        """What is left to do below `tops`, so that few unfinished shards of upper levels are held at any time.
+        """Yield the work left below `tops`, in an order that keeps few unfinished shards of upper levels in memory.
 
         A shard of level 0 that is not written is converted.  A written shard of any level that feeds an unwritten
-        one is read back.  All others are made on the way.
+        one is read back.  All others result from these.
         """
         for top in self.tops() if tops is None else tops:
             yield from self._remaining_below(top, top in done, done)
@@ -267,7 +267,7 @@ class Plan:
                 yield child
 
     def in_turn(self, shards: Iterator[Shard]) -> Iterator[Shard]:
-        """`shards`; where they share chunks of the source, those of one chunk for each worker in turn."""
+        """Reorder `shards` that share chunks of the source: those of one chunk for each worker in turn."""
         if not self.held or self.workers == 1:
             return shards
 
@@ -277,7 +277,7 @@ class Plan:
         return interleaved(shards, chunk_of, self.workers)
 
     def _chunk_below(self, shard: Shard) -> tuple[int, ...]:
-        """The chunk of the source in which a shard of any level begins."""
+        """Return the chunk of the source in which a shard of any level begins."""
         while shard.number:
             shard = self.children(shard)[0]
         return cell_of(self.source_region(shard.region), self.spec.chunks)

@@ -1,4 +1,4 @@
-"""Plan a conversion before anything is touched: levels, shards, memory, and what the caller leaves open."""
+"""Plan a conversion before anything is written: levels, shards, memory, and defaults."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _levels(
     for number, (shape, factors) in enumerate(shapes):
         axes = tuple(_downsampled_axis(axis, factor, method) for axis, factor in zip(axes, factors, strict=True))
         inner = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
-        # One shard along an axis may be cut to whole chunks; several keep their length, or parents would not align.
+        # A single shard along an axis may be cut to whole chunks; several keep their length, so that parents align.
         outer = tuple(-(-n // c) * c if n <= s else s for n, c, s in zip(shape, inner, shards, strict=True))
         made.append(Level(number, shape, inner, outer, factors, axes))
     return tuple(made)

@@ -18,7 +18,7 @@ Index = tuple[int, ...]
 
 MOST_LEVELS = 16
 _SMALLEST_LEVEL = 256
-# Viewers fetch a chunk at a time: below, requests cost more than bytes; above, they wait.
+# Viewers fetch one chunk at a time: requests dominate for smaller chunks, and viewers wait for larger ones.
 _CHUNK_LEAST, _CHUNK_MOST = 64 * 2**10, 4 * 2**20
 # A shard may be this many times larger than its target in order to hold whole chunks of the source.
 _STRETCH = 4

@@ -8,6 +8,7 @@ import pytest
 from h5py import h5d, h5p, h5s, h5t
 
 from ilastik_lazy import open_dataarray
+from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
@@ -93,7 +94,7 @@ def test_a_checksum_still_guards_the_other_chunks(tmp_path):
     content = bytearray(path.read_bytes())
     content[info.byte_offset + info.size - 1] ^= 1
     path.write_bytes(content)
-    source = open_source(Location(str(path), "d"), axes="yx")
+    source = open_source(Location(str(path), "d"), OpenOptions("yx"))
     with pytest.warns(match="without their checksum"), pytest.raises(CorruptChunkError, match="checksum is wrong"):
         source.read((slice(0, 10), slice(0, 13)))
 
@@ -101,7 +102,7 @@ def test_a_checksum_still_guards_the_other_chunks(tmp_path):
 def test_a_layout_that_is_unknown_is_left_to_h5py_and_that_is_said(tmp_path, monkeypatch):
     data = write_plain_edges(tmp_path / "a.h5", "gzip")
     monkeypatch.setattr("ilastik_lazy.formats.hdf5.layout.chunk_layout", lambda dataset, path: None)
-    source = open_source(Location(str(tmp_path / "a.h5"), "d"), axes="yx")
+    source = open_source(Location(str(tmp_path / "a.h5"), "d"), OpenOptions("yx"))
     assert source.spec.storage.access == "h5py (unknown layout)"
     np.testing.assert_array_equal(source.read((slice(0, 10), slice(0, 13))), data)
 

@@ -22,7 +22,6 @@ from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import window_of
 from ilastik_lazy.errors import ResumeMismatchError, UnfinishedWriteError
 from ilastik_lazy.formats import open_source
-from ilastik_lazy.formats.hdf5.bdv import UnsignedSource
 from ilastik_lazy.formats.hdf5.chunks import index as hdf5_index
 from ilastik_lazy.formats.hdf5.external import ReferringSource
 from ilastik_lazy.formats.location import Location
@@ -44,7 +43,7 @@ def export(path: Path, **options: Any) -> ArraySource:
 
 
 def allowed(path: Path, folder: Path, trust: str = "local") -> ArraySource:
-    return open_source(Location.parse(path), limits=granted(None, trust, [folder]))
+    return open_source(Location.parse(path), granted(None, trust, [folder]))
 
 
 class TestOfOneFile:
@@ -64,7 +63,7 @@ class TestOfOneFile:
     def test_is_that_of_every_source_that_hands_on_the_same_voxels(self, tmp_path: Path) -> None:
         source = export(tmp_path / "a.h5")
         named = DescribedSource(replace(source.spec, channel_names=("a", "b")), source)
-        for same in (named, CachedSource(named, 1000), UnsignedSource(source.spec, source)):
+        for same in (named, CachedSource(named, 1000), DescribedSource(named.spec, named)):
             assert source_identity(same) == source_identity(source)
 
     def test_of_a_part_also_tells_which_part(self, tmp_path: Path) -> None:

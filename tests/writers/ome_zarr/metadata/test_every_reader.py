@@ -23,8 +23,9 @@ from tests.support.ome_zarr.fakes import ArrayBackedSource, small_plans
 from tests.support.ome_zarr.readers import READERS
 
 # All that have y and x in the order of the specification, and the orders in which ilastik's exports come.
+SPECIFIED = ["yx", "cyx", "zyx", "tyx", "czyx", "tcyx", "tzyx", "tczyx"]
 ORDERS = [
-    "yx", "cyx", "zyx", "tyx", "czyx", "tcyx", "tzyx", "tczyx",
+    *SPECIFIED,
     "xy", "xyc", "yxc", "zyxc", "tyxc", "txyc", "xyzc", "tzyxc", "txyzc", "ctzyx", "yxzct",
 ]  # fmt: skip
 LENGTHS = {"t": 3, "c": 2, "z": 5, "y": 9, "x": 12}
@@ -39,10 +40,12 @@ AXES = {
 NAMES = ("nucleus", "Zellkörper")
 KINDS = {"probabilities": "float32", "segmentation": "uint8", "ids": "uint32"}
 # Kinds take turns, and change with the version: all of them with each order would take three times as long.
+# What other orders become is stored like the specified ones: they take turns in the versions too.
 CASES = [
     (axes, list(KINDS)[(number + shift) % len(KINDS)], version)
     for number, axes in enumerate(ORDERS)
     for shift, version in enumerate(("0.4", "0.5"))
+    if axes in SPECIFIED or number % 2 == shift
 ]
 
 
