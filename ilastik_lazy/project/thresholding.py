@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import ArgumentError, MetadataError, option
 from ilastik_lazy.formats.hdf5.file import open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import group_in, number_values, where_of
-from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.storage.isolation import ask_hdf5
 
 __all__ = ["Method", "ThresholdSettings", "thresholding_settings"]
 
@@ -85,15 +85,15 @@ class ThresholdSettings:
         return {} if any(sigma < _SMALLEST_SIGMA for sigma in sigmas.values()) else sigmas
 
 
-def thresholding_settings(project: str | os.PathLike[str], limits: Limits | None = None) -> ThresholdSettings:
+def thresholding_settings(project: str | os.PathLike[str], trust: Trust = "local") -> ThresholdSettings:
     """Read what the thresholding applet of a project is set to.
 
     Parameters
     ----------
     project
         Path of the project (``.ilp``).
-    limits
-        How far the file is trusted: an `ilastik_lazy.Limits`.
+    trust
+        ``untrusted``: the HDF5 library sees the file in another process only.
 
     Raises
     ------
@@ -115,9 +115,7 @@ def thresholding_settings(project: str | os.PathLike[str], limits: Limits | None
     ('simple', 0.4, None, 50)
     """
     path = Location.parse(project).path
-    if limits is not None and limits.trust == "untrusted":
-        return _settings(path, in_child(path, "project.thresholding:_stored_numbers", dict[str, int | float], path))
-    return _settings(path, _stored_numbers(path))
+    return _settings(path, ask_hdf5(trust, path, _stored_numbers, path))
 
 
 def _stored_numbers(path: str) -> dict[str, int | float]:

@@ -6,7 +6,6 @@ import h5py
 import numpy as np
 import pytest
 
-import ilastik_lazy as il
 from ilastik_lazy.errors import (
     ArgumentError,
     CorruptFileError,
@@ -151,11 +150,10 @@ def test_links_and_values_of_other_files_are_not_followed(tmp_path):
 
 
 def test_an_untrusted_project_is_read_by_a_child_and_checked_here(tmp_path):
-    limits = il.Limits(trust="untrusted")
     good, bad = project(tmp_path / "good.ilp"), project(tmp_path / "bad.ilp", {"LowThreshold": np.nan})
-    assert thresholding_settings(good, limits) == thresholding_settings(good)
+    assert thresholding_settings(good, "untrusted") == thresholding_settings(good)
     with pytest.raises(MetadataError, match=r"LowThreshold' is nan"):
-        thresholding_settings(bad, limits)
+        thresholding_settings(bad, "untrusted")
 
 
 @pytest.mark.shared

@@ -1,0 +1,64 @@
+"""The how-tos are notebooks: their code runs from the top to the bottom, and prints what stands below it."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+import ilastik_lazy as il
+from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import MetadataWarning
+
+pytest.importorskip("ilastik_lazy.reductions.objects", reason="label_objects is missing")
+
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of exports that are parts of the sample, and its project."""
+    monkeypatch.chdir(tmp_path)
+    Path("exports").mkdir()
+    shutil.copy(sample("project"), "nuclei.ilp")
+    parts = {"control_1": slice(0, 80), "control_2": slice(80, 160), "treated_1": slice(40, 120)}
+    with warnings.catch_warnings():
+        # These files have no place for an origin.
+        warnings.simplefilter("ignore", MetadataWarning)
+        for name, part in parts.items():
+            il.to_ilastik(il.open_dataarray(sample("raw")).isel(x=part), f"exports/{name}.h5")
+            probabilities = il.open_dataarray(sample("probabilities")).isel(x=part)
+            il.to_ilastik(probabilities, f"exports/{name}_Probabilities.h5")
+    return tmp_path
+
+
+def run(name):
+    """Number of failures of the code of one page, and what was expected and found."""
+    test = doctest.DocTestParser().get_doctest((HOWTO / name).read_text(), {}, name, name, 0)
+    assert len(test.examples) == len(re.findall(r"^>>> ", (HOWTO / name).read_text(), re.MULTILINE))
+    report: list[str] = []
+    failed = doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=report.append).failed
+    return failed, "".join(report)
+
+
+def test_nuclei_are_counted_as_the_page_says(folder):
+    failed, report = run("count_nuclei.md")
+    assert not failed, report
+    assert len((folder / "nuclei.csv").read_text().splitlines()) > 40
+
+
+def test_a_damaged_export_is_listed_and_does_not_stop_the_others(folder):
+    export = folder / "exports" / "control_2_Probabilities.h5"
+    data = export.read_bytes()
+    export.write_bytes(data[: len(data) // 2])
+    _, report = run("count_nuclei.md")
+    assert "{'control_2_Probabilities.h5': CorruptFileError(" in report
+
+
+def test_every_page_is_run():
+    assert [path.name for path in HOWTO.iterdir()] == ["count_nuclei.md"]
