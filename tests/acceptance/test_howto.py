@@ -14,8 +14,6 @@ import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import MetadataWarning
 
-pytest.importorskip("ilastik_lazy.reductions.objects", reason="label_objects is missing")
-
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 

@@ -15,7 +15,6 @@ import pytest
 import ilastik_lazy as il
 from tests.support.shared_files import entries, over_files, shared_path
 
-pytest.importorskip("ilastik_lazy.reductions.objects", reason="label_objects is missing")
 pytestmark = pytest.mark.shared
 
 # Stored without axes.

@@ -13,8 +13,6 @@ from scipy import ndimage
 
 import ilastik_lazy as il
 
-pytest.importorskip("ilastik_lazy.reductions.objects", reason="label_objects is missing")
-
 
 def components(mask, least, most):
     """Numbers of the components of one frame that are neither too small nor too large."""
