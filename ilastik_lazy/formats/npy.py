@@ -29,10 +29,10 @@ from ilastik_lazy.errors import (
     MetadataError,
     SourceError,
 )
-from ilastik_lazy.formats.conventions import settled_axes
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import channel_count, check_shape, pieces
+from ilastik_lazy.formats.metadata.conventions import settled_axes
+from ilastik_lazy.formats.metadata.values import channel_count, check_shape, pieces
 from ilastik_lazy.storage.files import Stamp, opened, read_into, read_up_to, stamp_of
 
 __all__ = ["FORMAT", "NpySource", "contiguous_source", "images", "open_image", "recognises"]

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from ilastik_lazy.errors import CorruptChunkError
-from ilastik_lazy.storage.compression.streams import inflate_zlib
+from ilastik_lazy.storage.compression.decoders import inflate_zlib
 
 __all__ = ["check_png"]
 

@@ -21,8 +21,8 @@ from ilastik_lazy.core.positions import names_of
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.errors import MetadataWarning
-from ilastik_lazy.formats.json_text import json_value
-from ilastik_lazy.formats.metadata import packing_of
+from ilastik_lazy.formats.metadata.json_text import json_value
+from ilastik_lazy.formats.metadata.values import packing_of
 
 __all__ = [
     "attributes_of",

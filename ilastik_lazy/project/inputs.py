@@ -33,8 +33,8 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.file import names_in
-from ilastik_lazy.formats.json_text import json_value
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata.json_text import json_value
 from ilastik_lazy.project.fields import dataset_in, group_in, number_values, optional_setting, text_value, where_of
 from ilastik_lazy.project.paths import Roots, resolve
 

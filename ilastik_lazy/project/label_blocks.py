@@ -26,7 +26,7 @@ from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5, reading_chunks
 from ilastik_lazy.formats.hdf5.sources import isolated
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import check_shape
+from ilastik_lazy.formats.metadata.values import check_shape
 from ilastik_lazy.project.fields import dataset_in, group_in, where_of
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
 from ilastik_lazy.storage.isolation import ask_hdf5

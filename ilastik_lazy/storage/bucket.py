@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, LockingWarning, SourceNotFoundError
-from ilastik_lazy.storage.heartbeat import HeartbeatLock
+from ilastik_lazy.storage.locks import HeartbeatLock
 from ilastik_lazy.storage.objects import ObjectFolder
 from ilastik_lazy.storage.objects.backend import ObjectState
 from ilastik_lazy.storage.stores import LOCK, WORK, Lock, Store

@@ -15,7 +15,7 @@ from typing import Protocol
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError, option
 from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.files import make_directories, write_atomically, writing
-from ilastik_lazy.storage.heartbeat import HeartbeatLock
+from ilastik_lazy.storage.locks import HeartbeatLock
 
 __all__ = ["LAST_ROOTS", "LOCK", "PLAN", "ROOTS", "WORK", "LocalStore", "Lock", "Store"]
 

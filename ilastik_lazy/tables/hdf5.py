@@ -33,7 +33,7 @@ from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.hdf5.layout import is_converted, pipeline_of
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import check_chunks
+from ilastik_lazy.formats.metadata.values import check_chunks
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.storage.isolation import in_child
 

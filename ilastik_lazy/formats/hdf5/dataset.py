@@ -25,7 +25,6 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     option,
 )
-from ilastik_lazy.formats.conventions import CONVENTIONS, Settled, settled_axes
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.formats.hdf5.chunks.index import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.formats.hdf5.file import (
@@ -35,7 +34,8 @@ from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
 from ilastik_lazy.formats.hdf5.scales import dimension_scales
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import channel_count, drange_from, packing_of, pieces
+from ilastik_lazy.formats.metadata.conventions import CONVENTIONS, Settled, settled_axes
+from ilastik_lazy.formats.metadata.values import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.storage.files import Stamp
 
 __all__ = ["described"]

@@ -8,7 +8,7 @@ from typing import Any
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.formats.hdf5.chunks.filters import Pipeline
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import pieces
+from ilastik_lazy.formats.metadata.values import pieces
 from ilastik_lazy.storage.files import Stamp
 
 __all__ = ["Found", "OtherFiles"]

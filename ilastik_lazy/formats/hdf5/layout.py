@@ -19,7 +19,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.chunks.header import chunk_layout
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import check_chunks, check_shape
+from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
 
 __all__ = ["UNKNOWN_LAYOUT", "check_array", "is_converted", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
 

@@ -24,7 +24,7 @@ from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.external import ReferringSource
 from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.library import H5pySource, read_region
-from ilastik_lazy.formats.metadata import check_chunks, check_shape
+from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
 from ilastik_lazy.formats.npy import contiguous_source
 from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged

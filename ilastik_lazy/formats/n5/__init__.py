@@ -31,11 +31,18 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
     option,
 )
-from ilastik_lazy.formats.conventions import settled_axes
 from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.json_text import parse_json_object
 from ilastik_lazy.formats.location import Location, no_such_image, only_image
-from ilastik_lazy.formats.metadata import channel_count, check_chunks, check_shape, drange_from, packing_of, text_from
+from ilastik_lazy.formats.metadata.conventions import settled_axes
+from ilastik_lazy.formats.metadata.json_text import parse_json_object
+from ilastik_lazy.formats.metadata.values import (
+    channel_count,
+    check_chunks,
+    check_shape,
+    drange_from,
+    packing_of,
+    text_from,
+)
 from ilastik_lazy.formats.n5.blocks import COMPRESSIONS, N5Source
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of

@@ -21,8 +21,7 @@ from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, regi
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsupportedFilterError
 from ilastik_lazy.storage.allowed import check_links
-from ilastik_lazy.storage.compression.scratch import scratch_bytes
-from ilastik_lazy.storage.compression.streams import (
+from ilastik_lazy.storage.compression.decoders import (
     CODEC_ERRORS,
     Bytes,
     gunzip,
@@ -33,6 +32,7 @@ from ilastik_lazy.storage.compression.streams import (
     unxz,
     unzstd,
 )
+from ilastik_lazy.storage.compression.scratch import scratch_bytes
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_into, require_unchanged, stamp_of
 
 __all__ = ["COMPRESSIONS", "N5Source"]

@@ -24,10 +24,10 @@ from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarning, option
-from ilastik_lazy.formats.conventions import warn_of_guess
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata import check_shape, check_sizes
+from ilastik_lazy.formats.metadata.conventions import warn_of_guess
+from ilastik_lazy.formats.metadata.values import check_shape, check_sizes
 from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.formats.tiff.ifds import has_signature
 from ilastik_lazy.formats.tiff.metadata import Notes, axis_letters

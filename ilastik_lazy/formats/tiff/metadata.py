@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError
-from ilastik_lazy.formats.xml_text import parse_xml
+from ilastik_lazy.formats.metadata.xml_text import parse_xml
 
 __all__ = ["Notes", "axis_letters", "check_ome", "imagej_notes", "ome_notes", "parse_ome"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, UnsafeFileError, UnsupportedFilterError
-from ilastik_lazy.storage.compression.streams import (
+from ilastik_lazy.storage.compression.decoders import (
     CODEC_ERRORS,
     Bytes,
     gunzip,

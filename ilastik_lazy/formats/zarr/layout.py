@@ -18,7 +18,7 @@ import numpy as np
 from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsupportedFilterError
-from ilastik_lazy.formats.metadata import check_shape, check_sizes
+from ilastik_lazy.formats.metadata.values import check_shape, check_sizes
 from ilastik_lazy.formats.zarr.codecs import ChunkCodec, chunk_codec
 from ilastik_lazy.formats.zarr.elements import byte_order, fill_bytes, stored_type, v2_type, v3_type
 from ilastik_lazy.formats.zarr.shard_index import ShardIndex

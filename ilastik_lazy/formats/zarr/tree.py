@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
     UnfinishedWriteError,
     UnsafeFileError,
 )
-from ilastik_lazy.formats.json_text import parse_json_object
+from ilastik_lazy.formats.metadata.json_text import parse_json_object
 from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
 from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, parse_multiscales
 

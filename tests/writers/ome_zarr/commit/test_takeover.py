@@ -11,7 +11,7 @@ import pytest
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.storage import heartbeat, stores
-from ilastik_lazy.storage.heartbeat import HeartbeatLock
+from ilastik_lazy.storage.locks import HeartbeatLock
 from ilastik_lazy.storage.stores import LocalStore, Lock
 from tests.support.ome_zarr.targets import a_source, assert_whole, contents, convert, two_take_over
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, names_that_fit
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS, full_unit_name
-from ilastik_lazy.formats.json_text import json_value
+from ilastik_lazy.formats.metadata.json_text import json_value
 
 __all__ = ["SIZE_ATTRIBUTES", "VoxelSize", "names_stated", "shown", "stated_sizes"]
 

@@ -18,8 +18,8 @@ from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axes_of, axis_names
 from ilastik_lazy.core.positions import names_of, step_and_origin
 from ilastik_lazy.core.units import converted, unit_and_start
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
-from ilastik_lazy.formats.metadata import units_from
-from ilastik_lazy.formats.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
+from ilastik_lazy.formats.metadata.values import units_from
+from ilastik_lazy.formats.metadata.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
 
 __all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "require_unpacked", "settled_axes", "warn_of_guess"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ilastik_lazy.errors import LimitExceededError, MetadataError
-from ilastik_lazy.formats.json_text import parse_json_object
+from ilastik_lazy.formats.metadata.json_text import parse_json_object
 
 
 def test_an_object_is_read_in_the_encodings_of_json():
