@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, Region, block_shape, regions_of_blocks
+from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, Region, regions_of_blocks
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import AxesError
 
@@ -101,13 +101,31 @@ class Layout:
         return np.array((0, 0, 0, *(region[axis].start for axis in self.space))[-3:], np.int64)
 
 
-# Work on runs takes numpy some 50 calls a block, and borders cost as much as what lies inside: of blocks of 16 MiB
-# labelling takes 2/3 of the time that it takes of blocks of 4 MiB.
+# Work on runs takes numpy some 50 calls a block, and borders cost as much as what lies inside: in blocks of 16 MiB
+# labelling takes 2/3 of the time that it takes in blocks of 4 MiB.
 _BLOCK_BYTES = 16 * 2**20
 
 
 def large_block(spec: ArraySpec) -> tuple[int, ...]:
-    """Block in which objects are found: whole chunks, up to 16 MiB, and some 32 blocks at least."""
-    most = min(_BLOCK_BYTES, max(BLOCK_BYTES_LEAST, spec.nbytes // 32))
-    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=most, most=most)
-    return tuple(max(1, length) for length in block)
+    """Block in which objects are found: whole chunks, up to 16 MiB, and some 16 blocks at least.
+
+    It grows along the last axis of space first, since its borders cut runs, and along the first one last, since the
+    borders of all blocks that lie side by side along the others are in memory at once.
+
+    Examples
+    --------
+    >>> from ilastik_lazy.demo import sample
+    >>> from ilastik_lazy.lazy.from_xarray import as_source
+    >>> large_block(as_source(sample("raw")).spec)
+    (40, 128, 160)
+    """
+    most = min(_BLOCK_BYTES, max(BLOCK_BYTES_LEAST, spec.nbytes // 16))
+    block = [max(1, min(chunk, length)) for chunk, length in zip(spec.chunks, spec.shape, strict=True)]
+    space = [axis for axis, name in enumerate(spec.dims) if name in "zyx"]
+    for axis in (*reversed(space), *(spec.dims.index(name) for name in "tc" if name in spec.dims)):
+        times = max(1, most // (math.prod(block) * spec.dtype.itemsize))
+        # Equal blocks: eight chunks and one of nine would leave a thread with nothing to do.
+        count = max(1, -(-spec.shape[axis] // block[axis]))
+        times = -(-count // -(-count // times))
+        block[axis] = min(block[axis] * times, max(1, spec.shape[axis]))
+    return tuple(block)

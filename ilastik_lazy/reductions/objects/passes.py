@@ -120,7 +120,7 @@ class Measure:
             inside = np.arange(total) + np.repeat(runs.starts - first, runs.lengths)
             blocks = self.image.read(region, self.dims)
             intensities = [self.layout.canonical(block).reshape(-1)[inside] for block in blocks]
-        return merged(sums_of_runs(runs, self.layout.origin(region), self.wanted, intensities), groups, count)
+        return sums_of_runs(runs, groups, count, self.layout.origin(region), self.wanted, intensities)
 
 
 class _Part(NamedTuple):
@@ -201,7 +201,8 @@ def _nothing(measure: Measure) -> Sums:
     """The sums over no parts."""
     runs = Runs.of(np.zeros((1, 1, 1, 0), np.bool_))
     channels = 0 if measure.image is None else max(1, measure.image.channels)
-    return sums_of_runs(runs, np.zeros(3, np.int64), measure.wanted, [np.zeros(0)] * channels)
+    none = np.zeros(0, np.int64)
+    return sums_of_runs(runs, none, 0, np.zeros(3, np.int64), measure.wanted, [np.zeros(0)] * channels)
 
 
 def _reported(
