@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.lazy.clusters import anywhere_in_order, once_on_cluster
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block, components_of, numbered_runs
 from ilastik_lazy.reductions.objects.layout import Layout
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold
@@ -110,6 +111,10 @@ class ObjectsSource(View):
         components = components_of(runs, numbers, count, self.layout, region)
         return Found(runs, numbers, Block(components, cores, owners))
 
+    def with_shared_parts(self, workers: int) -> ObjectsSource:
+        """The same, with what all blocks of a computed image need computed once, such as its mean."""
+        return replace(self, source=with_shared_parts(self.source, workers))
+
     def keep(self, numbers: Numbers) -> None:
         """Use what a pass that was made elsewhere has found."""
         _KEPT.get(self.key, lambda: numbers)
@@ -131,8 +136,10 @@ class ObjectsSource(View):
 
     def first_pass(self, client: Any = None) -> Numbers:
         """Find the objects of the whole image."""
-        census, tasks = census_of(self), self.layout.regions(self.spec.chunks)
-        with contextlib.closing(anywhere_in_order(self._block_of, tasks, threads_for(None), client)) as results:
+        workers = threads_for(None)
+        census, work = census_of(self), self.with_shared_parts(workers)._block_of
+        tasks = self.layout.regions(self.spec.chunks)
+        with contextlib.closing(anywhere_in_order(work, tasks, workers, client)) as results:
             for (slab, _), block in results:
                 census.add(slab, block)
         return census.numbers()

@@ -14,6 +14,7 @@ from ilastik_lazy.core.grid import Region, grid_shape, region_shape
 from ilastik_lazy.core.parallel import Progress
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.lazy.clusters import anywhere_in_order
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource, census_of
 from ilastik_lazy.reductions.objects.layout import Layout, large_block
@@ -111,6 +112,12 @@ class Measure:
     wanted: Wanted
     image: Image | None
 
+    def with_shared_parts(self, workers: int) -> Measure:
+        """The same, with what all blocks of a computed image need computed once."""
+        if self.image is None:
+            return self
+        return replace(self, image=replace(self.image, source=with_shared_parts(self.image.source, workers)))
+
     def sums(self, runs: Runs, groups: Array, count: int, region: Region) -> Sums:
         """The sums over each group of the runs of a block."""
         intensities: list[Array] = []
@@ -161,7 +168,9 @@ class _MeasureLabels:
 
 def measured_objects(source: ObjectsSource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
     """Find and measure the objects of an image in one pass."""
-    work, tasks = _FindAndMeasure(source, measure), measure.layout.regions(source.spec.chunks)
+    measure = measure.with_shared_parts(workers)
+    work = _FindAndMeasure(source.with_shared_parts(workers), measure)
+    tasks = measure.layout.regions(source.spec.chunks)
     census, parts = census_of(source), [_nothing(measure)]
     with contextlib.closing(anywhere_in_order(work, tasks, workers)) as results:
         for (slab, _), part in _reported(results, source, source.spec.chunks, progress):
@@ -177,7 +186,9 @@ def measured_objects(source: ObjectsSource, measure: Measure, workers: int, prog
 
 def measured_labels(source: ArraySource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
     """Measure the objects of a label image in one pass."""
-    work, block = _MeasureLabels(source, measure), _block_of_both(source, measure.image)
+    measure = measure.with_shared_parts(workers)
+    work = _MeasureLabels(with_shared_parts(source, workers), measure)
+    block = _block_of_both(source, measure.image)
     tally = Tally()
     tally.add(np.zeros(0, np.int64), np.zeros(0, np.uint64), _nothing(measure))
     with contextlib.closing(anywhere_in_order(work, measure.layout.regions(block), workers)) as results:
