@@ -33,7 +33,7 @@ _LEAST_PENDING = 2**17
 
 
 def groups_of(frames: Array, ids: Array) -> tuple[Array, Array]:
-    """The group of each pair of a frame and an id, in their order, and the place of one pair of each group.
+    """Number the different pairs of a frame and an id in their order; also return the place of one pair of each number.
 
     >>> groups_of(np.array([0, 1, 0]), np.array([7, 5, 5]))
     (array([1, 2, 0]), array([2, 0, 1]))
@@ -81,21 +81,21 @@ class Tally:
         self._merged, self._pending = sums.count, 0
 
     def result(self) -> tuple[Array, Array, Sums]:
-        """Frame, id and sums of each object, in the order of frames and ids; after one block at least."""
+        """Return frame, id and sums of each object, in the order of frames and ids; after one block at least."""
         self._merge()
         return self._frames[0], self._ids[0], self._sums[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Intensities, whose axes are those of the labels without their channels, and channels of its own behind them."""
+    """Intensities, whose axes are those of the labels without their channels, and an axis of channels behind them."""
 
     source: ArraySource
     channels: int
     """0 where it has no such axis."""
 
     def read(self, region: Region, labels: tuple[str, ...]) -> Iterator[Array]:
-        """Intensities of each channel, in the shape of the labels in `region`, whose dims are `labels`."""
+        """Yield the intensities of each channel, in the shape of the labels in `region`, whose dims are `labels`."""
         shape = region_shape(region)
         here = tuple(part for part, name in zip(region, labels, strict=True) if name != "c")
         values = self.source.read((*here, slice(0, self.channels)) if self.channels else here)
@@ -113,13 +113,13 @@ class Measure:
     image: Image | None
 
     def with_shared_parts(self, workers: int) -> Measure:
-        """The same, with what all blocks of a computed image need computed once."""
+        """Compute once what all blocks of a computed image need."""
         if self.image is None:
             return self
         return replace(self, image=replace(self.image, source=with_shared_parts(self.image.source, workers)))
 
     def sums(self, runs: Runs, groups: Array, count: int, region: Region) -> Sums:
-        """The sums over each group of the runs of a block."""
+        """Compute the sums over each group of the runs of a block."""
         intensities: list[Array] = []
         if self.image is not None:
             first = np.cumsum(runs.lengths) - runs.lengths
@@ -198,7 +198,7 @@ def measured_labels(source: ArraySource, measure: Measure, workers: int, progres
 
 
 def _block_of_both(labels: ArraySource, image: Image | None) -> tuple[int, ...]:
-    """Block that one thread reads at a time: whole chunks of both images, where the larger are made of the smaller."""
+    """Return the block that one thread reads at a time: chunks as large as the larger ones of the two images."""
     spec = labels.spec
     others = {} if image is None else dict(zip(image.source.spec.dims, image.source.spec.chunks, strict=True))
     both = [
@@ -209,7 +209,7 @@ def _block_of_both(labels: ArraySource, image: Image | None) -> tuple[int, ...]:
 
 
 def _nothing(measure: Measure) -> Sums:
-    """The sums over no parts."""
+    """Return the sums over no parts."""
     runs = Runs.of(np.zeros((1, 1, 1, 0), np.bool_))
     channels = 0 if measure.image is None else max(1, measure.image.channels)
     none = np.zeros(0, np.int64)

@@ -68,7 +68,7 @@ class Sums:
         return len(self.size)
 
     def taken(self, index: Array) -> Sums:
-        """Some of the parts."""
+        """Select some of the parts."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in Sums.__dataclass_fields__}
         chosen: dict[str, Any] = {n: None if each is None else each[..., index] for n, each in fields.items()}
         return Sums(**chosen)
@@ -77,7 +77,7 @@ class Sums:
 def sums_of_runs(
     runs: Runs, groups: Array, count: int, origin: Array, wanted: Wanted, intensities: list[Array]
 ) -> Sums:
-    """The sums over groups of runs.
+    """Compute the sums over groups of runs.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def sums_of_runs(
 
 
 def _of_channel(values: Array, first: Array, size: Array, wanted: Wanted) -> _Intensities:
-    """The sums of intensities over each run."""
+    """Compute the sums of intensities over each run."""
     numbers = values.astype(np.float64)
     total = np.add.reduceat(numbers, first)
     least = largest = scatter = weighted = None
@@ -133,7 +133,7 @@ def _of_channel(values: Array, first: Array, size: Array, wanted: Wanted) -> _In
 
 
 def merged(parts: Sums, groups: Array, count: int) -> Sums:
-    """Parts of the same group become one.
+    """Merge the parts of each group.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _positions(
     inner: Sequence[Array | None] | Array | None,
     wanted: Wanted,
 ) -> tuple[Array, Array | None, list[Array]]:
-    """Mean position and second moments of groups, and the distances of their parts from the mean.
+    """Compute mean and second moments of the positions of groups, and the distances of their parts from the mean.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _positions(
 
 
 def _intensities(groups: Array, count: int, size: Array, parts: _Intensities, apart: list[Array]) -> _Intensities:
-    """The sums of intensities over groups, from those over parts of one channel."""
+    """Compute the sums of the intensities of one channel over groups, from those over parts."""
     total, least, largest, scatter, weighted = parts
     assert total is not None
     whole = np.bincount(groups, total, count)
@@ -215,14 +215,14 @@ def _extreme(ufunc: np.ufunc, values: Array, groups: Array, count: int) -> Array
 
 
 def _stacked(channels: list[_Intensities]) -> tuple[Array | None, ...]:
-    """One array for all channels, of each field of `Sums` that is one of intensities."""
+    """Join the channels, for each field of `Sums` that holds intensities."""
     if not channels:
         return (None,) * 5
     return tuple(None if part[0] is None else np.stack(part) for part in zip(*channels, strict=True))
 
 
 def joined(parts: list[Sums]) -> Sums:
-    """Parts of several blocks, one after the other; at least one block."""
+    """Put the parts of several blocks one after the other; at least one block."""
     columns: dict[str, list[Any]] = {n: [getattr(part, n) for part in parts] for n in Sums.__dataclass_fields__}
     whole: dict[str, Any] = {n: None if c[0] is None else np.concatenate(c, axis=-1) for n, c in columns.items()}
     return Sums(**whole)
