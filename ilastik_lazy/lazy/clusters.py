@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 
 
 def current_client() -> Any:
-    """The `distributed.Client` whose cluster works; None if the threads of this process do.
+    """Return the `distributed.Client` whose cluster works; None if the threads of this process do.
 
     Threads work if there is no client, under ``dask.config.set(scheduler="threads")``, and if a worker of the
     cluster runs in this process: then this is a task, or a thread of one, and would occupy the place of the tasks that
@@ -101,9 +101,9 @@ _END: Any = object()
 
 
 def once_on_cluster(name: str, make: Callable[[Any], _Result]) -> _Result | None:
-    """The result of ``make(client)``, made by one task of the cluster however many ask for `name`.
+    """Return ``make(client)``, made by one task of the cluster however many threads ask for `name`.
 
-    None where this is no thread of a worker: then there is no cluster to ask.
+    The result is None outside the threads of workers, where there is no cluster to ask.
     """
     distributed = sys.modules.get("distributed")
     if distributed is None:

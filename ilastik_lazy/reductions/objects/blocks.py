@@ -55,14 +55,14 @@ class Block(NamedTuple):
 
 
 def numbered_runs(runs: Runs, connectivity: int) -> tuple[int, Array]:
-    """Number of components in a block, and the component of each run, from 0."""
+    """Return the number of components in a block, and the component of each run, from 0."""
     starts = spread_out(*runs.places, runs.shape[1:])
     first, second = touching(starts, starts + runs.lengths, runs.shape[1:], connectivity)
     return components(len(runs.starts), first, second)
 
 
 def components_of(runs: Runs, numbers: Array, count: int, layout: Layout, region: Region) -> Components:
-    """What the whole image must know of the components of a block."""
+    """Collect what the whole image must know of the components of a block."""
     frame, *places = runs.places
     frames = layout.frame_numbers(region)[frame]
     _, height, length = layout.volume

@@ -38,7 +38,7 @@ class Space:
 
     @classmethod
     def of(cls, axes: Sequence[Axis], lengths: Sequence[int]) -> Space:
-        """In the unit of the last axis; in voxels, where the step along an axis is not known in it."""
+        """Use the unit of the last axis; use voxels if the step along any axis is not known in that unit."""
         names = tuple(axis.name for axis in axes)
         unit = axes[-1].unit
         steps = [
@@ -62,7 +62,7 @@ class Space:
         return math.prod(self.spacing)
 
     def of_space(self, values: Array) -> Array:
-        """The rows of `values` along the axes that the image has."""
+        """Return the rows of `values` along the axes that the image has."""
         return values[len(values) - self.ndim :]
 
 
@@ -73,12 +73,12 @@ _EXTREMES = Wanted(extremes=True)
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One property: how its columns are computed, and what must be known for it."""
+    """How the columns of a property are computed, and which sums that needs."""
 
     columns: Callable[[Sums, Space], Columns]
     needs: Wanted = _NOTHING
     power: int | None = None
-    """Power of the unit of length in its values; None where they have no such unit."""
+    """Power of the unit of length in its values, -1 for that of an area or a volume; None without a unit."""
     ndims: tuple[int, ...] = (1, 2, 3)
     of_intensity: bool = False
 
@@ -128,7 +128,7 @@ def _touches_border(sums: Sums, space: Space) -> Columns:
 
 
 def _inertia(sums: Sums, space: Space) -> Array:
-    """The inertia tensor of each object, as ``skimage.measure.inertia_tensor``."""
+    """Compute the inertia tensor of each object, as ``skimage.measure.inertia_tensor``."""
     assert sums.spread is not None
     first, ndim = 3 - space.ndim, space.ndim
     covariance = np.zeros((sums.count, ndim, ndim))
@@ -143,7 +143,7 @@ def _inertia(sums: Sums, space: Space) -> Array:
 
 
 def _eigvals(sums: Sums, space: Space) -> Array:
-    """Eigenvalues in descending order, a row for each."""
+    """Compute the eigenvalues in descending order, a row for each."""
     return np.asarray(np.clip(np.linalg.eigvalsh(_inertia(sums, space))[:, ::-1].T, 0, None))
 
 
@@ -181,7 +181,7 @@ def _orientation(sums: Sums, space: Space) -> Columns:
 
 
 def by_channel(name: str, values: Array, channels: Sequence[str]) -> Columns:
-    """A column for each row of `values`, called after its channel."""
+    """Make a column of each row of `values`, and add the name of its channel to the name of the column."""
     return {f"{name}_{channel}" if channel else name: row for channel, row in zip(channels, values, strict=True)}
 
 
@@ -190,7 +190,7 @@ def _intensity(name: str, of: Callable[[Sums], Array], needs: Wanted = _NOTHING)
 
 
 def _weighted(sums: Sums) -> Array:
-    """Distance of the weighted from the plain centroid, for each channel and axis."""
+    """Compute the distance of the weighted centroid from the plain one, for each channel and axis."""
     assert sums.weighted is not None
     assert sums.total is not None
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -228,7 +228,7 @@ PROPERTIES: dict[str, Property] = {
 
 
 def wanted_for(properties: Sequence[str], ndim: int, has_intensity: bool) -> tuple[tuple[str, ...], Wanted]:
-    """The properties that there are for an image, and what must be computed for them.
+    """Return the properties that apply to an image, and what must be computed for them.
 
     Raises
     ------
@@ -254,12 +254,12 @@ def wanted_for(properties: Sequence[str], ndim: int, has_intensity: bool) -> tup
 def columns_of(
     sums: Sums, space: Space, channels: Sequence[str], properties: Sequence[str]
 ) -> tuple[Columns, dict[str, str]]:
-    """The columns of all properties, and the units of those that have one.
+    """Compute the columns of all properties, and the units of those that have one.
 
     Parameters
     ----------
     channels
-        What the columns of each channel of intensities are called after; empty for the only one.
+        Names of the channels of intensities; an empty name for the only one.
     """
     made: Columns = {}
     units: dict[str, str] = {}
@@ -281,7 +281,7 @@ def columns_of(
 
 
 def units_of(columns: Columns, power: int | None, space: Space) -> dict[str, str]:
-    """The unit of each column whose values have a power of the unit of length; -1 is that of an area or a volume."""
+    """Return the unit of each column; `power` is that of the unit of length, -1 for an area or a volume."""
     power = space.ndim if power == -1 else power
     if not power or not space.unit:
         return {}

@@ -32,7 +32,7 @@ OF_WHOLE_OBJECTS: dict[str, int | None] = {
     "solidity": None,
     "feret_diameter_max": 1,
 }
-"""Names of scikit-image, and the power of the unit of length in the values; -1 is that of an area or a volume."""
+"""Names in scikit-image, and the power of the unit of length in the values; -1 for an area or a volume."""
 
 
 class _Batch(NamedTuple):
@@ -57,7 +57,7 @@ class _MeasureWhole:
     names: tuple[str, ...]
 
     def __call__(self, batch: _Batch) -> list[Array]:
-        """For each property its values, a row for each channel."""
+        """Return the values of each property, a row for each channel."""
         from skimage.measure import regionprops
 
         measured: Any = regionprops  # not typed
@@ -78,7 +78,7 @@ class _MeasureWhole:
         return [np.stack(column, axis=-1) for column in found]
 
     def _region(self, batch: _Batch) -> Region:
-        """The part of the image that holds all objects of a batch."""
+        """Return the part of the image that holds all objects of a batch."""
         layout = self.layout
         low, high = batch.low.min(axis=1)[-len(layout.space) :], batch.high.max(axis=1)[-len(layout.space) :]
         parts = dict(zip(layout.space, map(slice, low.tolist(), high.tolist()), strict=True))
@@ -120,7 +120,7 @@ def whole_object_columns(
     objects: tuple[Array, Array, Sums],
     workers: int,
 ) -> dict[str, Array]:
-    """For each property its values, a row for each channel (one alone, where they are not of intensities).
+    """Measure objects one by one: for each property its values, with a row for each channel if it is of intensities.
 
     Parameters
     ----------

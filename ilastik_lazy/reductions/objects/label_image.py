@@ -58,7 +58,7 @@ def label_objects(
         Sigma in voxels of a Gaussian before the threshold, along all axes of space, or by axis: ``{"y": 1, "x": 1}``.
         Its kernel reaches 2 sigma to each side, and the image is reflected at its borders.
     min_size, max_size
-        Bounds of the number of voxels of an object, which belong to what stays.
+        Least and largest number of voxels of an object that stays, both included.
     connectivity
         Along how many axes at once two voxels of one object may be neighbours: 1 takes faces, 2 edges too, ....
     project
@@ -115,7 +115,7 @@ def label_objects(
 
 
 def _by_project(image: AnySource, project: str | os.PathLike[str], connectivity: int) -> ObjectsSource:
-    """The objects by the settings of a project's thresholding applet."""
+    """Apply the settings of a project's thresholding applet."""
     settings = thresholding_settings(project)
     if settings.method not in ("simple", "two levels"):
         raise ArgumentError(
@@ -150,7 +150,7 @@ def _by_project(image: AnySource, project: str | os.PathLike[str], connectivity:
 
 
 def _channel(source: ArraySource, number: int) -> ArraySource:
-    """One channel of a map with several."""
+    """Select one channel of a map with several."""
     if "c" not in source.spec.dims or source.spec.shape[source.spec.dims.index("c")] <= 1:
         return source
     parts = zip(source.spec.dims, source.spec.shape, strict=True)

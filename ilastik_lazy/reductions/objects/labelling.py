@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.lazy.clusters import anywhere_in_order, once_on_cluster
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block, components_of, numbered_runs
 from ilastik_lazy.reductions.objects.layout import Layout
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold
@@ -38,7 +39,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectsSource(View):
-    """The numbers of objects in the place of what they were found in."""
+    """Label image of the objects in another source."""
 
     spec: ArraySpec
     source: ArraySource
@@ -51,7 +52,7 @@ class ObjectsSource(View):
     core_source: ArraySource | None = None
     """What the cores are found in; None for `source`."""
     key: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False, repr=False)
-    """What the first pass is kept under, in each process that has a copy of this source."""
+    """Key of what the first pass found, in each process that has a copy of this source."""
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return tuple(getattr(self, each.name) for each in fields(self) if each.compare)
@@ -110,20 +111,24 @@ class ObjectsSource(View):
         components = components_of(runs, numbers, count, self.layout, region)
         return Found(runs, numbers, Block(components, cores, owners))
 
+    def with_shared_parts(self, workers: int) -> ObjectsSource:
+        """Compute once what all blocks of a computed image need, such as its mean."""
+        return replace(self, source=with_shared_parts(self.source, workers))
+
     def keep(self, numbers: Numbers) -> None:
-        """Use what a pass that was made elsewhere has found."""
+        """Keep the numbers that another pass has found, unless there are some already."""
         _KEPT.get(self.key, lambda: numbers)
 
     def _runs(self, values: Array, rule: ByThreshold | ByClass) -> Runs:
         return Runs.of(self.layout.canonical(rule.of_values(values)))
 
     def _number_of(self, chunk: tuple[int, ...]) -> int:
-        """Place of a block in the order of the pass."""
+        """Return the place of a block in the order of the pass."""
         grid, order = grid_shape(self.spec.shape, self.spec.chunks), self.layout.order
         return int(np.ravel_multi_index([chunk[axis] for axis in order], [grid[axis] for axis in order]))
 
     def _numbers(self) -> Numbers:
-        """What the first pass found; it is made once, in a cluster too."""
+        """Return what the first pass found; it is made once, also on a cluster."""
         if (known := _KEPT.known(self.key)) is not None:
             return known
         found = once_on_cluster(f"first-pass-{self.key}", self.first_pass)
@@ -131,8 +136,10 @@ class ObjectsSource(View):
 
     def first_pass(self, client: Any = None) -> Numbers:
         """Find the objects of the whole image."""
-        census, tasks = census_of(self), self.layout.regions(self.spec.chunks)
-        with contextlib.closing(anywhere_in_order(self._block_of, tasks, threads_for(None), client)) as results:
+        workers = threads_for(None)
+        census, work = census_of(self), self.with_shared_parts(workers)._block_of
+        tasks = self.layout.regions(self.spec.chunks)
+        with contextlib.closing(anywhere_in_order(work, tasks, workers, client)) as results:
             for (slab, _), block in results:
                 census.add(slab, block)
         return census.numbers()
@@ -145,5 +152,5 @@ _KEPT: Kept[Numbers] = Kept(lambda numbers: numbers.nbytes)
 
 
 def census_of(source: ObjectsSource) -> Census:
-    """The count of the objects of an image, before the first block."""
+    """Make the census of an image, before its first block."""
     return Census(source.layout, source.connectivity, source.least, source.most, source.core_rule is not None)

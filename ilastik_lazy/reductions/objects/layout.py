@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, Region, block_shape, regions_of_blocks
+from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, Region, regions_of_blocks
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import AxesError
 
@@ -31,7 +31,7 @@ class Layout:
     """
 
     shape: tuple[int, ...]
-    """Of the image."""
+    """Shape of the image."""
 
     frames: tuple[int, ...]
     """Numbers of the axes ``t`` and ``c``."""
@@ -41,7 +41,7 @@ class Layout:
 
     @classmethod
     def of(cls, spec: ArraySpec) -> Layout:
-        """The layout of an image.
+        """Return the layout of an image.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Layout:
         return self.frames + self.space
 
     def regions(self, block: tuple[int, ...]) -> Iterator[tuple[int, Region]]:
-        """Number of the slab, and region of each block, in raster order of frames and then of space.
+        """Yield the number of the slab and the region of each block, in raster order of frames and then of space.
 
         The blocks of a slab have the same place along frames and along the first axis of space.
         """
@@ -77,19 +77,19 @@ class Layout:
             yield slab, tuple(parts[self.order.index(axis)] for axis in range(len(self.shape)))
 
     def canonical(self, block: Array) -> Array:
-        """A block of the image as a contiguous array of frames, z, y and x."""
+        """Turn a block of the image into a contiguous array of frames, z, y and x."""
         moved = np.ascontiguousarray(block.transpose(self.order))
         lengths = moved.shape
         space = (1, 1, 1, *lengths[len(self.frames) :])[-3:]
         return moved.reshape(math.prod(lengths[: len(self.frames)]), *space)
 
     def restored(self, block: Array, shape: tuple[int, ...]) -> Array:
-        """What `canonical` made of a block of this shape, in the axes of the image."""
+        """Turn what `canonical` made of a block of this shape back into the axes of the image."""
         moved = block.reshape([shape[axis] for axis in self.order])
         return moved.transpose([self.order.index(axis) for axis in range(len(shape))])
 
     def frame_numbers(self, region: Region) -> Array:
-        """Number of each frame in a block, counted over all axes of frames."""
+        """Return the number of each frame in a block, counted over all axes of frames."""
         numbers = np.zeros(1, np.int64)
         for axis in self.frames:
             along = np.arange(region[axis].start, region[axis].stop)
@@ -97,17 +97,35 @@ class Layout:
         return numbers
 
     def origin(self, region: Region) -> Array:
-        """Place of the first voxel of a block along z, y and x."""
+        """Return the place of the first voxel of a block along z, y and x."""
         return np.array((0, 0, 0, *(region[axis].start for axis in self.space))[-3:], np.int64)
 
 
-# Work on runs takes numpy some 50 calls a block, and borders cost as much as what lies inside: of blocks of 16 MiB
-# labelling takes 2/3 of the time that it takes of blocks of 4 MiB.
+# Work on runs takes numpy some 50 calls a block, and borders cost as much as what lies inside: in blocks of 16 MiB
+# labelling takes 2/3 of the time that it takes in blocks of 4 MiB.
 _BLOCK_BYTES = 16 * 2**20
 
 
 def large_block(spec: ArraySpec) -> tuple[int, ...]:
-    """Block in which objects are found: whole chunks, up to 16 MiB, and some 32 blocks at least."""
-    most = min(_BLOCK_BYTES, max(BLOCK_BYTES_LEAST, spec.nbytes // 32))
-    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=most, most=most)
-    return tuple(max(1, length) for length in block)
+    """Return the block in which objects are found: whole chunks, up to 16 MiB, and some 16 blocks at least.
+
+    It grows along the last axis of space first, since its borders cut runs, and along the first one last, since the
+    borders of all blocks that lie side by side along the others are in memory at once.
+
+    Examples
+    --------
+    >>> from ilastik_lazy.demo import sample
+    >>> from ilastik_lazy.lazy.from_xarray import as_source
+    >>> large_block(as_source(sample("raw")).spec)
+    (40, 128, 160)
+    """
+    most = min(_BLOCK_BYTES, max(BLOCK_BYTES_LEAST, spec.nbytes // 16))
+    block = [max(1, min(chunk, length)) for chunk, length in zip(spec.chunks, spec.shape, strict=True)]
+    space = [axis for axis, name in enumerate(spec.dims) if name in "zyx"]
+    for axis in (*reversed(space), *(spec.dims.index(name) for name in "tc" if name in spec.dims)):
+        times = max(1, most // (math.prod(block) * spec.dtype.itemsize))
+        # Equal blocks: eight chunks and one of nine would leave a thread with nothing to do.
+        count = max(1, -(-spec.shape[axis] // block[axis]))
+        times = -(-count // -(-count // times))
+        block[axis] = min(block[axis] * times, max(1, spec.shape[axis]))
+    return tuple(block)

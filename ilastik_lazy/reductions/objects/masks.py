@@ -37,14 +37,14 @@ class ByThreshold:
 
     @classmethod
     def of(cls, dtype: np.dtype[Any], drange: tuple[float, float] | None, threshold: float) -> ByThreshold:
-        """The rule for values of a dtype whose range `drange`, if it is known, stands for 0 to 1."""
+        """Make the rule for values of a dtype; `drange` is the range that stands for 0 to 1, if it is known."""
         low, high = (0.0, 1.0) if drange is None else drange
         least = low + threshold * (high - low)
         # Whole numbers are compared as such: 128 reaches 127.5 as it reaches 128.
         return cls(math.ceil(least) if dtype.kind in "iub" else least)
 
     def of_values(self, values: Array) -> Array:
-        """Whether each value belongs to an object; NaN does not."""
+        """Return whether each value belongs to an object; NaN does not."""
         if values.dtype.kind == "b":
             return values if 0 < self.least <= 1 else np.full(values.shape, self.least <= 0)
         if values.dtype.kind in "iu":
@@ -62,7 +62,7 @@ class ByClass:
 
     @classmethod
     def of(cls, spec: ArraySpec, classes: object) -> ByClass:
-        """The rule for one class or several, by number or name.
+        """Make the rule for one class or several, by number or name.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class ByClass:
         return cls(tuple(sorted(set(numbers))))
 
     def of_values(self, values: Array) -> Array:
-        """Whether each value belongs to an object."""
+        """Return whether each value belongs to an object."""
         found: Array = values == self.numbers[0]
         for number in self.numbers[1:]:
             found |= values == number
@@ -140,7 +140,7 @@ class SmoothedSource(View):
 
 
 def _kernel(sigma: float) -> Array:
-    """Weights as vigra makes them: 2 sigma to each side, at least one voxel, summing to 1."""
+    """Compute the weights as vigra does: 2 sigma to each side, at least one voxel, summing to 1."""
     if not sigma:
         return np.ones(1)
     radius = max(1, int(_WINDOW * sigma + 0.5))
@@ -150,7 +150,7 @@ def _kernel(sigma: float) -> Array:
 
 
 def smoothed(source: ArraySource, smooth: float | Mapping[str, float] | None) -> ArraySource:
-    """`source` after a Gaussian; itself without one.
+    """Apply a Gaussian to `source`; return `source` itself without one.
 
     Parameters
     ----------

@@ -47,8 +47,8 @@ def measure_objects(
 ) -> pd.DataFrame:
     """Measure the objects of a label image, block by block.
 
-    The image is read once, and memory grows with the number of objects alone.  Of what `label_objects` returned, the
-    objects are measured as they are found, and no label image is made.
+    The image is read once, and memory grows with the number of objects alone.  The objects of
+    `label_objects` are measured as they are found, and no label image is made.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def measure_objects(
 
 
 def _objects_behind(source: ArraySource) -> ObjectsSource | None:
-    """What `label_objects` made, where all of it is wanted."""
+    """Return the source that `label_objects` made, if `source` shows all of it."""
     while isinstance(source, DescribedSource):
         source = source.source
     return source if isinstance(source, ObjectsSource) else None
@@ -142,7 +142,7 @@ def _objects_behind(source: ArraySource) -> ObjectsSource | None:
 def _image(
     intensity: AnySource | None, labels: ArraySpec, project: str | os.PathLike[str] | None
 ) -> tuple[Image | None, list[str]]:
-    """The intensities beside labels, and what columns of each channel are called after."""
+    """Return the intensities beside labels, and the names of their channels."""
     if intensity is None:
         return None, []
     source = as_source(intensity)
@@ -167,7 +167,7 @@ def _image(
 
 
 def _keys(spec: ArraySpec, frames: Array, ids: Array, shown: Frames | None) -> dict[str, Array]:
-    """The columns that say which object a row is of.
+    """Make the columns that identify the object of a row.
 
     Parameters
     ----------

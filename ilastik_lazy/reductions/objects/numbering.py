@@ -95,7 +95,7 @@ class _Union:
         return np.array(self._counts, np.int64)
 
     def objects(self) -> tuple[Array, Components]:
-        """The object of each component, and all objects; after the last block."""
+        """Return the object of each component, and all objects; after the last block."""
         self._close()
         self._borders = []
         pairs = np.concatenate(self._pairs, axis=1) if self._pairs else np.zeros((2, 0), np.int64)
@@ -153,7 +153,7 @@ class Census:
 
 
 def _within(sizes: Array, least: int | None, most: int | None) -> Array:
-    """Whether each size lies within the bounds, which belong to them."""
+    """Return whether each size lies within the bounds, both included."""
     kept = np.ones(len(sizes), np.bool_)
     if least is not None:
         kept &= sizes >= least

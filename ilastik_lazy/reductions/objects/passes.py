@@ -14,6 +14,7 @@ from ilastik_lazy.core.grid import Region, grid_shape, region_shape
 from ilastik_lazy.core.parallel import Progress
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.lazy.clusters import anywhere_in_order
+from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource, census_of
 from ilastik_lazy.reductions.objects.layout import Layout, large_block
@@ -32,7 +33,7 @@ _LEAST_PENDING = 2**17
 
 
 def groups_of(frames: Array, ids: Array) -> tuple[Array, Array]:
-    """The group of each pair of a frame and an id, in their order, and the place of one pair of each group.
+    """Number the different pairs of a frame and an id in their order; also return the place of one pair of each number.
 
     >>> groups_of(np.array([0, 1, 0]), np.array([7, 5, 5]))
     (array([1, 2, 0]), array([2, 0, 1]))
@@ -80,21 +81,21 @@ class Tally:
         self._merged, self._pending = sums.count, 0
 
     def result(self) -> tuple[Array, Array, Sums]:
-        """Frame, id and sums of each object, in the order of frames and ids; after one block at least."""
+        """Return frame, id and sums of each object, in the order of frames and ids; after one block at least."""
         self._merge()
         return self._frames[0], self._ids[0], self._sums[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Intensities, whose axes are those of the labels without their channels, and channels of its own behind them."""
+    """Intensities, whose axes are those of the labels without their channels, and an axis of channels behind them."""
 
     source: ArraySource
     channels: int
     """0 where it has no such axis."""
 
     def read(self, region: Region, labels: tuple[str, ...]) -> Iterator[Array]:
-        """Intensities of each channel, in the shape of the labels in `region`, whose dims are `labels`."""
+        """Yield the intensities of each channel, in the shape of the labels in `region`, whose dims are `labels`."""
         shape = region_shape(region)
         here = tuple(part for part, name in zip(region, labels, strict=True) if name != "c")
         values = self.source.read((*here, slice(0, self.channels)) if self.channels else here)
@@ -111,8 +112,14 @@ class Measure:
     wanted: Wanted
     image: Image | None
 
+    def with_shared_parts(self, workers: int) -> Measure:
+        """Compute once what all blocks of a computed image need."""
+        if self.image is None:
+            return self
+        return replace(self, image=replace(self.image, source=with_shared_parts(self.image.source, workers)))
+
     def sums(self, runs: Runs, groups: Array, count: int, region: Region) -> Sums:
-        """The sums over each group of the runs of a block."""
+        """Compute the sums over each group of the runs of a block."""
         intensities: list[Array] = []
         if self.image is not None:
             first = np.cumsum(runs.lengths) - runs.lengths
@@ -120,7 +127,7 @@ class Measure:
             inside = np.arange(total) + np.repeat(runs.starts - first, runs.lengths)
             blocks = self.image.read(region, self.dims)
             intensities = [self.layout.canonical(block).reshape(-1)[inside] for block in blocks]
-        return merged(sums_of_runs(runs, self.layout.origin(region), self.wanted, intensities), groups, count)
+        return sums_of_runs(runs, groups, count, self.layout.origin(region), self.wanted, intensities)
 
 
 class _Part(NamedTuple):
@@ -161,7 +168,9 @@ class _MeasureLabels:
 
 def measured_objects(source: ObjectsSource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
     """Find and measure the objects of an image in one pass."""
-    work, tasks = _FindAndMeasure(source, measure), measure.layout.regions(source.spec.chunks)
+    measure = measure.with_shared_parts(workers)
+    work = _FindAndMeasure(source.with_shared_parts(workers), measure)
+    tasks = measure.layout.regions(source.spec.chunks)
     census, parts = census_of(source), [_nothing(measure)]
     with contextlib.closing(anywhere_in_order(work, tasks, workers)) as results:
         for (slab, _), part in _reported(results, source, source.spec.chunks, progress):
@@ -177,7 +186,9 @@ def measured_objects(source: ObjectsSource, measure: Measure, workers: int, prog
 
 def measured_labels(source: ArraySource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
     """Measure the objects of a label image in one pass."""
-    work, block = _MeasureLabels(source, measure), _block_of_both(source, measure.image)
+    measure = measure.with_shared_parts(workers)
+    work = _MeasureLabels(with_shared_parts(source, workers), measure)
+    block = _block_of_both(source, measure.image)
     tally = Tally()
     tally.add(np.zeros(0, np.int64), np.zeros(0, np.uint64), _nothing(measure))
     with contextlib.closing(anywhere_in_order(work, measure.layout.regions(block), workers)) as results:
@@ -187,7 +198,7 @@ def measured_labels(source: ArraySource, measure: Measure, workers: int, progres
 
 
 def _block_of_both(labels: ArraySource, image: Image | None) -> tuple[int, ...]:
-    """Block that one thread reads at a time: whole chunks of both images, where the larger are made of the smaller."""
+    """Return the block that one thread reads at a time: chunks as large as the larger ones of the two images."""
     spec = labels.spec
     others = {} if image is None else dict(zip(image.source.spec.dims, image.source.spec.chunks, strict=True))
     both = [
@@ -198,10 +209,11 @@ def _block_of_both(labels: ArraySource, image: Image | None) -> tuple[int, ...]:
 
 
 def _nothing(measure: Measure) -> Sums:
-    """The sums over no parts."""
+    """Return the sums over no parts."""
     runs = Runs.of(np.zeros((1, 1, 1, 0), np.bool_))
     channels = 0 if measure.image is None else max(1, measure.image.channels)
-    return sums_of_runs(runs, np.zeros(3, np.int64), measure.wanted, [np.zeros(0)] * channels)
+    none = np.zeros(0, np.int64)
+    return sums_of_runs(runs, none, 0, np.zeros(3, np.int64), measure.wanted, [np.zeros(0)] * channels)
 
 
 def _reported(

@@ -30,7 +30,7 @@ class Runs:
     """
 
     shape: tuple[int, ...]
-    """Of the block: frames, z, y and x."""
+    """Shape of the block: frames, z, y and x."""
 
     starts: Array
     """Position of the first voxel of each run in the block, in raster order."""
@@ -42,7 +42,7 @@ class Runs:
 
     @classmethod
     def of(cls, block: Array) -> Runs:
-        """The runs of a contiguous block."""
+        """Find the runs of a contiguous block."""
         shape, flat = block.shape, block.reshape(-1)
         if not flat.size:
             return cls(shape, np.zeros(0, np.int64), np.zeros(0, np.int64), flat[:0])
@@ -56,7 +56,7 @@ class Runs:
         return cls(shape, starts[kept], ends[kept], values[kept])
 
     def taken(self, index: Array) -> Runs:
-        """Some of the runs."""
+        """Select some of the runs."""
         return Runs(self.shape, self.starts[index], self.ends[index], self.values[index])
 
     @property
@@ -77,7 +77,7 @@ class Runs:
         return frame, z, y, self.starts - self.rows * self.shape[-1]
 
     def painted(self, numbers: Array) -> Array:
-        """A block with a number for each run, and 0 elsewhere."""
+        """Make a block with a number for each run, and 0 elsewhere."""
         size = int(np.prod(self.shape))
         values = np.zeros(2 * len(self.starts) + 1, numbers.dtype)
         values[1::2] = numbers
@@ -88,7 +88,7 @@ class Runs:
 
 
 def spread_out(frames: Array, z: Array, y: Array, x: Array, shape: tuple[int, ...]) -> Array:
-    """Positions with one voxel more a row, one row more a plane, and one plane more a frame than there are.
+    """Return positions in an image with one more voxel a row, one more row a plane, and one more plane a frame.
 
     So what lies in two rows never touches in them, and a neighbour beyond the end of a plane is no voxel.
 
@@ -102,7 +102,7 @@ def spread_out(frames: Array, z: Array, y: Array, x: Array, shape: tuple[int, ..
 
 
 def touching(starts: Array, ends: Array, shape: tuple[int, ...], connectivity: int) -> tuple[Array, Array]:
-    """Pairs of runs in neighbouring rows that touch.
+    """Find the pairs of runs in neighbouring rows that touch.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def touching(starts: Array, ends: Array, shape: tuple[int, ...], connectivity: i
 
 
 def components(count: int, first: Array, second: Array) -> tuple[int, Array]:
-    """Number of components of a graph, and the one of each of its `count` nodes, numbered in the order of nodes."""
+    """Return the number of components of a graph, and the component of each node, numbered in the order of nodes."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

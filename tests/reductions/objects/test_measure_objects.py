@@ -142,3 +142,19 @@ def test_perimeters_are_those_of_square_pixels():
         il.measure_objects(image, properties=("perimeter",))
     with pytest.raises(ArgumentError, match="intensity"):
         il.measure_objects(image, properties=("intensity_median",))
+
+
+def test_a_mean_that_all_blocks_need_is_computed_once():
+    reads = []
+
+    def read(block):
+        reads.append(block.shape)
+        return block
+
+    values = np.random.default_rng(0).random((8, 12))
+    image = xr.DataArray(values, dims=("y", "x")).chunk({"y": 2, "x": 3})
+    image = image.copy(data=image.data.map_blocks(read, dtype=image.dtype, meta=np.empty((0, 0))))
+    with blocks_are_chunks():
+        table = il.measure_objects(il.label_objects(image / image.mean(), threshold=1), image - image.mean())
+    assert len(table) == ndi.label(values >= values.mean())[1]
+    assert len(reads) <= 5 * 16
