@@ -17,7 +17,8 @@ from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
-from ilastik_lazy.formats.location import Location, require_images
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
 from ilastik_lazy.storage.allowed import Folders, granted

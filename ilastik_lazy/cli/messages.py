@@ -1,5 +1,7 @@
 """Run commands: reject repeated options, print each error and warning on one line, return exit codes.
 
+How advice is worded for the command line is in `errors` (`option`, `remedy`); this module only switches it on.
+
 0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
 """
 

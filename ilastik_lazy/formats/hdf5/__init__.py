@@ -20,7 +20,8 @@ from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entri
 from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.sources import source_from
 from ilastik_lazy.formats.hdf5.superblock import has_signature
-from ilastik_lazy.formats.location import Location, only_image
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.named_image import only_image
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, stamp_of
 from ilastik_lazy.storage.isolation import ask_hdf5

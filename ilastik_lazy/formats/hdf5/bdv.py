@@ -32,8 +32,9 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
 from ilastik_lazy.formats.hdf5.found import Found
-from ilastik_lazy.formats.location import Location, no_such_image, only_image
+from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.xml_text import MOST_XML, parse_xml
+from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
 
 __all__ = ["FoundLevel", "Setup", "chosen", "is_level", "level_source", "levels_of", "setups_in"]

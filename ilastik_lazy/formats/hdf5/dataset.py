@@ -6,7 +6,6 @@ slower, and `Storage.access` says so.
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -19,14 +18,13 @@ from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.errors import (
-    IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
     MetadataWarning,
     option,
 )
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
-from ilastik_lazy.formats.hdf5.chunks.index import COUNTED_AT_OPENING, incomplete_message
+from ilastik_lazy.formats.hdf5.chunks.absent import warn_of_absent_chunks
 from ilastik_lazy.formats.hdf5.file import (
     dataset_at,
 )
@@ -50,7 +48,7 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
     pipeline = pipeline_of(dataset, location)
     layout = layout_of(dataset)
     trouble = why_not_direct(dataset, pipeline, layout, location.path)
-    _warn_of_absent_chunks(dataset, location, trouble is None)
+    warn_of_absent_chunks(dataset, location, trouble is None)
     # Without h5py's metadata, and in native byte order as `=`: netCDF4 distinguishes it from `<`.
     dtype = np.dtype(dataset.dtype.str)
     settled = _axes_of_dataset(dataset, location, axes, limits)
@@ -81,18 +79,6 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
     is_indexed = layout == "chunked" and trouble not in (None, UNKNOWN_LAYOUT)
     is_checkable = is_indexed and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
     return Found(spec, location, stamp, pipeline, dataset.fillvalue, trouble is None, is_indexed, is_checkable)
-
-
-def _warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: bool) -> None:
-    """Warn about chunks that were never written, since they read as the fill value."""
-    if dataset.chunks is None:
-        return
-    count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-    # A direct source counts those of a larger file when it reads their index.
-    if is_direct and count > COUNTED_AT_OPENING:
-        return
-    if (absent := count - dataset.id.get_num_chunks()) > 0:
-        warnings.warn(incomplete_message(location, absent, count), IncompleteSourceWarning, stacklevel=2)
 
 
 def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Settled:

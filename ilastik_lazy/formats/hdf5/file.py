@@ -34,7 +34,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_scale
 from ilastik_lazy.formats.hdf5.superblock import check_superblock
-from ilastik_lazy.formats.location import no_such_image
+from ilastik_lazy.formats.named_image import no_such_image
 
 __all__ = [
     "H5PY_ERRORS",

@@ -32,7 +32,7 @@ from ilastik_lazy.errors import (
     option,
 )
 from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.location import Location, no_such_image, only_image
+from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.conventions import settled_axes
 from ilastik_lazy.formats.metadata.json_text import parse_json_object
 from ilastik_lazy.formats.metadata.values import (
@@ -44,6 +44,7 @@ from ilastik_lazy.formats.metadata.values import (
     text_from,
 )
 from ilastik_lazy.formats.n5.blocks import COMPRESSIONS, N5Source
+from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of

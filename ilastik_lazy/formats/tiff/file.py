@@ -16,7 +16,7 @@ from typing import Any
 from ilastik_lazy.core.foreign_errors import translated
 from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.errors import CorruptFileError, MissingExtraError
-from ilastik_lazy.formats.location import no_such_image, only_image
+from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.formats.tiff.ifds import page_layouts
 from ilastik_lazy.formats.tiff.image import TiffImage, image_of, naming
 from ilastik_lazy.formats.tiff.metadata import check_ome, parse_ome

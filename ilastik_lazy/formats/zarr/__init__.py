@@ -23,7 +23,8 @@ from ilastik_lazy.errors import (
     option,
 )
 from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.location import Location, only_image
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
@@ -196,8 +197,7 @@ def _array_of(location: Location, options: OpenOptions) -> tuple[str, Node]:
             raise DatasetNotFoundError(
                 f"{location.path} has no array {inside!r}, which its multiscales list: was it copied completely?"
             )
-        known = ", ".join(map(repr, listed[:8])) or "no image"
-        raise DatasetNotFoundError(f"no array {inside!r} in {location.path}; it holds {known}")
+        raise no_such_image(f"array {inside!r}", location.path, [*map(repr, listed)])
     return inside, node
 
 

@@ -24,13 +24,9 @@ from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
-from ilastik_lazy.writers.ome_zarr.conversion.compare import (
-    compare_levels,
-    require_unchanged,
-    require_units,
-    sound_units,
-)
+from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
+from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_unchanged, sound_units
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes

@@ -19,6 +19,7 @@ from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
+from ilastik_lazy.formats.hdf5.chunks.absent import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.formats.hdf5.chunks.btree import ChunkRows, chunk_rows
 from ilastik_lazy.formats.hdf5.chunks.header import EXTENSIBLE_ARRAY, layout_at
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
@@ -28,12 +29,10 @@ from ilastik_lazy.storage.isolation import in_child
 
 __all__ = [
     "ABSENT",
-    "COUNTED_AT_OPENING",
     "CROSSED",
     "OUTSIDE",
     "ChunkIndex",
     "chunk_index",
-    "incomplete_message",
     "read_index",
 ]
 
@@ -46,17 +45,6 @@ CROSSED = -3
 
 _FLETCHER32 = 3
 _ALL_FILTERS = 2**32 - 1
-
-COUNTED_AT_OPENING = 20_000
-"""Up to so many chunks are counted when a file is opened (2 ms); of more, when its index is read."""
-
-
-def incomplete_message(location: Location, absent: int, count: int) -> str:
-    """Return the warning about chunks that were never written."""
-    return (
-        f"{location}: {absent} of {count} chunks were never written and read as the fill value"
-        " (ilastik writes all of them, so the export may have been stopped)"
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,18 @@ import zarr.storage
 from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import Region, block_shape, region_shape, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order
-from ilastik_lazy.errors import CorruptChunkError, ResumeMismatchError, VerificationError, option
+from ilastik_lazy.errors import CorruptChunkError, VerificationError
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
-from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, damage, has_length, read_back
+from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, has_length, read_back
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Shard
 
-__all__ = ["compare_levels", "require_unchanged", "require_units", "sound_units"]
+__all__ = ["compare_levels", "differing", "require_units"]
 
 Array = np.ndarray[Any, Any]
 
 _AT_ONCE = 4 * 2**20
-_LEAST_AGAIN = 8
 
 
 def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:
@@ -36,47 +35,6 @@ def require_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> None:
         unit = units.get(shard.name)
         if unit is None or not has_length(store, shard, unit):
             raise VerificationError(f"{store.place}: {shard.name} is missing or cut off: convert again")
-
-
-def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> dict[Shard, Unit]:
-    """Those of `units` whose files are exactly as they were written; the others are written again."""
-
-    def check(shard: Shard) -> bool:
-        unit = units[shard.name]
-        # A bucket accepts only whole objects with a checksum.
-        return has_length(store, shard, unit) if isinstance(store, RemoteStore) else not damage(store, shard, unit)
-
-    noted = [shard for shard in plan.all_shards() if shard.name in units]
-    return {shard: units[shard.name] for shard, is_sound in in_order(check, noted, plan.workers) if is_sound}
-
-
-def require_unchanged(reader: ShardReader, store: Store, written: Container[Shard]) -> None:
-    """Compute some of the shards again that an earlier run has written, and compare all their voxels.
-
-    The name of a computation does not show whether a function in it was edited since.
-
-    Raises
-    ------
-    ResumeMismatchError
-        They differ.
-    """
-    plan = reader.plan
-    shards = [shard for shard in plan.remaining(()) if shard in written]
-    # The first and the last one, and some between: an edit may change only a part of the image.
-    some = max(_LEAST_AGAIN, 2 * plan.workers)
-    again = shards if len(shards) <= some else [shards[i * (len(shards) - 1) // (some - 1)] for i in range(some)]
-
-    def is_same(shard: Shard) -> bool:
-        return not _differing(reader.read(shard).block, read_back(store, shard, plan.dtype)).any()
-
-    with contextlib.closing(in_order(is_same, again, plan.workers)) as results:
-        for shard, same in results:
-            if not same:
-                raise ResumeMismatchError(
-                    f"{store.place} was begun with another computation: {shard.name} has other voxels now, "
-                    "so a function or its data were changed since, or it gives other numbers each time: compute as "
-                    f"before, or start again with {option('overwrite', True)}"
-                )
 
 
 def compare_levels(reader: ShardReader, store: Store, progress: Callable[[int], None]) -> None:
@@ -166,8 +124,8 @@ class _Written:
             self.require_same(expected[piece], self._read(place), place, other)
 
     def require_same(self, expected: Array, found: Array, region: Region, other: str) -> None:
-        if (differing := _differing(expected, found)).any():
-            where = [int(i) + part.start for i, part in zip(np.argwhere(differing)[0], region, strict=True)]
+        if (wrong := differing(expected, found)).any():
+            where = [int(i) + part.start for i, part in zip(np.argwhere(wrong)[0], region, strict=True)]
             raise VerificationError(f"{self._store.place}: voxel {where} of {self._level.path} differs from {other}")
 
 
@@ -179,7 +137,7 @@ def _opened(store: Store, level: Level) -> zarr.Array[Any]:
     return zarr.open_array(zarr.storage.LocalStore(os.path.join(store.place, level.path), read_only=True), mode="r")
 
 
-def _differing(expected: Array, found: Array) -> Array:
+def differing(expected: Array, found: Array) -> Array:
     """Where two arrays differ, bit by bit, NaN too."""
     bits = f"u{found.dtype.itemsize}"
     return np.asarray(np.ascontiguousarray(expected, found.dtype).view(bits) != np.ascontiguousarray(found).view(bits))

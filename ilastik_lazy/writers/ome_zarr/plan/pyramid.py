@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import replace
 from typing import cast, get_args
@@ -18,6 +17,7 @@ from ilastik_lazy.core.views.whole_chunks import chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, encodable, option
 from ilastik_lazy.writers.ome_zarr.downsample import Method
 from ilastik_lazy.writers.ome_zarr.encode import CODECS, Codec
+from ilastik_lazy.writers.ome_zarr.plan.memory import memory_needed
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
 from ilastik_lazy.writers.ome_zarr.plan.shapes import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.writers.ome_zarr.verbatim import why_recompress
@@ -150,7 +150,7 @@ def plan_pyramid(
         shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part, factors)
         # From chunks that are not compressed, only the wanted part is read.
         held = 0 if spec.storage.compression == "none" else chunks_held(shards, stored, shape)
-        need = _memory(shards, stored, itemsize, crew, len(shapes), spec.storage.buffers, held)
+        need = memory_needed(shards, stored, itemsize, crew, len(shapes), spec.storage.buffers, held)
         if memory is None or need <= memory:
             made = tuple(
                 replace(level, codec=codec, sharded=version == "0.5")
@@ -192,16 +192,3 @@ def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
     step = axis.scale or 1.0
     moved = 0.0 if method == "nearest" else step * (factor - 1) / 2
     return replace(axis, scale=step * factor, translation=axis.translation + moved)
-
-
-def _memory(
-    shards: Index, stored: Index, itemsize: int, workers: int, levels: int, buffers: int = 2, held: int = 0
-) -> int:
-    """Bytes in the worst case.
-
-    Each worker has a block as read, moved, encoded, and waiting to be written; there are upper shards besides.
-    A chunk that is held was decoded in place, without a copy; and each worker begins an upper shard of its own.
-    """
-    shard, chunk = math.prod(shards) * itemsize, math.prod(stored) * itemsize
-    chunks, waiting = (held + buffers - 1, (workers - 1) * shard) if held else (buffers, 0)
-    return workers * (4 * shard + chunks * chunk) + (levels - 1) * 2 * shard + waiting + 16 * 2**20
