@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
 )
-from ilastik_lazy.formats import npy
+from ilastik_lazy.formats import contiguous, npy
 from ilastik_lazy.formats.location import Location
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import some_data
@@ -71,11 +71,11 @@ class TestNpySource(SourceContract):
     def stored(self, request, tmp_path, monkeypatch):
         options = LAYOUTS.get(request.param, {})
         if request.param == "row by row":
-            monkeypatch.setattr(npy, "_ROW_BYTES", 0)
+            monkeypatch.setattr(contiguous, "_ROW_BYTES", 0)
         elif request.param == "short rows":
-            monkeypatch.setattr(npy, "_ROW_BYTES", 100)
+            monkeypatch.setattr(contiguous, "_ROW_BYTES", 100)
         elif request.param == "pieces of rows":
-            monkeypatch.setattr(npy, "_SCRATCH_BYTES", 200)
+            monkeypatch.setattr(contiguous, "_SCRATCH_BYTES", 200)
         data = np.asarray(some_data(SHAPE, options.get("dtype", "f4")), order=options.get("order", "C"))
         path = tmp_path / "image.npy"
         with open(path, "wb") as file:
@@ -103,7 +103,7 @@ def test_any_region_is_what_numpy_maps(tmp_path_factory, data):
 def test_what_lies_together_is_read_at_once(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((20, 30, 10_000), "u1"))
     source, sizes = opened(tmp_path / "a.npy", axes="zyx"), []
-    monkeypatch.setattr(npy, "read_into", lambda fd, target, offset, path: sizes.append(len(target)))
+    monkeypatch.setattr(contiguous, "read_into", lambda fd, target, offset, path: sizes.append(len(target)))
     for region, wanted in [
         ((slice(2, 20), slice(0, 30), slice(0, 10_000)), [18 * 300_000]),
         ((slice(2, 3), slice(3, 20), slice(0, 10_000)), [170_000]),
@@ -120,7 +120,7 @@ def test_what_lies_together_is_read_at_once(tmp_path, monkeypatch):
 def test_parts_of_long_rows_are_read_alone(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((30, 20_000), "u1"))
     source, sizes = opened(tmp_path / "a.npy", axes="yx"), []
-    monkeypatch.setattr(npy, "read_into", lambda fd, target, offset, path: sizes.append(len(target)))
+    monkeypatch.setattr(contiguous, "read_into", lambda fd, target, offset, path: sizes.append(len(target)))
     source.read((slice(0, 30), slice(7, 10)))
     assert sizes == [3] * 30
 

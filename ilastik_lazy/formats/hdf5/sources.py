@@ -20,12 +20,12 @@ from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, CountedChunks
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError, option
+from ilastik_lazy.formats.contiguous import ContiguousSource
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.external import ReferringSource
 from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.library import H5pySource, read_region
 from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
-from ilastik_lazy.formats.npy import contiguous_source
 from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
 from ilastik_lazy.storage.isolation import in_child
@@ -60,7 +60,7 @@ def source_from(found: Found, path: str, stamp: Stamp, options: OpenOptions) -> 
         if not 0 <= found.start <= stamps[home].size - spec.nbytes:
             raise CorruptFileError(f"{where} ends before its data do: was it copied or exported completely?")
         direct = replace(spec, storage=replace(spec.storage, access="direct"))
-        source = contiguous_source(direct, home, stamps[home], found.start)
+        source = ContiguousSource(direct, home, stamps[home], found.start, spec.dtype)
     elif found.is_direct:
         source = _direct(found, stamps[where.path], options)
     else:

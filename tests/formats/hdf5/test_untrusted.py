@@ -21,10 +21,10 @@ from ilastik_lazy.errors import (
     SourceChangedError,
 )
 from ilastik_lazy.formats import open_source
+from ilastik_lazy.formats.contiguous import ContiguousSource
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.sources import IsolatedSource
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.npy import NpySource
 from tests.support.contract import CHANGES, SourceContract, Stored
 from tests.support.makers import DIRECT_LAYOUTS, H5PY_LAYOUTS, axistags, some_data, write_hdf5_export, write_layout
 from tests.support.table_makers import write_table, written
@@ -33,7 +33,7 @@ UNTRUSTED = OpenOptions(trust="untrusted")
 KINDS = {
     "gzip": ({"chunks": (3, 4, 5, 1), "filters": "shuffle+gzip+fletcher32"}, DirectHdf5Source),
     "user block": ({"chunks": (3, 4, 5, 1), "filters": "gzip", "userblock": 1024}, DirectHdf5Source),
-    "no chunks": ({}, NpySource),
+    "no chunks": ({}, ContiguousSource),
 }
 SHAPE = (7, 9, 11, 2)
 LAYOUTS = DIRECT_LAYOUTS | H5PY_LAYOUTS
