@@ -9,17 +9,21 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region, check_region, region_shape
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import CorruptFileError
-from ilastik_lazy.formats.metadata.values import pieces
+from ilastik_lazy.formats.metadata.values import channel_count, check_shape, pieces
 from ilastik_lazy.storage.files import Stamp, opened, read_into
 
-__all__ = ["ContiguousSource", "contiguous_chunks", "require_elements"]
+__all__ = ["ContiguousSource", "contiguous_image"]
 
 # A `pread` costs about 2.5 us in Python, as much as copying 16 KiB: rows up to that size are read
 # whole, even if only a part of each is wanted.
@@ -77,24 +81,64 @@ class ContiguousSource:
                     part[...] = run[inside]
 
 
-def contiguous_chunks(shape: Sequence[int], dtype: np.dtype[Any], *, is_fortran: bool = False) -> tuple[int, ...]:
-    """Return the `ArraySpec.chunks` of an array without chunks: pieces of about 1 MiB of what lies together.
+def contiguous_image(
+    path: str,
+    stamp: Stamp,
+    *,
+    shape: tuple[int, ...],
+    stored: np.dtype[Any],
+    axes: Sequence[Axis],
+    start: int,
+    limits: Limits,
+    is_fortran: bool = False,
+    axes_guessed: bool = False,
+) -> ContiguousSource:
+    """Check the sizes of the only image of a file, and return its source.
 
-    >>> contiguous_chunks((100, 1000, 1000), np.dtype("f4"))
-    (1, 262, 1000)
+    Parameters
+    ----------
+    path, stamp
+        The file, and the version of it that the header was read from.
+    shape, axes
+        Of the image, the slowest axis first unless `is_fortran`.
+    stored
+        Type of the elements, in the byte order of the file.
+    start
+        Offset of the elements in bytes.
+    limits
+        `OpenOptions.limits`.
+    axes_guessed
+        Whether the axes are a guess from the shape alone.
+
+    Raises
+    ------
+    MetadataError
+        It has fewer than 2 dimensions, or more than 5.
+    LimitExceededError
+        An axis is too long.
+    CorruptFileError
+        The file ends before the elements do.
     """
-    order = slice(None, None, -1) if is_fortran else slice(None)
-    return tuple(max(1, length) for length in pieces(tuple(shape)[order], dtype.itemsize)[order])
-
-
-def require_elements(path: str, stamp: Stamp, start: int, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-    """Raise `CorruptFileError` unless the file is long enough for its elements, which begin at byte `start`."""
-    needed = start + math.prod(shape) * dtype.itemsize
+    check_shape(path, shape, limits)
+    needed = start + math.prod(shape) * stored.itemsize
     if needed > stamp.size:
         raise CorruptFileError(
-            f"{path} has {stamp.size} bytes, and {needed} were written (shape {tuple(shape)}): "
+            f"{path} has {stamp.size} bytes, and {needed} were written (shape {shape}): "
             "was it copied or exported completely?"
         )
+    order = slice(None, None, -1) if is_fortran else slice(None)
+    dtype = stored.newbyteorder("=")
+    spec = ArraySpec(
+        name=Path(path).stem,
+        shape=shape,
+        dtype=dtype,
+        axes=tuple(axes),
+        chunks=tuple(max(1, length) for length in pieces(shape[order], dtype.itemsize)[order]),
+        storage=Storage(path, path, "contiguous"),
+        axes_guessed=axes_guessed,
+        kind=kind_from_name(path, dtype, channel_count(axes, shape)),
+    )
+    return ContiguousSource(spec, path, stamp, start, stored, is_fortran)
 
 
 def _run_axis(region: Region, shape: tuple[int, ...], itemsize: int) -> tuple[int, bool]:

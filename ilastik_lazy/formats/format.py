@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import DatasetNotFoundError, SourceError
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
 
 __all__ = ["Format"]
 
@@ -27,6 +31,55 @@ class Format:
     """The same as `open_images`, where several images cost little more than one."""
     arrange: Callable[[Location, OpenOptions], dict[str, str]] | None = None
     """The same as `tree`, where images belong together."""
+
+    @classmethod
+    def of_single_images(
+        cls,
+        name: str,
+        open_file: Callable[[str, Stamp, OpenOptions], ArraySource],
+        *,
+        suffixes: tuple[str, ...],
+        magic: bytes,
+        magic_at: int = 0,
+    ) -> Format:
+        """Make the format of files that hold one image each, which is called like the file.
+
+        Parameters
+        ----------
+        name
+            Name of the format, for people.
+        open_file
+            Opens the file at a path, of which it must read the version with the given stamp only.
+        suffixes
+            File name extensions in lower case, with their dots: whatever is in such a file, `open_file` is called, and
+            says what is wrong with it.
+        magic, magic_at
+            Bytes that files of this format have whatever their name is, and where.
+        """
+
+        def recognises(location: Location, options: OpenOptions) -> bool:
+            if not os.path.isfile(location.path):
+                return False
+            if location.suffix in suffixes:
+                return True
+            try:
+                with opened(location.path) as fd:
+                    return read_up_to(fd, len(magic), magic_at, location.path) == magic
+            except SourceError:
+                return False
+
+        def images(location: Location, options: OpenOptions) -> list[str]:
+            return [Path(location.path).stem]
+
+        def open_image(location: Location, options: OpenOptions) -> ArraySource:
+            path = location.path
+            if location.internal_path not in (None, Path(path).stem):
+                raise DatasetNotFoundError(
+                    f"no dataset {location.internal_path!a} in {path}: it is one array, without paths"
+                )
+            return open_file(path, stamp_of(path), options)
+
+        return cls(name, recognises, images, open_image)
 
     def open_images(
         self, location: Location, paths: Sequence[str | None] | None, options: OpenOptions

@@ -6,33 +6,23 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.options import OpenOptions
-from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
-from ilastik_lazy.errors import (
-    CorruptFileError,
-    DatasetNotFoundError,
-    LimitExceededError,
-    MetadataError,
-    SourceError,
-)
-from ilastik_lazy.formats.contiguous import ContiguousSource, contiguous_chunks, require_elements
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import CorruptFileError, LimitExceededError, MetadataError
+from ilastik_lazy.formats.contiguous import contiguous_image
 from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.conventions import settled_axes
-from ilastik_lazy.formats.metadata.values import channel_count, check_shape
-from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
+from ilastik_lazy.formats.metadata.values import check_shape
+from ilastik_lazy.storage.files import Stamp, opened, read_up_to
 
-__all__ = ["FORMAT", "images", "open_image", "recognises"]
+__all__ = ["FORMAT"]
 
 _MAGIC = b"\x93NUMPY"
 
@@ -46,63 +36,23 @@ _LENGTH = re.compile(r"0|[1-9][0-9]{,18}")
 _MOST_HEADER = 10_000
 
 
-def recognises(location: Location, options: OpenOptions) -> bool:
-    """Return whether the file is a numpy array, by its name or its first bytes."""
-    if not os.path.isfile(location.path):
-        return False
-    if location.suffix == ".npy":
-        return True
-    try:
-        with opened(location.path) as fd:
-            return read_up_to(fd, len(_MAGIC), 0, location.path) == _MAGIC
-    except SourceError:
-        return False
-
-
-def images(location: Location, options: OpenOptions) -> list[str]:
-    """Return the name of the only array, which is that of the file."""
-    return [Path(location.path).stem]
-
-
-def open_image(location: Location, options: OpenOptions) -> ArraySource:
-    """Open the array; only its header is read.
-
-    Parameters
-    ----------
-    location
-        The file; its internal path, if any, must be the name from `images`.
-    options
-        Names of the axes; without them they are guessed, since the file has none.
-
-    Raises
-    ------
-    DatasetNotFoundError
-        An internal path was given, and such a file has none.
-    CorruptFileError
-        The file is not a numpy array, or was cut off.
-    MetadataError, LimitExceededError
-    """
-    path = location.path
-    name = Path(path).stem
-    if location.internal_path not in (None, name):
-        raise DatasetNotFoundError(f"no dataset {location.internal_path!a} in {path}: it is one array, without paths")
-    stamp = stamp_of(path)
+def _open_file(path: str, stamp: Stamp, options: OpenOptions) -> ArraySource:
+    """Open the array; only its header is read.  Without names of the axes they are guessed, since the file has none."""
     header = _read_header(path, stamp, min(options.limits.attribute_bytes, _MOST_HEADER))
+    # Before the axes: those that the caller names are compared with the shape.
     check_shape(path, header.shape, options.limits)
-    require_elements(path, stamp, header.start, header.shape, header.stored)
-    tagged, guessed, *_ = settled_axes(path, header.shape, options.axes)
-    dtype = header.stored.newbyteorder("=")
-    spec = ArraySpec(
-        name=name,
+    axes, guessed, *_ = settled_axes(path, header.shape, options.axes)
+    return contiguous_image(
+        path,
+        stamp,
         shape=header.shape,
-        dtype=dtype,
-        axes=tagged,
-        chunks=contiguous_chunks(header.shape, header.stored, is_fortran=header.is_fortran),
-        storage=Storage(path, path, "contiguous"),
+        stored=header.stored,
+        axes=axes,
+        start=header.start,
+        limits=options.limits,
+        is_fortran=header.is_fortran,
         axes_guessed=guessed,
-        kind=kind_from_name(path, dtype, channel_count(tagged, header.shape)),
     )
-    return ContiguousSource(spec, path, stamp, header.start, header.stored, header.is_fortran)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +122,4 @@ def _parse_shape(path: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, lengths))
 
 
-FORMAT = Format("numpy", recognises, images, open_image)
+FORMAT = Format.of_single_images("numpy", _open_file, suffixes=(".npy",), magic=_MAGIC)

@@ -35,8 +35,8 @@ SHAPE = (7, 9, 10, 2)
 
 def opened(path: Path, inside: str | None = None, axes: str | None = "zyxc", limits: Limits | None = None) -> Any:
     location = Location.parse(path, inside)
-    assert npy.recognises(location, DEFAULTS)
-    return npy.open_image(location, OpenOptions(axes, limits or Limits()))
+    assert npy.FORMAT.recognises(location, DEFAULTS)
+    return npy.FORMAT.open_image(location, OpenOptions(axes, limits or Limits()))
 
 
 def values_of(source: Any) -> np.ndarray[Any, Any]:
@@ -253,9 +253,9 @@ def test_only_numpy_files_are_recognised(tmp_path):
     os.rename(tmp_path / "a.npy", tmp_path / "without_suffix")
     (tmp_path / "a.txt").write_text("text")
     os.mkfifo(tmp_path / "pipe")
-    assert npy.recognises(Location(str(tmp_path / "without_suffix")), DEFAULTS)
+    assert npy.FORMAT.recognises(Location(str(tmp_path / "without_suffix")), DEFAULTS)
     for other in ("a.txt", "pipe", "", "nothing.npy"):
-        assert not npy.recognises(Location(str(tmp_path / other)), DEFAULTS)
+        assert not npy.FORMAT.recognises(Location(str(tmp_path / other)), DEFAULTS)
 
 
 def test_the_only_image_is_called_like_the_file(tmp_path):
@@ -279,11 +279,11 @@ ENTRIES = [
 def test_what_ilastik_wrote_is_read_as_stated(path, stated):
     location = Location.parse(shared_path("ilastik-files", path))
     with pytest.warns(MetadataWarning, match=r"guessed"):
-        source = npy.open_image(location, DEFAULTS)
+        source = npy.FORMAT.open_image(location, DEFAULTS)
     assert list(source.spec.shape) == stated["shape"]
     assert source.spec.dtype == stated["dtype"]
     if "axes" in stated:
-        assert "".join(npy.open_image(location, OpenOptions(stated["axes"])).spec.dims) == stated["axes"]
+        assert "".join(npy.FORMAT.open_image(location, OpenOptions(stated["axes"])).spec.dims) == stated["axes"]
     values = np.ascontiguousarray(values_of(source))
     assert hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest() == stated["sha256"]
 
