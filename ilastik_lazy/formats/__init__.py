@@ -27,9 +27,9 @@ def _formats(*, is_remote: bool) -> Iterator[Format]:
 
     yield zarr.FORMAT
     if not is_remote:
-        from ilastik_lazy.formats import n5, npy, picture, tiff
+        from ilastik_lazy.formats import mrc, n5, npy, picture, tiff
 
-        yield from (n5.FORMAT, tiff.FORMAT, npy.FORMAT, picture.FORMAT)
+        yield from (n5.FORMAT, tiff.FORMAT, npy.FORMAT, mrc.FORMAT, picture.FORMAT)
 
 
 def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CONTAINER", "HDF5_SUFFIXES", "IMAGE_SUFFIXES", "PICTURE_SUFFIXES", "TABLE_SUFFIXES", "TIFF_SUFFIXES"]
+__all__ = [
+    "CONTAINER", "HDF5_SUFFIXES", "IMAGE_SUFFIXES", "MRC_SUFFIXES", "PICTURE_SUFFIXES", "TABLE_SUFFIXES",
+    "TIFF_SUFFIXES",
+]  # fmt: skip
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+MRC_SUFFIXES = (".mrc", ".mrcs", ".map")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
-IMAGE_SUFFIXES = (*HDF5_SUFFIXES, ".n5", *TIFF_SUFFIXES, ".npy", ".npz", *PICTURE_SUFFIXES)
+IMAGE_SUFFIXES = (*HDF5_SUFFIXES, ".n5", *TIFF_SUFFIXES, ".npy", ".npz", *MRC_SUFFIXES, *PICTURE_SUFFIXES)
 """Suffixes of all formats but Zarr."""
 
 CONTAINER = "(?:" + "|".join(map(re.escape, (*HDF5_SUFFIXES, ".n5", ".zarr"))) + ")"

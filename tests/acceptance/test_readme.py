@@ -16,6 +16,7 @@ import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.storage.objects import ObjectFolder
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
+from tests.support.mrc_makers import write_mrc
 from tests.support.table_makers import ROWS as TABLE_ROWS
 from tests.support.table_makers import write_table, written
 from tests.support.zarr_makers import write_array
@@ -128,6 +129,7 @@ MAKERS = {
     "OME-Zarr": lambda: pyramid("x.zarr"),
     "TIFF": lambda: pytest.importorskip("tifffile").imwrite("x.tiff", VOLUME, ome=True, metadata={"axes": "ZYX"}),
     "numpy": lambda: np.save("x.npy", VOLUME),
+    "MRC": lambda: write_mrc(Path("x.mrc"), VOLUME.astype("<u2")),
     "PNG": pictures,
     "stacks": lambda: (pictures(), image("t0.h5"), image("t1.h5")),
     "BigDataViewer": bigdataviewer,

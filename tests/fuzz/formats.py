@@ -1,4 +1,4 @@
-"""Damage Zarr, N5, TIFF, numpy arrays, pictures, CSV and BigDataViewer's XML as `fuzz.py` damages HDF5.
+"""Damage Zarr, N5, TIFF, numpy arrays, MRC, pictures, CSV and BigDataViewer's XML as `fuzz.py` damages HDF5.
 
     python -m tests.fuzz.formats --formats zarr n5 --count 20000 --seed 1
 
@@ -26,10 +26,11 @@ from tests.fuzz import children as fuzz_children
 from tests.fuzz import outcomes as fuzz_outcomes
 from tests.support import independent_readers, n5_makers, table_makers, tiff_makers, zarr_makers
 from tests.support.makers import some_data
+from tests.support.mrc_makers import write_mrc
 from tests.support.shared_files import FILES
 from tests.support.store_mutations import damage
 
-FORMATS = ("zarr", "n5", "tiff", "npy", "pictures", "csv", "bdv")
+FORMATS = ("zarr", "n5", "tiff", "npy", "mrc", "pictures", "csv", "bdv")
 _MOST_MEMORY = 300 * 2**20
 _XML = """<?xml version="1.0" encoding="UTF-8"?>
 <SpimData version="0.2"><SequenceDescription>
@@ -78,6 +79,11 @@ def _npy(folder: Path) -> None:
         np.save(folder / f"{number}.npy", np.asfortranarray(values) if number % 2 else values)
 
 
+def _mrc(folder: Path) -> None:
+    for number, dtype in enumerate(("<i1", ">i2", "<f4", ">u2", "<f2")):
+        write_mrc(folder / f"{number}.mrc", some_data((7, 9, 10), dtype), extended=bytes(100 * number))
+
+
 def _pictures(folder: Path) -> None:
     grey, color = some_data((30, 31), "u1"), some_data((30, 31, 3), "u1")
     for suffix in ("png", "bmp", "jpg", "gif", "ppm", "pgm"):
@@ -105,10 +111,10 @@ def _bdv(folder: Path) -> None:
 
 
 _MAKERS: dict[str, Callable[[Path], None]] = {
-    "zarr": _zarr, "n5": _n5, "tiff": _tiff, "npy": _npy, "pictures": _pictures, "csv": _csv, "bdv": _bdv
+    "zarr": _zarr, "n5": _n5, "tiff": _tiff, "npy": _npy, "mrc": _mrc, "pictures": _pictures, "csv": _csv, "bdv": _bdv
 }  # fmt: skip
-_ENDS = {"zarr": (".zarr",), "n5": (".n5",), "tiff": (".tif", ".tiff"), "npy": (".npy",), "pictures": (".png",),
-         "csv": (".csv",), "bdv": ()}  # fmt: skip
+_ENDS = {"zarr": (".zarr",), "n5": (".n5",), "tiff": (".tif", ".tiff"), "npy": (".npy",), "mrc": (".mrc",),
+         "pictures": (".png",), "csv": (".csv",), "bdv": ()}  # fmt: skip
 
 
 def sources(formats: list[str], folder: Path) -> list[Path]:

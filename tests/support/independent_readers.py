@@ -114,6 +114,16 @@ def _by_numpy(path: Path, inside: str) -> Iterator[Array]:
     yield found.view("u1") != 0 if found.dtype.kind == "b" else found
 
 
+def _by_the_mrc_standard(path: Path, inside: str) -> Iterator[Array]:
+    data = path.read_bytes()
+    words = np.frombuffer(data, ">i4" if data[212] == 0x11 else "<i4", 256)
+    columns, rows, sections, mode, depth, group, extended = (int(words[i]) for i in (0, 1, 2, 3, 9, 22, 23))
+    kind = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}[mode]
+    shape = (sections // depth, depth, rows, columns) if 401 <= group <= 630 else (sections, rows, columns)
+    found = np.frombuffer(data, words.dtype.byteorder + kind, math.prod(shape), 1024 + extended).reshape(shape)
+    yield found[region_of(found.shape, found.dtype.itemsize)]
+
+
 def _checksums_are_right(data: bytes) -> bool:
     at = 8
     while at < len(data):
@@ -176,6 +186,7 @@ _READERS: dict[str, tuple[Callable[[Path, str], Iterator[Array]], ...]] = {
     ".n5": (_by_hand, _by_tensorstore),
     ".tif": (_by_tifffile,),
     ".npy": (_by_numpy,),
+    ".mrc": (_by_the_mrc_standard,),
     ".csv": (_by_csv, _by_csv_as_floats),
     ".h5": (_by_h5py,),
 }
