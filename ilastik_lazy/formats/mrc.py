@@ -1,8 +1,8 @@
 """Images in MRC files (``.mrc``, ``.map``), the format of electron cryo-microscopy and tomography.
 
 A header of 1,024 bytes, an extended header, and the voxels: https://www.ccpem.ac.uk/mrc_format/mrc2014.php; unsigned
-bytes: https://bio3d.colorado.edu/imod/doc/mrc_format.txt.  The origin is not used, as programs
-disagree on its unit and sign.
+bytes: https://bio3d.colorado.edu/imod/doc/mrc_format.txt.  The origin is not used: programs disagree on its unit
+(voxels or angstrom) and its sign.
 """
 
 from __future__ import annotations

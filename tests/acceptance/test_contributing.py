@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ilastik_lazy.formats import _formats, suffixes
-from tests.fuzz import formats as fuzz_formats
 
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -55,7 +54,8 @@ def test_each_format_passes_the_contract_and_is_damaged_at_random(name):
     tests = ROOT / "tests" / "formats"
     files = [tests / f"test_{name}.py", *(tests / name).glob("test_*.py")]
     assert any("(SourceContract)" in file.read_text() for file in files if file.exists()), "step 5: SourceContract"
-    assert name == "hdf5" or {name, f"{name}s"} & set(fuzz_formats.FORMATS), "step 5: tests/fuzz/formats.py"
+    damaged = re.search(r"^FORMATS = (.*)$", (ROOT / "tests" / "fuzz" / "formats.py").read_text(), re.MULTILINE)
+    assert name == "hdf5" or f'"{name}' in damaged[1], "step 5: tests/fuzz/formats.py"
 
 
 def test_suffixes_of_each_format_are_those_of_images():

@@ -176,6 +176,12 @@ def test_a_file_of_another_format_is_an_error(tmp_path, field):
         opened(write_mrc(tmp_path / "a.map", some_data((3, 4, 5), "<f4"), **field))
 
 
+@pytest.mark.parametrize("field", [{"at_208": ("4s", b"MAP\0")}, {"at_212": ("4s", b"DA\0\0")}])
+def test_other_spellings_of_the_same_are_understood(tmp_path, field):
+    data = some_data((3, 4, 5), "<f4")
+    np.testing.assert_array_equal(values_of(opened(write_mrc(tmp_path / "a.mrc", data, **field))), data)
+
+
 def test_sizes_are_checked_before_anything_is_allocated(tmp_path):
     data = some_data((3, 4, 5), "<f4")
     with pytest.raises(LimitExceededError, match="5 elements"):
