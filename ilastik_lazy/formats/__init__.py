@@ -27,9 +27,21 @@ def _formats(*, is_remote: bool) -> Iterator[Format]:
 
     yield zarr.FORMAT
     if not is_remote:
-        from ilastik_lazy.formats import mrc, n5, npy, picture, tiff
+        from ilastik_lazy.formats import n5
 
-        yield from (n5.FORMAT, tiff.FORMAT, npy.FORMAT, mrc.FORMAT, picture.FORMAT)
+        yield n5.FORMAT
+        from ilastik_lazy.formats import tiff
+
+        yield tiff.FORMAT
+        from ilastik_lazy.formats import npy
+
+        yield npy.FORMAT
+        from ilastik_lazy.formats import mrc
+
+        yield mrc.FORMAT
+        from ilastik_lazy.formats import picture
+
+        yield picture.FORMAT
 
 
 def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:

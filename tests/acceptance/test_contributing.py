@@ -37,7 +37,7 @@ def test_the_files_that_the_steps_name_exist_and_define_what_they_say():
     for path in re.findall(r"`((?:ilastik_lazy|tests|docs|formats|core|storage)/[\w/]+\.\w+)`", STEPS):
         if "NAME" not in path:
             assert (ROOT / path).exists() or (ROOT / "ilastik_lazy" / path).exists(), path
-    named = re.findall(r"`(\w+)`\s\(`([\w/]+\.py)`\)", STEPS)
+    named = re.findall(r"`(\w+)`\s+\(`([\w/]+\.py)`\)", STEPS)
     assert len(named) >= 8
     for name, path in named:
         file = ROOT / path if path.startswith("tests/") else ROOT / "ilastik_lazy" / path
