@@ -69,7 +69,7 @@ def test_a_chunk_that_claims_gigabytes_is_not_read(tmp_path):
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "x.ilp")
     write_hdf5_export(tmp_path / "a.h5", some_data((4, 5, 2)), axes="yxc")
-    with pytest.raises(SourceIOError, match="no regular file"):
+    with pytest.raises(SourceIOError, match="not a regular file"):
         il.open_dataarray(tmp_path / "a.h5", project=tmp_path / "x.ilp")
 
 

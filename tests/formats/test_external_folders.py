@@ -136,7 +136,7 @@ def test_a_pipe_is_no_chunk(tmp_path, name):
     chunk.unlink()
     os.mkfifo(tmp_path / "there" / "pipe")
     chunk.symlink_to(tmp_path / "there" / "pipe")
-    with pytest.raises(SourceIOError, match="no regular file"):
+    with pytest.raises(SourceIOError, match="not a regular file"):
         values_of(path, tmp_path / "there")
 
 
