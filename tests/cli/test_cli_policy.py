@@ -71,7 +71,7 @@ def test_only_folders_can_be_allowed(referring, capsys):
     code, _, said = run(capsys, "reduce", referring / "a.h5", "max", "--allow-external", referring / "nowhere")
     assert code == 2
     assert "--allow-external names" in said
-    assert "no folder" in said
+    assert "not a folder" in said
 
 
 @pytest.fixture
