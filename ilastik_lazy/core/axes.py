@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.units import full_unit_name
+from ilastik_lazy.core.units import OME_TIME_UNITS, full_unit_name
 from ilastik_lazy.errors import AxesError, MetadataError, MetadataWarning, option
 
 __all__ = [
@@ -68,7 +68,10 @@ class Axis:
     @property
     def units(self) -> str:
         """`unit`, with `since` as the CF conventions write it: ``days since 2024-05-01``."""
-        return f"{self.unit}s since {self.since}" if self.unit and self.since else self.unit
+        if not self.unit or not self.since:
+            return self.unit
+        # Any other unit, such as "weeks", is as the file spells it.
+        return f"{self.unit}{'s' if self.unit in OME_TIME_UNITS else ''} since {self.since}"
 
     def coordinate_attributes(self) -> dict[str, str]:
         """Describe `positions` as the CF conventions do."""

@@ -22,6 +22,9 @@ OME_SPACE_UNITS = frozenset(
 )
 OME_TIME_UNITS = frozenset({f"{prefix}second" for prefix in _PREFIXES} | {"minute", "hour", "day"})
 
+# None is the default.  They differ before 1582 only.
+_CALENDARS = (None, "", "standard", "gregorian", "proleptic_gregorian")
+
 # Text that stands for "no physical unit": Fiji and OME-XML write these.
 _UNITLESS = frozenset({"", "pixel", "pixels", "px", "voxel", "none", "null", "unknown", "\\u00b5"})
 
@@ -67,14 +70,16 @@ def full_unit_name(text: str) -> str:
     return _SYMBOLS.get(plain) or _WORDS.get(plain.lower()) or text.strip()
 
 
-def unit_and_start(text: object) -> tuple[str, str]:
+def unit_and_start(text: object, calendar: object = None) -> tuple[str, str]:
     """Split the CF conventions' ``units`` of a coordinate into the unit, in full, and the date that it counts from.
+
+    A date of another `calendar`, such as ``noleap``, is left out: as a date of ours it would be another day.
 
     >>> unit_and_start("days since 2024-05-01"), unit_and_start("um"), unit_and_start(None)
     (('day', '2024-05-01'), ('micrometer', ''), ('', ''))
     """
     unit, _, since = text.partition(" since ") if isinstance(text, str) else ("", "", "")
-    return full_unit_name(unit), since.strip()
+    return full_unit_name(unit), since.strip() if calendar in _CALENDARS else ""
 
 
 def _base_and_power(unit: str) -> tuple[str, int] | None:

@@ -212,7 +212,8 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     if dim not in array.coords:
         return Axis(dim, unit=full_unit_name(unit_alone) if isinstance(unit_alone, str) else "")
     positions = np.asarray(array.coords[dim].values)
-    unit, since = unit_and_start(array.coords[dim].attrs.get("units"))
+    attributes = array.coords[dim].attrs
+    unit, since = unit_and_start(attributes.get("units"), attributes.get("calendar"))
     if positions.dtype.kind == "M" and positions.size and not np.isnat(positions).any():
         # xarray's own engines make dates of numbers: they become numbers again.
         unit, since = "second", str(np.datetime_as_string(positions[0], "auto"))
@@ -222,7 +223,7 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     known = stored.positions(len(positions)) if stored is not None else None
     if stored is not None and known is not None and np.array_equal(known, positions):
         # Also for a single plane, whose position gives no step.  The unit may be the caller's correction.
-        return replace(stored, unit=unit or stored.unit, since=since)
+        return replace(stored, unit=unit, since=since) if unit else stored
     if positions.dtype.kind == "f" and not np.isfinite(positions).all():
         raise ArgumentError(f"the positions along {dim!r} are not all numbers: .drop_vars({dim!r})")
     if (found := step_and_origin(positions)) is None:

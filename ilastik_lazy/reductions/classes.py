@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region
@@ -19,6 +20,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, opti
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.histogram import counted
+from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_classes"]
 
@@ -56,7 +58,8 @@ def measure_classes(
     -------
     pandas.DataFrame
         A row for each position along `by` and each class, also where the class has no voxels there.  The columns are
-        ``timestep`` and ``channel`` (numbers from 0) for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions
+        ``timestep`` (the number of the frame in the image as it was opened, from 0) and ``channel`` (a number from 0)
+        for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions
         of the image, or numbers from 0 where it has none); ``class``; ``name``, which is the number where the class
         has none; ``num_pixels``; ``area``, the area or volume of these voxels; and ``share``, their part of all
         voxels at this position, 0 to 1.  Class 0, which is none, has rows if any voxel has it.  ``area`` is in the
@@ -94,6 +97,8 @@ def measure_classes(
     spec = source.spec
     axes, threads = _axes_of(spec, by), threads_for(workers)
     _require_classes(spec)
+    is_by_frame = "t" in [spec.dims[axis] for axis in axes]
+    frames = frames_of(segmentation)[0] if is_by_frame and isinstance(segmentation, xr.DataArray) else None
     _require_memory(spec, axes, 1, most_bytes)
     counts = np.zeros((*(spec.shape[axis] for axis in axes), 0), np.int64)
 
@@ -105,7 +110,7 @@ def measure_classes(
             _require_memory(spec, axes, found.shape[-1], most_bytes)
             counts = np.pad(counts, [(0, 0)] * len(axes) + [(0, more)])
         counts[(*(region[axis] for axis in axes), slice(found.shape[-1]))] += found
-    return _table(spec, axes, counts)
+    return _table(spec, axes, counts, frames)
 
 
 def _axes_of(spec: ArraySpec, by: Iterable[str]) -> tuple[int, ...]:
@@ -165,7 +170,7 @@ def _counts_of_rows(rows: Array, classes: int) -> Array:
     return counts
 
 
-def _table(spec: ArraySpec, axes: tuple[int, ...], counts: Array) -> pd.DataFrame:
+def _table(spec: ArraySpec, axes: tuple[int, ...], counts: Array, frames: Frames | None) -> pd.DataFrame:
     names = spec.channel_names if spec.holds_classes else ()
     found = np.flatnonzero(counts.any(axis=tuple(range(len(axes)))))
     classes = sorted({*range(1, len(names) + 1), *found.tolist()})
@@ -177,6 +182,7 @@ def _table(spec: ArraySpec, axes: tuple[int, ...], counts: Array) -> pd.DataFram
     for place, axis in enumerate(axes):
         name, positions = spec.dims[axis], spec.axes[axis].positions(spec.shape[axis])
         at = np.arange(spec.shape[axis]) if name in _COLUMNS or positions is None else positions
+        at = frames if name == "t" and frames is not None else at
         shape = [-1 if i == place else 1 for i in range(counts.ndim)]
         columns[_COLUMNS.get(name, name)] = np.broadcast_to(at.reshape(shape), counts.shape).ravel()
     named = [names[number - 1] if 1 <= number <= len(names) else str(number) for number in classes]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
+from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
@@ -23,21 +24,23 @@ def granted(
     limits: Limits | None = None,
     trust: Trust = "local",
     allow_external: Folders = (),
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
 ) -> OpenOptions:
     """Check the arguments of a caller, and return them as one value.
 
     Raises
     ------
     ArgumentError
-        `trust` has an unknown value, or a root is not a folder.
+        `trust` has an unknown value, a root is not a folder, or a list of `axes` has an unknown name.
     """
     if trust not in ("local", "untrusted"):
         raise ArgumentError(f"{option('trust', trust)}: expected 'local' or 'untrusted'")
     if limits is not None and not isinstance(limits, Limits):
         raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
-    return OpenOptions(axes, limits or Limits(), trust, roots)
+    # A list of names as one text, which a child process also takes.
+    names = axes if axes is None or isinstance(axes, str) else "".join(parse_axis_names(axes))
+    return OpenOptions(names, limits or Limits(), trust, roots)
 
 
 def named_folders(given: Folders, argument: str) -> list[str]:

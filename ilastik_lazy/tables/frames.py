@@ -41,12 +41,21 @@ def frames_of(labels: xr.DataArray) -> tuple[Frames | None, int | None]:
     count = labels.sizes["t"]
     dims, shape = labels.encoding.get("preferred_chunks", {}), labels.encoding.get("original_shape", ())
     whole = dict(zip(dims, shape, strict=False))
-    if (length := whole.get("t", count)) != count and count:
+    length = whole["t"] if "t" in whole else _frames_behind(labels, count)
+    if length != count and count:
         raise ArgumentError(
             f"the label image holds {count} of {length} frames, and nothing shows which: "
             "take the image as it was opened, and slice the result"
         )
     return np.arange(count), count
+
+
+def _frames_behind(labels: xr.DataArray, count: int) -> int:
+    """Return how many frames there are in what `labels` were computed from; `count` if none of it has more."""
+    origins = (each.source.spec for each in found_in(data_of(labels.variable)) if isinstance(each, SourceArray))
+    lengths = [spec.shape[spec.dims.index("t")] for spec in origins if "t" in spec.dims]
+    # Files in a row have fewer frames each.
+    return min(lengths) if lengths and min(lengths) > count else count
 
 
 def _frames_by_position(labels: xr.DataArray) -> tuple[Frames, int] | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.errors import MetadataError
 from ilastik_lazy.formats.stack import open_paths
+from ilastik_lazy.lazy.from_xarray import source_of
 from ilastik_lazy.writers.ilastik import to_ilastik
 
 DATES = np.array(["2024-05-01T12:00", "2024-05-01T18:00", "2024-05-02T00:00"], "M8[ns]")
@@ -64,3 +67,56 @@ def test_are_not_mixed_in_a_stack(tmp_path: Path) -> None:
 
 def test_are_reported_where_there_is_no_place_for_them(tmp_path: Path) -> None:
     assert to_ilastik(written(tmp_path, "h5"), tmp_path / "b.h5").not_stored == ("origin of t",)
+
+
+def counted(folder: Path, kind: str, units: str, calendar: str = "standard") -> Path:
+    along = ("t", [0.0, 1, 2], {"units": units, "calendar": calendar})
+    array = xr.DataArray(np.ones((3, 4, 5), "u1"), {"t": along}, ("t", "y", "x"), "image")
+    if kind == "zarr":
+        array.to_dataset().to_zarr(folder / "n.zarr", consolidated=False)
+    else:
+        array.to_netcdf(folder / "n.h5", engine="h5netcdf")
+    return folder / f"n.{kind}"
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+def test_units_that_are_no_times_stay_as_they_are_spelled(tmp_path: Path, kind: str) -> None:
+    found = il.open_dataarray(counted(tmp_path, kind, "weeks since 2024-05-01"))
+    assert found.t.attrs["units"] == "weeks since 2024-05-01"
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+def test_of_another_calendar_are_left_out(tmp_path: Path, kind: str) -> None:
+    found = il.open_dataarray(counted(tmp_path, kind, "days since 2024-02-28", "noleap"))
+    assert found.t.attrs["units"] == "day"
+    array = found.assign_coords(t=found.t.assign_attrs(units="days since 2024-02-28", calendar="noleap"))
+    assert source_of(array).spec.axes[0].since == ""
+
+
+def test_are_kept_with_their_unit_without_attributes(tmp_path: Path) -> None:
+    opened = il.open_dataarray(counted(tmp_path, "h5", "days since 2024-05-01"))
+    opened.t.attrs.clear()
+    assert source_of(opened).spec.axes[0].units == "days since 2024-05-01"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("positions", "units"), [([2.0, 3, 4], "hours since 2024-05-01"), ([0.0, 1, 9], UNITS)])
+def test_of_other_positions_than_those_of_multiscales_are_left_out(
+    tmp_path: Path, positions: list[float], units: str
+) -> None:
+    il.to_ome_zarr(written(tmp_path, "h5"), tmp_path / "o.zarr")
+    along = zarr.open_array(tmp_path / "o.zarr/scale0/t")
+    along[...] = positions
+    along.attrs["units"] = units
+    found = il.open_dataarray(tmp_path / "o.zarr").t
+    assert (found.attrs["units"], found.values.tolist()) == ("hour", [0, 6, 12])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_come_from_the_members_of_a_stack_that_have_them(tmp_path: Path, is_first: bool) -> None:
+    dated, plain = written(tmp_path, "h5"), tmp_path / "plain.h5"
+    with h5py.File(plain, "w") as file:
+        file["image"] = np.ones((3, 4, 5), "u1")
+        file["image"].attrs["axistags"] = '{"axes": [{"key": "t"}, {"key": "y"}, {"key": "x"}]}'
+    stack = open_paths([dated, plain] if is_first else [plain, dated], along="z")
+    assert stack.spec.axes[1].units.replace("T", " ") == UNITS

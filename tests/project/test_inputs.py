@@ -191,7 +191,7 @@ def test_a_pipe_is_no_image(places):
 
 
 def test_a_named_folder_must_be_there(places):
-    with pytest.raises(ArgumentError, match=r"not a folder"):
+    with pytest.raises(ArgumentError, match="is not a folder"):
         at(places, "a", "gone")
     assert Roots.of(str(places / "p.ilp"), str(places / "here")).named == (str(places / "here"),)
 

@@ -100,6 +100,16 @@ def test_frames_and_channels_are_numbered(tmp_path):
     assert row["num_pixels"] == (values[2, ..., 1] == 3).sum()
 
 
+def test_frames_keep_their_numbers_in_crops(tmp_path):
+    write_hdf5_export(tmp_path / "a.h5", classes_of((4, 4, 5)), axes="tyx", chunks=(2, 3, 2), filters="gzip")
+    opened = il.open_dataarray(tmp_path / "a.h5")
+    assert sorted(set(il.measure_classes(opened[2:], "t")["timestep"])) == [2, 3]
+    assert sorted(set(il.measure_classes(opened[1:], ("t", "y"))["timestep"])) == [1, 2, 3]
+    with pytest.raises(ArgumentError, match="holds 2 of 4 frames"):
+        il.measure_classes(opened[2:] + 0, "t")
+    assert il.measure_classes(opened[2:] + 0)["num_pixels"].sum() == 40
+
+
 def test_what_classify_gave_is_measured_without_an_image_between():
     probabilities = il.open_dataarray(sample("probabilities"), project=sample("project"))
     table = il.measure_classes(il.classify(probabilities, 0.9), "z")

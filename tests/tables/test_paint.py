@@ -322,8 +322,25 @@ def test_a_crop_along_t_keeps_its_frames(tmp_path, crop, chunks):
 @pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")
 def test_frames_that_nobody_knows_are_refused(tmp_path):
     image, table = ten_frames(tmp_path)
-    with pytest.raises(ArgumentError, match="holds 3 of 10 frames, and nothing shows which: paint the image as it"):
+    with pytest.raises(ArgumentError, match="holds 3 of 10 frames, and nothing shows which: take the image as it"):
         paint(image.isel(t=slice(3, 6)).load(), table, "number")
+
+
+@pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")
+@pytest.mark.parametrize("has_times", [False, True])
+def test_frames_of_what_was_computed_from_a_crop_are_refused_where_no_position_shows_them(tmp_path, has_times):
+    image, table = ten_frames(tmp_path)
+    image = (
+        image.assign_coords(t=np.datetime64("2024-05-01", "ns") + np.arange(10)) if has_times else image.drop_vars("t")
+    )
+    few = table[table["timestep"] < 3]
+    for crop in (image.isel(t=slice(3, 6)) + 0, (image + 0).isel(t=slice(3, 6))):
+        with pytest.raises(ArgumentError, match="holds 3 of 10 frames, and nothing shows which"):
+            paint(crop, few, "number")
+        with pytest.raises(ArgumentError, match="holds 3 of 10 frames, and nothing shows which"):
+            il.measure_objects(crop, progress=lambda *_: pytest.fail("measured first"))
+    row = xr.concat([image + 0, image + 0], "t").drop_vars("t", errors="ignore")
+    assert paint(row, table, "number").sizes["t"] == 20
 
 
 def test_the_graph_holds_the_rows_once():

@@ -160,5 +160,5 @@ def test_what_is_no_table_file_is_refused(tmp_path):
 
 def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(IlastikLazyError, match="not a regular file"):
+    with pytest.raises(IlastikLazyError, match="is not a regular file"):
         open_table(tmp_path / "t.csv")

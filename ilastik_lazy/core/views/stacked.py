@@ -199,11 +199,19 @@ def _agreed(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -
     both = known.scale is not None and other.scale is not None
     if both and abs(known.scale - other.scale) > 1e-4 * known.scale:  # type: ignore[operator]
         raise _differs(first, known, member, other)
-    if (known.unit and other.unit and known.unit != other.unit) or known.since != other.since:
+    if (known.unit and other.unit and known.unit != other.unit) or _count_from_other_dates(known, other):
         raise _differs(first, known, member, other)
+    unit, since = known.unit or other.unit, known.since or other.since
     if known.scale is None and other.scale is not None:
-        return replace(other, unit=other.unit or known.unit, translation=known.translation or other.translation)
-    return replace(known, unit=known.unit or other.unit)
+        return replace(other, unit=unit, since=since, translation=known.translation or other.translation)
+    return replace(known, unit=unit, since=since)
+
+
+def _count_from_other_dates(known: Axis, other: Axis) -> bool:
+    if known.since and other.since:
+        return known.since != other.since
+    # Positions without a date may count from anything.
+    return known.since != other.since and _states_position(other if known.since else known)
 
 
 def _differs(first: ArraySource, known: Axis, member: ArraySource, other: Axis) -> MetadataError:

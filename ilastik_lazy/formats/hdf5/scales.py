@@ -77,7 +77,8 @@ def _scale_of(dataset: h5py.Dataset, references: Any, length: int, limits: Limit
             if not (isinstance(error, FormatError) or is_from_h5py(error)):
                 raise
             return named, Along.unreadable(where, error)
-        return named, Along(where, values, unit=decorating_text(scale, "units"))
+        unit, calendar = (decorating_text(scale, name) for name in ("units", "calendar"))
+        return named, Along(where, values, unit, calendar=calendar)
     return named, None
 
 

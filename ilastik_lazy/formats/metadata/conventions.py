@@ -36,6 +36,7 @@ class Along:
     """Numbers or texts; None if they could not be read, which `problem` explains."""
     unit: object = None
     problem: str = ""
+    calendar: object = None
 
     @classmethod
     def unreadable(cls, where: str, error: Exception) -> Along:
@@ -175,8 +176,10 @@ def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
     return names or ()
 
 
-def axis_along(axis: Axis, along: Along | None, remarks: list[str] | None = None) -> Axis | None:
-    """Read `axis` from the coordinate `along`; warn and return None if it makes no sense."""
+def axis_along(
+    axis: Axis, along: Along | None, remarks: list[str] | None = None, *, is_known: bool = False
+) -> Axis | None:
+    """Read `axis` from the coordinate `along`; if it makes no sense, warn, unless `is_known`, and return None."""
     if along is None:
         return None
     problem, found = along.problem, None
@@ -188,9 +191,10 @@ def axis_along(axis: Axis, along: Along | None, remarks: list[str] | None = None
     if found is None:
         if remarks is not None:
             remarks.append(f"{along.where}: {problem}")
-        _warn(f"{along.where}: {problem}: positions along {axis.name} are taken as unknown")
+        if not is_known:
+            _warn(f"{along.where}: {problem}: positions along {axis.name} are taken as unknown")
         return None
-    unit, since = unit_and_start(along.unit)
+    unit, since = unit_and_start(along.unit, along.calendar)
     is_placed = along.values is not None and along.values.size > 0
     return Axis(axis.name, *found, unit, since if axis.name == "t" else "", is_placed=is_placed)
 
@@ -210,8 +214,8 @@ class _Placed:
                 origin = converted(known.translation, known.unit or unit, unit)
                 # A single plane has a position, but no step.
                 keeps = known.is_placed and not other.is_placed and origin is not None
-                placed = replace(other, translation=origin or 0.0, is_placed=True) if keeps else other
-                self.axis, self.said = replace(placed, unit=unit), said
+                placed = replace(other, translation=origin or 0.0, since=known.since, is_placed=True)
+                self.axis, self.said = replace(placed if keeps else other, unit=unit), said
             return
         if other.scale is None:
             return

@@ -47,8 +47,9 @@ def _along(image: Node, path: str, length: int, limits: Limits) -> Along | None:
         node = node_at(path, image.files)
         if node is None or node.kind != "array" or node.document.get("shape") != [length]:
             return None
-        require_unpacked(path, node.attributes)
-        return Along(path, _values(node, limits), node.attributes.get("units"))
+        attributes = node.attributes
+        require_unpacked(path, attributes)
+        return Along(path, _values(node, limits), attributes.get("units"), calendar=attributes.get("calendar"))
     except AccessDeniedError:
         return None  # S3 may also deny access to what does not exist
     except (FormatError, UnsafeFileError) as error:

@@ -137,11 +137,19 @@ def _placed_beside(
         return axes
     wanted = tuple(name if is_unknown else "" for name, is_unknown in zip(dims, unknown, strict=True))
     beside = coordinates_beside(node, wanted, shape, limits)
-    found = ((axis, axis_along(axis, along)) for axis, along in zip(axes, beside, strict=True))
-    return tuple(
-        axis if other is None else other if axis.scale is None else replace(axis, since=other.since)
-        for axis, other in found
-    )
+    found = (axis_along(axis, along, is_known=axis.scale is not None) for axis, along in zip(axes, beside, strict=True))
+    return tuple(axis if other is None else _dated(axis, other) for axis, other in zip(axes, found, strict=True))
+
+
+def _dated(axis: Axis, beside: Axis) -> Axis:
+    """`axis` with the date in the coordinate `beside` it, which only holds for the same positions."""
+    if axis.scale is None:
+        return beside
+    near = 1e-3 * axis.scale
+    is_same = axis.unit in ("", beside.unit) and abs(axis.translation - beside.translation) < near
+    if not beside.since or not is_same or abs(axis.scale - (beside.scale or axis.scale)) > near:
+        return axis
+    return replace(axis, unit=beside.unit, since=beside.since)
 
 
 def _unset(node: Node, ndim: int) -> set[str]:

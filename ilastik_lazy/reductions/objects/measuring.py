@@ -102,6 +102,7 @@ def measure_objects(
     """
     check_progress(progress, 3)
     source = as_source(labels)
+    shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
     layout = Layout.of(source.spec)
     image, channels = _image(intensity, source.spec, project)
     space = Space.of(
@@ -125,7 +126,6 @@ def measure_objects(
             more = by_channel(name, values, channels if name == "intensity_median" else [""])
             columns |= more
             units |= units_of(more, OF_WHOLE_OBJECTS[name], space)
-    shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
     table = pd.DataFrame(_keys(source.spec, frames, ids, shown) | columns)
     if units:
         table.attrs["units"] = units

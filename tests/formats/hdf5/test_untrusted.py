@@ -13,6 +13,7 @@ from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     ArgumentError,
+    AxesError,
     CorruptFileError,
     DatasetNotFoundError,
     IncompleteSourceWarning,
@@ -169,3 +170,11 @@ def test_a_file_that_is_none_is_an_error(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"nothing")
     with pytest.raises(CorruptFileError, match="not an HDF5 file"):
         il.open_dataarray(tmp_path / "a.h5", trust="untrusted")
+
+
+@pytest.mark.parametrize("axes", [["z", "y", "x"], ("z", "Y", "x")])
+def test_names_of_axes_may_be_a_list(tmp_path, axes):
+    write_hdf5_export(tmp_path / "a.h5", some_data((2, 3, 4)), axes="zyx", chunks=(1, 3, 2), filters="gzip")
+    assert il.open_dataarray(tmp_path / "a.h5", axes=axes, trust="untrusted").dims == ("z", "y", "x")
+    with pytest.raises(AxesError, match="unknown axis"):
+        il.open_dataarray(tmp_path / "a.h5", axes=["q", "y", "x"], trust="untrusted")
