@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -205,6 +206,7 @@ REFUSED = {
     "core below": (("exports/cells_0_Probabilities.h5", "--class", 1, "--core", 0.1), "--core 0.1: expected at least"),
     "smooth": (("exports/cells_0_Probabilities.h5", "--class", 1, "--smooth", "a"), "--smooth a: expected"),
     "resume nothing": (("exports/cells_0_Probabilities.h5", "--class", 1, "--resume"), "of --out: name it"),
+    "labels": (("exports/cells_0_Probabilities.h5", "--class", 1, "--labels", "a.h5"), "call it .zarr"),
     "ending": (("exports/cells_0_Probabilities.h5", "--class", 1, "--out", "a.xls"), "ends in .csv or .parquet"),
     "twice": (("exports/cells_0_Probabilities.h5", "exports/*.h5"), "is named twice"),
     "no file": (("exports/*.tif",), "no file fits"),
@@ -383,6 +385,37 @@ def test_one_file_has_its_label_image_where_it_is_named(folder, run):
     assert run("exports/cells_0_Probabilities.h5", "--class", 1, "--labels", "one.zarr")[0] == 0
     made = il.label_objects(il.open_dataarray("exports/cells_0_Probabilities.h5").isel(c=0))
     np.testing.assert_array_equal(il.open_dataarray("one.zarr").values, made.values)
+
+
+def test_frames_have_objects_of_their_own(folder, run):
+    masks = np.zeros((2, 1, 6, 8, 1), "f4")
+    masks[0, 0, 1:3, 1:3], masks[1, 0, 2, 5], masks[1, 0, 4, 1:4] = 1, 1, 1
+    write_hdf5_export(Path("film_Probabilities.h5"), masks, axes="tzyxc", chunks=(1, 1, 6, 8, 1))
+    assert run("film_Probabilities.h5", "--threshold", 0.5, "--labels", "film.zarr", "--out", "a.csv")[0] == 0
+    table = open_table("a.csv")
+    assert table[["timestep", "label", "num_pixels"]].to_numpy().tolist() == [[0, 1, 4], [1, 1, 1], [1, 2, 3]]
+    painted = il.paint(il.open_dataarray("film.zarr"), table, "num_pixels")
+    assert [int(frame.sum()) for frame in painted] == [16, 1 + 9]
+
+
+def test_a_conversion_takes_the_table(folder, run):
+    source = "exports/cells_0_Probabilities.h5"
+    assert run(source, *NUCLEUS, "--labels", "a.zarr", "--out", "a.csv")[0] == 0
+    report = il.to_ome_zarr(il.open_dataarray("a.zarr"), "b.zarr", table=open_table("a.csv"))
+    assert report.levels
+    attributes = json.loads(Path("b.zarr/zarr.json").read_text())["attributes"]["ome"]
+    ids = [entry["label-value"] for entry in attributes["image-label"]["properties"]]
+    assert ids == open_table("a.csv")["label"].tolist()
+
+
+def test_the_kind_is_a_setting(folder, run):
+    np.save("a.npy", np.array([[1, 1, 0], [0, 2, 2]], "u1"))
+    arguments = ("a.npy", "--axes", "yx", "--out", "a.csv", "--kind")
+    assert run(*arguments, "object identities")[0] == 0
+    code, _, errors = run(*arguments, "segmentation", "--class", 1, "--resume")
+    assert code == 1
+    assert "a.csv was made without --class, and this command is with --class 1" in errors
+    assert open_table("a.csv")["num_pixels"].tolist() == [2, 2]
 
 
 def test_a_file_without_objects_has_no_rows_and_is_not_measured_again(folder, run):

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilastik_lazy.cli.messages import Command, interrupted, say
-from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
+from ilastik_lazy.cli.options import (
+    image_options,
+    kind_given,
+    kind_option,
+    options_given,
+    source_at,
+    storage_options,
+)
 from ilastik_lazy.core.sizes import counted
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, IlastikLazyError, printable
 
@@ -130,6 +137,7 @@ def objects(
         {
             "--class": list(classes), "--threshold": threshold, "--core": core, "--smooth": smooth,
             "--min-size": min_size, "--max-size": max_size, "--connectivity": connectivity, "--axes": axes,
+            "--kind": kind_given(),
             "--dataset": dataset, "--project": None if project is None else _version(project),
             "--properties": measured, "--labels": labels,
         },
@@ -140,9 +148,8 @@ def objects(
         source = source_at(name, dataset, axes, None if is_from_project else project)
         image = images[name]
         raw = None if image is None else _intensity_at(image)
-        return job_of(
-            name, source, labels_of(source, settings, project if is_from_project else None), raw, targets[name]
-        )
+        found = labels_of(source, settings, project if is_from_project else None)
+        return job_of(name, source, found, raw, targets[name], storage_options())
 
     outcome = Outcome()
     try:

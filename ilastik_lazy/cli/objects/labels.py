@@ -72,8 +72,8 @@ def labels_of(source: ArraySource, settings: Settings, project: str | None = Non
         return label_objects(source, project=project, **settings.of_labelling("connectivity"))
     if spec.kind not in _MAPS and spec.dtype.kind != "b" and settings.threshold is None:
         raise ArgumentError(
-            f"{where} holds {spec.kind or 'numbers of unknown meaning'} ({spec.dtype}): pass --threshold for "
-            "intensities, --kind 'object identities' if they are ids, --kind segmentation if they are classes"
+            f"{where} holds {spec.kind or 'numbers of unknown meaning'} ({spec.dtype}): pass --threshold "
+            "for probabilities or intensities, --kind 'object identities' for ids, --kind segmentation for classes"
         )
     return label_objects(_one_class(source, settings), **bounds, **settings.of_labelling("threshold", "core", "smooth"))
 

@@ -20,6 +20,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.reductions.objects import measure_objects
+from ilastik_lazy.writers.ome_zarr.commit.place import store_at
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 
@@ -38,6 +39,7 @@ class Job:
     intensity: ArraySource | None
     target: str | None
     """Where the label image goes."""
+    storage_options: dict[str, str] | None
     nbytes: int
     version: str
     """Of the file and of its intensities; empty where it is not known."""
@@ -73,14 +75,31 @@ def opened(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcom
     return jobs
 
 
-def job_of(name: str, source: ArraySource, labels: AnySource, intensity: ArraySource | None, target: str | None) -> Job:
-    """Return the job of an opened file, whose chunks were all written."""
+def job_of(
+    name: str,
+    source: ArraySource,
+    labels: AnySource,
+    intensity: ArraySource | None,
+    target: str | None,
+    storage_options: dict[str, str] | None,
+) -> Job:
+    """Return the job of an opened file, whose chunks were all written.
+
+    Raises
+    ------
+    UnfinishedWriteError
+        Some were not.
+    ArgumentError
+        The label image cannot be written to `target`.
+    """
     sources = [source] if intensity is None else [source, intensity]
     for each in sources:
         require_written(each, "raise")
+        if target is not None:
+            store_at(target, each, storage_options)
     is_known = not any(map(without_version, sources))
     version = tokenize([source_identity(each) for each in sources]) if is_known else ""
-    return Job(name, labels, intensity, target, as_source(labels).spec.nbytes, version)
+    return Job(name, labels, intensity, target, storage_options, as_source(labels).spec.nbytes, version)
 
 
 def run_jobs(
@@ -166,6 +185,7 @@ def _write_labels(
             workers=workers,
             overwrite=resume and is_known,
             resume=resume and not is_known,
+            storage_options=job.storage_options,
             progress=lambda done, total: share(0.5 + done / max(1, total) / 2),
         )
     except ResumeMismatchError as error:
