@@ -244,8 +244,8 @@ def test_images_are_matched_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("sources", "images", "says"),
     [
-        (["a_P.h5", "b_P.h5"], ["a.tif", "c.tif"], "none of the 2 images of --intensity fits b_P.h5"),
-        (["a_P.h5", "b_P.h5"], ["r.tif"], "none of the 1 images"),
+        (["a_P.h5", "b_P.h5"], ["a.tif", "c.tif"], "no image of --intensity fits b_P.h5"),
+        (["a_P.h5", "b_P.h5"], ["r.tif"], "no image of --intensity fits a_P.h5"),
         (["m/a_P.h5", "m/b_P.h5"], ["r/a.tif", "s/a.tif", "r/b.tif"], "r/a.tif and s/a.tif, and both fit m/a_P.h5"),
     ],
 )

@@ -75,7 +75,7 @@ def paired(sources: Sequence[str], given: Sequence[str]) -> list[str | None]:
             raise ArgumentError(f"--intensity has {' and '.join(fitting[:2])}, and both fit {source}: name one of them")
         if not fitting:
             raise ArgumentError(
-                f"none of the {len(images)} images of --intensity fits {source}: expected a name that "
+                f"no image of --intensity fits {source}: expected a name that "
                 f"{stem_of(source)} begins with, or one image for each file, named in the same order"
             )
     return [fitting[0] for fitting in found]
