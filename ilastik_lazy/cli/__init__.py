@@ -1,4 +1,4 @@
-"""The command line: ``ilastik-lazy info | convert | verify | reduce | table | export | demo``.
+"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | demo``.
 
 `messages` defines how errors are shown, and exit codes.
 """
@@ -13,6 +13,7 @@ from ilastik_lazy import __version__
 from ilastik_lazy.cli.convert import convert, verify
 from ilastik_lazy.cli.info import info
 from ilastik_lazy.cli.messages import Group, run
+from ilastik_lazy.cli.objects import objects
 from ilastik_lazy.cli.options import (
     image_options,
     kind_option,
@@ -44,6 +45,7 @@ def cli() -> None:
 cli.add_command(info)
 cli.add_command(convert)
 cli.add_command(verify)
+cli.add_command(objects)
 
 
 @cli.command(short_help="Reduce an image: mean, max, histogram, ...")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "image_options",
+    "kind_given",
     "kind_option",
     "location_of",
     "memory_given",
@@ -40,6 +41,11 @@ def options_given(axes: str | None = None) -> OpenOptions:
     return granted(None, _given("trust"), _given("allow_external") or (), axes)
 
 
+def kind_given() -> Any:
+    """Return the kind that the command line states, None if it states none."""
+    return _given("kind")
+
+
 def memory_given(default: str) -> str:
     """Return the memory limit from the command line."""
     return _given("memory") or default
@@ -60,7 +66,7 @@ def source_at(file: str, dataset: str | None, axes: str | None, project: str | N
 
     options = options_given(axes)
     source = open_paths(file, dataset, storage_options=storage_options() if is_url(file) else None, options=options)
-    if kind := _given("kind"):
+    if kind := kind_given():
         from ilastik_lazy.core.kinds import with_kind
 
         source = with_kind(source, kind)

@@ -21,7 +21,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.objects import is_url
 
-__all__ = ["is_pattern", "open_paths", "open_stack"]
+__all__ = ["is_pattern", "matching", "number_key", "open_paths", "open_stack"]
 
 # "a_*.h5/volume/data": as in `Location`, what stands behind the container is the internal path.
 _INSIDE = re.compile(f"{CONTAINER}/(?!.*{CONTAINER}/)", re.IGNORECASE)
@@ -108,20 +108,35 @@ def open_stack(
     return stack_of([open_source(one, options) for one in locations], along)
 
 
-def _number_key(path: str) -> list[tuple[int, str]]:
-    """Key by which ``a_2`` comes before ``a_10``."""
+def number_key(path: str) -> list[tuple[int, str]]:
+    """Return the key by which ``a_2`` comes before ``a_10``.
+
+    >>> sorted(["a_10", "a_2"], key=number_key)
+    ['a_2', 'a_10']
+    """
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
 
 
-def _expanded(pattern: str) -> list[Location]:
+def matching(pattern: str) -> tuple[list[str], str | None]:
+    """Return the files that fit a pattern, in no order, and the internal path behind it.
+
+    Raises
+    ------
+    SourceNotFoundError
+        No file fits.
+    """
     pattern = os.path.expanduser(pattern)
     inside, found = None, list(_INSIDE.finditer(pattern))
     if found and not os.path.exists(pattern):
         pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :]
-    paths = sorted(glob.glob(pattern))
-    if not paths:
+    if not (paths := glob.glob(pattern)):
         raise SourceNotFoundError(f"no file fits {pattern}")
-    by_number = sorted(paths, key=_number_key)
+    return paths, inside or None
+
+
+def _expanded(pattern: str) -> list[Location]:
+    found, inside = matching(pattern)
+    paths, by_number = sorted(found), sorted(found, key=number_key)
     if by_number != paths:
         first = next(k for k, (one, other) in enumerate(zip(paths, by_number, strict=True)) if one != other)
         names = [os.path.basename(path) for path in (paths[first], by_number[first])]
@@ -132,4 +147,4 @@ def _expanded(pattern: str) -> list[Location]:
             MetadataWarning,
             stacklevel=4,
         )
-    return [Location.parse(path, inside or None) for path in paths]
+    return [Location.parse(path, inside) for path in paths]

@@ -13,7 +13,7 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras")
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 IMAGE_SUFFIXES = (*HDF5_SUFFIXES, ".n5", *TIFF_SUFFIXES, ".npy", ".npz", *MRC_SUFFIXES, *PICTURE_SUFFIXES)
 """Suffixes of all formats but Zarr."""
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.sizes import parse_size
-from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError, remedy
+from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError, option, remedy
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES, TABLE_SUFFIXES
@@ -24,10 +24,11 @@ from ilastik_lazy.storage.allowed import granted
 from ilastik_lazy.tables.csv import read_csv_table
 from ilastik_lazy.tables.hdf5 import read_hdf5_table
 from ilastik_lazy.tables.images import ObjectImages, open_object_images
+from ilastik_lazy.tables.measured import is_measured, read_parquet_table, units_in
 
 __all__ = ["TableKind", "open_table", "table_kind"]
 
-TableKind = Literal["objects", "tracking", "divisions", "points"]
+TableKind = Literal["objects", "tracking", "divisions", "points", "measurements"]
 
 _TRACK = re.compile(r"track_id\d+")
 
@@ -47,17 +48,17 @@ def open_table(
 def open_table(
     path: str | os.PathLike[str], *, images: bool = False, memory: str | int = "4GB", trust: Trust = "local"
 ) -> pd.DataFrame | tuple[pd.DataFrame, ObjectImages]:
-    """Open a table of ilastik: objects and their features, tracks, divisions.
+    """Open a table of ilastik (objects and their features, tracks, divisions), or one of `measure_objects`.
 
     Parameters
     ----------
     path
-        HDF5 or CSV file.  The path may name a table in an HDF5 file, such as ``"cells_table.h5/divisions"``; else
-        ``table`` is read, or the only table.
+        HDF5, CSV or Parquet file.  The path may name a table in an HDF5 file, such as
+        ``"cells_table.h5/divisions"``; else ``table`` is read, or the only table.
     images
         Also return the images of the objects that an HDF5 table holds.
     memory
-        Size of the largest table to read: of its rows for HDF5, of the file for CSV.
+        Size of the largest table to read: of its rows for HDF5 and Parquet, of the file for CSV.
     trust
         ``"untrusted"`` lets the HDF5 library read the file only in another process.
 
@@ -82,6 +83,11 @@ def open_table(
             From manual tracking.  ilastik misnames a column: ``lineage_id`` holds the parent's object id.
         ``points``
             Positions and sizes in pixels, from the blockwise export on clusters.
+        ``measurements``
+            From ``ilastik-lazy objects`` or `measure_objects`, also in Parquet: ``label`` is the value in the label
+            image, ``timestep`` the frame, ``source`` the file.  ``length_unit`` and ``area_unit`` are the units of
+            each row (``voxel`` where the size of a voxel is not known); where all rows have the same, it is in
+            ``attrs["units"]`` for each column.
     images : ObjectImages
         Only with ``images=True``: lazy images by ``object_id``.
 
@@ -107,7 +113,9 @@ def open_table(
     most_bytes = parse_size(memory, "memory")
     is_hdf5 = location.internal_path is not None or _is_hdf5(location)
     if images and not is_hdf5:
-        raise ArgumentError(f"{location} is CSV, which holds no images: export the table as HDF5, or pass images=False")
+        raise ArgumentError(
+            f"{location} is no HDF5 file, and holds no images: export the table as HDF5, or pass images=False"
+        )
     options = granted(trust=trust)
     if images and options.trust == "untrusted":
         raise ArgumentError("images=True needs trust='local'" + remedy("; or open an image with open_dataarray()"))
@@ -117,10 +125,18 @@ def open_table(
 
     if is_hdf5:
         table = read_hdf5_table(location, most_bytes, check, options)
+    elif location.suffix == ".parquet":
+        if options.trust == "untrusted":
+            raise ArgumentError(
+                f"{location} is Parquet, which pyarrow decodes in this process: pass {option('trust', 'local')}, or CSV"
+            )
+        table = read_parquet_table(location, most_bytes)
     else:
         table = read_csv_table(location, most_bytes, check)
     kind = _require_kind(table.columns, location)
     table.attrs = {"source": str(location), "kind": kind}
+    if kind == "measurements" and (units := units_in(table)):
+        table.attrs["units"] = units
     return (table, open_object_images(location.path)) if images else table
 
 
@@ -133,7 +149,7 @@ def _is_hdf5(location: Location) -> bool:
     if location.suffix in TABLE_SUFFIXES:
         return False
     raise UnknownFormatError(
-        f"{location.path} is not an ilastik table: expected .h5 or .csv; "
+        f"{location.path} is not an ilastik table: expected .h5, .csv or .parquet; "
         + remedy("images are opened with open_dataarray()", "ilastik-lazy info describes images")
     )
 
@@ -159,4 +175,6 @@ def table_kind(columns: Iterable[object]) -> TableKind | None:
         return "divisions"
     if names >= {"object_id", "timestep", "labelimage_oid"}:
         return "tracking" if any(_TRACK.fullmatch(name) for name in names) else "objects"
+    if is_measured(names):
+        return "measurements"
     return "points" if names >= {"x_px", "y_px", "size_px"} else None

@@ -1,7 +1,7 @@
 """Read tables from CSV files as ilastik writes them: without quotes or escapes.
 
 A class called ``a,b`` therefore shifts all columns after it.  Every line is checked, so that such a file raises an
-error instead of returning wrong numbers.
+error instead of returning wrong numbers.  Tables of measured objects are quoted: see `measured`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
+from ilastik_lazy.tables.measured import parse_measured
 
 __all__ = ["read_csv_table"]
 
@@ -69,6 +70,8 @@ def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[S
     """
     path = location.path
     text = _utf8(_content(path, most_bytes), path)
+    if (measured := parse_measured(text, path)) is not None:
+        return measured
     separator = "\t" if b"\t" in text[: text.find(b"\n")] and b"," not in text[: text.find(b"\n")] else ","
     names = _column_names(text, separator, path)
     check_names(names)

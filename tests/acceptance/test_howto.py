@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import shlex
 import shutil
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import MetadataWarning
+from tests.support.children import run_command
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -47,7 +49,19 @@ def run(name):
 def test_nuclei_are_counted_as_the_page_says(folder):
     failed, report = run("count_nuclei.md")
     assert not failed, report
-    assert len((folder / "nuclei.csv").read_text().splitlines()) > 40
+    assert len((folder / "cells.csv").read_text().splitlines()) > 40
+
+
+def test_the_command_of_the_page_makes_the_same_table(folder):
+    page = (HOWTO / "count_nuclei.md").read_text()
+    (command,) = re.findall(r"^\$ ilastik-lazy (.*)$", page, re.MULTILINE)
+    result = run_command(*shlex.split(command), cwd=folder)
+    assert result.returncode == 0, result.stderr
+    failures, report = run("count_nuclei.md")
+    assert not failures, report
+    made, page_has = il.open_table("nuclei.csv"), il.open_table("cells.csv")
+    for column in ("label", "area", "intensity_mean"):
+        assert made[column].tolist() == page_has[column].tolist()
 
 
 def test_a_damaged_export_is_listed_and_does_not_stop_the_others(folder):

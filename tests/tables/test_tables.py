@@ -150,7 +150,7 @@ def test_columns_of_other_tables_are_no_kind():
 
 def test_what_is_no_table_file_is_refused(tmp_path):
     (tmp_path / "t.png").write_bytes(b"\x89PNG")
-    with pytest.raises(UnknownFormatError, match=r"expected \.h5 or \.csv"):
+    with pytest.raises(UnknownFormatError, match=r"expected \.h5, \.csv or \.parquet"):
         open_table(tmp_path / "t.png")
     with pytest.raises(UnknownFormatError, match="is a folder"):
         open_table(tmp_path)

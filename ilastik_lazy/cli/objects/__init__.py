@@ -1,0 +1,233 @@
+"""The command that counts and measures objects in many files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilastik_lazy.cli.messages import Command, interrupted, say
+from ilastik_lazy.cli.options import (
+    image_options,
+    kind_given,
+    kind_option,
+    options_given,
+    source_at,
+    storage_options,
+)
+from ilastik_lazy.core.sizes import counted
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, IlastikLazyError, printable
+
+if TYPE_CHECKING:
+    from ilastik_lazy.cli.objects.run import Outcome
+    from ilastik_lazy.cli.objects.table import ObjectTable
+
+__all__ = ["objects"]
+
+_ENDINGS = (".csv", ".parquet")
+
+
+@click.command(cls=Command, short_help="Count and measure objects in one file or many.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@image_options("local")
+@kind_option
+@click.option(
+    "--class",
+    "classes",
+    metavar="CLASS",
+    multiple=True,
+    help="Class that is objects, by name or number from 1; of a segmentation, several may be given.",
+)
+@click.option("--threshold", type=float, metavar="P", help="Least probability of a voxel of an object [default: 0.5].")
+@click.option("--core", type=float, metavar="P", help="Keep only objects with a core of at least this probability.")
+@click.option(
+    "--smooth", metavar="SIGMA", help="Gaussian before the threshold, in voxels: 1.5, or by axis z=0.5,y=1,x=1."
+)
+@click.option("--min-size", type=int, metavar="N", help="Least number of voxels of an object (of its core, if any).")
+@click.option("--max-size", type=int, metavar="N", help="Largest number of voxels of an object (of its core, if any).")
+@click.option(
+    "--connectivity", type=int, metavar="N", help="Voxels that touch: 1 by faces, 2 edges too, 3 corners too."
+)
+@click.option(
+    "--intensity",
+    metavar="FILE",
+    multiple=True,
+    help="Image to measure brightness in, or a pattern in quotes; matched to each FILE by name.",
+)
+@click.option(
+    "--properties",
+    metavar="NAMES",
+    multiple=True,
+    help="What to measure, such as area,centroid,intensity_mean [default: as measure_objects].",
+)
+@click.option(
+    "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; of several files, one each in this folder."
+)
+@click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
+@click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has already are skipped.")
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def objects(
+    files: tuple[str, ...],
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    classes: tuple[str, ...],
+    threshold: float | None,
+    core: float | None,
+    smooth: str | None,
+    min_size: int | None,
+    max_size: int | None,
+    connectivity: int | None,
+    intensity: tuple[str, ...],
+    properties: tuple[str, ...],
+    labels: str | None,
+    out: str | None,
+    resume: bool,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Count and measure the connected objects in each FILE, and make one table of all.
+
+    FILE is a probability map, a segmentation (with --class), or a label image, whose ids are measured as they are.
+    A pattern in quotes, such as 'exports/*_Probabilities.h5', stands for many files.
+
+    \b
+    ilastik-lazy objects a_Probabilities.h5 --project nuclei.ilp --class nucleus
+    ilastik-lazy objects 'exports/*_Probabilities.h5' --class 1 --min-size 200 \\
+        --intensity 'raw/*.tif' --out nuclei.csv
+
+    --project names the classes. If it has a step "Threshold and Size Filter", its settings are taken, unless
+    --class, --threshold, --core, --smooth or a size is given.
+
+    --intensity: control_1.tif belongs to control_1_Probabilities.h5, as its name begins with the same letters.
+    If no names match, name as many images as files, in the same order, each with its own --intensity.
+
+    The table has a column for the file (source) and for units (length_unit, area_unit). It is written after each
+    file. A file that fails does not stop the others: it is listed at the end, and the exit code is 1. Run the
+    same command with --resume to try it again, or to continue after a stop.
+    """
+    from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
+    from ilastik_lazy.cli.objects.labels import Settings, labels_of
+    from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, opened, run_jobs
+    from ilastik_lazy.cli.objects.table import ObjectTable
+    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.core.parallel import threads_for
+    from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES
+    from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS
+
+    if resume and out is None:
+        raise ArgumentError("--resume continues the table of --out: name it")
+    threads_for(workers)
+    settings = Settings(classes, threshold, core, smooth, min_size, max_size, connectivity)
+    names = expanded(files)
+    images = dict(zip(names, paired(names, intensity), strict=True))
+    targets = dict(zip(names, label_targets(names, labels), strict=True))
+    measured = [name for text in properties for name in text.replace(",", " ").split()] or list(DEFAULT_PROPERTIES)
+    known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
+    if unknown := [name for name in measured if name not in known]:
+        raise ArgumentError(f"--properties {unknown[0]}: expected some of {', '.join(known)}")
+    _check_outputs(out, targets, resume)
+    # Of the options, connectivity alone goes with the settings of a project.
+    is_from_project = settings.given in ([], ["--connectivity"]) and _has_settings(project)
+    table = ObjectTable(
+        out,
+        names,
+        {
+            "--class": list(classes), "--threshold": threshold, "--core": core, "--smooth": smooth,
+            "--min-size": min_size, "--max-size": max_size, "--connectivity": connectivity, "--axes": axes,
+            "--kind": kind_given(),
+            "--dataset": dataset, "--project": None if project is None else _version(project),
+            "--properties": measured, "--labels": labels,
+        },
+        resume,
+    )  # fmt: skip
+
+    def open_job(name: str) -> Job:
+        source = source_at(name, dataset, axes, None if is_from_project else project)
+        image = images[name]
+        raw = None if image is None else _intensity_at(image)
+        found = labels_of(source, settings, project if is_from_project else None)
+        return job_of(name, source, found, raw, targets[name], storage_options())
+
+    outcome = Outcome()
+    try:
+        jobs = opened(names, open_job, outcome)
+        with progress_bar("measuring", quiet=quiet) as progress:
+            options: dict[str, Any] = {"properties": measured, "workers": workers, "resume": resume}
+            run_jobs(jobs, table, outcome, progress=progress, **options)
+    except KeyboardInterrupt:
+        interrupted(
+            f"{out} has {counted(len(table.rows), 'file')}: run the same command with --resume to continue"
+            if out is not None and table.rows
+            else "nothing was written"
+        )
+    _report(names, outcome, table, quiet)
+
+
+def _check_outputs(out: str | None, targets: dict[str, str | None], resume: bool) -> None:
+    """Reject names that cannot be written, before anything is read."""
+    from ilastik_lazy.cli.results import check_output
+    from ilastik_lazy.storage.objects import is_url
+
+    if out is not None and os.path.isfile(out) and out.endswith(_ENDINGS):
+        if not resume:
+            raise DestinationExistsError(f"there is something at {out}: remove it first, or continue it with --resume")
+    elif out is not None:
+        check_output(out, _ENDINGS)
+    for target in targets.values():
+        if target is not None and not resume and not is_url(target) and os.path.lexists(target):
+            raise DestinationExistsError(f"there is something at {target}: remove it first, or pass --resume")
+
+
+def _intensity_at(name: str) -> Any:
+    """Open the image that brightness is measured in; the options of FILE such as ``--dataset`` are not for it."""
+    from ilastik_lazy.formats.stack import open_paths
+    from ilastik_lazy.storage.objects import is_url
+
+    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
+
+
+def _has_settings(project: str | None) -> bool:
+    """Whether a project says what an object is, and does not only name classes."""
+    from ilastik_lazy.project.thresholding import thresholding_settings
+
+    trust = options_given().trust
+    if project is None:
+        return False
+    try:
+        thresholding_settings(project, trust)
+    except ArgumentError:
+        return False
+    if trust == "untrusted":
+        raise ArgumentError(f"objects by the settings of {project} need --trust local; or pass --class and --threshold")
+    return True
+
+
+def _version(project: str) -> list[str]:
+    from ilastik_lazy.storage.folders import version_of
+
+    return [project, version_of(project)]
+
+
+def _report(names: list[str], outcome: Outcome, table: ObjectTable, quiet: bool) -> None:
+    """Print a line for each file, those that failed last, and exit with 1 if there are any."""
+    if len(names) == 1 and isinstance(error := outcome.failed.get(names[0]), IlastikLazyError):
+        raise error
+    if not quiet:
+        for name in names:
+            if name in outcome.counts:
+                click.echo(f"{printable(name)}: {counted(outcome.counts[name], 'object')}")
+        if outcome.skipped:
+            click.echo(f"{counted(len(outcome.skipped), 'file')} measured by an earlier run")
+        if table.path is not None and table.rows:
+            click.echo(f"{table.path}: {counted(table.count, 'object')} of {counted(len(table.rows), 'file')}")
+        elif table.path is None and outcome.counts:
+            click.echo("add --out nuclei.csv to keep the table")
+    for name, error in outcome.failed.items():
+        reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
+        say("error", reason if name in reason else f"{printable(name)}: {reason}")
+    if outcome.failed:
+        say("error", f"{len(outcome.failed)} of {counted(len(names), 'file')} could not be measured")
+        raise SystemExit(1)

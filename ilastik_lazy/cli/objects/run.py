@@ -1,0 +1,194 @@
+"""Measure one file after the other: all are opened first, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import pandas as pd
+from dask.base import tokenize
+
+from ilastik_lazy.cli.objects.table import ObjectTable
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import (
+    DestinationError,
+    DestinationExistsError,
+    IlastikLazyError,
+    MissingExtraError,
+    ResumeMismatchError,
+)
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
+from ilastik_lazy.reductions.objects import measure_objects
+from ilastik_lazy.writers.ome_zarr.commit.place import store_at
+from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
+from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
+
+__all__ = ["Job", "Outcome", "job_of", "opened", "run_jobs"]
+
+_ENDS_THE_RUN = (DestinationError, MissingExtraError)
+"""Errors that every other file would have, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to measure."""
+
+    name: str
+    labels: AnySource
+    intensity: ArraySource | None
+    target: str | None
+    """Where the label image goes."""
+    storage_options: dict[str, str] | None
+    nbytes: int
+    version: str
+    """Of the file and of its intensities; empty where it is not known."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has come of the files, by name."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, IlastikLazyError | MemoryError] = field(default_factory=dict)
+
+
+def opened(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcome) -> list[Job]:
+    """Open all files; those that cannot be opened are noted in `outcome`.
+
+    Raises
+    ------
+    IlastikLazyError
+        None of them can be opened; the error of the first one.
+    """
+    jobs = []
+    for name in names:
+        try:
+            jobs.append(open_job(name))
+        except _ENDS_THE_RUN:
+            raise
+        except IlastikLazyError as error:
+            outcome.failed[name] = error
+    if not jobs:
+        raise outcome.failed[names[0]]
+    return jobs
+
+
+def job_of(
+    name: str,
+    source: ArraySource,
+    labels: AnySource,
+    intensity: ArraySource | None,
+    target: str | None,
+    storage_options: dict[str, str] | None,
+) -> Job:
+    """Return the job of an opened file, whose chunks were all written.
+
+    Raises
+    ------
+    UnfinishedWriteError
+        Some were not.
+    ArgumentError
+        The label image cannot be written to `target`.
+    """
+    sources = [source] if intensity is None else [source, intensity]
+    for each in sources:
+        require_written(each, "raise")
+        if target is not None:
+            store_at(target, each, storage_options)
+    is_known = not any(map(without_version, sources))
+    version = tokenize([source_identity(each) for each in sources]) if is_known else ""
+    return Job(name, labels, intensity, target, storage_options, as_source(labels).spec.nbytes, version)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    table: ObjectTable,
+    outcome: Outcome,
+    *,
+    properties: Sequence[str],
+    workers: int | None,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Measure each file into `table`, and note in `outcome` what came of it."""
+    total = sum(_work(job) for job in jobs)
+    done = sum(_work(job) for job in jobs if table.has(job.name, job.version))
+    if progress is not None:
+        progress(done, total)
+    for job in jobs:
+        if table.has(job.name, job.version):
+            outcome.skipped.append(job.name)
+            continue
+
+        share = partial(_report_share, progress, done, _work(job), total)
+        try:
+            outcome.counts[job.name] = _measure(job, table, properties, workers, resume, share)
+        except _ENDS_THE_RUN:
+            raise
+        except (IlastikLazyError, MemoryError) as error:
+            outcome.failed[job.name] = error
+        done += _work(job)
+        share(1.0)
+
+
+def _report_share(progress: Callable[[int, int], None] | None, before: int, work: int, total: int, part: float) -> None:
+    if progress is not None:
+        progress(min(before + int(part * work), total), total)
+
+
+def _work(job: Job) -> int:
+    """Bytes to go through: once to measure, and once more to write labels."""
+    return job.nbytes * (1 if job.target is None else 2)
+
+
+def _measure(
+    job: Job,
+    table: ObjectTable,
+    properties: Sequence[str],
+    workers: int | None,
+    resume: bool,
+    share: Callable[[float], None],
+) -> int:
+    passes = 1 if job.target is None else 2
+    frame = measure_objects(
+        job.labels,
+        job.intensity,
+        properties=properties,
+        workers=workers,
+        progress=lambda done, blocks, _: share(done / blocks / passes),
+    )
+    if job.target is not None:
+        _write_labels(job, job.target, frame, job.name in table.rows, resume, workers, share)
+    table.add(job.name, job.version, frame)
+    return len(frame)
+
+
+def _write_labels(
+    job: Job,
+    target: str,
+    frame: pd.DataFrame,
+    is_known: bool,
+    resume: bool,
+    workers: int | None,
+    share: Callable[[float], None],
+) -> None:
+    """Write the label image of a file; one of an earlier version, which the table has, is replaced."""
+    # Ids that restart in every frame have no properties in a label image.
+    objects = None if frame["label"].duplicated().any() else frame
+    try:
+        to_ome_zarr(
+            job.labels,
+            target,
+            table=objects,
+            workers=workers,
+            overwrite=resume and is_known,
+            resume=resume and not is_known,
+            storage_options=job.storage_options,
+            progress=lambda done, total: share(0.5 + done / max(1, total) / 2),
+        )
+    except ResumeMismatchError as error:
+        raise DestinationExistsError(
+            f"{target} is another image than the objects of {job.name}: remove it, or choose another name for --labels"
+        ) from error
