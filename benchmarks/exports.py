@@ -8,9 +8,10 @@ notice, and 8 GB are there within a minute.
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -48,7 +49,7 @@ def axistags(axes: str, resolution: dict[str, float] | None = None) -> str:
 
 
 def field(origin: Sequence[int], shape: Sequence[int], seed: int, kind: str) -> np.ndarray[Any, Any]:
-    """Smooth blobs: probabilities in hundredths with a little noise, classes 1..3, or masks of 0 and 1."""
+    """Smooth blobs: probabilities in hundredths with a little noise, classes 1..3, masks of 0 and 1, or a raw image."""
     rng = np.random.default_rng((seed, *origin))
     total = np.zeros(shape, np.float32)
     for axis, (start, length) in enumerate(zip(origin, shape, strict=True)):
@@ -58,6 +59,8 @@ def field(origin: Sequence[int], shape: Sequence[int], seed: int, kind: str) -> 
         return (1 + (total > 0) + (total > 1)).astype(np.uint8)
     if kind == "masks":
         return (total > 0).astype(np.float32)
+    if kind == "raw":
+        return (1000 + 200 * total).astype(np.uint16) + rng.integers(0, 64, shape, dtype=np.uint16)
     smooth = 1 / (1 + np.exp(-4 * total))
     noise = rng.integers(-2, 3, shape, dtype=np.int8) * ((smooth > 0.02) & (smooth < 0.98))
     return (np.clip(np.rint(smooth * 100) + noise, 0, 100) / np.float32(100)).astype(np.float32)
@@ -68,7 +71,7 @@ def write_export(
     shape: Sequence[int],
     axes: str = "zyxc",
     *,
-    kind: Literal["probabilities", "segmentation", "masks"] = "probabilities",
+    kind: Literal["probabilities", "segmentation", "masks", "raw"] = "probabilities",
     compression: Literal["gzip"] | None = "gzip",
     chunks: tuple[int, ...] | None = None,
     distinct: int = DISTINCT,
@@ -76,16 +79,41 @@ def write_export(
     seed: int = 0,
 ) -> str:
     """Write one export with the dataset ``exported_data``, and return its path."""
-    dtype = np.dtype("u1" if kind == "segmentation" else "f4")
+    dtype = np.dtype({"segmentation": "u1", "raw": "u2"}.get(kind, "f4"))
     chunks = chunks or ilastik_chunks(shape, axes, dtype.itemsize)
-    grid = [range(0, length, chunk) for length, chunk in zip(shape, chunks, strict=True)]
-    origins = [tuple(int(i) for i in o) for o in np.array(np.meshgrid(*grid, indexing="ij")).reshape(len(shape), -1).T]
 
     def stored(origin: tuple[int, ...]) -> bytes:
-        data = field(origin, chunks, seed, kind).tobytes()
-        return zlib.compress(data, 1) if compression else data
+        return encoded(field(origin, chunks, seed, kind), compression)
 
-    with h5py.File(path, "w") as file, ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
+        patterns = list(pool.map(stored, itertools.islice(origins_of(shape, chunks), distinct)))
+    streams = itertools.cycle(patterns)
+    return write_streams(path, shape, axes, dtype, chunks, streams, compression=compression, scales=scales)
+
+
+def origins_of(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The first voxel of each chunk, in raster order."""
+    return itertools.product(*(range(0, length, chunk) for length, chunk in zip(shape, chunks, strict=True)))
+
+
+def encoded(chunk: np.ndarray[Any, Any], compression: Literal["gzip"] | None = "gzip") -> bytes:
+    """A chunk as HDF5 stores it."""
+    return zlib.compress(chunk.tobytes(), 1) if compression else chunk.tobytes()
+
+
+def write_streams(
+    path: str,
+    shape: Sequence[int],
+    axes: str,
+    dtype: np.dtype[Any],
+    chunks: tuple[int, ...],
+    streams: Iterable[bytes],
+    *,
+    compression: Literal["gzip"] | None = "gzip",
+    scales: dict[str, float] | None = None,
+) -> str:
+    """Write one export from encoded chunks in raster order, and return its path."""
+    with h5py.File(path, "w") as file:
         dataset = file.create_dataset(
             "exported_data", tuple(shape), dtype, chunks=chunks,
             compression=compression, compression_opts=1 if compression else None,
@@ -96,7 +124,6 @@ def write_export(
         dataset.attrs["display_mode"] = "default"
         for dimension, axis in zip(dataset.dims, axes, strict=True):
             dimension.label = axis
-        patterns = list(pool.map(stored, origins[:distinct]))
-        for number, origin in enumerate(origins):
-            dataset.id.write_direct_chunk(origin, patterns[number % len(patterns)])
+        for origin, stream in zip(origins_of(shape, chunks), streams, strict=False):
+            dataset.id.write_direct_chunk(origin, stream)
     return path
