@@ -109,6 +109,8 @@ _BLOCK_BYTES = 16 * 2**20
 def large_block(spec: ArraySpec) -> tuple[int, ...]:
     """Return the block in which objects are found: whole chunks, up to 16 MiB, and some 16 blocks at least.
 
+    Chunks that are not compressed may be cut.
+
     It grows along the last axis of space first, since its borders cut runs, and along the first one last, since the
     borders of all blocks that lie side by side along the others are in memory at once.
 
@@ -122,7 +124,12 @@ def large_block(spec: ArraySpec) -> tuple[int, ...]:
     most = min(_BLOCK_BYTES, max(BLOCK_BYTES_LEAST, spec.nbytes // 16))
     block = [max(1, min(chunk, length)) for chunk, length in zip(spec.chunks, spec.shape, strict=True)]
     space = [axis for axis, name in enumerate(spec.dims) if name in "zyx"]
-    for axis in (*reversed(space), *(spec.dims.index(name) for name in "tc" if name in spec.dims)):
+    frames = [spec.dims.index(name) for name in "tc" if name in spec.dims]
+    if spec.storage.compression == "none":
+        # A part of a chunk takes no time for the rest of it: an array in memory is one chunk.
+        for axis in (*frames, *space):
+            block[axis] = max(1, block[axis] // -(-math.prod(block) * spec.dtype.itemsize // most))
+    for axis in (*reversed(space), *frames):
         times = max(1, most // (math.prod(block) * spec.dtype.itemsize))
         # Equal blocks: eight chunks and one of nine would leave a thread with nothing to do.
         count = max(1, -(-spec.shape[axis] // block[axis]))

@@ -13,6 +13,9 @@ import numpy as np
 from ilastik_lazy.core.grid import Region, grid_shape, region_shape
 from ilastik_lazy.core.parallel import Progress
 from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.views.cache import CachedSource
+from ilastik_lazy.core.views.view import DescribedSource
+from ilastik_lazy.core.views.window import TransposedSource, WindowSource
 from ilastik_lazy.lazy.clusters import anywhere_in_order
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block
@@ -113,10 +116,10 @@ class Measure:
     image: Image | None
 
     def with_shared_parts(self, workers: int) -> Measure:
-        """Compute once what all blocks of a computed image need."""
+        """Compute once what all blocks of a computed image need, and keep chunks that several blocks need."""
         if self.image is None:
             return self
-        return replace(self, image=replace(self.image, source=with_shared_parts(self.image.source, workers)))
+        return replace(self, image=replace(self.image, source=_cached(with_shared_parts(self.image.source, workers))))
 
     def sums(self, runs: Runs, groups: Array, count: int, region: Region) -> Sums:
         """Compute the sums over each group of the runs of a block."""
@@ -128,6 +131,21 @@ class Measure:
             blocks = self.image.read(region, self.dims)
             intensities = [self.layout.canonical(block).reshape(-1)[inside] for block in blocks]
         return sums_of_runs(runs, groups, count, self.layout.origin(region), self.wanted, intensities)
+
+
+_CACHED_BYTES = 64 * 2**20
+"""Chunks of intensities that are kept: blocks follow the chunks of the labels, and would decode them three times."""
+
+
+def _cached(source: ArraySource) -> ArraySource:
+    """Return `source` with the chunks kept that several blocks need, if they have to be decoded."""
+    if isinstance(source, DescribedSource | WindowSource | TransposedSource):
+        return replace(source, source=_cached(source.source))
+    spec = source.spec
+    chunk = math.prod(spec.chunks) * spec.dtype.itemsize
+    if spec.storage.compression == "none" or isinstance(source, CachedSource) or 8 * chunk > _CACHED_BYTES:
+        return source
+    return CachedSource(source, _CACHED_BYTES)
 
 
 class _Part(NamedTuple):
