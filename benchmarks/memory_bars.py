@@ -8,9 +8,9 @@ of the rounds counts.  The sources are masks whose chunks repeat, 0.2 GB on disk
 is small, too, by some 4 MB a worker smaller than of probabilities.  A source of each size is also scaled by its
 percentiles, and by mean and deviation, and then reduced: 100 MB.
 
-Then cells in probability maps of `--objects` GB, float32, beside raw images in uint16, are labelled and measured: as
-many cells in all sizes, so all must need the same within 30 %, and less than 700 MB with all imports; and in the largest
-so many, 10^6 in 30 GB, that it may take 1500 MB.  `--second-pass` computes the label images, too.  Linux only.
+Then cells in probability maps of `--objects` GB, float32, are labelled and measured in masks of the same size: as
+many cells in all sizes, so all must need the same within 30 %, and less than 700 MB with all imports; then more of
+them in the largest, 10^6 in 30 GB, for 1500 MB.  `--second-pass` computes the label images, too.  Linux only.
 """
 
 from __future__ import annotations
@@ -92,14 +92,14 @@ def measured(folder: Path, size: float, every: int, second_pass: bool) -> tuple[
     """Number of objects in a map of so many GB; peak of the process, and the same above the imports."""
     side = max(16, round((size * 1e9 / 4) ** (1 / 3)))
     path = write_probabilities(str(folder / "cells.h5"), (side,) * 3, 0.05, every=every)
-    raw = write_export(str(folder / "raw.h5"), (side,) * 3, "zyx", kind="raw")
+    raw = write_export(str(folder / "raw.h5"), (side,) * 3, "zyx", kind="masks")
     command = [sys.executable, "-c", f"{START}{MEASURE}print(peak() - base)", path, raw, "twice" if second_pass else ""]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(f"{command[2]} failed:\n{run.stderr}")
     count, seconds, peak, grown = map(float, run.stdout.split())
     on_disk = (Path(path).stat().st_size + Path(raw).stat().st_size) / 1e6
-    print(f"  {size:g} GB, and half as much of raw image ({on_disk:.0f} MB on disk), {count:.0f} objects, {seconds:.0f} s: ",
+    print(f"  {size:g} GB twice ({on_disk:.0f} MB on disk), {count:.0f} objects, {seconds:.0f} s: ",
           f"peak of {peak / 1e6:.0f} MB, {grown / 1e6:.0f} MB above the imports", sep="", flush=True)  # fmt: skip
     Path(path).unlink()
     Path(raw).unlink()
@@ -114,10 +114,14 @@ def measuring_objects(folder: Path, sizes: list[float], second_pass: bool) -> li
         count, peak, grown = measured(folder, size, max(1, round(size / sizes[0])), second_pass)
         found.append(grown)
         rows.append((f"{size:g} GB, {count} objects: {OBJECTS / 1e6:.0f} MB over the peak", "x", OBJECTS / peak, 1.0))
-    rows.append(("objects: memory of the smallest x 1.3 over that of the largest", "x", 1.3 * found[0] / found[-1], 1.0))
+    rows.append(
+        ("objects: memory of the smallest x 1.3 over that of the largest", "x", 1.3 * found[0] / found[-1], 1.0)
+    )
     # 2.2 million would be there without gaps between them.
     count, peak, _ = measured(folder, sizes[-1], 2, second_pass)
-    rows.append((f"{sizes[-1]:g} GB, {count} objects: {MANY_OBJECTS / 1e6:.0f} MB over the peak", "x", MANY_OBJECTS / peak, 1.0))
+    rows.append(
+        (f"{sizes[-1]:g} GB, {count} objects: {MANY_OBJECTS / 1e6:.0f} MB over the peak", "x", MANY_OBJECTS / peak, 1.0)
+    )
     return rows
 
 

@@ -3,10 +3,12 @@
     python benchmarks/objects_bars.py [--folder DIR] [--rounds 3] [--size 700] [--slow-once]
 
 Labels and measures (size, box, centroid, mean of the raw image) cells in `--size` MB of probabilities, float32 and gzip
-as ilastik writes them, beside a raw image in uint16: once where cells fill 5 %, and once where they fill 60 %.
-Then measures a label image of cells that touch and fill 60 %, in memory and from files.  Peers (`pip install '.[bench]'`)
-take turns with ours (A B A B ...); one that is not installed has no rows.  The minimum of the rounds counts, medians stand
-beside.  All tables are compared with scikit-image's before time counts.
+as ilastik writes them, beside a raw image in uint16 (not compressed, as gzip cannot pack its noise; `--gzip-raw`
+compresses it all the same): once where cells fill 5 %, and once where they fill 60 %.  Then measures label images of
+such cells, which touch where they fill 60 %, in memory and from files; beside scikit-image with inertia, too.
+
+Peers (`pip install '.[bench]'`) take turns with ours (A B A B ...); one that is not installed has no rows.  The minimum
+of the rounds counts, medians stand beside.  All tables are compared with scikit-image's before time counts.
 """
 
 from __future__ import annotations
@@ -33,14 +35,14 @@ from benchmarks.exports import write_export
 from benchmarks.objects_peers import CC3D, DASK_IMAGE, SKIMAGE, TILEWISE
 
 OURS, FLOOR, BOTH = "ours, label and measure", "decode and threshold", "decode and threshold, and decode raw"
-OUR_LABELS, MEASURE = "ours, labels", "ours, measure labels"
-TABLE = f"{TILEWISE}, sizes and boxes"
-TWICE, IN_MEMORY, IN_MEMORY_PLAIN = "from files", "in memory", "in memory, no intensity"
+OUR_LABELS, TABLE = "ours, labels", f"{TILEWISE}, sizes and boxes"
+PLAIN, PROPERTIES = peers.PROPERTIES[:-1], peers.PROPERTIES
+WITH_INERTIA = (*PROPERTIES, "inertia_tensor_eigvals")
 
 
 def whole_job(probabilities: str, raw: str) -> pd.DataFrame:
     labels = il.label_objects(il.open_dataarray(probabilities).isel(c=0))
-    return il.measure_objects(labels, il.open_dataarray(raw), properties=peers.PROPERTIES)
+    return il.measure_objects(labels, il.open_dataarray(raw), properties=PROPERTIES)
 
 
 def threshold(probabilities: str) -> int:
@@ -61,14 +63,14 @@ def same(ours: pd.DataFrame, theirs: dict[str, Any]) -> None:
             raise SystemExit(f"{our_name} differs from scikit-image's: no time counts")
 
 
-def finding(folder: Path, rounds: int, side: int, fill: float, once: tuple[str, ...]) -> list[Row]:
+def finding(folder: Path, rounds: int, side: int, fill: float, once: tuple[str, ...], raw: str) -> list[Row]:
     """The whole job."""
     probabilities = write_probabilities(str(folder / "probabilities.h5"), (side,) * 3, fill)
-    raw = write_export(str(folder / "raw.h5"), (side,) * 3, "zyx", kind="raw")
     table = whole_job(probabilities, raw)
     filled = table["num_pixels"].sum() / side**3
-    print(f"\n  {side**3 * 4 / 1e6:.0f} MB of float32, {Path(probabilities).stat().st_size / 1e6:.0f} MB as gzip in HDF5; ",
-          f"{len(table)} objects fill {filled:.0%}", sep="", flush=True)  # fmt: skip
+    on_disk = Path(probabilities).stat().st_size / 1e6
+    print(f"\n  {side**3 * 4e-6:.0f} MB of float32, {on_disk:.0f} MB as gzip in HDF5", end="; ")
+    print(f"{len(table)} objects fill {filled:.0%}", flush=True)
     if peers.installed(SKIMAGE):
         same(table, peers.with_skimage(probabilities, raw))
     functions: dict[str, Callable[[], object]] = {
@@ -95,37 +97,45 @@ def finding(folder: Path, rounds: int, side: int, fill: float, once: tuple[str, 
     return rows
 
 
-def measuring(folder: Path, rounds: int, side: int) -> list[Row]:
+def measuring(folder: Path, rounds: int, side: int, fill: float, once: tuple[str, ...], raw_path: str) -> list[Row]:
     """A label image that is there, and its raw image."""
-    path = write_labels(str(folder / "labels.h5"), (side,) * 3, 0.6)
-    raw_path = write_export(str(folder / "raw.h5"), (side,) * 3, "zyx", kind="raw")
+    path = write_labels(str(folder / "labels.h5"), (side,) * 3, fill)
     labels, raw = peers.loaded(path), peers.loaded(raw_path)
-    as_arrays = xr.DataArray(labels, dims=("z", "y", "x")), xr.DataArray(raw, dims=("z", "y", "x"))
+    held = tuple(xr.DataArray(each, dims=("z", "y", "x")) for each in (labels, raw))
 
-    def from_files() -> pd.DataFrame:
-        return il.measure_objects(il.open_dataarray(path), il.open_dataarray(raw_path), properties=peers.PROPERTIES)
+    def ours(properties: tuple[str, ...], *images: Any) -> pd.DataFrame:
+        opened = [il.open_dataarray(image) if isinstance(image, str) else image for image in images]
+        return il.measure_objects(*opened, properties=properties)
 
-    table, held = from_files(), il.measure_objects(*as_arrays, properties=peers.PROPERTIES)
-    print(f"\n  {labels.nbytes / 1e6:.0f} MB of uint32, {len(table)} labels fill {(labels > 0).mean():.0%}", flush=True)
+    table = ours(PROPERTIES, path, raw_path)
+    filled = (labels > 0).mean()
+    print(f"\n  {labels.nbytes / 1e6:.0f} MB of uint32, {len(table)} labels fill {filled:.0%}", flush=True)
     if peers.installed(SKIMAGE):
         theirs = peers.regionprops(labels, raw)
         same(table, theirs)
-        same(held, theirs)
+        same(ours(PROPERTIES, *held), theirs)
     functions: dict[str, Callable[[], object]] = {
-        f"{MEASURE}, {TWICE}": from_files,
-        f"{MEASURE}, {IN_MEMORY}": lambda: il.measure_objects(*as_arrays, properties=peers.PROPERTIES),
-        f"{MEASURE}, {IN_MEMORY_PLAIN}": lambda: il.measure_objects(as_arrays[0], properties=peers.PROPERTIES[:-1]),
-        f"{SKIMAGE}, {TWICE}": lambda: peers.regionprops(peers.loaded(path), peers.loaded(raw_path)),
-        f"{SKIMAGE}, {IN_MEMORY}": lambda: peers.regionprops(labels, raw),
-        f"{CC3D}, {TWICE}": lambda: peers.cc3d_statistics(peers.loaded(path)),
-        f"{CC3D}, {IN_MEMORY}": lambda: peers.cc3d_statistics(labels),
+        "ours, files": lambda: ours(PROPERTIES, path, raw_path),
+        "ours, files, with inertia": lambda: ours(WITH_INERTIA, path, raw_path),
+        "ours, memory": lambda: ours(PROPERTIES, *held),
+        "ours, memory, with inertia": lambda: ours(WITH_INERTIA, *held),
+        "ours, memory, no intensity": lambda: ours(PLAIN, held[0]),
+        f"{CC3D}, files": lambda: peers.cc3d_statistics(peers.loaded(path)),
+        f"{CC3D}, memory": lambda: peers.cc3d_statistics(labels),
+        f"{SKIMAGE}, memory": lambda: peers.regionprops(labels, raw),
+        f"{SKIMAGE}, files, with inertia": lambda: peers.regionprops(
+            peers.loaded(path), peers.loaded(raw_path), WITH_INERTIA
+        ),
+        f"{SKIMAGE}, memory, with inertia": lambda: peers.regionprops(labels, raw, WITH_INERTIA),
     }
     functions = {name: f for name, f in functions.items() if _present(name)}
-    found = interleaved(functions, rounds)
+    found = interleaved(functions, rounds, once=[name for name in functions if name.startswith(once)])
     show(found)
-    bars = [(f"{MEASURE}, {where}", f"{peer}, {where}", least)
-            for peer, least in ((SKIMAGE, 15.0), (CC3D, 1.5)) for where in (TWICE, IN_MEMORY)]  # fmt: skip
-    return _rows(found, [*bars, (f"{MEASURE}, {IN_MEMORY_PLAIN}", f"{CC3D}, {IN_MEMORY}", 1.5)], "labels: ")
+    bars = [(f"ours, {how}", f"{SKIMAGE}, {how}", 15.0) for how in ("files, with inertia", "memory, with inertia")]
+    bars += [("ours, memory", f"{SKIMAGE}, memory", 1.0)]
+    bars += [(f"ours, {how}", f"{CC3D}, {how}", 1.5) for how in ("files", "memory")]
+    bars += [("ours, memory, no intensity", f"{CC3D}, memory", 1.5)]
+    return _rows(found, bars, f"{filled:.0%} labels: ")
 
 
 def _present(name: str) -> bool:
@@ -145,21 +155,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.set_defaults(rounds=3)
     parser.add_argument("--size", type=float, default=700, help="of the probabilities, in MB")
     parser.add_argument("--slow-once", action="store_true", help=f"one round only of {SKIMAGE} and {DASK_IMAGE}")
-    parser.add_argument("--only", choices=["sparse", "dense", "labels"], nargs="+", default=["sparse", "dense", "labels"])
+    parser.add_argument("--fill", type=float, nargs="+", default=[0.05, 0.6], help="share that cells fill")
+    parser.add_argument("--only", choices=["maps", "labels"], help="one half of the rows")
+    parser.add_argument("--gzip-raw", action="store_true", help="the raw image is compressed, too")
     options = parser.parse_args(arguments)
     folder = folder_of(options)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     side = max(16, round((options.size * 1e6 / 4) ** (1 / 3)))
+    once = (SKIMAGE, DASK_IMAGE) if options.slow_once else ()
     rows: list[Row] = []
+    raw = write_export(
+        str(folder / "raw.h5"), (side,) * 3, "zyx", kind="raw", compression="gzip" if options.gzip_raw else None
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, fill in (("sparse", 0.05), ("dense", 0.6)):
-            if name in options.only:
-                once = (SKIMAGE, DASK_IMAGE) if options.slow_once else ()
-                rows += finding(folder, options.rounds, side, fill, once)
-        if "labels" in options.only:
-            rows += measuring(folder, options.rounds, side)
+        for fill in options.fill:
+            if options.only != "labels":
+                rows += finding(folder, options.rounds, side, fill, once, raw)
+            if options.only != "maps":
+                rows += measuring(folder, options.rounds, side, fill, once, raw)
     short = print_table(rows)
     if not options.folder:
         shutil.rmtree(folder)

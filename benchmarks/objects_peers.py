@@ -1,4 +1,4 @@
-"""Objects as others find and measure them: scikit-image, cc3d, tilewise-ccl and dask-image, where they are installed."""
+"""Objects as others find and measure them: scikit-image, cc3d, tilewise-ccl and dask-image, where installed."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def mask_of(path: str) -> Any:
     return il.open_dataarray(path).isel(c=0).data >= 0.5
 
 
-def regionprops(labels: Array, raw: Array) -> dict[str, Array]:
+def regionprops(labels: Array, raw: Array, properties: tuple[str, ...] = PROPERTIES) -> dict[str, Array]:
     from skimage.measure import regionprops_table
 
-    table: dict[str, Array] = regionprops_table(labels, raw, properties=("label", *PROPERTIES))
+    table: dict[str, Array] = regionprops_table(labels, raw, properties=("label", *properties))
     return table
 
 

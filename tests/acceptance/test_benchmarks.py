@@ -12,7 +12,7 @@ import pytest
 
 
 def cases():
-    for module in ("reading", "reducing", "converting"):
+    for module in ("reading", "reducing", "converting", "objects"):
         for name, value in vars(importlib.import_module(f"benchmarks.{module}")).items():
             if inspect.isclass(value) and value.__module__ == f"benchmarks.{module}":
                 for method in dir(value):
@@ -40,7 +40,8 @@ def test_benchmark_runs_once_on_tiny_data(module, name, method, tmp_path, monkey
 
 BARS = {
     "converting_bars.py": (["--size", "0.2", "--rounds", "1", "--slow-once"], 6),
-    "memory_bars.py": (["--sizes", "0.002", "--rounds", "1"], 5),
+    "memory_bars.py": (["--sizes", "0.002", "--rounds", "1", "--objects", "0.002", "0.01"], 9),
+    "objects_bars.py": (["--size", "2", "--rounds", "1", "--fill", "0.05"], None),
 }
 
 
@@ -59,5 +60,6 @@ def test_promises_are_measured_on_tiny_data(script, tmp_path):
     assert run.returncode == ("SHORT" in run.stdout), run.stderr
     header, table = run.stdout.split("at least\n")
     assert header
-    assert len(table.splitlines()) == rows
+    # None: fewer where peers are not installed.
+    assert len(table.splitlines()) == (rows or len(table.splitlines())) > 0
     assert all("x" in line for line in table.splitlines())
