@@ -144,7 +144,9 @@ def components(count: int, first: Array, second: Array) -> tuple[int, Array]:
         return 0, np.zeros(0, np.int64)
     if not len(first):
         return count, np.arange(count)
-    edges = coo_array((np.ones(len(first), np.uint8), (first, second)), (count, count))
+    # scipy takes int32 and float64, and needs more time to convert others than to find the components.
+    places = [each.astype(np.int32) if count < 2**31 else each for each in (first, second)]
+    edges = coo_array((np.ones(len(first)), tuple(places)), (count, count))
     number, found = connected_components(edges.tocsr(), directed=False)
     # scipy does not promise the order of components.
     earliest = np.empty(number, np.int64)
