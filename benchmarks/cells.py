@@ -1,8 +1,8 @@
 """Cells in a tissue that repeats: the probability map that ilastik exports of them, and the label image.
 
-One period, four chunks along each axis, is computed; its chunks are encoded once and written again and again, so that
-a file of any size is there in seconds.  Objects go on across the borders of chunks and of periods.  The raw
-image beside them is `write_export(kind="raw")`, in chunks of its own.
+One period, up to four chunks along each axis, is computed; its chunks are encoded once and written again and again, so
+that a file of any size is there in seconds.  Objects go on across the borders of chunks and of periods.  The raw image
+beside them is `write_export(kind="raw")`, in chunks of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.exports import encoded, ilastik_chunks, origins_of, write_streams
 
 Array = np.ndarray[Any, Any]
-PERIOD = 4
-"""Chunks along each axis."""
+PERIOD, LEAST = 4, 72
+"""Chunks along each axis of a period at most, and voxels at least: no cell touches itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +28,8 @@ class Tissue:
     """One period of cells, along z, y and x."""
 
     chunks: tuple[int, ...]
+    counts: tuple[int, ...]
+    """Chunks of a period along each axis."""
     nearness: Array
     """How near each voxel is to the inside of a cell, in voxels; from 0 on it lies within one."""
     cell: Array
@@ -36,17 +38,30 @@ class Tissue:
     """From 0 to 26: the period where the centre of that cell lies; 13 is this one."""
 
     @classmethod
-    def of(cls, chunks: Sequence[int], fill: float, *, spacing: int = 15, gaps: bool = True, seed: int = 0) -> Tissue:
-        """Cells that fill this share of the volume, on a grid that is shaken.
+    def of(
+        cls,
+        chunks: Sequence[int],
+        grid: Sequence[int],
+        fill: float,
+        *,
+        spacing: int = 15,
+        gaps: bool = True,
+        seed: int = 0,
+    ) -> Tissue:
+        """Cells that fill this share of the volume, on a lattice that is shaken.
 
         Parameters
         ----------
+        grid
+            Chunks of the volume along each axis.
         spacing
             Voxels between cells.
         gaps
             Whether background lies between all neighbouring cells; else they may touch.
         """
-        shape, rng = tuple(PERIOD * chunk for chunk in chunks), np.random.default_rng(seed)
+        in_period = tuple(max(min(PERIOD, n), math.ceil(LEAST / c)) for n, c in zip(grid, chunks, strict=True))
+        shape = tuple(n * chunk for n, chunk in zip(in_period, chunks, strict=True))
+        rng = np.random.default_rng(seed)
         counts = [max(1, round(length / spacing)) for length in shape]
         steps = np.array(shape) / counts
         places = np.array(list(np.ndindex(*counts)))
@@ -70,7 +85,7 @@ class Tissue:
             cell[box] = np.where(nearer, number, cell[box])
             moved[box] = np.where(nearer, 9 * periods[0] + 3 * periods[1] + periods[2], moved[box])
         depth = (second - nearest) / 2 if gaps and fill > 0.2 else -nearest
-        return cls(tuple(chunks), depth - np.quantile(depth, 1 - fill), cell, moved)
+        return cls(tuple(chunks), in_period, depth - np.quantile(depth, 1 - fill), cell, moved)
 
     def parts(self) -> Iterator[tuple[slice, ...]]:
         """Region of each chunk of the period."""
@@ -97,19 +112,19 @@ def write_probabilities(
         Of so many periods one has cells, and the others are empty.
     """
     *chunks, _ = ilastik_chunks((*shape, 1), "zyxc", 4)
-    tissue = Tissue.of(chunks, fill, spacing=spacing, seed=seed)
+    grid = [math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True)]
+    tissue = Tissue.of(chunks, grid, fill, spacing=spacing, seed=seed)
     whole = tissue.probabilities()
     with ThreadPoolExecutor() as pool:
         streams = list(pool.map(lambda part: encoded(whole[part]), tissue.parts()))
     empty = encoded(np.zeros(chunks, np.float32))
-    grid = [math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True)]
-    periods = [math.ceil(count / PERIOD) for count in grid]
+    periods = [math.ceil(n / count) for n, count in zip(grid, tissue.counts, strict=True)]
 
     def chosen() -> Iterator[bytes]:
         for place in np.ndindex(*grid):
-            period = np.ravel_multi_index([at // PERIOD for at in place], periods)
-            within = np.ravel_multi_index([at % PERIOD for at in place], (PERIOD,) * 3)
-            yield streams[within] if period % every == 0 else empty
+            period, within = zip(*map(divmod, place, tissue.counts), strict=True)
+            is_empty = np.ravel_multi_index(period, periods) % every
+            yield empty if is_empty else streams[np.ravel_multi_index(within, tissue.counts)]
 
     return write_streams(path, (*shape, 1), "zyxc", np.dtype("f4"), (*chunks, 1), chosen())
 
@@ -117,18 +132,16 @@ def write_probabilities(
 def write_labels(path: str, shape: Sequence[int], fill: float, *, spacing: int = 15, seed: int = 0) -> str:
     """Write a label image of cells that touch, uint32 along z, y and x with gaps between ids, and return its path."""
     chunks = ilastik_chunks(shape, "zyx", 4)
-    tissue = Tissue.of(chunks, fill, spacing=spacing, gaps=False, seed=seed)
-    inside, count = tissue.nearness >= 0, int(tissue.cell.max())
     grid = [math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True)]
-    padded = [math.ceil(n / PERIOD) + 2 for n in grid]
+    tissue = Tissue.of(chunks, grid, fill, spacing=spacing, gaps=False, seed=seed)
+    inside, count = tissue.nearness >= 0, int(tissue.cell.max())
+    padded = [math.ceil(n / in_period) + 2 for n, in_period in zip(grid, tissue.counts, strict=True)]
     neighbours = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
 
     def stored(place: tuple[int, ...]) -> bytes:
-        part = tuple(
-            slice(at % PERIOD * chunk, (at % PERIOD + 1) * chunk) for at, chunk in zip(place, chunks, strict=True)
-        )
-        period = np.array([at // PERIOD + 1 for at in place])
-        first = count * np.ravel_multi_index(tuple((neighbours + period).T), padded)
+        period, within = zip(*map(divmod, place, tissue.counts), strict=True)
+        part = tuple(slice(at * chunk, (at + 1) * chunk) for at, chunk in zip(within, chunks, strict=True))
+        first = count * np.ravel_multi_index(tuple((neighbours + np.array(period) + 1).T), padded)
         numbers = tissue.cell[part] + first.astype(np.uint32)[tissue.moved[part]]
         return encoded(np.where(inside[part], numbers, np.uint32(0)))
 

@@ -9,8 +9,8 @@ is small, too, by some 4 MB a worker smaller than of probabilities.  A source of
 percentiles, and by mean and deviation, and then reduced: 100 MB.
 
 Then cells in probability maps of `--objects` GB, float32, are labelled and measured in masks of the same size: as
-many cells in all sizes, so all must need the same within 30 %, and less than 700 MB with all imports; then more of
-them in the largest, 10^6 in 30 GB, for 1500 MB.  `--second-pass` computes the label images, too.  Linux only.
+many cells in all sizes, so that all must need the same within 30 %, and less than 700 MB, with all imports; then more
+of them in the largest, 10^6 in 30 GB, for 1500 MB.  `--second-pass` computes the label images, too.  Linux only.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def measuring(folder: Path, rounds: int, sizes: list[float]) -> list[Row]:
     return rows
 
 
-def measured(folder: Path, size: float, every: int, second_pass: bool) -> tuple[int, float, float]:
-    """Number of objects in a map of so many GB; peak of the process, and the same above the imports."""
+def measured(folder: Path, size: float, every: int, second_pass: bool) -> tuple[int, float]:
+    """Number of objects in a map of so many GB, and peak of the process with all imports."""
     side = max(16, round((size * 1e9 / 4) ** (1 / 3)))
     path = write_probabilities(str(folder / "cells.h5"), (side,) * 3, 0.05, every=every)
     raw = write_export(str(folder / "raw.h5"), (side,) * 3, "zyx", kind="masks")
@@ -103,22 +103,22 @@ def measured(folder: Path, size: float, every: int, second_pass: bool) -> tuple[
           f"peak of {peak / 1e6:.0f} MB, {grown / 1e6:.0f} MB above the imports", sep="", flush=True)  # fmt: skip
     Path(path).unlink()
     Path(raw).unlink()
-    return int(count), peak, grown
+    return int(count), peak
 
 
 def measuring_objects(folder: Path, sizes: list[float], second_pass: bool) -> list[Row]:
     rows: list[Row] = []
     found = []
     for size in sizes:
-        # One of so many periods has cells, that there are as many as in the smallest.
-        count, peak, grown = measured(folder, size, max(1, round(size / sizes[0])), second_pass)
-        found.append(grown)
+        # So few of the periods have cells that there are as many as in the smallest.
+        count, peak = measured(folder, size, max(1, round(size / sizes[0])), second_pass)
+        found.append(peak)
         rows.append((f"{size:g} GB, {count} objects: {OBJECTS / 1e6:.0f} MB over the peak", "x", OBJECTS / peak, 1.0))
     rows.append(
         ("objects: memory of the smallest x 1.3 over that of the largest", "x", 1.3 * found[0] / found[-1], 1.0)
     )
     # 2.2 million would be there without gaps between them.
-    count, peak, _ = measured(folder, sizes[-1], 2, second_pass)
+    count, peak = measured(folder, sizes[-1], 2, second_pass)
     rows.append(
         (f"{sizes[-1]:g} GB, {count} objects: {MANY_OBJECTS / 1e6:.0f} MB over the peak", "x", MANY_OBJECTS / peak, 1.0)
     )

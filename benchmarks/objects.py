@@ -1,4 +1,7 @@
-"""Objects: how long does a table of them take, beside decoding alone and beside others?"""
+"""Objects: how long does a table of them take, beside decoding alone and beside others?
+
+Memory is measured by `memory_bars.py`: here the tissue is made in the same process, and needs more.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def require(peer: str) -> None:
 
 
 class Finding:
-    """Time and memory of a table of the objects in a probability map."""
+    """Time of a table of the objects in a probability map."""
 
     params: ClassVar = [list(FILLS), ["decode and threshold", "ilastik_lazy", peers.SKIMAGE, peers.TILEWISE]]
     param_names: ClassVar = ["tissue", "way"]
@@ -31,7 +34,7 @@ class Finding:
         self.path = write_probabilities("probabilities.h5", (SIDE,) * 3, FILLS[tissue])
         self.raw = write_export("raw.h5", (SIDE,) * 3, "zyx", kind="raw")
 
-    def _run(self, way: str) -> None:
+    def time_find_and_measure(self, tissue: str, way: str) -> None:
         if way == peers.SKIMAGE:
             peers.with_skimage(self.path, self.raw)
         elif way == peers.TILEWISE:
@@ -42,15 +45,9 @@ class Finding:
         else:
             peers.mask_of(self.path).sum().compute()
 
-    def time_find_and_measure(self, tissue: str, way: str) -> None:
-        self._run(way)
-
-    def peakmem_find_and_measure(self, tissue: str, way: str) -> None:
-        self._run(way)
-
 
 class Measuring:
-    """Time and memory of a table of the objects in a label image; cc3d gives no intensities."""
+    """Time of a table of the objects in a label image; cc3d gives no intensities."""
 
     params: ClassVar = [list(FILLS), ["ilastik_lazy", peers.SKIMAGE, peers.CC3D]]
     param_names: ClassVar = ["tissue", "way"]
@@ -61,7 +58,7 @@ class Measuring:
         self.path = write_labels("labels.h5", (SIDE,) * 3, FILLS[tissue])
         self.raw = write_export("raw.h5", (SIDE,) * 3, "zyx", kind="raw")
 
-    def _run(self, way: str) -> None:
+    def time_measure(self, tissue: str, way: str) -> None:
         if way == peers.SKIMAGE:
             peers.regionprops(peers.loaded(self.path), peers.loaded(self.raw))
         elif way == peers.CC3D:
@@ -69,12 +66,6 @@ class Measuring:
         else:
             labels, raw = il.open_dataarray(self.path), il.open_dataarray(self.raw)
             il.measure_objects(labels, raw, properties=peers.PROPERTIES)
-
-    def time_measure(self, tissue: str, way: str) -> None:
-        self._run(way)
-
-    def peakmem_measure(self, tissue: str, way: str) -> None:
-        self._run(way)
 
 
 class Labelling:
