@@ -145,9 +145,11 @@ def dataset_at(file: h5py.File, internal_path: str, *, refuse_external: bool = T
             f"{file.filename}: {internal_path!a} is a link into another file, {found.path!a}, which is not followed: "
             f"open that file, or pass {folder_option('allow_external')} with a folder that you trust"
         )
+    if isinstance(found, h5py.Datatype):
+        raise MetadataError(f"{file.filename}: {internal_path!a} is a named type, not a dataset")
     if not isinstance(found, h5py.Dataset):
         inside = ", ".join(ascii(name) for name in names_in(found)[:8]) or "nothing"
-        raise MetadataError(f"{file.filename}: {internal_path!a} is a group, no dataset; it holds {inside}")
+        raise MetadataError(f"{file.filename}: {internal_path!a} is a group, not a dataset; it holds {inside}")
     if refuse_external:
         _refuse_external_data(file, found, internal_path)
     return found
@@ -160,7 +162,7 @@ class LinkedFile(NamedTuple):
     internal_path: str
 
 
-def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group | LinkedFile:
+def object_at(file: h5py.File, internal_path: str) -> h5py.Dataset | h5py.Group | h5py.Datatype | LinkedFile:
     """Walk to `internal_path` link by link; a link into another file ends the walk."""
     where = f"{file.filename}: {internal_path!a}"
     parts, node, hops = deque(internal_path.split("/")), file["/"], 0

@@ -226,6 +226,14 @@ def test_a_group_is_no_dataset_and_its_content_is_named(export):
         spec_of(export, "group")
 
 
+def test_a_named_type_is_no_dataset(export):
+    """Neither where an image is expected, nor among the settings of a project."""
+    with h5py.File(export, "r+") as file:
+        file["type"] = np.dtype("f8")
+    with pytest.raises(MetadataError, match="is a named type, not a dataset"):
+        spec_of(export, "type")
+
+
 def test_more_members_or_deeper_groups_than_the_limits_are_refused(export):
     with h5py.File(export, "r+") as file:
         file.create_group("a/b/c/d")
