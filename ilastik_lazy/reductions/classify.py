@@ -23,6 +23,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.lazy.attributes import drange_of
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source
+from ilastik_lazy.reductions.thresholds import require_scale
 
 __all__ = ["classify"]
 
@@ -104,15 +105,10 @@ def _least(spec: ArraySpec, drange: tuple[float, float] | None, threshold: objec
     """The least stored value of a voxel that has a class."""
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not np.isfinite(threshold):
         raise ArgumentError(f"{option('threshold', threshold)}: expected a number")
-    is_whole = spec.dtype.kind in "iu"
-    if is_whole and drange is None and 0 < threshold < 1:
-        raise ArgumentError(
-            f"{option('threshold', threshold)}: {spec.storage.location} holds {spec.dtype} without a known range: "
-            "set attrs['drange'], such as (0, 255), or pass a threshold on the scale of the values"
-        )
+    require_scale(spec, drange, "threshold", float(threshold))
     low, high = (0.0, 1.0) if drange is None else drange
     least = low + float(threshold) * (high - low)
-    return math.ceil(least) if is_whole else least
+    return math.ceil(least) if spec.dtype.kind in "iu" else least
 
 
 def _spec_of_classes(spec: ArraySpec, axis: int) -> ArraySpec:

@@ -21,6 +21,7 @@ from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.layout import Layout, large_block
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
+from ilastik_lazy.reductions.thresholds import require_scale
 
 __all__ = ["label_objects"]
 
@@ -50,7 +51,8 @@ def label_objects(
         apart.
     threshold
         Least value of a voxel of an object; where ``image.attrs["drange"]`` is known, on a scale from 0 to 1 over
-        that range.  NaN belongs to no object.
+        that range.  Whole numbers without it, such as uint8, need a threshold on their own scale.  NaN belongs to no
+        object.
     core
         Hysteresis: an object stays if it holds a core, which is connected voxels of at least this value, and is not
         smaller or larger than `min_size` and `max_size` allow.
@@ -104,7 +106,10 @@ def label_objects(
         if core is not None and core < threshold:
             raise ArgumentError(f"{option('core', core)}: expected at least {option('threshold', threshold)}")
         bounds = _size("min_size", min_size), _size("max_size", max_size)
-        source = smoothed(as_source(image), smooth)
+        whole = as_source(image)
+        if classes is None and not whole.spec.is_label_image:
+            _require_scale(whole.spec, _drange(image), threshold, core)
+        source = smoothed(whole, smooth)
         rule = _rule(source.spec, _drange(image), threshold, classes)
         core_rule = None if core is None else ByThreshold.of(source.spec.dtype, _drange(image), core)
         made = _objects(source, rule, connectivity, bounds, core_rule)
@@ -134,6 +139,7 @@ def _by_project(image: AnySource, project: str | os.PathLike[str], connectivity:
         raise ArgumentError(
             f"{os.fspath(project)} thresholds the channels {sorted(wanted)}: pass the map with all its channels"
         )
+    _require_scale(whole.spec, drange, settings.threshold, settings.core)
     smooth = settings.smoothing(dict(zip(whole.spec.dims, whole.spec.shape, strict=True)))
     source = smoothed(_channel(whole, settings.channel), smooth)
     core_source = core_rule = None
@@ -171,6 +177,12 @@ def _objects(
 
 def _drange(image: AnySource) -> tuple[float, float] | None:
     return drange_of(image) if isinstance(image, xr.DataArray) else as_source(image).spec.drange
+
+
+def _require_scale(spec: ArraySpec, drange: tuple[float, float] | None, threshold: float, core: float | None) -> None:
+    for name, value in (("threshold", threshold), ("core", core)):
+        if value is not None:
+            require_scale(spec, drange, name, value, "pass a mask as .astype(bool)")
 
 
 def _rule(

@@ -161,3 +161,15 @@ def test_an_empty_image_has_no_objects():
     image = xr.DataArray(np.ones((0, 4), np.bool_), dims=("y", "x"))
     assert il.label_objects(image).shape == (0, 4)
     assert len(il.measure_objects(il.label_objects(image))) == 0
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"smooth": 1}, {"threshold": 0.9}, {"threshold": 0.25, "core": 2.0}, {"threshold": 0, "core": 0.5}]
+)
+def test_a_probability_is_no_threshold_for_whole_numbers_of_unknown_range(options):
+    image = xr.DataArray(np.array([[0, 100, 0, 200]], np.uint8), dims=("y", "x"))
+    with pytest.raises(ArgumentError, match=r"=0\.\d+: .* holds uint8 without a known range: set attrs\['drange'\]"):
+        il.label_objects(image, **options)
+    assert il.label_objects(image.assign_attrs(drange=(0, 255))).values.tolist() == [[0, 0, 0, 1]]
+    assert il.label_objects(image, threshold=1).values.tolist() == [[0, 1, 0, 2]]
+    assert il.label_objects(image.astype(bool)).values.tolist() == [[0, 1, 0, 2]]
