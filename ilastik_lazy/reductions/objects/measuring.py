@@ -133,10 +133,11 @@ def measure_objects(
 
 
 def _objects_behind(source: ArraySource) -> ObjectsSource | None:
-    """Return the source that `label_objects` made, if `source` shows all of it."""
+    """Return the source that `label_objects` made, if `source` shows all of it under the same names of axes."""
+    dims = source.spec.dims
     while isinstance(source, DescribedSource):
         source = source.source
-    return source if isinstance(source, ObjectsSource) else None
+    return source if isinstance(source, ObjectsSource) and source.spec.dims == dims else None
 
 
 def _image(

@@ -158,3 +158,11 @@ def test_a_mean_that_all_blocks_need_is_computed_once():
         table = il.measure_objects(il.label_objects(image / image.mean(), threshold=1), image - image.mean())
     assert len(table) == ndi.label(values >= values.mean())[1]
     assert len(reads) <= 5 * 16
+
+
+def test_renamed_axes_of_new_objects_are_measured_by_their_names():
+    mask = xr.DataArray(np.ones((3, 2, 4), np.bool_), dims=("z", "y", "x"))
+    renamed = il.label_objects(mask).rename(z="t")
+    table = il.measure_objects(renamed, properties=("num_pixels",))
+    assert table.values.tolist() == il.measure_objects(renamed.compute(), properties=("num_pixels",)).values.tolist()
+    assert table.values.tolist() == [[0, 1, 8], [1, 1, 8], [2, 1, 8]]
