@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,10 @@ import xarray as xr
 
 from ilastik_lazy.core.parallel import Progress, check_progress, threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.units import converted
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import transposed
-from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.errors import ArgumentError, option, remedy
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
 from ilastik_lazy.reductions.objects.columns import (
@@ -55,7 +57,8 @@ def measure_objects(
     labels
         What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.
     intensity
-        Image of the same size along t, z, y and x, perhaps with channels, each of which has its columns.
+        Image of the same voxels along t, z, y and x, perhaps with channels, each of which has its columns.  Where both
+        have positions, these must agree within half a voxel.
     properties
         By the names of `skimage.measure.regionprops`: ``num_pixels``, ``area``, ``bbox``, ``area_bbox``, ``extent``,
         ``centroid``, ``equivalent_diameter_area``, ``inertia_tensor_eigvals``, ``axis_major_length``,
@@ -87,7 +90,7 @@ def measure_objects(
     Raises
     ------
     ArgumentError
-        A property is not known, or needs an image; or the images differ in size.
+        A property is not known, or needs an image; or the images differ in size or lie at other positions.
 
     Examples
     --------
@@ -160,11 +163,39 @@ def _image(
             f"{spec.storage.location} has the sizes {others}, and {labels.storage.location} has {sizes}: "
             f"{option('intensity')} must show the same voxels as the labels"
         )
+    _require_same_place(labels, spec)
     order = [spec.dims.index(name) for name in (*sizes, *("c" for _ in range("c" in spec.dims)))]
     names = [""]
     if channels > 1:
         names = list(spec.channel_names) if len(spec.channel_names) == channels else list(map(str, range(channels)))
     return Image(transposed(source, order), channels), names
+
+
+def _require_same_place(labels: ArraySpec, image: ArraySpec) -> None:
+    """Raise if two images of one size are other parts, or have other steps, as far as both have positions."""
+    lengths = dict(zip(labels.dims, labels.shape, strict=True))
+    for axis, other in itertools.product(labels.axes, image.axes):
+        if axis.name != other.name or axis.since != other.since or not lengths[axis.name]:
+            continue
+        mine, its = axis.positions(lengths[axis.name]), other.positions(lengths[axis.name])
+        factor = converted(1.0, other.unit, axis.unit)
+        if mine is None or its is None or factor is None:
+            continue
+        its = its * factor
+        if axis.is_placed != other.is_placed and 0.0 in (axis.translation, other.translation):
+            # One of the files says nothing of its place: most exports do not.
+            mine, its = mine - mine[0], its - its[0]
+        # Some programs count from the border of the first voxel, and not from its centre.
+        if np.abs(mine - its)[[0, -1]].max() > 0.501 * float(axis.scale or 1):
+            here, there = (f"{each[0]:.6g} to {each[-1]:.6g} {axis.unit}".rstrip() for each in (mine, its))
+            what = remedy(
+                f"pass the same part of both; if it is the same, .drop_vars({axis.name!r}) from one",
+                "pass the image that FILE was made of",
+            )
+            raise ArgumentError(
+                f"{image.storage.location} lies at {there} along {axis.name}, and {labels.storage.location} at "
+                f"{here}: {what}"
+            )
 
 
 def _keys(spec: ArraySpec, frames: Array, ids: Array, shown: Frames | None) -> dict[str, Array]:

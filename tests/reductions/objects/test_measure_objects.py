@@ -166,3 +166,28 @@ def test_renamed_axes_of_new_objects_are_measured_by_their_names():
     table = il.measure_objects(renamed, properties=("num_pixels",))
     assert table.values.tolist() == il.measure_objects(renamed.compute(), properties=("num_pixels",)).values.tolist()
     assert table.values.tolist() == [[0, 1, 8], [1, 1, 8], [2, 1, 8]]
+
+
+def _placed(first=0.0, step=0.5, unit="um"):
+    positions = xr.Variable("x", first + step * np.arange(4), {"units": unit})
+    return xr.DataArray(np.ones((2, 4), np.uint8), dims=("y", "x"), coords={"x": positions})
+
+
+@pytest.mark.parametrize("other", [_placed(0.5), _placed(step=1.0), _placed(0, 250, "nm"), _placed(-2)])
+def test_intensities_at_other_positions_are_refused(other):
+    with pytest.raises(ArgumentError, match=r"along x, and .* at 0 to 1.5 micrometer: pass the same part of both"):
+        il.measure_objects(_placed(), other)
+    assert len(il.measure_objects(_placed(), other.drop_vars("x"))) == 1
+
+
+@pytest.mark.parametrize("other", [_placed(0.25), _placed(0, 500, "nm"), _placed(7, 3, "pixel"), _placed(7, 3, "")])
+def test_intensities_at_the_same_or_unknown_positions_are_measured(other):
+    assert il.measure_objects(_placed(), other)["intensity_mean"].tolist() == [1]
+
+
+def test_intensities_of_another_crop_are_refused():
+    raw = il.open_dataarray(sample("raw"))
+    labels = il.label_objects(raw, threshold=200)
+    with pytest.raises(ArgumentError, match="pass the same part of both"):
+        il.measure_objects(labels.isel(z=slice(0, 9)), raw.isel(z=slice(2, 11)))
+    assert len(il.measure_objects(labels.isel(z=slice(2, 11)), raw.isel(z=slice(2, 11))))
