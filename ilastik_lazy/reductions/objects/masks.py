@@ -124,17 +124,15 @@ class SmoothedSource(View):
         from scipy.ndimage import correlate1d
 
         kernels = [_kernel(sigma) for sigma in self.sigmas]
-        wide, around, inside = [], [], []
+        wide, inside = [], []
         for part, kernel, length in zip(region, kernels, self.spec.shape, strict=True):
             reach = len(kernel) // 2
             start, stop = max(0, part.start - reach), min(length, part.stop + reach)
             wide.append(slice(start, stop))
-            # Beyond the border lie the voxels before it, in reverse.
-            around.append((start - (part.start - reach), part.stop + reach - stop))
-            inside.append(slice(reach, reach + part.stop - part.start))
+            inside.append(slice(part.start - start, part.stop - start))
         values = self.source.read(tuple(wide)).astype(np.float32)
-        values = np.pad(values, around, mode="reflect") if any(map(any, around)) else values
         for axis in (axis for axis, kernel in enumerate(kernels) if len(kernel) > 1 and values.size):
+            # Mirrored at the borders of the image; what is mirrored elsewhere reaches none of the voxels inside.
             values = correlate1d(values, kernels[axis], axis, mode="mirror")
         return np.ascontiguousarray(values[tuple(inside)])
 
