@@ -58,8 +58,8 @@ def measure_classes(
     -------
     pandas.DataFrame
         A row for each position along `by` and each class, also where the class has no voxels there.  The columns are
-        ``timestep`` (the number of the frame in the image as it was opened, from 0) and ``channel`` (a number from 0)
-        for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions
+        ``timestep`` (the number of the frame, from 0, in the image as it was opened, or as `classify` made it) and
+        ``channel`` (a number from 0) for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions
         of the image, or numbers from 0 where it has none); ``class``; ``name``, which is the number where the class
         has none; ``num_pixels``; ``area``, the area or volume of these voxels; and ``share``, their part of all
         voxels at this position, 0 to 1.  Class 0, which is none, has rows if any voxel has it.  ``area`` is in the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ OF_WHOLE_OBJECTS: dict[str, int | None] = {
     "feret_diameter_max": 1,
 }
 """Names in scikit-image, and the power of the unit of length in the values; -1 for an area or a volume."""
+
+_OF_HULLS = ("area_convex", "solidity", "feret_diameter_max")
 
 
 class _Batch(NamedTuple):
@@ -73,9 +76,15 @@ class _MeasureWhole:
             mask = mask.reshape(mask.shape[3 - ndim :])
             inside = np.stack([each[box].reshape(mask.shape) for each in values], -1) if values else None
             (whole,) = measured(mask, inside, spacing=self.spacing)
+            has_hull = ndim < 3 or not self._needs_hulls or not _is_flat(mask)
             for name, column in zip(self.names, found, strict=True):
-                column.append(np.atleast_1d(getattr(whole, name)))
+                value = getattr(whole, name) if has_hull or name not in _OF_HULLS else math.nan
+                column.append(np.atleast_1d(value))
         return [np.stack(column, axis=-1) for column in found]
+
+    @property
+    def _needs_hulls(self) -> bool:
+        return not set(_OF_HULLS).isdisjoint(self.names)
 
     def _region(self, batch: _Batch) -> Region:
         """Return the part of the image that holds all objects of a batch."""
@@ -86,6 +95,12 @@ class _MeasureWhole:
         at = np.unravel_index(batch.frame, lengths) if lengths else ()
         parts |= {axis: slice(int(i), int(i) + 1) for axis, i in zip(layout.frames, at, strict=True)}
         return tuple(parts[axis] for axis in range(len(layout.shape)))
+
+
+def _is_flat(mask: Array) -> bool:
+    """Whether all voxels of an object lie in one plane: scikit-image finds no hull of it, and gives 0, inf or fails."""
+    places = np.argwhere(mask)
+    return bool(np.linalg.matrix_rank(places - places[0]) < mask.ndim)
 
 
 def check_whole_objects(names: Sequence[str], space: Space, has_intensity: bool) -> None:

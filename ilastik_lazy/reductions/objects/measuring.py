@@ -68,6 +68,8 @@ def measure_objects(
 
         In a second pass, that reads each object whole and takes scikit-image (extra ``shapes``): ``perimeter`` (in two
         dimensions), ``euler_number``, ``intensity_median``, ``area_convex``, ``solidity``, ``feret_diameter_max``.
+        In a volume the last three are NaN for an object whose voxels lie in one plane, such as a single voxel.
+        Memory then also holds the boxes around the largest objects, one for each thread.
     project
         Project whose classes name the channels of `intensity`.
     workers
@@ -79,7 +81,7 @@ def measure_objects(
     -------
     pandas.DataFrame
         A row for each object, in the order of frames and labels: ``timestep`` (where there is a dim ``t``: the
-        number of the frame in the image as it was opened, from 0),
+        number of the frame, from 0, in the label image as it was opened, or as `label_objects` made it),
         ``channel`` (where `labels` have several), ``label``, and the columns of the properties.  Columns for axes
         end in their letters (``centroid_z``, ``bbox_x_max``), those of several channels in the names of channels.
         Where the image has positions with units, lengths, areas, volumes and centroids are physical, and

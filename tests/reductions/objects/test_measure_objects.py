@@ -191,3 +191,20 @@ def test_intensities_of_another_crop_are_refused():
     with pytest.raises(ArgumentError, match="pass the same part of both"):
         il.measure_objects(labels.isel(z=slice(0, 9)), raw.isel(z=slice(2, 11)))
     assert len(il.measure_objects(labels.isel(z=slice(2, 11)), raw.isel(z=slice(2, 11))))
+
+
+def test_flat_objects_in_a_volume_have_no_hull_and_stop_nothing():
+    labels = np.zeros((4, 6, 6), np.uint8)
+    labels[0, 0, 0] = 1
+    labels[2, 1:4, 1:4] = 2
+    labels[0:3, 4:6, 4:6] = 3
+    labels[range(3), range(3), 5] = 4
+    labels[range(1, 4), 5, range(1, 4)] = labels[1:4, 5, 0] = 5  # in a plane that no axis is normal to
+    labels[3, 0, :4] = 6
+    names = ["num_pixels", "euler_number", "area_convex", "solidity", "feret_diameter_max"]
+    table = il.measure_objects(xr.DataArray(labels, dims=("z", "y", "x")), properties=names)
+    assert table["num_pixels"].tolist() == [1, 9, 12, 3, 6, 4]
+    wanted = regionprops_table(labels * (labels == 3), properties=names)
+    assert table[names].iloc[2].tolist() == [float(wanted[name][0]) for name in names]
+    assert table[names[2:]].isna().all(axis=1).tolist() == [True, True, False, True, True, True]
+    assert table["euler_number"].notna().all()
