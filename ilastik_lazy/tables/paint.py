@@ -180,7 +180,7 @@ def as_ids(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Convert labels to unsigned integers; those below 1 become 0, the background."""
     if labels.dtype.kind == "f":
         # float64 holds all whole numbers up to 2**53; NaN fails the comparison.
-        if not ((labels == np.floor(labels)) & (np.abs(labels) <= 2.0**53)).all():
+        if not ((labels == np.floor(labels)) & (np.abs(labels) <= np.float64(2**53))).all():
             raise ArgumentError("the label image holds fractions: is it a probability map, or was it averaged?")
         labels = labels.astype(np.int64)
     if labels.dtype.kind == "b":

@@ -83,7 +83,8 @@ def measure_objects(
         A row for each object, in the order of frames and labels: ``timestep`` (where there is a dim ``t``: the
         number of the frame, from 0, in the label image as it was opened, or as `label_objects` made it),
         ``channel`` (where `labels` have several), ``label``, and the columns of the properties.  Columns for axes
-        end in their letters (``centroid_z``, ``bbox_x_max``), those of several channels in the names of channels.
+        end in their letters (``centroid_z``, ``bbox_x_max``), those of several channels in the names of channels, or in
+        their numbers from 0 where names are missing or not unique.
         Where the image has positions with units, lengths, areas, volumes and centroids are physical, and
         ``attrs["units"]`` has the unit of each such column; ``centroid`` is a position in the coordinates of the
         image.  ``bbox`` and ``num_pixels`` count voxels, and ``bbox_..._max`` is exclusive.  An object with NaN
@@ -166,10 +167,13 @@ def _image(
             f"{option('intensity')} must show the same voxels as the labels"
         )
     _require_same_place(labels, spec)
+    if "c" in spec.dims and not channels:
+        raise ArgumentError(f"{spec.storage.location} has no channels: there is nothing to measure in it")
     order = [spec.dims.index(name) for name in (*sizes, *("c" for _ in range("c" in spec.dims)))]
     names = [""]
     if channels > 1:
-        names = list(spec.channel_names) if len(spec.channel_names) == channels else list(map(str, range(channels)))
+        is_named = len(set(spec.channel_names)) == len(spec.channel_names) == channels
+        names = list(spec.channel_names if is_named else map(str, range(channels)))
     return Image(transposed(source, order), channels), names
 
 

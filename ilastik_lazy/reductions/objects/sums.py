@@ -101,8 +101,9 @@ def sums_of_runs(
     inner = [None] * (len(PAIRS) - 1) + [length * (length * length - 1) / 12] if wanted.spread else None
     mean, spread, apart = _positions(groups, count, length, means, inner, wanted)
     begins = np.cumsum(size) - size
-    parts = [_of_channel(values, begins, size, wanted) for values in intensities]
-    whole = [_intensities(groups, count, length, part, apart) for part in parts]
+    with np.errstate(invalid="ignore"):  # NaN and infinity stay what they are
+        parts = [_of_channel(values, begins, size, wanted) for values in intensities]
+        whole = [_intensities(groups, count, length, part, apart) for part in parts]
     first_voxel = origin[:, None]
     return Sums(
         np.bincount(groups, length, count).astype(np.int64),
@@ -146,7 +147,8 @@ def merged(parts: Sums, groups: Array, count: int) -> Sums:
     channels = 0 if parts.total is None else len(parts.total)
     fields = (parts.total, parts.least, parts.largest, parts.scatter, parts.weighted)
     each = [tuple(None if field is None else field[channel] for field in fields) for channel in range(channels)]
-    whole = [_intensities(groups, count, size, part, apart) for part in each]
+    with np.errstate(invalid="ignore"):
+        whole = [_intensities(groups, count, size, part, apart) for part in each]
     low = np.stack([_extreme(np.minimum, row, groups, count) for row in parts.low])
     high = np.stack([_extreme(np.maximum, row, groups, count) for row in parts.high])
     return Sums(np.bincount(groups, size, count).astype(np.int64), low, high, mean, spread, *_stacked(whole))

@@ -208,3 +208,28 @@ def test_flat_objects_in_a_volume_have_no_hull_and_stop_nothing():
     assert table[names].iloc[2].tolist() == [float(wanted[name][0]) for name in names]
     assert table[names[2:]].isna().all(axis=1).tolist() == [True, True, False, True, True, True]
     assert table["euler_number"].notna().all()
+
+
+@pytest.mark.parametrize("names", [["a", "a"], None])
+def test_channels_of_one_name_have_a_column_each(names):
+    labels = xr.DataArray(np.ones((1, 2), np.uint8), dims=("y", "x"))
+    image = xr.DataArray([[[1, 5], [3, 7]]], dims=("y", "x", "c"), coords={} if names is None else {"c": names})
+    table = il.measure_objects(labels, image, properties=("intensity_mean",))
+    assert table.to_dict("list") == {"label": [1], "intensity_mean_0": [2], "intensity_mean_1": [6]}
+
+
+def test_an_image_without_channels_is_refused():
+    labels = xr.DataArray(np.ones((1, 2), np.uint8), dims=("y", "x"))
+    with pytest.raises(ArgumentError, match="has no channels"):
+        il.measure_objects(labels, xr.DataArray(np.ones((1, 2, 0)), dims=("y", "x", "c")))
+
+
+@pytest.mark.filterwarnings("error")
+def test_nan_and_infinity_warn_of_nothing():
+    labels = xr.DataArray(np.array([[1, 1, 2, 2]], np.float16), dims=("y", "x")).chunk({"x": 3})
+    image = xr.DataArray([[1.0, np.nan, np.inf, -np.inf]], dims=("y", "x")).chunk({"x": 3})
+    names = ("intensity_mean", "intensity_std", "intensity_min", "intensity_max", "centroid_weighted")
+    with blocks_are_chunks():
+        table = il.measure_objects(labels, image, properties=names)
+    assert table["intensity_min"].tolist()[1:] == [-np.inf]
+    assert table.drop(columns=["label", "intensity_min", "intensity_max"]).isna().all(axis=None)
