@@ -265,6 +265,11 @@ def test_patterns_are_many_files_in_the_order_of_their_numbers(folder):
     ]
 
 
+def test_a_file_by_two_paths_is_counted_once(folder):
+    with pytest.raises(ArgumentError, match="is named twice: name each file once"):
+        expanded(["exports/cells_2_Probabilities.h5", str(folder / "exports" / "cells_2_Probabilities.h5")])
+
+
 # --- stopped, and continued
 
 COUNTED = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from ilastik_lazy.errors import ArgumentError
@@ -35,7 +36,9 @@ def expanded(names: Sequence[str]) -> list[str]:
         found += [
             f"{path}/{inside}" if inside else path for path in sorted(map(os.path.normpath, paths), key=number_key)
         ]
-    if twice := next((name for name in found if found.count(name) > 1), None):
+    places = [name if is_url(name) else os.path.abspath(name) for name in found]
+    counts = Counter(places)
+    if twice := next((name for name, place in zip(found, places, strict=True) if counts[place] > 1), None):
         raise ArgumentError(f"{twice} is named twice: name each file once")
     return found
 
