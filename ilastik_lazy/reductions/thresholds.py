@@ -1,4 +1,4 @@
-"""On which scale a threshold is meant."""
+"""Whether it is known on which scale a threshold is meant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["require_scale"]
 def require_scale(
     spec: ArraySpec, drange: tuple[float, float] | None, name: str, threshold: float, other: str = ""
 ) -> None:
-    """Raise if a threshold between 0 and 1 is for whole numbers whose range is not known: all above 0 would reach it.
+    """Raise if it is not known what a threshold means for the values of an image.
+
+    All whole numbers above 0 would reach it where their range is not known.  Of numbers that were computed, nobody
+    knows whether they still have the range in their attributes: ``probabilities / 255`` keeps the one of 0 to 255.
 
     Parameters
     ----------
@@ -25,8 +28,13 @@ def require_scale(
     Raises
     ------
     ArgumentError
-        It is so.
+        It is not known.
     """
+    if spec.is_inherited and spec.dtype.kind == "f" and drange not in (None, (0.0, 1.0)):
+        raise ArgumentError(
+            f"{option(name, threshold)}: {spec.storage.location} was computed, and attrs['drange']={drange} may be "
+            "that of its origin: delete attrs['drange'], and pass a threshold on the scale of the values"
+        )
     if spec.dtype.kind in "iu" and drange is None and 0 < threshold < 1:
         scale = "pass a threshold on the scale of the values"
         advice = remedy(f"set attrs['drange'], such as (0, 255), {other and f'{other}, '}or {scale}", scale)

@@ -179,3 +179,17 @@ def test_a_gaussian_wider_than_the_image_takes_no_more_memory():
     image = xr.DataArray(np.eye(8, dtype=np.float32).reshape(2, 4, 8), dims=("z", "y", "x"))
     # What lies beyond the borders is no array of its own: this one would have 10**15 voxels.
     assert il.label_objects(image, threshold=0.1, smooth=20_000).values.tolist() == np.ones((2, 4, 8)).tolist()
+
+
+def test_a_range_that_may_be_no_longer_true_is_no_scale(tmp_path):
+    values = np.array([[0, 100, 0, 200]], np.uint8)
+    write_hdf5_export(tmp_path / "p.h5", values, axes="yx")
+    with h5py.File(tmp_path / "p.h5", "a") as file:
+        file["exported_data"].attrs["drange"] = (0, 255)
+    opened = il.open_dataarray(tmp_path / "p.h5")
+    with xr.set_options(keep_attrs=True):
+        image = opened / 255
+    with pytest.raises(ArgumentError, match=r"was computed, and attrs\['drange'\].*: delete attrs\['drange'\]"):
+        il.label_objects(image)
+    assert il.label_objects(image.drop_attrs()).values.tolist() == [[0, 0, 0, 1]]
+    assert il.label_objects(opened).values.tolist() == [[0, 0, 0, 1]]
