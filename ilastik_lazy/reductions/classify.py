@@ -23,6 +23,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.lazy.attributes import drange_of
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source
+from ilastik_lazy.reductions.thresholds import check_threshold
 
 __all__ = ["classify"]
 
@@ -61,7 +62,7 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
     AxesError
         There is no dim ``c``.
     ArgumentError
-        `threshold` is no number, or makes no sense for whole numbers whose range is not known.
+        `threshold` is no number, is in percent, or makes no sense for whole numbers whose range is not known.
 
     Examples
     --------
@@ -105,11 +106,7 @@ def _least(spec: ArraySpec, drange: tuple[float, float] | None, threshold: objec
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not np.isfinite(threshold):
         raise ArgumentError(f"{option('threshold', threshold)}: expected a number")
     is_whole = spec.dtype.kind in "iu"
-    if is_whole and drange is None and 0 < threshold < 1:
-        raise ArgumentError(
-            f"{option('threshold', threshold)}: {spec.storage.location} holds {spec.dtype} without a known range: "
-            "set attrs['drange'], such as (0, 255), or pass a threshold on the scale of the values"
-        )
+    check_threshold("threshold", float(threshold), spec, drange, of_classes=True)
     low, high = (0.0, 1.0) if drange is None else drange
     least = low + float(threshold) * (high - low)
     return math.ceil(least) if is_whole else least

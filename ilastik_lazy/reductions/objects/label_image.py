@@ -21,6 +21,7 @@ from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.layout import Layout, large_block
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
+from ilastik_lazy.reductions.thresholds import check_threshold
 
 __all__ = ["label_objects"]
 
@@ -46,8 +47,8 @@ def label_objects(
     Parameters
     ----------
     image
-        One class of a probability map, a mask, or a class image with `classes`.  Frames and channels are labelled
-        apart.
+        One class of a probability map, such as ``prob.sel(c="nucleus")``, a mask, or a class image with `classes`.
+        Frames are labelled apart, and so are channels: in a whole map, each class has objects of its own.
     threshold
         Least value of a voxel of an object; where ``image.attrs["drange"]`` is known, on a scale from 0 to 1 over
         that range.  NaN belongs to no object.
@@ -76,7 +77,7 @@ def label_objects(
     Raises
     ------
     ArgumentError
-        Settings that exclude each other, or that make no sense for this image.
+        Settings that exclude each other, or that make no sense for this image, such as a threshold in percent.
     MissingExtraError
         scipy is missing: it comes with the extra ``objects``.
 
@@ -104,9 +105,17 @@ def label_objects(
         if core is not None and core < threshold:
             raise ArgumentError(f"{option('core', core)}: expected at least {option('threshold', threshold)}")
         bounds = _size("min_size", min_size), _size("max_size", max_size)
-        source = smoothed(as_source(image), smooth)
-        rule = _rule(source.spec, _drange(image), threshold, classes)
-        core_rule = None if core is None else ByThreshold.of(source.spec.dtype, _drange(image), core)
+        if min_size is not None and max_size is not None and max_size < min_size:
+            raise ArgumentError(f"{option('max_size', max_size)}: expected at least {option('min_size', min_size)}")
+        whole, drange = as_source(image), _drange(image)
+        source = smoothed(whole, smooth)
+        rule = _rule(source.spec, drange, threshold, classes)
+        if classes is None:
+            check_threshold("threshold", threshold, whole.spec, drange)
+        core_rule = None
+        if core is not None:
+            check_threshold("core", core, whole.spec, drange)
+            core_rule = ByThreshold.of(source.spec.dtype, drange, core)
         made = _objects(source, rule, connectivity, bounds, core_rule)
     labels = chunked(to_dataset({"objects": made}), {"objects": made}, "auto")["objects"]
     if isinstance(image, xr.DataArray):
