@@ -114,7 +114,7 @@ def objects(
     from ilastik_lazy.cli.objects.table import ObjectTable
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import threads_for
-    from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES
+    from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES, unknown_property
     from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS
 
     if resume and out is None:
@@ -127,7 +127,7 @@ def objects(
     measured = [name for text in properties for name in text.replace(",", " ").split()] or list(DEFAULT_PROPERTIES)
     known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
     if unknown := [name for name in measured if name not in known]:
-        raise ArgumentError(f"--properties {unknown[0]}: expected some of {', '.join(known)}")
+        raise unknown_property(unknown[0], known)
     _check_outputs(out, targets, resume)
     # Of the options, connectivity alone goes with the settings of a project.
     is_from_project = settings.given in ([], ["--connectivity"]) and _has_settings(project)
@@ -229,5 +229,6 @@ def _report(names: list[str], outcome: Outcome, table: ObjectTable, quiet: bool)
         reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
         say("error", reason if name in reason else f"{printable(name)}: {reason}")
     if outcome.failed:
-        say("error", f"{len(outcome.failed)} of {counted(len(names), 'file')} could not be measured")
+        again = "" if table.path is None else "; to try again, run the same command with --resume"
+        say("error", f"{len(outcome.failed)} of {counted(len(names), 'file')} could not be measured{again}")
         raise SystemExit(1)

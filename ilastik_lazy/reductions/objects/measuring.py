@@ -19,10 +19,12 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
 from ilastik_lazy.reductions.objects.columns import (
     DEFAULT_PROPERTIES,
+    PROPERTIES,
     Space,
     by_channel,
     columns_of,
     units_of,
+    unknown_property,
     wanted_for,
 )  # fmt: skip
 from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_objects, whole_object_columns
@@ -109,6 +111,9 @@ def measure_objects(
         [source.spec.axes[axis] for axis in layout.space], [source.spec.shape[axis] for axis in layout.space]
     )
     names = [properties] if isinstance(properties, str) else list(properties)
+    known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
+    if unknown := [name for name in names if name not in known]:
+        raise unknown_property(unknown[0], known)
     of_whole = [name for name in names if name in OF_WHOLE_OBJECTS]
     check_whole_objects(of_whole, space, image is not None)
     chosen, wanted = wanted_for([name for name in names if name not in OF_WHOLE_OBJECTS], space.ndim, image is not None)
