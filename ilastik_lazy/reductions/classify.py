@@ -69,12 +69,12 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
-    >>> classes = classify(prob)
+    >>> classes = il.classify(prob)
     >>> classes.dims, classes.dtype, classes.attrs["flag_meanings"]
     (('z', 'y', 'x'), dtype('uint8'), 'nucleus background')
     >>> bool((classes == il.open_dataarray(sample("segmentation")).squeeze()).all())
     True
-    >>> int((classify(prob, threshold=0.9) == 0).sum())
+    >>> int((il.classify(prob, threshold=0.9) == 0).sum())
     32932
     """
     source = as_source(probabilities)

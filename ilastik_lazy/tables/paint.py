@@ -70,7 +70,7 @@ def paint(
     >>> from ilastik_lazy.demo import sample
     >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
     >>> labels = il.label_objects(nuclei, min_size=20)
-    >>> volumes = paint(labels, il.measure_objects(labels), "area")
+    >>> volumes = il.paint(labels, il.measure_objects(labels), "area")
     >>> round(float(volumes.max()), 1), volumes.attrs["units"]
     (124.6, 'micrometer^3')
 
@@ -78,7 +78,7 @@ def paint(
 
     >>> cells = il.open_table("cells_table.h5")                                                # doctest: +SKIP
     >>> labels = il.open_dataarray("cells_Object Identities.h5")                               # doctest: +SKIP
-    >>> sizes = paint(labels, cells, "Size in pixels")                                         # doctest: +SKIP
+    >>> sizes = il.paint(labels, cells, "Size in pixels")                                      # doctest: +SKIP
     """
     _check_labels(labels)
     name, when = key_columns(table, label, time)

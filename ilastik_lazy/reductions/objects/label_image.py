@@ -51,7 +51,7 @@ def label_objects(
         Frames are labelled apart, and so are channels: in a whole map, each class has objects of its own.
     threshold
         Least value of a voxel of an object; where ``image.attrs["drange"]`` is known, on a scale from 0 to 1 over
-        that range.  NaN belongs to no object.
+        that range, else as the values are: 128 for half of a uint8 map, 0.5 for a mask.  NaN belongs to no object.
     core
         Hysteresis: an object stays if it holds a core, which is connected voxels of at least this value, and is not
         smaller or larger than `min_size` and `max_size` allow.
@@ -86,7 +86,7 @@ def label_objects(
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
-    >>> labels = label_objects(nuclei, min_size=20)
+    >>> labels = il.label_objects(nuclei, min_size=20)
     >>> int(labels.max())
     42
     """

@@ -96,7 +96,7 @@ def measure_objects(
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
-    >>> table = measure_objects(il.label_objects(nuclei, min_size=20), sample("raw"))
+    >>> table = il.measure_objects(il.label_objects(nuclei, min_size=20), sample("raw"))
     >>> table[["label", "num_pixels", "intensity_mean"]].round(1).head(2)
        label  num_pixels  intensity_mean
     0      1        1121           141.1
