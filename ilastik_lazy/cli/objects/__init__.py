@@ -39,7 +39,12 @@ _ENDINGS = (".csv", ".parquet")
     multiple=True,
     help="Class that is objects, by name or number from 1; of a segmentation, several may be given.",
 )
-@click.option("--threshold", type=float, metavar="P", help="Least probability of a voxel of an object [default: 0.5].")
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="P",
+    help="Least probability of a voxel of an object, 0 to 1 [default: 0.5]; of images without a range, least value.",
+)
 @click.option("--core", type=float, metavar="P", help="Keep only objects with a core of at least this probability.")
 @click.option(
     "--smooth", metavar="SIGMA", help="Gaussian before the threshold, in voxels: 1.5, or by axis z=0.5,y=1,x=1."
@@ -59,7 +64,8 @@ _ENDINGS = (".csv", ".parquet")
     "--properties",
     metavar="NAMES",
     multiple=True,
-    help="What to measure, such as area,centroid,intensity_mean [default: as measure_objects].",
+    help="What to measure, by scikit-image's names, such as area,centroid,intensity_mean; a name that is none of them "
+    "lists all [default: size, position, and brightness].",
 )
 @click.option(
     "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; of several files, one each in this folder."
@@ -104,9 +110,10 @@ def objects(
     --intensity: control_1.tif belongs to control_1_Probabilities.h5, as its name begins with the same letters.
     If no names match, name as many images as files, in the same order, each with its own --intensity.
 
-    The table has a column for the file (source) and for units (length_unit, area_unit). It is written after each
-    file. A file that fails does not stop the others: it is listed at the end, and the exit code is 1. Run the
-    same command with --resume to try it again, or to continue after a stop.
+    The table has a column for the file (source) and for units (length_unit, area_unit), which centroid and area, a
+    volume in 3-D, are in; num_pixels counts voxels. It is written after each file. A file that fails does not stop
+    the others: it is listed at the end, and the exit code is 1. Run the same command with --resume to try it again,
+    or to continue after a stop.
     """
     from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
