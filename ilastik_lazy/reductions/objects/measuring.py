@@ -55,7 +55,8 @@ def measure_objects(
     Parameters
     ----------
     labels
-        What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.
+        What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.  In a
+        segmentation each class is one object; pass ``label_objects(segmentation, classes="nucleus")`` for its parts.
     intensity
         Image of the same size along t, z, y and x, perhaps with channels, each of which has its columns.
     properties
