@@ -7,6 +7,7 @@ classes ``nucleus`` and ``background``, and the images that ilastik exported.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,10 @@ def run_demo(folder: str, say: Callable[[str], None]) -> None:
     ):
         if os.path.exists(path):
             say(f"   {path}\n      {what}")
+    files = f"{shlex.quote(sample('probabilities'))} \\\n      --project {shlex.quote(sample('project'))}"
+    say("\nCount and measure the nuclei:\n")
+    say(f"   ilastik-lazy objects {files} \\")
+    say(f"      --class nucleus --min-size 20 --intensity {shlex.quote(sample('raw'))} --out nuclei.csv")
 
 
 def _indented(text: str) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import Any, Literal
 
 import click
@@ -154,11 +156,15 @@ def table(file: str, out: str | None, rows: int) -> None:
         found.to_csv(out, index=False)
         click.echo(f"  written to {out}")
         return
-    for name, dtype in found.dtypes.items():
-        click.echo(f"    {printable(str(name)):44} {dtype}")
+    names = [printable(str(name)) for name in found.columns]
+    longest = min(44, max(map(len, names), default=0))
+    for name, dtype in zip(names, found.dtypes, strict=True):
+        click.echo(f"    {name:{longest}} {dtype}")
     if not len(found) or not rows:
         return
-    lines = found.head(rows).to_string(max_cols=8, float_format=lambda value: f"{value:.6g}").split("\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    shown = found.head(rows)
+    lines = shown.to_string(max_cols=8, line_width=width, float_format=lambda value: f"{value:.6g}").split("\n")
     click.echo("\n".join(map(printable, lines)))
 
 

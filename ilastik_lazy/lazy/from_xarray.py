@@ -64,6 +64,9 @@ def as_source(source: object, storage_options: Mapping[str, Any] | None = None) 
     hint = ""
     if isinstance(source, xr.Dataset):
         hint = f": pick a variable, such as dataset[{next(iter(source.data_vars), 'exported_data')!r}]"
+    if isinstance(source, np.ndarray) and 2 <= source.ndim <= 5:
+        dims = list("tzyx"[4 - source.ndim :] if source.ndim < 5 else "tzyxc")
+        hint = f": name its axes, such as xarray.DataArray(array, dims={dims})"
     raise ArgumentError(f"expected a path, a DataArray or an ArraySource, not {type(source).__name__}{hint}")
 
 

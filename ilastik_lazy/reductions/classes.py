@@ -81,14 +81,14 @@ def measure_classes(
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> classes = il.open_dataarray(sample("segmentation"), project=sample("project"))
-    >>> table = measure_classes(classes)
+    >>> table = il.measure_classes(classes)
     >>> table.round(3)
        class        name  num_pixels      area  share
     0      1     nucleus       46473   2323.65  0.057
     1      2  background      772727  38636.35  0.943
     >>> table.attrs["units"]
     {'area': 'micrometer^3'}
-    >>> slices = measure_classes(classes, by="z")
+    >>> slices = il.measure_classes(classes, by="z")
     >>> float(slices[slices["name"] == "nucleus"]["share"].max().round(3))
     0.102
     """

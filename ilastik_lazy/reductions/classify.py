@@ -23,7 +23,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.lazy.attributes import drange_of
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source
-from ilastik_lazy.reductions.thresholds import require_scale
+from ilastik_lazy.reductions.thresholds import check_threshold
 
 __all__ = ["classify"]
 
@@ -62,19 +62,19 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
     AxesError
         There is no dim ``c``.
     ArgumentError
-        `threshold` is no number, or makes no sense for whole numbers whose range is not known.
+        `threshold` is no number, is in percent, or makes no sense for whole numbers whose range is not known.
 
     Examples
     --------
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
-    >>> classes = classify(prob)
+    >>> classes = il.classify(prob)
     >>> classes.dims, classes.dtype, classes.attrs["flag_meanings"]
     (('z', 'y', 'x'), dtype('uint8'), 'nucleus background')
     >>> bool((classes == il.open_dataarray(sample("segmentation")).squeeze()).all())
     True
-    >>> int((classify(prob, threshold=0.9) == 0).sum())
+    >>> int((il.classify(prob, threshold=0.9) == 0).sum())
     32932
     """
     source = as_source(probabilities)
@@ -105,7 +105,7 @@ def _least(spec: ArraySpec, drange: tuple[float, float] | None, threshold: objec
     """The least stored value of a voxel that has a class."""
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not np.isfinite(threshold):
         raise ArgumentError(f"{option('threshold', threshold)}: expected a number")
-    require_scale(spec, drange, "threshold", float(threshold))
+    check_threshold("threshold", float(threshold), spec, drange)
     low, high = (0.0, 1.0) if drange is None else drange
     least = low + float(threshold) * (high - low)
     return math.ceil(least) if spec.dtype.kind in "iu" else least

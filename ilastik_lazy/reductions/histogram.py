@@ -108,8 +108,9 @@ def histogram(
 
     Examples
     --------
+    >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> histogram(sample("segmentation")).counts[:4].tolist()
+    >>> il.reductions.histogram(sample("segmentation")).counts[:4].tolist()
     [0, 46473, 772727, 0]
     """
     check_progress(progress, 3)

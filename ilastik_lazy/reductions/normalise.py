@@ -62,8 +62,9 @@ def normalise(
 
     Examples
     --------
+    >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> bright = normalise(sample("raw"), (1, 99.8), clip=True)
+    >>> bright = il.reductions.normalise(sample("raw"), (1, 99.8), clip=True)
     >>> bright.dtype, float(bright.min()), float(bright.max())
     (dtype('float32'), 0.0, 1.0)
     """
@@ -90,8 +91,9 @@ def standardise(
 
     Examples
     --------
+    >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> even = standardise(sample("raw"))
+    >>> even = il.reductions.standardise(sample("raw"))
     >>> bool(abs(even.mean()) < 1e-4), round(float(even.std()), 4)
     (True, 1.0)
     """

@@ -66,8 +66,9 @@ def percentile(
 
     Examples
     --------
+    >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> percentile(sample("raw"), [1, 50, 99.8]).values.tolist()
+    >>> il.reductions.percentile(sample("raw"), [1, 50, 99.8]).values.tolist()
     [9.0, 26.0, 193.0]
     """
     check_progress(progress, 3)

@@ -222,8 +222,9 @@ def reduce(
 
     Examples
     --------
+    >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> reduce(sample("probabilities"), "max", over="zc").sizes
+    >>> il.reductions.reduce(sample("probabilities"), "max", over="zc").sizes
     Frozen({'y': 128, 'x': 160})
     """
     check_progress(progress, 3)

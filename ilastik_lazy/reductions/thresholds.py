@@ -1,43 +1,57 @@
-"""Whether it is known on which scale a threshold is meant."""
+"""Thresholds of which it is not known what they mean, or that no voxel can reach, such as percent."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, option, remedy
 
-__all__ = ["require_scale"]
+__all__ = ["check_threshold"]
+
+_FRACTIONS = ("probabilities", "object probabilities")
 
 
-def require_scale(
-    spec: ArraySpec, drange: tuple[float, float] | None, name: str, threshold: float, other: str = ""
+def check_threshold(
+    name: str,
+    threshold: float,
+    spec: ArraySpec,
+    drange: tuple[float, float] | None,
+    other: str = "",
 ) -> None:
-    """Raise if it is not known what a threshold means for the values of an image.
+    """Raise unless the threshold that was passed as the argument `name` has a meaning for an image.
 
-    All whole numbers above 0 would reach it where their range is not known.  Of numbers that were computed, nobody
-    knows whether they still have the range in their attributes: ``probabilities / 255`` keeps the one of 0 to 255.
+    All whole numbers above 0 would reach a fraction where their range is not known.  Nothing shows whether computed
+    numbers still have the range in their attributes: ``probabilities / 255`` keeps the one of 0 to 255.
 
     Parameters
     ----------
     drange
         Range that stands for 0 to 1, if it is known.
-    name
-        Argument that has the threshold.
     other
         What else can be done in Python.
 
     Raises
     ------
     ArgumentError
-        It is not known.
+        It is beyond the probability 1, or beyond the largest number of the dtype; or the range of the values is not
+        known.
     """
+    where, is_whole = spec.storage.location, spec.dtype.kind in "iu"
     if spec.is_inherited and spec.dtype.kind == "f" and drange not in (None, (0.0, 1.0)):
         raise ArgumentError(
-            f"{option(name, threshold)}: {spec.storage.location} was computed, and attrs['drange']={drange} may be "
+            f"{option(name, threshold)}: {where} was computed, and attrs['drange']={drange} may be "
             "that of its origin: delete attrs['drange'], and pass a threshold on the scale of the values"
         )
-    if spec.dtype.kind in "iu" and drange is None and 0 < threshold < 1:
+    is_map = spec.kind in _FRACTIONS
+    if is_map and threshold > 1 and (drange is not None or not is_whole):
+        percent = f": {threshold:g} percent are {threshold / 100:g}" if threshold <= 100 else ""
+        raise ArgumentError(f"{option(name, threshold)}: {where} holds {spec.kind}, expected 0 to 1{percent}")
+    low, high = (0.0, 1.0) if drange is None else drange
+    if is_whole and low + threshold * (high - low) > np.iinfo(spec.dtype).max:
+        scale = "" if drange is None else f", on a scale where 1 stands for {high:g}"
+        raise ArgumentError(f"{option(name, threshold)}: no {spec.dtype} in {where} reaches it{scale}")
+    if is_whole and drange is None and 0 < threshold < 1:
         scale = "pass a threshold on the scale of the values"
         advice = remedy(f"set attrs['drange'], such as (0, 255), {other and f'{other}, '}or {scale}", scale)
-        raise ArgumentError(
-            f"{option(name, threshold)}: {spec.storage.location} holds {spec.dtype} without a known range: {advice}"
-        )
+        raise ArgumentError(f"{option(name, threshold)}: {where} holds {spec.dtype} without a known range: {advice}")

@@ -106,7 +106,8 @@ def open_table(
 
     Examples
     --------
-    >>> cells = open_table("cells_table.h5")                                # doctest: +SKIP
+    >>> import ilastik_lazy as il
+    >>> cells = il.open_table("cells_table.h5")                             # doctest: +SKIP
     >>> cells.groupby("Predicted Class")["Size in pixels"].mean()           # doctest: +SKIP
     """
     location = Location.parse(path)

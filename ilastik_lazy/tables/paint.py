@@ -5,7 +5,7 @@ Ids restart at 1 in every frame, so frame and id together identify an object.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dask.array as da
@@ -40,12 +40,13 @@ def paint(
         The *Object Identities* image, or a part of it.  Frames of an opened image keep their numbers when it is
         cropped along ``t``; the first frame of any other array is frame 0 of the table.
     table
-        What `open_table` returned, or rows of it.
+        What `open_table` or `measure_objects` returned, or rows of it; of one image.
     column
         Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in ilastik's order,
         so that ``"Predicted Class"`` gives the export *Object Predictions*.
     label, time
-        Columns of ids and of frames, if not ``labelimage_oid`` or ``labelimageId``, and ``timestep`` or ``frame``.
+        Columns of ids and of frames, if not ``labelimage_oid``, ``labelimageId`` or ``label``, and ``timestep`` or
+        ``frame``.
         Rows with ids below 1 stand for no object.
     background
         Value of pixels without a row: NaN for floats, else 0.  An integer column that cannot hold it gets a wider
@@ -55,7 +56,7 @@ def paint(
     -------
     xarray.DataArray
         Dims, coordinates and blocks of `labels`; for text, ``attrs["flag_values"]`` and ``["flag_meanings"]``
-        name the categories.
+        name the categories.  Where the table has units, ``attrs["units"]`` is that of the column.
 
     Raises
     ------
@@ -65,11 +66,26 @@ def paint(
 
     Examples
     --------
-    >>> sizes = paint(open_dataarray("cells_Object Identities.h5"), cells, "Size in pixels")   # doctest: +SKIP
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
+    >>> labels = il.label_objects(nuclei, min_size=20)
+    >>> volumes = il.paint(labels, il.measure_objects(labels), "area")
+    >>> round(float(volumes.max()), 1), volumes.attrs["units"]
+    (124.6, 'micrometer^3')
+
+    With a table and an image that ilastik exported:
+
+    >>> cells = il.open_table("cells_table.h5")                                                # doctest: +SKIP
+    >>> labels = il.open_dataarray("cells_Object Identities.h5")                               # doctest: +SKIP
+    >>> sizes = il.paint(labels, cells, "Size in pixels")                                      # doctest: +SKIP
     """
     _check_labels(labels)
     name, when = key_columns(table, label, time)
     values, attributes = values_of(table, column)
+    units = table.attrs.get("units")
+    if isinstance(units, Mapping) and column in units:
+        attributes["units"] = units[column]
     frames, length = frames_of(labels)
     rows = rows_of(table, values, name, when, frames, length, background)
     painted = _by_frame(labels, _paint_block, rows, frames, rows.values.dtype, "paint")

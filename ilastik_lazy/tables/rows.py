@@ -58,6 +58,10 @@ class Rows:
 
 def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tuple[str, str | None]:
     """Return the names of the columns of ids and frames; None if the table has no frames and none were requested."""
+    if not isinstance(table, pd.DataFrame):
+        raise ArgumentError(
+            f"expected the table as a DataFrame, not {type(table).__name__}" + remedy(": open it with open_table()")
+        )
     name = label or next((known for known in _LABELS if known in table), None)
     when = time or next((known for known in _TIMES if known in table), None)
     for wanted, what in ((name, "label"), (when, "time")):
@@ -65,7 +69,7 @@ def key_columns(table: pd.DataFrame, label: str | None, time: str | None) -> tup
             raise ArgumentError(f"the table has no column {wanted!r}: pass {what}= with the name of one")
     if name is None:
         raise ArgumentError(
-            "the table has neither labelimage_oid nor labelimageId: rename the column of ids"
+            "the table has none of labelimage_oid, labelimageId and label: rename the column of ids"
             + remedy(", or name it with label=")
         )
     return name, when
@@ -132,6 +136,11 @@ def rows_of(
     order = np.lexsort((ids, frames))
     ids, frames, values = ids[order].astype(np.uint64), frames[order], values[order]
     twice = np.flatnonzero((ids[1:] == ids[:-1]) & (frames[1:] == frames[:-1]))
+    if len(twice) and "source" in table and table["source"].nunique() > 1:
+        raise ArgumentError(
+            f"the table is of {table['source'].nunique()} images: take the rows of one"
+            + remedy(f", table[table['source'] == {str(table['source'].iloc[0])!r}]")
+        )
     if len(twice):
         raise ArgumentError(
             f"the table has id {ids[twice[0]]} twice in frame {frames[twice[0]]} (column {name!r}): "

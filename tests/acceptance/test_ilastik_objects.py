@@ -259,6 +259,7 @@ def test_probabilities_of_objects_have_one_value_in_each_object(path):
 
 
 def test_every_export_of_objects_is_compared_or_left_out_for_a_reason():
+    shared_path("ilastik-files", "workflows")
     compared = {"Object Identities", "(table)", "Object-Identities", "CSV-Table"}
     compared |= {f"{how}Object {what}" for how in ("", "Blockwise ") for what in ("Predictions", "Probabilities")}
     places = ("object_classification/", "object_tables/", "tracking/")

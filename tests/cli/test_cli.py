@@ -11,11 +11,13 @@ import time
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import zarr
 
 import ilastik_lazy as il
+from ilastik_lazy.cli import main
 from ilastik_lazy.demo import sample
 from tests.support.children import run_command as run
 
@@ -279,6 +281,23 @@ def test_table_says_what_is_in_it(tmp_path):
     assert run("table", tmp_path / "a_table.h5", "--out", tmp_path / "a.csv").returncode == 0
     assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("0,0,1,")
     assert run("table", sample("raw")).returncode == 2
+
+
+def test_a_table_fits_a_narrow_terminal(tmp_path, monkeypatch, capsys):
+    table = pd.DataFrame({f"a feature of objects {k}": [k, 1000 * k] for k in range(6)})
+    table.insert(0, "object_id", [0, 1])
+    table.insert(1, "timestep", 0)
+    table.insert(2, "labelimage_oid", [1, 2])
+    table.to_csv(tmp_path / "a.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(SystemExit) as ended:
+        main(["table", "a.csv"])
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[1:])) <= 50  # the first line is the path
+    assert "5000" in lines[-1] or "5000" in lines[-2]
 
 
 def test_a_pattern_in_quotes_is_a_stack(tmp_path):

@@ -83,7 +83,9 @@ def test_of_20_exports_the_damaged_one_is_named_and_19_are_in_the_table(tmp_path
     result = run_command("objects", "exports/*.h5", *NUCLEUS, "--out", "cells.csv", cwd=tmp_path)
     assert result.returncode == 1
     assert "cells_7_Probabilities.h5 cannot be opened" in result.stderr
-    assert result.stderr.splitlines()[-1] == "ilastik-lazy: error: 1 of 20 files could not be measured"
+    assert result.stderr.splitlines()[-1] == (
+        "ilastik-lazy: error: 1 of 20 files could not be measured; to try again, run the same command with --resume"
+    )
     lines = result.stdout.splitlines()
     assert len(lines) == 20
     assert lines[0].startswith("exports/cells_0_Probabilities.h5: ")
@@ -156,6 +158,8 @@ def test_properties_are_chosen_by_name(folder, run):
     code, _, errors = run("exports/cells_0_Probabilities.h5", "--class", 1, "--properties", "size", "--out", "b.csv")
     assert code == 2
     assert "--properties size: expected some of num_pixels, area" in errors
+    errors = run("exports/cells_0_Probabilities.h5", *NUCLEUS, "--properties", "mean_intensity")[2]
+    assert "--properties mean_intensity (did you mean intensity_mean?): expected some of" in errors
 
 
 # --- kinds of images
@@ -203,6 +207,10 @@ REFUSED = {
     "class of a segmentation": ((sample("segmentation"),), "say which are objects"),
     "threshold of a segmentation": ((sample("segmentation"), "--class", 1, "--threshold", 0.3), "omit --threshold"),
     "raw image": (("exports/cells_0.h5",), "numbers of unknown meaning (uint8): pass --threshold"),
+    "percent": (
+        ("exports/cells_0_Probabilities.h5", "--class", 1, "--threshold", 50),
+        "holds probabilities, expected 0 to 1: 50 percent are 0.5",
+    ),
     "core below": (("exports/cells_0_Probabilities.h5", "--class", 1, "--core", 0.1), "--core 0.1: expected at least"),
     "smooth": (("exports/cells_0_Probabilities.h5", "--class", 1, "--smooth", "a"), "--smooth a: expected"),
     "resume nothing": (("exports/cells_0_Probabilities.h5", "--class", 1, "--resume"), "of --out: name it"),

@@ -111,7 +111,7 @@ def some_case(rng: np.random.Generator) -> Case:
     if rng.random() < 0.3:
         options["min_size"] = int(rng.integers(1, 6))
     if rng.random() < 0.2:
-        options["max_size"] = int(rng.integers(1, 30))
+        options["max_size"] = max(options.get("min_size", 0), int(rng.integers(1, 30)))
     image = xr.DataArray(da.from_array(values, chunks=chunks), dims=list(dims), attrs=attributes)
     return Case(dims, mask, chunks, image, options, core)
 

@@ -88,6 +88,8 @@ def test_a_threshold_is_on_the_scale_of_the_range_that_is_known():
     assert il.classify(array, 128).values.tolist() == [2, 0, 1]
     with pytest.raises(ArgumentError, match=r"threshold=0.5: .* holds uint8.*set attrs\['drange'\]"):
         il.classify(array, 0.5)
+    with pytest.raises(ArgumentError, match="50 percent are"):
+        il.classify(sample("probabilities"), 50)
 
 
 def test_a_voxel_with_nan_has_no_class():

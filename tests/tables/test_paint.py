@@ -353,6 +353,13 @@ def test_the_graph_holds_the_rows_once():
     assert paint(labels, table, "size", background=1).data.name != painted.data.name
 
 
+def test_the_unit_of_a_column_is_kept():
+    labels, table = small()
+    table.attrs["units"] = {"size": "micrometer^2"}
+    assert paint(labels, table, "size").attrs["units"] == "micrometer^2"
+    assert "units" not in paint(labels, table, "timestep").attrs
+
+
 PROBLEMS = {
     "frames without a column": (lambda i, t: paint(i, t[:2].drop(columns="timestep"), "size"), "pass time="),
     "no such column": (lambda i, t: paint(i, t, "sise"), r"no column 'sise'; similar are 'size'"),
@@ -363,6 +370,11 @@ PROBLEMS = {
     "fractions of ids": (lambda i, t: paint(i, t.assign(labelimage_oid=0.5), "size"), "whole numbers"),
     "frames without t": (lambda i, t: paint(i.isel(t=0), t, "size"), r"choose one, table\[table\['timestep'\] == 0\]"),
     "too many frames": (lambda i, t: paint(i.isel(t=[0]), t, "size"), "pass the whole image"),
+    "no table": (lambda i, t: paint(i, "cells.csv", "size"), r"not str: open it with open_table\(\)"),
+    "several images": (
+        lambda i, t: paint(i, pd.concat([t.assign(source="a"), t.assign(source="b")]), "size"),
+        r"of 2 images: take the rows of one, table\[table\['source'\] == 'a'\]",
+    ),
     "no array": (lambda i, t: paint("labels.h5", t, "size"), "not str"),
     "text as image": (lambda i, t: paint(i.astype(str), t, "size"), "not a label image"),
     "objects": (lambda i, t: paint(i, t.assign(size=[[1], [2], [3]]), "size"), "expected numbers or text"),

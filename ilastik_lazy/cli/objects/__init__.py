@@ -39,7 +39,12 @@ _ENDINGS = (".csv", ".parquet")
     multiple=True,
     help="Class that is objects, by name or number from 1; of a segmentation, several may be given.",
 )
-@click.option("--threshold", type=float, metavar="P", help="Least probability of a voxel of an object [default: 0.5].")
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="P",
+    help="Least probability of a voxel of an object, 0 to 1 [default: 0.5]; of images without a range, least value.",
+)
 @click.option("--core", type=float, metavar="P", help="Keep only objects with a core of at least this probability.")
 @click.option(
     "--smooth", metavar="SIGMA", help="Gaussian before the threshold, in voxels: 1.5, or by axis z=0.5,y=1,x=1."
@@ -59,7 +64,8 @@ _ENDINGS = (".csv", ".parquet")
     "--properties",
     metavar="NAMES",
     multiple=True,
-    help="What to measure, such as area,centroid,intensity_mean [default: as measure_objects].",
+    help="What to measure, by scikit-image's names, such as area,centroid,intensity_mean; a name that is none of them "
+    "lists all [default: size, position, and brightness].",
 )
 @click.option(
     "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; of several files, one each in this folder."
@@ -104,9 +110,10 @@ def objects(
     --intensity: control_1.tif belongs to control_1_Probabilities.h5, as its name begins with the same letters.
     If no names match, name as many images as files, in the same order, each with its own --intensity.
 
-    The table has a column for the file (source) and for units (length_unit, area_unit). It is written after each
-    file. A file that fails does not stop the others: it is listed at the end, and the exit code is 1. Run the
-    same command with --resume to try it again, or to continue after a stop.
+    The table has a column for the file (source) and for units (length_unit, area_unit), which centroid and area, a
+    volume in 3-D, are in; num_pixels counts voxels. It is written after each file. A file that fails does not stop
+    the others: it is listed at the end, and the exit code is 1. Run the same command with --resume to try it again,
+    or to continue after a stop.
     """
     from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
@@ -114,7 +121,7 @@ def objects(
     from ilastik_lazy.cli.objects.table import ObjectTable
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import threads_for
-    from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES
+    from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES, unknown_property
     from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS
 
     if resume and out is None:
@@ -127,7 +134,7 @@ def objects(
     measured = [name for text in properties for name in text.replace(",", " ").split()] or list(DEFAULT_PROPERTIES)
     known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
     if unknown := [name for name in measured if name not in known]:
-        raise ArgumentError(f"--properties {unknown[0]}: expected some of {', '.join(known)}")
+        raise unknown_property(unknown[0], known)
     _check_outputs(out, targets, resume)
     # Of the options, connectivity alone goes with the settings of a project.
     is_from_project = settings.given in ([], ["--connectivity"]) and _has_settings(project)
@@ -229,5 +236,6 @@ def _report(names: list[str], outcome: Outcome, table: ObjectTable, quiet: bool)
         reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
         say("error", reason if name in reason else f"{printable(name)}: {reason}")
     if outcome.failed:
-        say("error", f"{len(outcome.failed)} of {counted(len(names), 'file')} could not be measured")
+        again = "" if table.path is None else "; to try again, run the same command with --resume"
+        say("error", f"{len(outcome.failed)} of {counted(len(names), 'file')} could not be measured{again}")
         raise SystemExit(1)

@@ -87,7 +87,7 @@ def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> st
     Raises
     ------
     ExternalReferenceError
-        It lies outside `roots`, whether or not it exists, or is no regular file.
+        It lies outside `roots`, whether or not it exists, or is not a regular file.
     SourceNotFoundError
         There is none.
     """
@@ -100,7 +100,7 @@ def allowed_file(where: str, name: str, home: str, roots: tuple[str, ...]) -> st
     if not os.path.lexists(real):
         raise SourceNotFoundError(f"{where} refers to the file {name!a}, which is not there")
     if not os.path.isfile(real):
-        raise ExternalReferenceError(f"{where} refers to {name!a}, which is no regular file")
+        raise ExternalReferenceError(f"{where} refers to {name!a}, which is not a regular file")
     return real
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,16 @@ from ilastik_lazy.core.units import converted
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.reductions.objects.sums import PAIRS, Sums, Wanted
 
-__all__ = ["DEFAULT_PROPERTIES", "PROPERTIES", "Space", "by_channel", "columns_of", "units_of", "wanted_for"]
+__all__ = [
+    "DEFAULT_PROPERTIES",
+    "PROPERTIES",
+    "Space",
+    "by_channel",
+    "columns_of",
+    "units_of",
+    "unknown_property",
+    "wanted_for",
+]
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
@@ -227,19 +237,28 @@ PROPERTIES: dict[str, Property] = {
 }
 
 
+def unknown_property(name: str, known: Sequence[str]) -> ArgumentError:
+    """Return the error of a property that is none of those that are known, with the one that may be meant."""
+    if name == "label":
+        return ArgumentError(f"{option('properties', name)}: each table has it, leave it out")
+    # Older releases of scikit-image have the words in another order: mean_intensity.
+    meant = [each for each in known if sorted(each.split("_")) == sorted(name.split("_"))]
+    meant = meant or (["area"] if name == "volume" else difflib.get_close_matches(name, known, 1))
+    did_you = f" (did you mean {meant[0]}?)" if meant else ""
+    return ArgumentError(f"{option('properties', name)}{did_you}: expected some of {', '.join(known)}")
+
+
 def wanted_for(properties: Sequence[str], ndim: int, has_intensity: bool) -> tuple[tuple[str, ...], Wanted]:
     """Return the properties that apply to an image, and what must be computed for them.
 
     Raises
     ------
     ArgumentError
-        A property is unknown, or there is none for an image of this kind.
+        There is none of these properties for an image of this kind.
     """
     names = [properties] if isinstance(properties, str) else list(properties)
     is_default = tuple(names) == DEFAULT_PROPERTIES
     for name in names:
-        if name not in PROPERTIES:
-            raise ArgumentError(f"{option('properties', name)}: expected some of {', '.join(PROPERTIES)}")
         known = PROPERTIES[name]
         if known.of_intensity and not has_intensity and not is_default:
             raise ArgumentError(f"{option('properties', name)} needs an image: pass {option('intensity')}")

@@ -21,7 +21,7 @@ from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.layout import Layout, large_block
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
-from ilastik_lazy.reductions.thresholds import require_scale
+from ilastik_lazy.reductions.thresholds import check_threshold
 
 __all__ = ["label_objects"]
 
@@ -47,12 +47,12 @@ def label_objects(
     Parameters
     ----------
     image
-        One class of a probability map, a mask, or a class image with `classes`.  Frames and channels are labelled
-        apart.
+        One class of a probability map, such as ``prob.sel(c="nucleus")``, a mask, or a class image with `classes`.
+        Frames are labelled apart, and so are channels: in a whole map, each class has objects of its own.
     threshold
         Least value of a voxel of an object; where ``image.attrs["drange"]`` is known, on a scale from 0 to 1 over
-        that range.  Whole numbers without it, such as uint8, need a threshold on their own scale.  NaN belongs to no
-        object.
+        that range, else on the scale of the values, such as 128 for half of uint8.  A fraction is refused for whole
+        numbers whose range is not known.  NaN belongs to no object.
     core
         Hysteresis: an object stays if it holds a core, which is connected voxels of at least this value, and is not
         smaller or larger than `min_size` and `max_size` allow.
@@ -78,7 +78,7 @@ def label_objects(
     Raises
     ------
     ArgumentError
-        Settings that exclude each other, or that make no sense for this image.
+        Settings that exclude each other, or that make no sense for this image, such as a threshold in percent.
     MissingExtraError
         scipy is missing: it comes with the extra ``objects``.
 
@@ -87,7 +87,7 @@ def label_objects(
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
-    >>> labels = label_objects(nuclei, min_size=20)
+    >>> labels = il.label_objects(nuclei, min_size=20)
     >>> int(labels.max())
     42
     """
@@ -106,9 +106,11 @@ def label_objects(
         if core is not None and core < threshold:
             raise ArgumentError(f"{option('core', core)}: expected at least {option('threshold', threshold)}")
         bounds = _size("min_size", min_size), _size("max_size", max_size)
+        if min_size is not None and max_size is not None and max_size < min_size:
+            raise ArgumentError(f"{option('max_size', max_size)}: expected at least {option('min_size', min_size)}")
         whole = as_source(image)
         if classes is None and not whole.spec.is_label_image:
-            _require_scale(whole.spec, _drange(image), threshold, core)
+            _check_thresholds(whole.spec, _drange(image), threshold, core)
         source = smoothed(whole, smooth)
         rule = _rule(source.spec, _drange(image), threshold, classes)
         core_rule = None if core is None else ByThreshold.of(source.spec.dtype, _drange(image), core)
@@ -139,7 +141,7 @@ def _by_project(image: AnySource, project: str | os.PathLike[str], connectivity:
         raise ArgumentError(
             f"{os.fspath(project)} thresholds the channels {sorted(wanted)}: pass the map with all its channels"
         )
-    _require_scale(whole.spec, drange, settings.threshold, settings.core)
+    _check_thresholds(whole.spec, drange, settings.threshold, settings.core)
     smooth = settings.smoothing(dict(zip(whole.spec.dims, whole.spec.shape, strict=True)))
     source = smoothed(_channel(whole, settings.channel), smooth)
     core_source = core_rule = None
@@ -179,10 +181,12 @@ def _drange(image: AnySource) -> tuple[float, float] | None:
     return drange_of(image) if isinstance(image, xr.DataArray) else as_source(image).spec.drange
 
 
-def _require_scale(spec: ArraySpec, drange: tuple[float, float] | None, threshold: float, core: float | None) -> None:
+def _check_thresholds(
+    spec: ArraySpec, drange: tuple[float, float] | None, threshold: float, core: float | None
+) -> None:
     for name, value in (("threshold", threshold), ("core", core)):
         if value is not None:
-            require_scale(spec, drange, name, value, "pass a mask as .astype(bool)")
+            check_threshold(name, value, spec, drange, other="pass a mask as .astype(bool)")
 
 
 def _rule(

@@ -13,7 +13,7 @@ from ilastik_lazy.core.foreign_errors import require_package
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
-from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.errors import ArgumentError, option, remedy
 
 __all__ = ["ByClass", "ByThreshold", "SmoothedSource", "smoothed"]
 
@@ -80,10 +80,11 @@ class ByClass:
         for each in wanted:
             if isinstance(each, str):
                 if each not in spec.channel_names:
-                    known = ", ".join(spec.channel_names) or "none by name"
-                    raise ArgumentError(f"{option('classes', each)}: {where} has {known}")
+                    raise ArgumentError(f"{option('classes', each)}: {where} has {_known_classes(spec)}")
                 numbers.append(spec.channel_names.index(each) + 1)
             elif isinstance(each, int | np.integer) and not isinstance(each, bool):
+                if spec.channel_names and not 0 <= each <= len(spec.channel_names):
+                    raise ArgumentError(f"{option('classes', each)}: {where} has {_known_classes(spec)}")
                 numbers.append(int(each))
             else:
                 raise ArgumentError(f"{option('classes', each)}: expected names or numbers of classes")
@@ -98,6 +99,13 @@ class ByClass:
         for number in self.numbers[1:]:
             found |= values == number
         return found
+
+
+def _known_classes(spec: ArraySpec) -> str:
+    """The names of classes by their numbers, or how to get them."""
+    if spec.channel_names:
+        return ", ".join(f"{name} ({number})" for number, name in enumerate(spec.channel_names, 1))
+    return "none by name: " + remedy("open it with project=, or pass numbers", "--project FILE.ilp names them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,12 @@ def smoothed(source: ArraySource, smooth: float | Mapping[str, float] | None) ->
     wanted = dict(smooth) if isinstance(smooth, Mapping) else {name: smooth for name in spec.dims if name in "zyx"}
     for name, sigma in wanted.items():
         if name not in ("z", "y", "x") or not isinstance(sigma, int | float | np.number) or not 0 <= sigma < math.inf:
-            raise ArgumentError(f"{option('smooth', smooth)}: expected sigmas in voxels along z, y and x, from 0 on")
+            raise ArgumentError(
+                f"{option('smooth', smooth)}: expected sigmas in voxels along z, y and x, from 0 on: "
+                + remedy(
+                    'a number, or one by axis such as {"y": 1, "x": 1}', "a number, or one by axis such as y=1,x=1"
+                )
+            )
     sigmas = tuple(
         float(wanted.get(name, 0)) if length > 1 else 0.0 for name, length in zip(spec.dims, spec.shape, strict=True)
     )

@@ -21,10 +21,12 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
 from ilastik_lazy.reductions.objects.columns import (
     DEFAULT_PROPERTIES,
+    PROPERTIES,
     Space,
     by_channel,
     columns_of,
     units_of,
+    unknown_property,
     wanted_for,
 )  # fmt: skip
 from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_objects, whole_object_columns
@@ -55,7 +57,8 @@ def measure_objects(
     Parameters
     ----------
     labels
-        What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.
+        What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.  In a
+        segmentation each class is one object; pass ``label_objects(segmentation, classes="nucleus")`` for its parts.
     intensity
         Image of the same voxels along t, z, y and x, perhaps with channels, each of which has its columns.  Where both
         have positions, these must agree within half a voxel.
@@ -100,7 +103,7 @@ def measure_objects(
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> nuclei = il.open_dataarray(sample("probabilities"), project=sample("project")).sel(c="nucleus")
-    >>> table = measure_objects(il.label_objects(nuclei, min_size=20), sample("raw"))
+    >>> table = il.measure_objects(il.label_objects(nuclei, min_size=20), sample("raw"))
     >>> table[["label", "num_pixels", "intensity_mean"]].round(1).head(2)
        label  num_pixels  intensity_mean
     0      1        1121           141.1
@@ -115,6 +118,9 @@ def measure_objects(
         [source.spec.axes[axis] for axis in layout.space], [source.spec.shape[axis] for axis in layout.space]
     )
     names = [properties] if isinstance(properties, str) else list(properties)
+    known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
+    if unknown := [name for name in names if name not in known]:
+        raise unknown_property(unknown[0], known)
     of_whole = [name for name in names if name in OF_WHOLE_OBJECTS]
     check_whole_objects(of_whole, space, image is not None)
     chosen, wanted = wanted_for([name for name in names if name not in OF_WHOLE_OBJECTS], space.ndim, image is not None)

@@ -141,10 +141,9 @@ def to_ilastik(
     --------
     >>> import tempfile, pathlib, ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
-    >>> from ilastik_lazy.writers.ilastik import to_ilastik
     >>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "nucleus.h5"
-    >>> report = to_ilastik(prob.sel(c="nucleus") > 0.5, file)
+    >>> report = il.to_ilastik(prob.sel(c="nucleus") > 0.5, file)
     >>> report.dims, str(report.dtype)
     (('z', 'y', 'x'), 'uint8')
     >>> il.open_dataarray(file).z.attrs["units"]

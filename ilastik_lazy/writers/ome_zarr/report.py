@@ -74,8 +74,9 @@ class ConversionReport:
 
     def _levels(self) -> str:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)
-        why = f": {self.method_reason}" if len(self.levels) > 1 and self.method_reason else ""
-        return f"{counted(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}; made by {self.method}{why}"
+        how = f"; made by {self.method}" if len(self.levels) > 1 else ""
+        why = f": {self.method_reason}" if how and self.method_reason else ""
+        return f"{counted(len(self.levels), 'level')}, {'/'.join(self.dims)}: {shapes}{how}{why}"
 
     def _size(self) -> str:
         why = f": {self.reason}" if self.reason else ""

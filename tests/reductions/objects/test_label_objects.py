@@ -108,8 +108,12 @@ def test_two_classes_that_touch_are_one_object():
     assert il.label_objects(classes, classes=3).values.tolist() == [[0, 0, 0, 0, 1]]
     with pytest.raises(ArgumentError, match="classes"):
         il.label_objects(classes)
-    with pytest.raises(ArgumentError, match="has a, b, d"):
+    with pytest.raises(ArgumentError, match=r"has a \(1\), b \(2\), d \(3\)"):
         il.label_objects(classes, classes="e")
+    with pytest.raises(ArgumentError, match=r"classes=4: .* has a \(1\)"):
+        il.label_objects(classes, classes=4)
+    with pytest.raises(ArgumentError, match="none by name: open it with project="):
+        il.label_objects(sample("segmentation"), classes="nucleus")
 
 
 def test_a_project_gives_its_settings(tmp_path):
@@ -137,11 +141,15 @@ def test_a_project_gives_its_settings(tmp_path):
     [
         {"threshold": np.nan},
         {"threshold": "a"},
+        {"threshold": 50},
+        {"core": 90},
         {"core": 0.4},
         {"smooth": -1},
+        {"smooth": [1, 1, 1]},
         {"smooth": {"t": 1}},
         {"min_size": 1.5},
         {"max_size": -1},
+        {"min_size": 9, "max_size": 8},
         {"connectivity": 4},
         {"connectivity": True},
         {"classes": 1},
@@ -150,6 +158,29 @@ def test_a_project_gives_its_settings(tmp_path):
 def test_settings_that_make_no_sense_are_refused(nuclei, options):
     with pytest.raises(ArgumentError):
         il.label_objects(nuclei, **options)
+
+
+def test_a_threshold_that_no_voxel_reaches_is_refused(nuclei):
+    with pytest.raises(
+        ArgumentError, match=r"threshold=50.0: .* holds probabilities, expected 0 to 1: 50 percent are 0.5"
+    ):
+        il.label_objects(nuclei, threshold=50)
+    values = xr.DataArray(np.array([[0, 200, 255]], np.uint8), dims=("y", "x"))
+    assert il.label_objects(values, threshold=255).values.tolist() == [[0, 0, 1]]
+    with pytest.raises(ArgumentError, match=r"no uint8 in .* reaches it$"):
+        il.label_objects(values, threshold=256)
+    with pytest.raises(ArgumentError, match="reaches it, on a scale where 1 stands for 255"):
+        il.label_objects(values.assign_attrs(drange=[0, 255]), threshold=128)
+
+
+def test_probabilities_in_whole_numbers_need_a_range_for_a_fraction(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["exported_data"] = np.array([[0, 200, 255]], np.uint8)
+    image = il.open_dataarray(tmp_path / "a.h5", axes="yx", kind="probabilities")
+    assert il.label_objects(image, threshold=128).values.tolist() == [[0, 1, 1]]
+    with pytest.raises(ArgumentError, match=r"threshold=0.5: .* without a known range: set attrs\['drange'\]"):
+        il.label_objects(image)
+    assert il.label_objects(image.assign_attrs(drange=[0, 255])).values.tolist() == [[0, 1, 1]]
 
 
 def test_an_image_without_space_has_no_objects():

@@ -83,6 +83,12 @@ def test_progress_reaches_the_end(cells):
 def test_what_cannot_be_measured_is_refused(cells):
     with pytest.raises(ArgumentError, match="colour"):
         il.measure_objects(cells, properties=("colour",))
+    with pytest.raises(ArgumentError, match=r"did you mean axis_major_length\?\): expected .*, solidity, "):
+        il.measure_objects(cells, properties="major_axis_length")
+    with pytest.raises(ArgumentError, match=r"did you mean area\?"):
+        il.measure_objects(cells, properties=("num_pixels", "volume"))
+    with pytest.raises(ArgumentError, match="each table has it"):
+        il.measure_objects(cells, properties=("label", "area"))
     with pytest.raises(ArgumentError, match="intensity"):
         il.measure_objects(cells, properties=("intensity_mean",))
     with pytest.raises(ArgumentError, match="same voxels"):

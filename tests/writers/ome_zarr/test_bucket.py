@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
     LockingWarning,
     ResumeMismatchError,
 )
-from ilastik_lazy.storage import heartbeat
+from ilastik_lazy.storage import locks
 from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.objects import ObjectFolder
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
@@ -155,8 +155,8 @@ class TestBucket:
     def test_is_taken_over_from_another_machine_that_is_silent(
         self, url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(heartbeat, "_STALE", 0.3)
-        monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
+        monkeypatch.setattr(locks, "_STALE", 0.3)
+        monkeypatch.setattr(locks, "_BEAT", 0.1)
         record = {"id": "other", "host": "elsewhere", "pid": 1, "beat": 4}
         folder(url, s3).put(".ilz/lock", json.dumps(record).encode())
         with pytest.raises(DestinationBusyError):
@@ -167,8 +167,8 @@ class TestBucket:
     def test_is_not_taken_over_from_one_that_renews_its_lock(
         self, url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(heartbeat, "_STALE", 1.0)
-        monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
+        monkeypatch.setattr(locks, "_STALE", 1.0)
+        monkeypatch.setattr(locks, "_BEAT", 0.1)
         ended = threading.Event()
 
         def beat() -> None:
@@ -191,8 +191,8 @@ class TestBucket:
     def test_is_taken_over_by_one_of_two_that_find_it_silent(
         self, url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(heartbeat, "_STALE", 0.3)
-        monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
+        monkeypatch.setattr(locks, "_STALE", 0.3)
+        monkeypatch.setattr(locks, "_BEAT", 0.1)
         record = {"id": "other", "host": "elsewhere", "pid": 1, "beat": 4}
         folder(url, s3).put(".ilz/lock", json.dumps(record).encode())
         assert sorted(two_take_over(SlowRemoteStore(folder(url, s3)), RemoteStore(folder(url, s3)))) == ["busy", "held"]

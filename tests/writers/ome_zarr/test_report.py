@@ -35,6 +35,10 @@ def test_tells_why_levels_were_made_so() -> None:
     )
 
 
+def test_of_one_level_tells_no_method() -> None:
+    assert str(replace(REPORT, levels=((2, 40, 900),))).splitlines()[1] == "  1 level, c/y/x: 2x40x900"
+
+
 def test_tells_why_chunks_were_moved() -> None:
     moved = replace(REPORT, reason="gzip chunks are moved as they are")
     assert "; gzip: gzip chunks are moved as they are\n" in str(moved)

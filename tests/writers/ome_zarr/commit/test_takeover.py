@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
-from ilastik_lazy.storage import heartbeat, stores
+from ilastik_lazy.storage import locks, stores
 from ilastik_lazy.storage.locks import HeartbeatLock
 from ilastik_lazy.storage.stores import LocalStore, Lock
 from tests.support.ome_zarr.targets import a_source, assert_whole, contents, convert, two_take_over
@@ -119,8 +119,8 @@ class TestOneThatWasSilent:
                 time.sleep(1.5)
                 super().delete(prefix)
 
-        monkeypatch.setattr(heartbeat, "_STALE", 0.3)
-        monkeypatch.setattr(heartbeat, "_BEAT", 0.1)
+        monkeypatch.setattr(locks, "_STALE", 0.3)
+        monkeypatch.setattr(locks, "_BEAT", 0.1)
         record = tmp_path / ".ilz" / "lock-record"
         record.parent.mkdir()
         record.write_text(json.dumps({"id": "other", "host": "elsewhere", "pid": 1, "beat": 1}))
@@ -129,7 +129,7 @@ class TestOneThatWasSilent:
         assert list(record.parent.iterdir()) in ([], [record.parent / "tmp"])
 
     def test_notices_it_at_the_next_unit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(heartbeat, "_STALE", 0.0)
+        monkeypatch.setattr(locks, "_STALE", 0.0)
         target, told = tmp_path / "a.zarr", []
 
         def take_over(done: int, total: int) -> None:

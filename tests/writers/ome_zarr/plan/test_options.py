@@ -128,6 +128,10 @@ class TestArguments:
         with pytest.raises(ArgumentError, match="expected a path, a DataArray or an ArraySource"):
             to_ome_zarr(source, tmp_path / "a.zarr")
 
+    def test_a_bare_array_is_told_to_name_its_axes(self, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match=r"not ndarray: name its axes, .*dims=\['z', 'y', 'x'\]\)"):
+            to_ome_zarr(np.zeros((2, 4, 4)), tmp_path / "a.zarr")  # type: ignore[arg-type]
+
 
 class TestReport:
     def test_says_what_is_on_the_disk(self, tmp_path: Path) -> None:
