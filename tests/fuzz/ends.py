@@ -139,5 +139,5 @@ def _to_ilastik(rng: Rng, x: xr.DataArray, values: Array) -> tuple[Any, Any]:
 _ENDS = {"reduce": _reduce, "histogram": _histogram, "percentile": _percentile, "normalise": _normalise,
          "standardise": _standardise,
          "paint": _paint, "to_ome_zarr": _to_ome_zarr, "to_ilastik": _to_ilastik}  # fmt: skip
-_RIGHTLY_REFUSED = ("not evenly spaced and rising",)
+_RIGHTLY_REFUSED = ("not evenly spaced and rising", "nothing shows which")
 _TAKE_NAN = ("reduce", "to_ome_zarr", "to_ilastik")
