@@ -212,8 +212,8 @@ def _v3_bytes(
 ) -> tuple[tuple[int, ...] | None, np.dtype[Any], list[tuple[str, Mapping[str, Any]]]]:
     """Return the order of the axes, the type of the stored elements, and the other codecs."""
     order, stored, steps = None, stored_type(dtype.newbyteorder("<")), []
-    if (count := sum(name == "bytes" for name, _ in codecs)) > 1:
-        raise MetadataError(f"{where}: {count} of its codecs state the byte order of its elements")
+    if (count := sum(name in ("bytes", "sharding_indexed") for name, _ in codecs)) != 1:
+        raise MetadataError(f"{where}: {count} of its codecs turn elements into bytes, expected 1")
     for name, options in codecs:
         if name == "transpose":
             wanted = options.get("order")
