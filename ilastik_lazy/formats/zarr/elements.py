@@ -41,7 +41,9 @@ def v2_type(text: object, kinds: str, where: str) -> np.dtype[Any]:
     if dtype is None or dtype.kind not in kinds or not 0 < dtype.itemsize <= (_MOST_TEXT if dtype.kind == "U" else 8):
         raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
     if dtype.itemsize > 1 and str(text)[0] not in "<>":
-        raise MetadataError(f"{where}: its elements are {ascii(text)[:60]}, without a byte order: expected < or > first")
+        raise MetadataError(
+            f"{where}: its elements are {ascii(text)[:60]}, without a byte order: expected < or > first"
+        )
     return dtype
 
 
