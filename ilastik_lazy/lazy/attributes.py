@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.axes import Axis, names_of
 from ilastik_lazy.core.classes import colors_from, flag_attributes, flag_names, flag_words, hex_colors
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
-from ilastik_lazy.core.positions import names_of
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.errors import MetadataWarning

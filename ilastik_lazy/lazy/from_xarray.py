@@ -13,10 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.axes import AXIS_NAMES, Axis
+from ilastik_lazy.core.axes import AXIS_NAMES, Axis, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
-from ilastik_lazy.core.positions import step_and_origin
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
 from ilastik_lazy.core.units import full_unit_name, unit_and_start
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags, with_units
+from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, with_units
 from ilastik_lazy.core.kinds import kind_of_role
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions
@@ -34,6 +34,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.file import names_in
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.formats.metadata.json_text import json_value
 from ilastik_lazy.project.fields import dataset_in, group_in, number_values, optional_setting, text_value, where_of
 from ilastik_lazy.project.paths import Roots, resolve

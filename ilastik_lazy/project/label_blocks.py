@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ilastik_lazy.core.axes import Axis, axis_names, parse_axistags
+from ilastik_lazy.core.axes import Axis, axis_names
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.core.limits import Limits
@@ -26,6 +26,7 @@ from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, names_in, open_hdf5, reading_chunks
 from ilastik_lazy.formats.hdf5.sources import isolated
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.formats.metadata.values import check_shape
 from ilastik_lazy.project.fields import dataset_in, group_in, where_of
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged

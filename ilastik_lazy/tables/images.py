@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import h5py
 import xarray as xr
 
-from ilastik_lazy.core.axes import parse_axistags
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import DatasetNotFoundError, MetadataError
@@ -18,6 +17,7 @@ from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
 from ilastik_lazy.formats.hdf5.library import H5pySource
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.lazy.dataset import to_dataset
 from ilastik_lazy.storage.files import stamp_of
 

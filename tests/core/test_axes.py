@@ -12,19 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilastik_lazy.core.axes import (
-    Axis,
-    axes_of,
-    axis_names,
-    default_axes,
-    parse_axes_attribute,
-    parse_axis_names,
-    parse_axistags,
-    with_units,
-)
+from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_names, with_units
 from ilastik_lazy.errors import AxesError, IlastikLazyError, MetadataError, MetadataWarning
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.metadata.axistags import axes_of, parse_axes_attribute, parse_axistags
 from tests.support.makers import axistags
 
 orders = st.permutations("tzyxc").flatmap(lambda order: st.integers(2, 5).map(lambda n: "".join(order[:n])))

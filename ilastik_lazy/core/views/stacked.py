@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.axes import Axis, axis_names
+from ilastik_lazy.core.axes import Axis, axis_names, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
-from ilastik_lazy.core.positions import step_and_origin
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import AxesError, MetadataError

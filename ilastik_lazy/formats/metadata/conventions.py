@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axes_of, axis_names
-from ilastik_lazy.core.positions import names_of, step_and_origin
+from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axis_names, names_of, step_and_origin
 from ilastik_lazy.core.units import converted, unit_and_start
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
+from ilastik_lazy.formats.metadata.axistags import axes_of
 from ilastik_lazy.formats.metadata.values import units_from
 from ilastik_lazy.formats.metadata.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
 

@@ -12,13 +12,14 @@ import typing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, parse_axistags
+from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names
 from ilastik_lazy.core.classes import colors_from, flag_names
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES
 from ilastik_lazy.errors import MetadataError, option
+from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.formats.metadata.conventions import CONVENTIONS, Settled, axis_along, settled_axes
 from ilastik_lazy.formats.metadata.values import drange_from, packing_of
 from ilastik_lazy.formats.zarr.coordinates import coordinates_beside

@@ -16,8 +16,7 @@ from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.clusters import anywhere_in_order
-from ilastik_lazy.reductions.objects.columns import Space
-from ilastik_lazy.reductions.objects.layout import Layout, large_block
+from ilastik_lazy.reductions.objects.layout import Layout, Space, large_block
 from ilastik_lazy.reductions.objects.passes import Image
 from ilastik_lazy.reductions.objects.sums import Sums
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, Region, regions_of_blocks
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.units import converted
 from ilastik_lazy.errors import AxesError
 
-__all__ = ["Layout", "large_block"]
+__all__ = ["Layout", "Space", "large_block"]
 
 Array = np.ndarray[Any, Any]
 
@@ -136,3 +138,44 @@ def large_block(spec: ArraySpec) -> tuple[int, ...]:
         times = -(-count // -(-count // times))
         block[axis] = min(block[axis] * times, max(1, spec.shape[axis]))
     return tuple(block)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The axes of space of an image, and how long a voxel is along each."""
+
+    names: tuple[str, ...]
+    lengths: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    unit: str
+    """Empty where lengths are voxels."""
+
+    @classmethod
+    def of(cls, axes: Sequence[Axis], lengths: Sequence[int]) -> Space:
+        """Use the unit of the last axis; use voxels if the step along any axis is not known in that unit."""
+        names = tuple(axis.name for axis in axes)
+        unit = axes[-1].unit
+        steps = [
+            None if axis.scale is None or (axis.unit == "") != (unit == "") else converted(axis.scale, axis.unit, unit)
+            for axis in axes
+        ]
+        spacing = tuple(step for step in steps if step is not None)
+        if len(spacing) < len(axes):
+            return cls(names, tuple(lengths), (1.0,) * len(axes), (0.0,) * len(axes), "")
+        origin = tuple(converted(axis.translation, axis.unit, unit) or 0.0 for axis in axes)
+        return cls(names, tuple(lengths), spacing, origin, unit)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.names)
+
+    @property
+    def voxel(self) -> float:
+        """Area or volume of one voxel."""
+        return math.prod(self.spacing)
+
+    def of_space(self, values: Array) -> Array:
+        """Return the rows of `values` along the axes that the image has."""
+        return values[len(values) - self.ndim :]

@@ -22,7 +22,6 @@ from ilastik_lazy.project.classes import with_classes
 from ilastik_lazy.reductions.objects.columns import (
     DEFAULT_PROPERTIES,
     PROPERTIES,
-    Space,
     by_channel,
     columns_of,
     units_of,
@@ -31,7 +30,7 @@ from ilastik_lazy.reductions.objects.columns import (
 )  # fmt: skip
 from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_objects, whole_object_columns
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
-from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.layout import Layout, Space
 from ilastik_lazy.reductions.objects.passes import Image, Measure, measured_labels, measured_objects
 from ilastik_lazy.tables.frames import Frames, frames_of
 
