@@ -13,7 +13,7 @@ import xarray as xr
 from ilastik_lazy.core.foreign_errors import require_package
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import windowed
-from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.errors import ArgumentError, option, remedy
 from ilastik_lazy.lazy.attributes import drange_of
 from ilastik_lazy.lazy.dataset import chunked, to_dataarray, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
@@ -186,7 +186,7 @@ def _check_thresholds(
 ) -> None:
     for name, value in (("threshold", threshold), ("core", core)):
         if value is not None:
-            check_threshold(name, value, spec, drange, other="pass a mask as .astype(bool)")
+            check_threshold(name, value, spec, drange, other=remedy("pass a mask as .astype(bool)"))
 
 
 def _rule(
