@@ -10,6 +10,7 @@ import io
 import math
 import os
 import struct
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +154,13 @@ def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
 
 
 def _opened_picture(file: Any, path: str) -> Image:
-    from PIL.Image import DecompressionBombError, open
+    from PIL.Image import DecompressionBombError, DecompressionBombWarning, open
 
     try:
-        return open(file, formats=_FORMATS)
+        # `Limits` decides how large a picture may be; Pillow warns from 89 million pixels on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DecompressionBombWarning)
+            return open(file, formats=_FORMATS)
     except DecompressionBombError as error:
         raise LimitExceededError(f"{path}: Pillow refuses it: {error}") from error
 

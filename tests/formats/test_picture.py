@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
+import ilastik_lazy as il
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import (
@@ -204,3 +206,14 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path):
     for limits in (Limits(chunk_bytes=100), Limits(axis_length=20)):
         with pytest.raises(LimitExceededError):
             opened(tmp_path / "b.png", limits=limits)
+
+
+def test_a_large_picture_is_opened_without_a_warning(tmp_path):
+    """Pillow warns of "decompression bombs" from 89 million pixels on; limits are `Limits`' business."""
+    from PIL import Image
+
+    Image.new("L", (9500, 9500), 7).save(tmp_path / "a.png", compress_level=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = il.open_dataarray(tmp_path / "a.png", axes="yx")
+    assert image.shape == (9500, 9500)
