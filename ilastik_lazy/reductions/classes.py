@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, over_blocks, threads_for
 from ilastik_lazy.core.sizes import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.core.units import converted
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.histogram import counted
+from ilastik_lazy.reductions.objects.columns import units_of
+from ilastik_lazy.reductions.objects.layout import Space
 from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_classes"]
@@ -177,7 +177,8 @@ def _table(spec: ArraySpec, axes: tuple[int, ...], counts: Array, frames: Frames
     width = max(counts.shape[-1], len(names) + 1)
     counts = np.pad(counts, [(0, 0)] * len(axes) + [(0, width - counts.shape[-1])])[..., classes]
     voxels = math.prod(length for axis, length in enumerate(spec.shape) if axis not in axes)
-    size, unit = _voxel([axis for number, axis in enumerate(spec.axes) if number not in axes and axis.name in "zyx"])
+    measured = [i for i, axis in enumerate(spec.axes) if i not in axes and axis.name in "zyx"]
+    space = Space.of([spec.axes[i] for i in measured], [spec.shape[i] for i in measured])
     columns: dict[str, Any] = {}
     for place, axis in enumerate(axes):
         name, positions = spec.dims[axis], spec.axes[axis].positions(spec.shape[axis])
@@ -189,19 +190,9 @@ def _table(spec: ArraySpec, axes: tuple[int, ...], counts: Array, frames: Frames
     columns["class"] = np.broadcast_to(np.array(classes, np.int64), counts.shape).ravel()
     columns["name"] = np.broadcast_to(np.array(named, object), counts.shape).ravel()
     columns["num_pixels"] = counts.ravel()
-    columns["area"] = counts.ravel() * size
+    columns["area"] = counts.ravel() * space.voxel
     columns["share"] = counts.ravel() / max(1, voxels)
     table = pd.DataFrame(columns)
-    if unit:
-        table.attrs["units"] = {"area": unit}
+    if units := units_of({"area": counts}, -1, space):
+        table.attrs["units"] = units
     return table
-
-
-def _voxel(axes: Sequence[Axis]) -> tuple[float, str]:
-    """Area or volume of a voxel along these axes, and its unit; 1 and none where it is not known in one unit."""
-    unit = axes[-1].unit if axes else ""
-    steps = [converted(axis.scale, axis.unit, unit) if axis.scale and axis.unit else None for axis in axes]
-    known = [step for step in steps if step is not None]
-    if not known or len(known) < len(axes):
-        return 1.0, ""
-    return math.prod(known), unit if len(axes) == 1 else f"{unit}^{len(axes)}"

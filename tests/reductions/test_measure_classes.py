@@ -167,3 +167,14 @@ def test_what_holds_no_classes_is_said():
         il.measure_classes(sample("segmentation"), "zz")
     with pytest.raises(MemoryLimitError, match="measure by fewer dims"):
         il.measure_classes(sample("segmentation"), "zyx", memory="1MB")
+
+
+def test_area_is_that_of_measure_objects_also_for_steps_without_a_unit():
+    """Both have one idea of a voxel: here 0.5 by 4, in a unit that nobody stated."""
+    coords = {"y": ("y", [0.0, 0.5, 1.0]), "x": ("x", [0.0, 4.0, 8.0, 12.0])}
+    mask = xr.DataArray(np.ones((3, 4), "u1"), coords, ("y", "x"))
+    objects = il.measure_objects(mask, properties=["area"])
+    classes = il.measure_classes(mask)
+    assert classes["area"].tolist() == objects["area"].tolist() == [24.0]
+    assert "units" not in classes.attrs
+    assert "units" not in objects.attrs

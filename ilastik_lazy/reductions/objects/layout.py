@@ -155,7 +155,7 @@ class Space:
     def of(cls, axes: Sequence[Axis], lengths: Sequence[int]) -> Space:
         """Use the unit of the last axis; use voxels if the step along any axis is not known in that unit."""
         names = tuple(axis.name for axis in axes)
-        unit = axes[-1].unit
+        unit = axes[-1].unit if axes else ""
         steps = [
             None if axis.scale is None or (axis.unit == "") != (unit == "") else converted(axis.scale, axis.unit, unit)
             for axis in axes
