@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
@@ -81,3 +82,11 @@ def print_table(rows: Sequence[Row]) -> int:
         short += value < least
         print(f"{name:56} {value:7.2f}{unit or ' '} {least:8g}{unit or ' '} {'' if value >= least else '  SHORT'}")
     return short
+
+
+def finish(rows: Sequence[Row], arguments: argparse.Namespace, folder: Path) -> int:
+    """Print the table, remove files that nobody asked to keep, and return the exit code: 1 if a row falls short."""
+    short = print_table(rows)
+    if not arguments.folder:
+        shutil.rmtree(folder)
+    return 1 if short else 0

@@ -26,7 +26,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 import ilastik_lazy as il
-from benchmarks.bars import Row, Timing, folder_of, interleaved, parser_of, print_table, ratio, show
+from benchmarks.bars import Row, Timing, finish, folder_of, interleaved, parser_of, ratio, show
 from benchmarks.converting import ISOTROPIC, with_dask
 from benchmarks.exports import write_export
 from benchmarks.peers import opened
@@ -165,10 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     print(f"on {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores")
-    short = print_table(converting(folder, options.rounds, options.size, SLOW if options.slow_once else ()))
-    if not options.folder:
-        shutil.rmtree(folder)
-    return 1 if short else 0
+    return finish(converting(folder, options.rounds, options.size, SLOW if options.slow_once else ()), options, folder)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.bars import Row, folder_of, parser_of, print_table
+from benchmarks.bars import Row, finish, folder_of, parser_of
 from benchmarks.cells import write_probabilities
 from benchmarks.exports import write_export
 
@@ -135,10 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = folder_of(options)
     rows = measuring(folder, options.rounds, options.sizes) if options.sizes else []
     rows += measuring_objects(folder, options.objects, options.second_pass) if options.objects else []
-    short = print_table(rows)
-    if not options.folder:
-        shutil.rmtree(folder)
-    return 1 if short else 0
+    return finish(rows, options, folder)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ of the rounds counts, medians stand beside.  All tables are compared with scikit
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -29,7 +28,7 @@ import xarray as xr
 
 import ilastik_lazy as il
 from benchmarks import objects_peers as peers
-from benchmarks.bars import Row, Timing, folder_of, interleaved, parser_of, print_table, ratio, show
+from benchmarks.bars import Row, Timing, finish, folder_of, interleaved, parser_of, ratio, show
 from benchmarks.cells import write_labels, write_probabilities
 from benchmarks.exports import write_export
 from benchmarks.objects_peers import CC3D, DASK_IMAGE, SKIMAGE, TILEWISE
@@ -175,10 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
                 rows += finding(folder, options.rounds, side, fill, once, raw)
             if options.only != "maps":
                 rows += measuring(folder, options.rounds, side, fill, once, raw)
-    short = print_table(rows)
-    if not options.folder:
-        shutil.rmtree(folder)
-    return 1 if short else 0
+    return finish(rows, options, folder)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 import ilastik_lazy as il
-from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
+from benchmarks.bars import Row, finish, folder_of, interleaved, parser_of, ratio, show
 from benchmarks.exports import write_export
 from benchmarks.peers import Decoder
 from ilastik_lazy.formats import open_source
@@ -238,10 +238,7 @@ def main() -> int:
     for part in (reductions, uncompressed, planes, opening, memory, starting):
         if arguments.only in part.__name__:
             rows += part(folder, arguments.rounds)
-    short = print_table(rows)
-    if not arguments.folder:
-        shutil.rmtree(folder)
-    return 1 if short else 0
+    return finish(rows, arguments, folder)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ turns; the minimum of the rounds counts, medians stand beside.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from benchmarks.bars import Row, folder_of, interleaved, parser_of, print_table, ratio, show
+from benchmarks.bars import Row, finish, folder_of, interleaved, parser_of, ratio, show
 from benchmarks.exports import field
 from ilastik_lazy.storage.compression.deflating import deflater_name
 from ilastik_lazy.writers.ilastik import to_ilastik
@@ -72,10 +71,7 @@ def writing(folder: Path, rounds: int) -> list[Row]:
 def main() -> int:
     arguments = parser_of(__doc__).parse_args()
     folder = folder_of(arguments)
-    short = print_table(writing(folder, arguments.rounds))
-    if not arguments.folder:
-        shutil.rmtree(folder)
-    return 1 if short else 0
+    return finish(writing(folder, arguments.rounds), arguments, folder)
 
 
 if __name__ == "__main__":

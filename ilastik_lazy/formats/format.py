@@ -49,12 +49,12 @@ class Format:
         name
             Name of the format, for people.
         open_file
-            Opens the file at a path, of which it must read the version with the given stamp only.
+            Opens the file at a path; it must raise if the file no longer has the given stamp.
         suffixes
-            File name extensions in lower case, with their dots: whatever is in such a file, `open_file` is called, and
-            says what is wrong with it.
+            File name extensions in lower case, with their dots.  `open_file` is called for every such file, and raises
+            an error that states what is wrong with it.
         magic, magic_at
-            Bytes that files of this format have whatever their name is, and where.
+            Bytes that identify a file of this format under any name, and their offset.
         """
 
         def recognises(location: Location, options: OpenOptions) -> bool:

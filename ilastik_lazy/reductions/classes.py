@@ -62,8 +62,8 @@ def measure_classes(
         ``channel`` (a number from 0) for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions
         of the image, or numbers from 0 where it has none); ``class``; ``name``, which is the number where the class
         has none; ``num_pixels``; ``area``, the area or volume of these voxels; and ``share``, their part of all
-        voxels at this position, 0 to 1.  Class 0, which is none, has rows if any voxel has it.  ``area`` is in the
-        unit that ``attrs["units"]`` names, or in voxels where the size of a voxel is not known.
+        voxels at this position, 0 to 1.  Class 0, voxels without a class, has rows if there are such voxels.  ``area``
+        is in the unit that ``attrs["units"]`` names, or in voxels where the size of a voxel is not known.
 
     Raises
     ------

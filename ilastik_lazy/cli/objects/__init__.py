@@ -37,7 +37,7 @@ _ENDINGS = (".csv", ".parquet")
     "classes",
     metavar="CLASS",
     multiple=True,
-    help="Class that is objects, by name or number from 1; of a segmentation, several may be given.",
+    help="Class whose voxels are the objects, by name or number from 1; of a segmentation, several may be given.",
 )
 @click.option(
     "--threshold",
@@ -64,7 +64,7 @@ _ENDINGS = (".csv", ".parquet")
     "--properties",
     metavar="NAMES",
     multiple=True,
-    help="What to measure, by scikit-image's names, such as area,centroid,intensity_mean; a name that is none of them "
+    help="What to measure, by scikit-image's names, such as area,centroid,intensity_mean; an unknown name "
     "lists all [default: size, position, and brightness].",
 )
 @click.option(

@@ -84,7 +84,7 @@ def _one_class(source: ArraySource, settings: Settings) -> ArraySource:
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
     names = spec.channel_names if len(spec.channel_names) == channels else ()
     if len(settings.classes) > 1:
-        raise ArgumentError(f"{where} is no image of classes: pass --class once")
+        raise ArgumentError(f"{where} is not an image of classes: pass --class once")
     if not settings.classes and channels > 1:
         numbers = tuple(map(str, range(1, channels + 1)))
         raise ArgumentError(
