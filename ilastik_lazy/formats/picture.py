@@ -29,6 +29,7 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
     UnsupportedFilterError,
+    remedy,
 )
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
@@ -162,7 +163,8 @@ def _opened_picture(file: Any, path: str) -> Image:
             warnings.simplefilter("ignore", DecompressionBombWarning)
             return open(file, formats=_FORMATS)
     except DecompressionBombError as error:
-        raise LimitExceededError(f"{path}: Pillow refuses it: {error}") from error
+        advice = remedy("; set PIL.Image.MAX_IMAGE_PIXELS higher for a file that you trust")
+        raise LimitExceededError(f"{path}: Pillow refuses it: {error}{advice}") from error
 
 
 def _layout_of(picture: Image, path: str) -> _Layout:

@@ -200,7 +200,7 @@ def test_what_pillow_would_run_is_not_opened(tmp_path):
 
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "a.pgm").write_bytes(b"P5\n100000 100000\n255\n")
-    with pytest.raises(LimitExceededError):
+    with pytest.raises(LimitExceededError, match=r"set PIL\.Image\.MAX_IMAGE_PIXELS"):
         opened(tmp_path / "a.pgm")
     (tmp_path / "b.png").write_bytes(LOSSLESS["rgb.png"][1])
     for limits in (Limits(chunk_bytes=100), Limits(axis_length=20)):
