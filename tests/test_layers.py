@@ -22,6 +22,8 @@ LAYERS = [
     "reductions",
     "writers",
     "api",
+    "serving",
+    "viewing doctor",
     "engine demo",
     "cli __init__",
     "__main__",

@@ -5,18 +5,15 @@ https://ngff.openmicroscopy.org/0.5/ and https://ngff.openmicroscopy.org/0.4/, w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ilastik_lazy import __version__
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.classes import color_of
+from ilastik_lazy.core.display import channels_of, shows_labels
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
-from ilastik_lazy.writers.ome_zarr.metadata.labels import holds_labels, image_label
+from ilastik_lazy.writers.ome_zarr.metadata.labels import image_label
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
 
 __all__ = ["ome_attributes"]
@@ -63,7 +60,7 @@ def ome_attributes(
     else:
         attributes = {"version": "0.5", "multiscales": [multiscale]}
     spec = plan.spec
-    if holds_labels(spec) or properties is not None:
+    if shows_labels(spec) or properties is not None:
         version = {"version": "0.4"} if plan.version == "0.4" else {}
         attributes["image-label"] = version | image_label(spec, measured, properties)
     elif "c" in spec.dims and not spec.is_label_image:
@@ -90,28 +87,11 @@ def _transformations(axes: tuple[Axis, ...]) -> list[dict[str, Any]]:
 
 def _omero(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None) -> dict[str, Any]:
     """Names, colours and contrast of the channels, for viewers."""
-    count = spec.shape[spec.dims.index("c")]
     channels = []
-    for k in range(count):
-        rgb = spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k)
-        label = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
-        window = _window(spec, None if measured is None else measured[k])
-        channels.append({"label": label, "color": bytes(rgb).hex().upper(), "window": window, "active": k < 4})
+    for k, channel in enumerate(channels_of(spec, measured)):
+        (start, end), (low, high) = channel.contrast, channel.limits
+        window = {"min": low, "max": high, "start": start, "end": end}
+        channels.append(
+            {"label": channel.name, "color": bytes(channel.color).hex().upper(), "window": window, "active": k < 4}
+        )
     return {"channels": channels, "rdefs": {"model": "color"}}
-
-
-def _window(spec: ArraySpec, measured: tuple[float, float] | None) -> dict[str, float]:
-    """Contrast, and the range that it may be moved in: from the file if it notes one, else from the voxels."""
-    if spec.drange is not None:
-        low, high = spec.drange
-        return {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
-    low, high = 0.0, 1.0
-    if spec.dtype.kind in "iu":
-        limits = np.iinfo(spec.dtype)
-        low, high = float(limits.min), float(limits.max)
-    start, end = low, high
-    if measured is not None and math.isfinite(measured[0]) and measured[0] < measured[1] < math.inf:
-        start, end = map(float, measured)
-        if spec.dtype.kind == "f":
-            low, high = start, end
-    return {"min": low, "max": high, "start": start, "end": end}

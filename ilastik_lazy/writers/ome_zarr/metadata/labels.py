@@ -16,13 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from ilastik_lazy.core.classes import color_of
+from ilastik_lazy.core.display import class_color
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
 
-__all__ = ["Table", "holds_labels", "image_label", "object_properties"]
+__all__ = ["Table", "image_label", "object_properties"]
 
 Table = str | os.PathLike[str] | pd.DataFrame
 """A table of objects, or the file to open it from."""
@@ -31,11 +31,6 @@ Table = str | os.PathLike[str] | pd.DataFrame
 _MOST_CLASSES = 255
 # For all objects together, about 1 MB of JSON: every reader loads it when it opens the image.
 _MOST_VALUES = 20_000
-
-
-def holds_labels(spec: ArraySpec) -> bool:
-    """Whether the image is a label image of OME-Zarr, which must hold integers."""
-    return spec.dtype.kind in "iu" and (spec.is_label_image or spec.display_mode == "random-colortable")
 
 
 def image_label(
@@ -55,8 +50,8 @@ def image_label(
     count = _count_of_classes(spec, measured)
     if not count:
         return {}
-    rgb = [spec.channel_colors[k] if k < len(spec.channel_colors) else color_of(k) for k in range(count)]
-    made: dict[str, Any] = {"colors": [{"label-value": k + 1, "rgba": [*rgb[k], 255]} for k in range(count)]}
+    colors = [{"label-value": k + 1, "rgba": [*class_color(spec, k), 255]} for k in range(count)]
+    made: dict[str, Any] = {"colors": colors}
     if spec.channel_names:
         # There must be as many as colours, or ome-zarr-models refuses the image.
         made["properties"] = [

@@ -1,0 +1,72 @@
+"""How an image is shown: as labels or as channels, and the name, colour and contrast of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilastik_lazy.core.classes import RGB, color_of
+from ilastik_lazy.core.spec import ArraySpec
+
+__all__ = ["Channel", "channels_of", "class_color", "shows_labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel as viewers show it."""
+
+    name: str
+    color: RGB
+    contrast: tuple[float, float]
+    """Values shown black and in full colour."""
+
+    limits: tuple[float, float]
+    """Range in which the contrast may be moved."""
+
+
+def shows_labels(spec: ArraySpec) -> bool:
+    """Whether the values are classes or ids, each shown in a colour of its own; such an image holds integers."""
+    return spec.dtype.kind in "iu" and (spec.is_label_image or spec.display_mode == "random-colortable")
+
+
+def class_color(spec: ArraySpec, number: int) -> RGB:
+    """Return the colour of channel or class `number`, counted from 0: the stated one, else the default one."""
+    return spec.channel_colors[number] if number < len(spec.channel_colors) else color_of(number)
+
+
+def channels_of(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None = None) -> list[Channel]:
+    """Return name, colour and contrast along ``c``; one channel if the image has no such axis.
+
+    Parameters
+    ----------
+    spec
+        The image.
+    measured
+        Least and largest value of each channel, without NaN, if known. They decide the contrast where the file
+        notes none.
+    """
+    count = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    channels = []
+    for k in range(count):
+        name = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
+        contrast, limits = _contrast(spec, None if measured is None else measured[k])
+        channels.append(Channel(name, class_color(spec, k), contrast, limits))
+    return channels
+
+
+def _contrast(spec: ArraySpec, measured: tuple[float, float] | None) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Contrast, and the range that it may be moved in: from the file if it notes one, else from the voxels."""
+    if spec.drange is not None:
+        noted = float(spec.drange[0]), float(spec.drange[1])
+        return noted, noted
+    limits = (0.0, 1.0)
+    if spec.dtype.kind in "iu":
+        ends = np.iinfo(spec.dtype)
+        limits = float(ends.min), float(ends.max)
+    if measured is None or not (math.isfinite(measured[0]) and measured[0] < measured[1] < math.inf):
+        return limits, limits
+    contrast = float(measured[0]), float(measured[1])
+    return contrast, contrast if spec.dtype.kind == "f" else limits
