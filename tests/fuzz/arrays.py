@@ -34,11 +34,6 @@ from tests.support import n5_makers, zarr_makers
 from tests.support.in_memory import LazyInMemory
 from tests.support.makers import write_hdf5_export
 
-try:
-    from tests.fuzz.hdf5_layouts import check_layout
-except ImportError:  # that file stands by itself
-    check_layout = None
-
 CASES_PER_LAYOUT = 10
 ORDERS = ("yx", "zyx", "xyz", "cyx", "yxc", "zyxc", "tyx", "tzyxc", "tczyx", "cxy")
 DTYPES = ("u1", "<u2", ">u2", "<i4", "<f4", "<f4", "<f8", "?", "<i8", "<u4", "i1")
@@ -277,8 +272,6 @@ def run_case(seed: int, case: int, layouts: dict[int, Stored], folder: Path, *, 
     if number not in layouts:
         layouts.clear()
         (place := folder / str(number)).mkdir()
-        if check_layout is not None:
-            check_layout(np.random.default_rng((seed, 3, number)), place)
         layouts[number] = make_layout(np.random.default_rng((seed, 1, number)), place)
     return run_chain(np.random.default_rng((seed, 2, case)), layouts[number], every_step=every_step)
 

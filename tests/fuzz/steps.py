@@ -152,7 +152,10 @@ def ufunc(rng: Rng, a: xr.DataArray) -> Step:
 
 
 def _in_any_order(name: str, a: xr.DataArray) -> str:
-    """`name`, but for products of floats: where these overflow, they depend on how the values lie in memory."""
+    """`name`, but for products of floats: where these overflow, they depend on how the values lie in memory.
+
+    For the same reason no product is computed as a float.
+    """
     return "sum" if name == "prod" and a.dtype.kind == "f" else name
 
 
@@ -164,7 +167,7 @@ def reduction(rng: Rng, a: xr.DataArray) -> Step:
     if name in ("std", "var") and rng.random() < 0.5:
         options["ddof"] = 1
     if name in ("sum", "mean", "prod") and rng.random() < 0.5:
-        options["dtype"] = some(rng, ["f8", "f4", "i8"])
+        options["dtype"] = some(rng, ["i8"] if name == "prod" else ["f8", "f4", "i8"])
     if rng.random() < 0.2:
         options["keep_attrs"] = bool(rng.integers(2))
     if rng.random() < 0.2:
@@ -188,7 +191,7 @@ def raw_reduction(rng: Rng, a: xr.DataArray) -> Step:
     )
     options: dict[str, Any] = {"keepdims": True} if rng.random() < 0.4 else {}
     if name in ("sum", "mean", "prod") and rng.random() < 0.4:
-        options["dtype"] = some(rng, ["f8", "f4", "i8", "u1"])
+        options["dtype"] = some(rng, ["i8", "u1"] if name == "prod" else ["f8", "f4", "i8", "u1"])
     if name in ("std", "var") and rng.random() < 0.5:
         options["ddof"] = 1
     if rng.random() < 0.3:
