@@ -1,6 +1,6 @@
 """The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | demo``.
 
-`messages` defines how errors are shown, and exit codes.
+`running` defines how errors are shown, and exit codes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import click
 from ilastik_lazy import __version__
 from ilastik_lazy.cli.convert import convert, verify
 from ilastik_lazy.cli.info import info
-from ilastik_lazy.cli.messages import Group, run
 from ilastik_lazy.cli.objects import objects
 from ilastik_lazy.cli.options import (
     image_options,
@@ -25,7 +24,8 @@ from ilastik_lazy.cli.options import (
     source_at,
     trust_option,
 )
-from ilastik_lazy.core.sizes import counted
+from ilastik_lazy.cli.running import Group, run
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
 
 __all__ = ["main"]
@@ -107,7 +107,7 @@ def reduce(
     from ilastik_lazy import reductions
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
-    from ilastik_lazy.core.sizes import parse_size
+    from ilastik_lazy.core.size_text import parse_size
 
     options: dict[str, Any] = {"workers": workers, "memory": parse_size(memory_given(str(MEMORY)), "memory")}
     if operation == "histogram":

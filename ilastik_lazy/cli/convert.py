@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.cli.messages import Command, interrupted
 from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
+from ilastik_lazy.cli.running import Command, interrupted
 
 __all__ = ["convert", "verify"]
 

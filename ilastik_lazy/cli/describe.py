@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ilastik_lazy.core.sizes import counted, human_bytes
+from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ilastik_lazy.cli.messages import Command, exit_code, say
 from ilastik_lazy.cli.options import image_options, location_of, memory_given, memory_option, options_given
-from ilastik_lazy.core.sizes import counted
+from ilastik_lazy.cli.running import Command, exit_code, say
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Images:
 
     def lines(self) -> Iterator[str]:
         from ilastik_lazy.cli.describe import describe
-        from ilastik_lazy.core.sizes import human_bytes
+        from ilastik_lazy.core.size_text import human_bytes
 
         size = f"  ({human_bytes(os.path.getsize(self.path))} on disk)" if os.path.isfile(self.path) else ""
         yield f"{click.style(printable(self.path), bold=True)}{size}"

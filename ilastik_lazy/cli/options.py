@@ -54,7 +54,7 @@ def memory_given(default: str) -> str:
 def location_of(file: str, dataset: str | None) -> Location:
     """Return the location named on the command line."""
     from ilastik_lazy.formats.location import Location
-    from ilastik_lazy.storage.objects import is_url
+    from ilastik_lazy.storage.object_store import is_url
 
     return Location.parse(file, dataset, storage_options() if is_url(file) else None)
 
@@ -62,7 +62,7 @@ def location_of(file: str, dataset: str | None) -> Location:
 def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
     """Open the one image that a command works on."""
     from ilastik_lazy.formats.stack import open_paths
-    from ilastik_lazy.storage.objects import is_url
+    from ilastik_lazy.storage.object_store import is_url
 
     options = options_given(axes)
     source = open_paths(file, dataset, storage_options=storage_options() if is_url(file) else None, options=options)

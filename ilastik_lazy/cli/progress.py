@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from ilastik_lazy.core.sizes import human_bytes, human_seconds
+from ilastik_lazy.core.size_text import human_bytes, human_seconds
 
 __all__ = ["progress_bar"]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ilastik_lazy.core.sizes import counted
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationError, DestinationExistsError
 from ilastik_lazy.formats.location import checked_target
 

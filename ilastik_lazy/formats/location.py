@@ -15,7 +15,7 @@ from typing import Any
 
 from ilastik_lazy.errors import ArgumentError, SourceNotFoundError, option
 from ilastik_lazy.formats.suffixes import CONTAINER
-from ilastik_lazy.storage.objects import ObjectFolder, is_url
+from ilastik_lazy.storage.object_store import ObjectFolder, is_url
 
 __all__ = ["Location", "checked_path", "checked_target"]
 

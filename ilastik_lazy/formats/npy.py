@@ -18,7 +18,7 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import CorruptFileError, LimitExceededError, MetadataError
 from ilastik_lazy.formats.contiguous import contiguous_image
 from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.metadata.conventions import settled_axes
+from ilastik_lazy.formats.metadata.settled_axes import settled_axes
 from ilastik_lazy.formats.metadata.values import check_shape
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, parse_axis_names
-from ilastik_lazy.core.foreign_errors import require_package, translated
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.library_errors import require_package, translated
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import (

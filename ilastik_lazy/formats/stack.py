@@ -19,7 +19,7 @@ from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundEr
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
-from ilastik_lazy.storage.objects import is_url
+from ilastik_lazy.storage.object_store import is_url
 
 __all__ = ["is_pattern", "matching", "number_key", "open_paths", "open_stack"]
 

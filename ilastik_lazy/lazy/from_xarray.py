@@ -32,7 +32,7 @@ from ilastik_lazy.lazy.attributes import (
 )
 from ilastik_lazy.lazy.dask_array import source_behind
 from ilastik_lazy.lazy.origins import origins_of
-from ilastik_lazy.storage.objects import is_url
+from ilastik_lazy.storage.object_store import is_url
 
 __all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_source", "require_written", "source_of"]
 

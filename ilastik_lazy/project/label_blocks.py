@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, axis_names
+from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.core.grid import Region, check_region, region_shape
-from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
@@ -70,7 +70,7 @@ class LabelBlocks:
         return np.flatnonzero((np.maximum(self.starts, low) < np.minimum(self.stops, high)).all(axis=1))
 
 
-_lanes: Kept[LabelBlocks] = Kept(lambda blocks: 2048 + 2 * blocks.starts.nbytes + 256 * len(blocks.paths))
+_lanes: ByteCache[LabelBlocks] = ByteCache(lambda blocks: 2048 + 2 * blocks.starts.nbytes + 256 * len(blocks.paths))
 
 
 def label_blocks(location: Location, stamp: Stamp, options: OpenOptions) -> LabelBlocks:

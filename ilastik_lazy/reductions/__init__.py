@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ilastik_lazy.reductions.arithmetic import REDUCTIONS, Reduction
 from ilastik_lazy.reductions.classes import measure_classes
 from ilastik_lazy.reductions.classify import classify
 from ilastik_lazy.reductions.histogram import HistogramResult, histogram
-from ilastik_lazy.reductions.kernels import REDUCTIONS, Reduction
 from ilastik_lazy.reductions.normalise import normalise, standardise
 from ilastik_lazy.reductions.percentile import percentile
 from ilastik_lazy.reductions.reducing import ReductionPlan, plan_reduction, reduce

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ilastik_lazy.core.grid import Region, region_shape
 from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, over_blocks, threads_for, work_block
-from ilastik_lazy.core.sizes import human_bytes, parse_size
+from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, MemoryLimitError, option, remedy
 from ilastik_lazy.lazy.dataset import to_dataarray

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, threads_for
-from ilastik_lazy.core.sizes import human_bytes, parse_size
+from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import window_of
 from ilastik_lazy.errors import ArgumentError, MemoryLimitError, option

@@ -19,14 +19,14 @@ import xarray as xr
 
 from ilastik_lazy.core.grid import Region, grid_shape, region_shape, regions_of_blocks
 from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, in_order, threads_for, work_block
-from ilastik_lazy.core.sizes import human_bytes, parse_size
+from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
 from ilastik_lazy.lazy.attributes import unplaced_units
 from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
-from ilastik_lazy.reductions.kernels import REDUCTIONS, Array, Partial, Reduction
+from ilastik_lazy.reductions.arithmetic import REDUCTIONS, Array, Partial, Reduction
 
 __all__ = ["ReductionPlan", "plan_reduction", "reduce"]
 

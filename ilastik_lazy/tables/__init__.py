@@ -15,7 +15,7 @@ from typing import Literal, overload
 import pandas as pd
 
 from ilastik_lazy.core.options import Trust
-from ilastik_lazy.core.sizes import parse_size
+from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError, option, remedy
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.errors import (
     CorruptFileError,
     IncompleteSourceWarning,

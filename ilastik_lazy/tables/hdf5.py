@@ -18,7 +18,7 @@ from numpy.lib.recfunctions import repack_fields
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions
-from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import (
     DatasetNotFoundError,

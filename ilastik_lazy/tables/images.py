@@ -15,7 +15,7 @@ from ilastik_lazy.errors import DatasetNotFoundError, MetadataError
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.attributes import text_attribute
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
-from ilastik_lazy.formats.hdf5.library import H5pySource
+from ilastik_lazy.formats.hdf5.h5py_source import H5pySource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.lazy.dataset import to_dataset

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from ilastik_lazy.core.foreign_errors import require_package, translated
-from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.library_errors import require_package, translated
+from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, LimitExceededError, MetadataError, option
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of

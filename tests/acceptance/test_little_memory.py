@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ilastik_lazy.core.foreign_errors import require_room, translated
+from ilastik_lazy.core.library_errors import require_room, translated
 from ilastik_lazy.errors import CorruptChunkError, CorruptFileError, MemoryLimitError, SourceIOError
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5 import file as hdf5_file
@@ -186,7 +186,7 @@ def test_a_tiff_on_a_failing_disk_is_no_damaged_tiff(tmp_path, monkeypatch):
 def test_a_command_without_memory_says_so_in_one_line(error, capsys):
     import click
 
-    from ilastik_lazy.cli.messages import run
+    from ilastik_lazy.cli.running import run
 
     def fail():
         raise error

@@ -19,7 +19,7 @@ from ilastik_lazy import open_dataarray
 from ilastik_lazy.errors import IncompleteSourceWarning
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
-from ilastik_lazy.formats.hdf5.library import H5pySource
+from ilastik_lazy.formats.hdf5.h5py_source import H5pySource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import stamp_of
 from tests.support.makers import chunk_slices, some_data, write_hdf5_export

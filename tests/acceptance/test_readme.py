@@ -14,7 +14,7 @@ import xarray as xr
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
-from ilastik_lazy.storage.objects import ObjectFolder
+from ilastik_lazy.storage.object_store import ObjectFolder
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 from tests.support.mrc_makers import write_mrc
 from tests.support.table_makers import ROWS as TABLE_ROWS

@@ -20,7 +20,7 @@ import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import MetadataError, MetadataWarning
 from ilastik_lazy.formats import open_source
-from ilastik_lazy.formats.hdf5.library import H5pySource
+from ilastik_lazy.formats.hdf5.h5py_source import H5pySource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import stamp_of
 from tests.support.manifest_accounts import accounts_of, summary

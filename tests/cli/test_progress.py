@@ -20,7 +20,7 @@ from ilastik_lazy import to_ome_zarr
 from ilastik_lazy.cli import cli, progress
 from ilastik_lazy.cli.progress import progress_bar
 from ilastik_lazy.core.parallel import in_bytes
-from ilastik_lazy.core.sizes import human_seconds
+from ilastik_lazy.core.size_text import human_seconds
 from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, standardise
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr.verify import verify_image

@@ -69,7 +69,7 @@ def blocks_are_chunks() -> Any:
     """Small images in many blocks, where others are done in one."""
     with (
         mock.patch("ilastik_lazy.reductions.objects.label_image.large_block", lambda spec: spec.chunks),
-        mock.patch("ilastik_lazy.reductions.objects.passes.large_block", lambda spec: spec.chunks),
+        mock.patch("ilastik_lazy.reductions.objects.measuring_pass.large_block", lambda spec: spec.chunks),
         mock.patch("ilastik_lazy.reductions.objects.crops.large_block", lambda spec: spec.chunks),
     ):
         yield

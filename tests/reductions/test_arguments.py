@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ilastik_lazy.core.sizes import parse_size
+from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.errors import ArgumentError, MemoryLimitError
 from ilastik_lazy.lazy.from_xarray import source_of
 from ilastik_lazy.reductions import histogram, normalise, percentile, plan_reduction, reduce, standardise

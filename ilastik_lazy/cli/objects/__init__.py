@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.messages import Command, interrupted, say
 from ilastik_lazy.cli.options import (
     image_options,
     kind_given,
@@ -16,7 +15,8 @@ from ilastik_lazy.cli.options import (
     source_at,
     storage_options,
 )
-from ilastik_lazy.core.sizes import counted
+from ilastik_lazy.cli.running import Command, interrupted, say
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, IlastikLazyError, printable
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def objects(
 def _check_outputs(out: str | None, targets: dict[str, str | None], resume: bool) -> None:
     """Reject names that cannot be written, before anything is read."""
     from ilastik_lazy.cli.results import check_output
-    from ilastik_lazy.storage.objects import is_url
+    from ilastik_lazy.storage.object_store import is_url
 
     if out is not None and os.path.isfile(out) and out.endswith(_ENDINGS):
         if not resume:
@@ -191,7 +191,7 @@ def _check_outputs(out: str | None, targets: dict[str, str | None], resume: bool
 def _intensity_at(name: str) -> Any:
     """Open the image that brightness is measured in; the options of FILE such as ``--dataset`` are not for it."""
     from ilastik_lazy.formats.stack import open_paths
-    from ilastik_lazy.storage.objects import is_url
+    from ilastik_lazy.storage.object_store import is_url
 
     return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.formats.stack import is_pattern, matching, number_key
 from ilastik_lazy.formats.suffixes import CONTAINER
-from ilastik_lazy.storage.objects import is_url
+from ilastik_lazy.storage.object_store import is_url
 
 __all__ = ["expanded", "label_targets", "paired", "stem_of"]
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from ilastik_lazy.core.foreign_errors import require_package
+from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, SourceNotFoundError
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of

@@ -15,9 +15,9 @@ from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, op
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5 import bdv
 from ilastik_lazy.formats.hdf5.dataset import described
+from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.external import allowed_file, found_at
 from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entries, link_of, object_at, open_hdf5
-from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.sources import source_from
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location
@@ -104,7 +104,7 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
     arguments = (location, stamp, None if paths is None else list(paths), options.in_child)
     found = ask_hdf5(options.trust, location.path, found_images, *arguments)
 
-    def made(one: Found) -> ArraySource:
+    def made(one: DatasetFacts) -> ArraySource:
         return source_from(one, location.path, stamp, options)
 
     return [
@@ -117,13 +117,13 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
 
 def found_images(
     location: Location, stamp: Stamp, paths: Sequence[str | None] | None, options: OpenOptions
-) -> tuple[Found | bdv.FoundLevel, ...]:
+) -> tuple[DatasetFacts | bdv.FoundLevel, ...]:
     """Find what `open_images` opens, and where arrays without chunks begin; the file is opened once."""
     with open_hdf5(location.path) as file:
         setups = bdv.setups_in(file, options.limits) if paths is None or any(map(bdv.is_level, paths)) else []
         if paths is None:
             paths = _listed(file, setups, options) or [None]
-        found: list[Found | bdv.FoundLevel] = []
+        found: list[DatasetFacts | bdv.FoundLevel] = []
         for here in map(location.at, paths):
             if not (setups and bdv.is_level(here.internal_path)):
                 found.append(_found_in(file, here, stamp, options))
@@ -137,7 +137,7 @@ def found_images(
 
 def _found_in(
     file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions, hops: int = _MOST_FILES
-) -> Found:
+) -> DatasetFacts:
     """One dataset of an open file; one that is a link into another file leads on, `hops` times at most."""
     roots = options.external_roots
     here = location.at(location.internal_path or _only_image(file, location.path, options.limits))

@@ -30,8 +30,8 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     option,
 )
+from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
-from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.formats.named_image import no_such_image, only_image
@@ -71,7 +71,7 @@ class FoundLevel:
 
     setup: Setup
     level: int
-    members: tuple[Found, ...]
+    members: tuple[DatasetFacts, ...]
 
     def __post_init__(self) -> None:
         """Check the numbers, as `Setup` does."""

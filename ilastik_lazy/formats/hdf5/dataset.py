@@ -25,21 +25,21 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.formats.hdf5.chunks.absent import warn_of_absent_chunks
+from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
+from ilastik_lazy.formats.hdf5.dimension_scales import dimension_scales
 from ilastik_lazy.formats.hdf5.file import (
     dataset_at,
 )
-from ilastik_lazy.formats.hdf5.found import Found
 from ilastik_lazy.formats.hdf5.layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
-from ilastik_lazy.formats.hdf5.scales import dimension_scales
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata.conventions import CONVENTIONS, Settled, settled_axes
+from ilastik_lazy.formats.metadata.settled_axes import CONVENTIONS, Settled, settled_axes
 from ilastik_lazy.formats.metadata.values import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.storage.files import Stamp
 
 __all__ = ["described"]
 
 
-def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions) -> Found:
+def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions) -> DatasetFacts:
     """Describe the dataset at `location`; a link into another file is refused."""
     assert location.internal_path is not None
     axes, limits = options.axes, options.limits
@@ -78,7 +78,7 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
     )
     is_indexed = layout == "chunked" and trouble not in (None, UNKNOWN_LAYOUT)
     is_checkable = is_indexed and pipeline.is_checkable and dataset.id.get_type().get_size() == dtype.itemsize
-    return Found(spec, location, stamp, pipeline, dataset.fillvalue, trouble is None, is_indexed, is_checkable)
+    return DatasetFacts(spec, location, stamp, pipeline, dataset.fillvalue, trouble is None, is_indexed, is_checkable)
 
 
 def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None, limits: Limits) -> Settled:

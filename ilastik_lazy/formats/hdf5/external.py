@@ -24,8 +24,8 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
     option,
 )
+from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts, OtherFiles
 from ilastik_lazy.formats.hdf5.file import dataset_at, object_at, open_hdf5
-from ilastik_lazy.formats.hdf5.found import Found, OtherFiles
 from ilastik_lazy.formats.hdf5.layout import is_converted, start_of
 from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
@@ -68,7 +68,7 @@ class ReferringSource(View):
             require_unchanged(path, stamp)
 
 
-def found_at(file: h5py.File, found: Found, roots: tuple[str, ...]) -> Found:
+def found_at(file: h5py.File, found: DatasetFacts, roots: tuple[str, ...]) -> DatasetFacts:
     """Find out where the data of an image of the open `file` lie."""
     location = found.location
     assert location.internal_path is not None

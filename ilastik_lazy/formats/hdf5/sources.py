@@ -1,8 +1,8 @@
 """Make sources of what was found in HDF5 files, by the same code for files that are trusted and files that are not.
 
-The HDF5 library sees an untrusted file in a child process only, which states facts (`Found`).  This process reads bytes
-and decodes them, with the checks that it always makes.  What only the library can read is read by a child, too, one for
-each read.
+The HDF5 library sees an untrusted file in a child process only, which states facts (`DatasetFacts`).  This process
+reads bytes and decodes them, with the checks that it always makes.  What only the library can read is read by a child,
+too, one for each read.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import CorruptFileError, ExternalReferenceError, option
 from ilastik_lazy.formats.contiguous import ContiguousSource
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
+from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.external import ReferringSource
-from ilastik_lazy.formats.hdf5.found import Found
-from ilastik_lazy.formats.hdf5.library import H5pySource, read_region
+from ilastik_lazy.formats.hdf5.h5py_source import H5pySource, read_region
 from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
 from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
@@ -35,7 +35,7 @@ __all__ = ["IsolatedSource", "isolated", "source_from"]
 _Read = Callable[[Any, Region], np.ndarray[Any, Any]]
 
 
-def source_from(found: Found, path: str, stamp: Stamp, options: OpenOptions) -> ArraySource:
+def source_from(found: DatasetFacts, path: str, stamp: Stamp, options: OpenOptions) -> ArraySource:
     """Make a source of what was found in the file at `path`, and in no other file that is not allowed.
 
     Raises
@@ -72,7 +72,7 @@ def source_from(found: Found, path: str, stamp: Stamp, options: OpenOptions) -> 
     return unpacked(ReferringSource(source.spec, source, others) if others else source)
 
 
-def _direct(found: Found, stamp: Stamp, options: OpenOptions) -> DirectHdf5Source:
+def _direct(found: DatasetFacts, stamp: Stamp, options: OpenOptions) -> DirectHdf5Source:
     # A scalar, which can be hashed.
     fill = found.fill_value[()] if isinstance(found.fill_value, np.ndarray) else found.fill_value
     return DirectHdf5Source(found.spec, found.location, stamp, found.pipeline, fill, options.trust)

@@ -33,8 +33,8 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata.conventions import settled_axes
 from ilastik_lazy.formats.metadata.json_text import parse_json_object
+from ilastik_lazy.formats.metadata.settled_axes import settled_axes
 from ilastik_lazy.formats.metadata.values import (
     channel_count,
     check_chunks,

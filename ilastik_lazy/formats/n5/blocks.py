@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.foreign_errors import require_room
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
+from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import CorruptChunkError, SourceNotFoundError, UnsupportedFilterError
 from ilastik_lazy.storage.allowed import check_links

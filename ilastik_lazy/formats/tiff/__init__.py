@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_names
-from ilastik_lazy.core.foreign_errors import translated
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.library_errors import translated
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata.conventions import warn_of_guess
+from ilastik_lazy.formats.metadata.settled_axes import warn_of_guess
 from ilastik_lazy.formats.metadata.values import check_shape, check_sizes
 from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.formats.tiff.ifds import has_signature

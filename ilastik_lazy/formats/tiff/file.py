@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from ilastik_lazy.core.foreign_errors import translated
-from ilastik_lazy.core.kept import Kept
+from ilastik_lazy.core.byte_cache import ByteCache
+from ilastik_lazy.core.library_errors import translated
 from ilastik_lazy.errors import CorruptFileError, MissingExtraError
 from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.formats.tiff.ifds import page_layouts
@@ -83,7 +83,7 @@ def image_names(path: str) -> list[str]:
 
 
 # Kept out of the sources' own state: dask would pickle it into every task.
-_images: Kept[TiffImage] = Kept(lambda image: 2**14 + image.offsets.nbytes + image.counts.nbytes)
+_images: ByteCache[TiffImage] = ByteCache(lambda image: 2**14 + image.offsets.nbytes + image.counts.nbytes)
 
 
 def tiff_image(path: str, choice: str | None, stamp: Stamp) -> TiffImage:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ilastik_lazy.core.foreign_errors import require_package
+from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, MetadataError, UnsupportedFilterError
 from ilastik_lazy.formats.tiff.metadata import Notes, imagej_notes, ome_notes, parse_ome
 from ilastik_lazy.storage.files import Stamp

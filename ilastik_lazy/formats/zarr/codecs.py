@@ -15,7 +15,7 @@ import google_crc32c
 import numcodecs
 import numpy as np
 
-from ilastik_lazy.core.foreign_errors import require_room
+from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, UnsafeFileError, UnsupportedFilterError
 from ilastik_lazy.storage.compression.decoders import (
     CODEC_ERRORS,

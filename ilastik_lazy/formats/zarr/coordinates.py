@@ -17,7 +17,7 @@ from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import AccessDeniedError, FormatError, MetadataError, UnsafeFileError
-from ilastik_lazy.formats.metadata.conventions import Along, require_unpacked
+from ilastik_lazy.formats.metadata.settled_axes import Along, require_unpacked
 from ilastik_lazy.formats.zarr.direct import ZarrSource
 from ilastik_lazy.formats.zarr.layout import parse_layout
 from ilastik_lazy.formats.zarr.tree import Node, node_at

@@ -22,7 +22,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, require_unchanged, stamp_of
-from ilastik_lazy.storage.objects import ObjectFolder, ObjectState
+from ilastik_lazy.storage.object_store import ObjectFolder, ObjectState
 
 __all__ = ["LocalFiles", "RemoteFiles", "StoredFile", "Version", "ZarrFiles"]
 

@@ -20,7 +20,7 @@ from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES
 from ilastik_lazy.errors import MetadataError, option
 from ilastik_lazy.formats.metadata.axistags import parse_axistags
-from ilastik_lazy.formats.metadata.conventions import CONVENTIONS, Settled, axis_along, settled_axes
+from ilastik_lazy.formats.metadata.settled_axes import CONVENTIONS, Settled, axis_along, settled_axes
 from ilastik_lazy.formats.metadata.values import drange_from, packing_of
 from ilastik_lazy.formats.zarr.coordinates import coordinates_beside
 from ilastik_lazy.formats.zarr.layout import ArrayLayout

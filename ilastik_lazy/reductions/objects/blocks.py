@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ilastik_lazy.core.grid import Region
-from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes
 from ilastik_lazy.reductions.objects.runs import Runs, components, spread_out, touching
 
 __all__ = ["Block", "Borders", "Components", "components_of", "numbered_runs"]
@@ -61,12 +61,12 @@ def numbered_runs(runs: Runs, connectivity: int) -> tuple[int, Array]:
     return components(len(runs.starts), first, second)
 
 
-def components_of(runs: Runs, numbers: Array, count: int, layout: Layout, region: Region) -> Components:
+def components_of(runs: Runs, numbers: Array, count: int, axes: ObjectAxes, region: Region) -> Components:
     """Collect what the whole image must know of the components of a block."""
     frame, *places = runs.places
-    frames = layout.frame_numbers(region)[frame]
-    _, height, length = layout.volume
-    z, y, x = (place + first for place, first in zip(places, layout.origin(region), strict=True))
+    frames = axes.frame_numbers(region)[frame]
+    _, height, length = axes.volume
+    z, y, x = (place + first for place, first in zip(places, axes.origin(region), strict=True))
     of_first = np.empty(count, np.int64)
     of_first[numbers[::-1]] = np.arange(len(numbers))[::-1]
     firsts = ((z * height + y) * length + x)[of_first]
@@ -75,16 +75,16 @@ def components_of(runs: Runs, numbers: Array, count: int, layout: Layout, region
     leads_on = at_border.copy()
     lasts = (z, y, x + runs.lengths - 1)
     for axis, (low, high) in enumerate(zip((z, y, x), lasts, strict=True)):
-        start = layout.origin(region)[axis]
+        start = axes.origin(region)[axis]
         stop = start + runs.shape[axis + 1]
         if start > 0:
             at_border |= low == start
-        if stop < layout.volume[axis]:
+        if stop < axes.volume[axis]:
             last = high == stop - 1
             at_border |= last
-            if axis == 3 - len(layout.space):
+            if axis == 3 - len(axes.space):
                 leads_on = last
     chosen = np.flatnonzero(at_border)
-    starts = spread_out(frames[chosen], z[chosen], y[chosen], x[chosen], layout.volume)
+    starts = spread_out(frames[chosen], z[chosen], y[chosen], x[chosen], axes.volume)
     borders = Borders(starts, starts + runs.lengths[chosen], numbers[chosen], leads_on[chosen])
     return Components(frames[of_first], firsts, sizes, borders)

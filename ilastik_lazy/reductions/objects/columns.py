@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.errors import ArgumentError, option
-from ilastik_lazy.reductions.objects.layout import Space
+from ilastik_lazy.reductions.objects.object_axes import Space
 from ilastik_lazy.reductions.objects.sums import PAIRS, Sums, Wanted
 
 __all__ = [

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ilastik_lazy.core.foreign_errors import require_package
 from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.clusters import anywhere_in_order
-from ilastik_lazy.reductions.objects.layout import Layout, Space, large_block
-from ilastik_lazy.reductions.objects.passes import Image
+from ilastik_lazy.reductions.objects.measuring_pass import Image
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space, large_block
 from ilastik_lazy.reductions.objects.sums import Sums
 
 __all__ = ["OF_WHOLE_OBJECTS", "check_whole_objects", "whole_object_columns"]
@@ -53,7 +53,7 @@ class _MeasureWhole:
     """The work on a batch."""
 
     source: ArraySource
-    layout: Layout
+    axes: ObjectAxes
     image: Image | None
     spacing: tuple[float, ...]
     names: tuple[str, ...]
@@ -64,10 +64,10 @@ class _MeasureWhole:
 
         measured: Any = regionprops  # not typed
         region = self._region(batch)
-        labels = self.layout.canonical(self.source.read(region))[0]
+        labels = self.axes.canonical(self.source.read(region))[0]
         images = [] if self.image is None else list(self.image.read(region, self.source.spec.dims))
-        values = [self.layout.canonical(each)[0] for each in images]
-        origin, ndim = self.layout.origin(region), len(self.spacing)
+        values = [self.axes.canonical(each)[0] for each in images]
+        origin, ndim = self.axes.origin(region), len(self.spacing)
         found: list[list[Any]] = [[] for _ in self.names]
         for number, low, high in zip(batch.ids.tolist(), batch.low.T, batch.high.T, strict=True):
             box = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, origin, strict=True))
@@ -87,13 +87,13 @@ class _MeasureWhole:
 
     def _region(self, batch: _Batch) -> Region:
         """Return the part of the image that holds all objects of a batch."""
-        layout = self.layout
-        low, high = batch.low.min(axis=1)[-len(layout.space) :], batch.high.max(axis=1)[-len(layout.space) :]
-        parts = dict(zip(layout.space, map(slice, low.tolist(), high.tolist()), strict=True))
-        lengths = [layout.shape[axis] for axis in layout.frames]
+        axes = self.axes
+        low, high = batch.low.min(axis=1)[-len(axes.space) :], batch.high.max(axis=1)[-len(axes.space) :]
+        parts = dict(zip(axes.space, map(slice, low.tolist(), high.tolist()), strict=True))
+        lengths = [axes.shape[axis] for axis in axes.frames]
         at = np.unravel_index(batch.frame, lengths) if lengths else ()
-        parts |= {axis: slice(int(i), int(i) + 1) for axis, i in zip(layout.frames, at, strict=True)}
-        return tuple(parts[axis] for axis in range(len(layout.shape)))
+        parts |= {axis: slice(int(i), int(i) + 1) for axis, i in zip(axes.frames, at, strict=True)}
+        return tuple(parts[axis] for axis in range(len(axes.shape)))
 
 
 def _is_flat(mask: Array) -> bool:
@@ -127,7 +127,7 @@ def check_whole_objects(names: Sequence[str], space: Space, has_intensity: bool)
 
 def whole_object_columns(
     source: ArraySource,
-    layout: Layout,
+    axes: ObjectAxes,
     image: Image | None,
     space: Space,
     names: Sequence[str],
@@ -142,9 +142,9 @@ def whole_object_columns(
         Frame, id and sums of each.
     """
     frames, ids, sums = objects
-    work = _MeasureWhole(source, layout, image, space.spacing, tuple(names))
+    work = _MeasureWhole(source, axes, image, space.spacing, tuple(names))
     tables: dict[str, Array] = {}
-    with contextlib.closing(anywhere_in_order(work, _batches(source, layout, frames, ids, sums), workers)) as results:
+    with contextlib.closing(anywhere_in_order(work, _batches(source, axes, frames, ids, sums), workers)) as results:
         for batch, found in results:
             for name, values in zip(names, found, strict=True):
                 table = tables.setdefault(name, np.zeros((len(values), len(ids)), values.dtype))
@@ -153,8 +153,8 @@ def whole_object_columns(
     return {name: tables.get(name, np.zeros((channels if name == "intensity_median" else 1, 0))) for name in names}
 
 
-def _batches(source: ArraySource, layout: Layout, frames: Array, ids: Array, sums: Sums) -> Iterator[_Batch]:
-    block = [large_block(source.spec)[axis] for axis in layout.space]
+def _batches(source: ArraySource, axes: ObjectAxes, frames: Array, ids: Array, sums: Sums) -> Iterator[_Batch]:
+    block = [large_block(source.spec)[axis] for axis in axes.space]
     lengths = np.array([1, 1, 1, *block][-3:])
     places = sums.low // lengths[:, None]
     order = np.lexsort((*places[::-1], frames))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.foreign_errors import require_package
+from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import ArgumentError, option, remedy
@@ -19,8 +19,8 @@ from ilastik_lazy.lazy.dataset import chunked, to_dataarray, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
-from ilastik_lazy.reductions.objects.layout import Layout, large_block
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, large_block
 from ilastik_lazy.reductions.thresholds import check_threshold
 
 __all__ = ["label_objects"]
@@ -173,7 +173,7 @@ def _objects(
     core_rule: ByThreshold | None = None,
     core_source: ArraySource | None = None,
 ) -> ObjectsSource:
-    near = _connectivity(connectivity, Layout.of(source.spec))
+    near = _connectivity(connectivity, ObjectAxes.of(source.spec))
     return ObjectsSource(_spec_of_labels(source.spec), source, rule, near, *bounds, core_rule, core_source)
 
 
@@ -216,8 +216,8 @@ def _size(name: str, value: object) -> int | None:
     raise ArgumentError(f"{option(name, value)}: expected a whole number of voxels from 0 on")
 
 
-def _connectivity(value: object, layout: Layout) -> int:
-    most = len(layout.space)
+def _connectivity(value: object, axes: ObjectAxes) -> int:
+    most = len(axes.space)
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and 1 <= value <= most:
         return int(value)
     raise ArgumentError(f"{option('connectivity', value)}: expected 1 to {most}, as the image has {most} axes of space")

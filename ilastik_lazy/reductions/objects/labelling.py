@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.core.grid import Region, check_region, grid_shape, overlaps, region_shape
-from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.lazy.clusters import anywhere_in_order, once_on_cluster
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block, components_of, numbered_runs
-from ilastik_lazy.reductions.objects.layout import Layout
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold
 from ilastik_lazy.reductions.objects.numbering import Census, Numbers
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes
 from ilastik_lazy.reductions.objects.runs import Runs
 
 __all__ = ["Found", "ObjectsSource", "census_of"]
@@ -73,9 +73,9 @@ class ObjectsSource(View):
         return ""
 
     @property
-    def layout(self) -> Layout:
+    def axes(self) -> ObjectAxes:
         """Frames and space of the image."""
-        return Layout.of(self.spec)
+        return ObjectAxes.of(self.spec)
 
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`), after a first pass over the whole image if none was made."""
@@ -90,7 +90,7 @@ class ObjectsSource(View):
             runs = self._runs(self.source.read(whole), self.rule)
             _, found = numbered_runs(runs, self.connectivity)
             painted = runs.painted(numbers.of_block(self._number_of(overlap.chunk))[found])
-            out[overlap.target] = self.layout.restored(painted, region_shape(whole))[overlap.inside]
+            out[overlap.target] = self.axes.restored(painted, region_shape(whole))[overlap.inside]
         return out
 
     def found_in(self, region: Region) -> Found:
@@ -102,13 +102,13 @@ class ObjectsSource(View):
             values = values if self.core_source is None else self.core_source.read(region)
             inner = self._runs(values, self.core_rule)
             of_core, core_numbers = numbered_runs(inner, self.connectivity)
-            cores = components_of(inner, core_numbers, of_core, self.layout, region)
+            cores = components_of(inner, core_numbers, of_core, self.axes, region)
             owners = np.full(of_core, -1)
             if count:
                 at = np.searchsorted(runs.starts, inner.starts, side="right") - 1
                 holds = (at >= 0) & (inner.starts < runs.ends[at])
                 owners[core_numbers[holds]] = numbers[at[holds]]
-        components = components_of(runs, numbers, count, self.layout, region)
+        components = components_of(runs, numbers, count, self.axes, region)
         return Found(runs, numbers, Block(components, cores, owners))
 
     def with_shared_parts(self, workers: int) -> ObjectsSource:
@@ -120,11 +120,11 @@ class ObjectsSource(View):
         _KEPT.get(self.key, lambda: numbers)
 
     def _runs(self, values: Array, rule: ByThreshold | ByClass) -> Runs:
-        return Runs.of(self.layout.canonical(rule.of_values(values)))
+        return Runs.of(self.axes.canonical(rule.of_values(values)))
 
     def _number_of(self, chunk: tuple[int, ...]) -> int:
         """Return the place of a block in the order of the pass."""
-        grid, order = grid_shape(self.spec.shape, self.spec.chunks), self.layout.order
+        grid, order = grid_shape(self.spec.shape, self.spec.chunks), self.axes.order
         return int(np.ravel_multi_index([chunk[axis] for axis in order], [grid[axis] for axis in order]))
 
     def _numbers(self) -> Numbers:
@@ -138,7 +138,7 @@ class ObjectsSource(View):
         """Find the objects of the whole image."""
         workers = threads_for(None)
         census, work = census_of(self), self.with_shared_parts(workers)._block_of
-        tasks = self.layout.regions(self.spec.chunks)
+        tasks = self.axes.regions(self.spec.chunks)
         with contextlib.closing(anywhere_in_order(work, tasks, workers, client)) as results:
             for (slab, _), block in results:
                 census.add(slab, block)
@@ -148,9 +148,9 @@ class ObjectsSource(View):
         return self.found_in(task[1]).block
 
 
-_KEPT: Kept[Numbers] = Kept(lambda numbers: numbers.nbytes)
+_KEPT: ByteCache[Numbers] = ByteCache(lambda numbers: numbers.nbytes)
 
 
 def census_of(source: ObjectsSource) -> Census:
     """Make the census of an image, before its first block."""
-    return Census(source.layout, source.connectivity, source.least, source.most, source.core_rule is not None)
+    return Census(source.axes, source.connectivity, source.least, source.most, source.core_rule is not None)

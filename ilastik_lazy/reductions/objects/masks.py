@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.foreign_errors import require_package
 from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import ArgumentError, option, remedy

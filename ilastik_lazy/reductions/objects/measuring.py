@@ -30,8 +30,8 @@ from ilastik_lazy.reductions.objects.columns import (
 )  # fmt: skip
 from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_objects, whole_object_columns
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
-from ilastik_lazy.reductions.objects.layout import Layout, Space
-from ilastik_lazy.reductions.objects.passes import Image, Measure, measured_labels, measured_objects
+from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measured_labels, measured_objects
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
 from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_objects"]
@@ -111,11 +111,9 @@ def measure_objects(
     check_progress(progress, 3)
     source = as_source(labels)
     shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
-    layout = Layout.of(source.spec)
+    axes = ObjectAxes.of(source.spec)
     image, channels = _image(intensity, source.spec, project)
-    space = Space.of(
-        [source.spec.axes[axis] for axis in layout.space], [source.spec.shape[axis] for axis in layout.space]
-    )
+    space = Space.of([source.spec.axes[axis] for axis in axes.space], [source.spec.shape[axis] for axis in axes.space])
     names = [properties] if isinstance(properties, str) else list(properties)
     known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
     if unknown := [name for name in names if name not in known]:
@@ -123,7 +121,7 @@ def measure_objects(
     of_whole = [name for name in names if name in OF_WHOLE_OBJECTS]
     check_whole_objects(of_whole, space, image is not None)
     chosen, wanted = wanted_for([name for name in names if name not in OF_WHOLE_OBJECTS], space.ndim, image is not None)
-    measure = Measure(layout, source.spec.dims, wanted, image)
+    measure = Measure(axes, source.spec.dims, wanted, image)
     made = _objects_behind(source)
     if made is not None:
         objects = measured_objects(made, measure, threads_for(workers), progress)
@@ -132,7 +130,7 @@ def measure_objects(
     frames, ids, sums = objects
     columns, units = columns_of(sums, space, channels, chosen)
     if of_whole:
-        found = whole_object_columns(source, layout, image, space, of_whole, objects, threads_for(workers))
+        found = whole_object_columns(source, axes, image, space, of_whole, objects, threads_for(workers))
         for name, values in found.items():
             more = by_channel(name, values, channels if name == "intensity_median" else [""])
             columns |= more

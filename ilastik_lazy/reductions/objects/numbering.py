@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.reductions.objects.blocks import Block, Borders, Components
-from ilastik_lazy.reductions.objects.layout import Layout
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes
 from ilastik_lazy.reductions.objects.runs import components, touching
 
 __all__ = ["Census", "Numbers"]
@@ -43,8 +43,8 @@ class _Union:
     Only the borders of one slab of blocks are kept, and of those before it what leads on into it.
     """
 
-    def __init__(self, layout: Layout, connectivity: int) -> None:
-        self._shape, self._connectivity = layout.volume, connectivity
+    def __init__(self, axes: ObjectAxes, connectivity: int) -> None:
+        self._shape, self._connectivity = axes.volume, connectivity
         self._slab, self._borders = 0, list[Borders]()
         self._pairs = list[Array]()
         self._parts = list[Components]()
@@ -118,10 +118,10 @@ class Census:
     """Counts the objects of an image block by block, and numbers those that remain."""
 
     def __init__(
-        self, layout: Layout, connectivity: int, least: int | None, most: int | None, needs_cores: bool
+        self, axes: ObjectAxes, connectivity: int, least: int | None, most: int | None, needs_cores: bool
     ) -> None:
-        self._objects = _Union(layout, connectivity)
-        self._cores = _Union(layout, connectivity) if needs_cores else None
+        self._objects = _Union(axes, connectivity)
+        self._cores = _Union(axes, connectivity) if needs_cores else None
         self._owners = list[Array]()
         self._bounds = least, most
 

@@ -17,7 +17,7 @@ import numpy as np
 from deflate import DeflateError, gzip_decompress
 from numcodecs import blosc, lz4, zstd
 
-from ilastik_lazy.core.foreign_errors import require_room
+from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.storage.compression.inflating import Bytes, StreamError, inflate
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ilastik_lazy.core.parallel import check_progress, threads_for
-from ilastik_lazy.core.sizes import human_bytes
+from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held

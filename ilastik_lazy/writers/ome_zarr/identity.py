@@ -11,7 +11,7 @@ from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.core.views.view import View, leaves_of, storage_of
 from ilastik_lazy.lazy.from_xarray import ComputedSource, absent_chunks
 from ilastik_lazy.storage.folders import version_of
-from ilastik_lazy.storage.objects import is_url
+from ilastik_lazy.storage.object_store import is_url
 
 __all__ = ["absent_chunks", "source_identity", "without_version"]
 

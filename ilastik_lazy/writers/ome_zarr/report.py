@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilastik_lazy.core.sizes import counted, human_bytes, human_seconds
+from ilastik_lazy.core.size_text import counted, human_bytes, human_seconds
 from ilastik_lazy.errors import remedy
 
 __all__ = ["ConversionReport"]

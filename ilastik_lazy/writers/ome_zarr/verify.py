@@ -12,7 +12,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order, threads_for, work_block
-from ilastik_lazy.core.sizes import counted, human_bytes
+from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, remedy
 from ilastik_lazy.formats.location import checked_path

@@ -22,7 +22,7 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
 )
 from ilastik_lazy.formats import format_of, list_images, open_source
-from ilastik_lazy.formats.hdf5.library import H5pySource
+from ilastik_lazy.formats.hdf5.h5py_source import H5pySource
 from ilastik_lazy.formats.location import Location
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import CHUNKS, H5PY_LAYOUTS, SHAPE, axistags, some_data, write_hdf5_export, write_layout

@@ -28,7 +28,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import zarr as zarr_format
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.storage.objects import ObjectFolder
+from ilastik_lazy.storage.object_store import ObjectFolder
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import SHAPE, some_data
 from tests.support.servers import serving

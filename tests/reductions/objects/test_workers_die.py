@@ -21,7 +21,7 @@ sys.path.insert(0, sys.argv[1])
 import dask, distributed
 import ilastik_lazy as il
 from ilastik_lazy.lazy.from_xarray import as_source
-from ilastik_lazy.reductions.objects import layout
+from ilastik_lazy.reductions.objects import object_axes
 
 class Deadly:
     # A source that kills the worker that first gets to its second half, and leaves a file that says so: once.
@@ -39,7 +39,7 @@ class Deadly:
 
 if __name__ == "__main__":
     path, folder = sys.argv[2], pathlib.Path(sys.argv[3])
-    layout._BLOCK_BYTES = layout.BLOCK_BYTES_LEAST = 2**20
+    object_axes._BLOCK_BYTES = object_axes.BLOCK_BYTES_LEAST = 2**20
     # On a busy machine a worker is not back after 15 seconds, and the cluster would give it up for good.
     dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
     with distributed.LocalCluster(

@@ -25,8 +25,8 @@ from ilastik_lazy.errors import (
     ResumeMismatchError,
 )
 from ilastik_lazy.storage import locks
-from ilastik_lazy.storage.bucket import RemoteStore
-from ilastik_lazy.storage.objects import ObjectFolder
+from ilastik_lazy.storage.object_store import ObjectFolder
+from ilastik_lazy.storage.remote_store import RemoteStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.targets import HERE, a_source, two_take_over
@@ -237,7 +237,7 @@ import test_bucket
 from tests.support.servers import S3Server
 import os, signal
 count, limit = 0, int(sys.argv[5])
-from ilastik_lazy.storage.objects import ObjectFolder
+from ilastik_lazy.storage.object_store import ObjectFolder
 put = ObjectFolder.put
 def counted(*arguments, **more):
     global count

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilastik_lazy.core.foreign_errors import require_room
+from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.storage.compression.inflating import Bytes, StreamError, inflate
 

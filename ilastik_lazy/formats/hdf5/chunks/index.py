@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.core.grid import grid_shape
-from ilastik_lazy.core.kept import Kept
 from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
 from ilastik_lazy.formats.hdf5.chunks.absent import COUNTED_AT_OPENING, incomplete_message
@@ -262,7 +262,7 @@ def _index_from_child(location: Location, shape: tuple[int, ...], chunks: tuple[
 
 
 # Kept out of the sources' own state: dask would pickle it into every task.
-_indexes: Kept[ChunkIndex] = Kept(lambda index: index.nbytes)
+_indexes: ByteCache[ChunkIndex] = ByteCache(lambda index: index.nbytes)
 
 
 def chunk_index(

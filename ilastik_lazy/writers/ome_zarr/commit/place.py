@@ -14,9 +14,9 @@ from ilastik_lazy.errors import ArgumentError, encodable
 from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
 from ilastik_lazy.lazy.from_xarray import ComputedSource
-from ilastik_lazy.storage.bucket import RemoteStore
 from ilastik_lazy.storage.folders import lies_in
-from ilastik_lazy.storage.objects import ObjectFolder, is_url
+from ilastik_lazy.storage.object_store import ObjectFolder, is_url
+from ilastik_lazy.storage.remote_store import RemoteStore
 from ilastik_lazy.storage.stores import LocalStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
 from ilastik_lazy.writers.ome_zarr.commit.states import is_begun

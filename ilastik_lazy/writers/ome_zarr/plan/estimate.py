@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilastik_lazy.core.parallel import in_order
-from ilastik_lazy.core.sizes import human_bytes, human_seconds
+from ilastik_lazy.core.size_text import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader
 from ilastik_lazy.writers.ome_zarr.downsample import downsample

@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.kinds import name_of_ids
 from ilastik_lazy.core.parallel import threads_for
-from ilastik_lazy.core.sizes import parse_size
+from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.whole_chunks import chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, encodable, option

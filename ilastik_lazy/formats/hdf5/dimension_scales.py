@@ -17,7 +17,7 @@ from ilastik_lazy.errors import FormatError, MetadataError
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES
 from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py
-from ilastik_lazy.formats.metadata.conventions import Along, require_unpacked
+from ilastik_lazy.formats.metadata.settled_axes import Along, require_unpacked
 from ilastik_lazy.formats.metadata.values import check_chunks
 
 __all__ = ["dimension_scales"]

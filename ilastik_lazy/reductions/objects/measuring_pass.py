@@ -20,7 +20,7 @@ from ilastik_lazy.lazy.clusters import anywhere_in_order
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource, census_of
-from ilastik_lazy.reductions.objects.layout import Layout, large_block
+from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, large_block
 from ilastik_lazy.reductions.objects.runs import Runs
 from ilastik_lazy.reductions.objects.sums import Sums, Wanted, joined, merged, sums_of_runs
 from ilastik_lazy.tables.paint import as_ids
@@ -110,7 +110,7 @@ class Image:
 class Measure:
     """What is measured."""
 
-    layout: Layout
+    axes: ObjectAxes
     dims: tuple[str, ...]
     wanted: Wanted
     image: Image | None
@@ -129,8 +129,8 @@ class Measure:
             total = int(runs.lengths.sum())
             inside = np.arange(total) + np.repeat(runs.starts - first, runs.lengths)
             blocks = self.image.read(region, self.dims)
-            intensities = [self.layout.canonical(block).reshape(-1)[inside] for block in blocks]
-        return sums_of_runs(runs, groups, count, self.layout.origin(region), self.wanted, intensities)
+            intensities = [self.axes.canonical(block).reshape(-1)[inside] for block in blocks]
+        return sums_of_runs(runs, groups, count, self.axes.origin(region), self.wanted, intensities)
 
 
 _CACHED_BYTES = 64 * 2**20
@@ -174,12 +174,12 @@ class _MeasureLabels:
     measure: Measure
 
     def __call__(self, task: tuple[int, Region]) -> Measured:
-        region, layout = task[1], self.measure.layout
+        region, axes = task[1], self.measure.axes
         values = self.source.read(region)
-        runs = Runs.of(layout.canonical(as_ids(values) if values.dtype.kind in "bf" else values))
+        runs = Runs.of(axes.canonical(as_ids(values) if values.dtype.kind in "bf" else values))
         if runs.values.dtype.kind == "i":
             runs = runs.taken(np.flatnonzero(runs.values > 0))
-        frames, ids = layout.frame_numbers(region)[runs.places[0]], runs.values.astype(np.uint64)
+        frames, ids = axes.frame_numbers(region)[runs.places[0]], runs.values.astype(np.uint64)
         groups, first = groups_of(frames, ids)
         return frames[first], ids[first], self.measure.sums(runs, groups, len(first), region)
 
@@ -188,7 +188,7 @@ def measured_objects(source: ObjectsSource, measure: Measure, workers: int, prog
     """Find and measure the objects of an image in one pass."""
     measure = measure.with_shared_parts(workers)
     work = _FindAndMeasure(source.with_shared_parts(workers), measure)
-    tasks = measure.layout.regions(source.spec.chunks)
+    tasks = measure.axes.regions(source.spec.chunks)
     census, parts = census_of(source), [_nothing(measure)]
     with contextlib.closing(anywhere_in_order(work, tasks, workers)) as results:
         for (slab, _), part in _reported(results, source, source.spec.chunks, progress):
@@ -209,7 +209,7 @@ def measured_labels(source: ArraySource, measure: Measure, workers: int, progres
     block = _block_of_both(source, measure.image)
     tally = Tally()
     tally.add(np.zeros(0, np.int64), np.zeros(0, np.uint64), _nothing(measure))
-    with contextlib.closing(anywhere_in_order(work, measure.layout.regions(block), workers)) as results:
+    with contextlib.closing(anywhere_in_order(work, measure.axes.regions(block), workers)) as results:
         for _, part in _reported(results, source, block, progress):
             tally.add(*part)
     return tally.result()

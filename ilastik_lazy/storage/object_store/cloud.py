@@ -29,7 +29,7 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
     remedy,
 )
-from ilastik_lazy.storage.objects.backend import ObjectState, Span
+from ilastik_lazy.storage.object_store.backend import ObjectState, Span
 
 if TYPE_CHECKING:
     from obstore import PutMode

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, LockingWarning, SourceNotFoundError
 from ilastik_lazy.storage.locks import HeartbeatLock
-from ilastik_lazy.storage.objects import ObjectFolder
-from ilastik_lazy.storage.objects.backend import ObjectState
+from ilastik_lazy.storage.object_store import ObjectFolder
+from ilastik_lazy.storage.object_store.backend import ObjectState
 from ilastik_lazy.storage.stores import LOCK, WORK, Lock, Store
 
 __all__ = ["RemoteStore"]

@@ -188,7 +188,7 @@ PYTHON = re.compile(r"\bopen_\w+\(|\.(?:astype|rename|sel)\(|\b(?:limits|interna
 # Functions that no command calls.
 PYTHON_ONLY = {
     "demo", "formats/location", "lazy/dask_array", "lazy/dataset", "lazy/from_xarray", "lazy/indexing",
-    "reductions/normalise", "storage/allowed", "storage/objects/urls", "tables/images", "tables/paint",
+    "reductions/normalise", "storage/allowed", "storage/object_store/urls", "tables/images", "tables/paint",
 }  # fmt: skip
 
 

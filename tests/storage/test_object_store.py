@@ -22,9 +22,9 @@ from ilastik_lazy.errors import (
     SourceIOError,
     SourceNotFoundError,
 )
-from ilastik_lazy.storage.objects import ObjectFolder, is_url, shown_url
-from ilastik_lazy.storage.objects import cloud as cloud_objects
-from ilastik_lazy.storage.objects import web as web_objects
+from ilastik_lazy.storage.object_store import ObjectFolder, is_url, shown_url
+from ilastik_lazy.storage.object_store import cloud as cloud_objects
+from ilastik_lazy.storage.object_store import web as web_objects
 from tests.support.children import run_python
 from tests.support.servers import serving
 

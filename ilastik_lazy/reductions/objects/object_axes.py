@@ -15,20 +15,20 @@ from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import converted
 from ilastik_lazy.errors import AxesError
 
-__all__ = ["Layout", "Space", "large_block"]
+__all__ = ["ObjectAxes", "Space", "large_block"]
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ObjectAxes:
     """Which axes of an image are frames (``t`` and ``c``) and which are space, in their own order.
 
     Blocks are brought to the shape (frames, z, y, x), with length 1 for an axis of space that the image lacks.
 
     Examples
     --------
-    >>> Layout((8, 9, 2), (2,), (0, 1)).canonical(np.zeros((8, 9, 2))).shape
+    >>> ObjectAxes((8, 9, 2), (2,), (0, 1)).canonical(np.zeros((8, 9, 2))).shape
     (2, 1, 8, 9)
     """
 
@@ -42,8 +42,8 @@ class Layout:
     """Numbers of the axes ``z``, ``y`` and ``x``: raster order is theirs."""
 
     @classmethod
-    def of(cls, spec: ArraySpec) -> Layout:
-        """Return the layout of an image.
+    def of(cls, spec: ArraySpec) -> ObjectAxes:
+        """Return the axes of an image as those of objects.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Kept"]
+__all__ = ["ByteCache"]
 
 _T = TypeVar("_T")
 
@@ -24,7 +24,7 @@ class _Entry(Generic[_T]):
         self.nbytes = 0
 
 
-class Kept(Generic[_T]):
+class ByteCache(Generic[_T]):
     """Values by key; those that were used longest ago go first.
 
     Parameters
@@ -36,7 +36,7 @@ class Kept(Generic[_T]):
 
     Examples
     --------
-    >>> kept = Kept(len, most=10)
+    >>> kept = ByteCache(len, most=10)
     >>> kept.get("a", lambda: "made once"), kept.get("a", lambda: "made again")
     ('made once', 'made once')
     """

@@ -11,14 +11,14 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.values import pieces
 from ilastik_lazy.storage.files import Stamp
 
-__all__ = ["Found", "OtherFiles"]
+__all__ = ["DatasetFacts", "OtherFiles"]
 
 OtherFiles = tuple[tuple[str, Stamp], ...]
 """Paths of files that hold data of an image, and the versions of them that were there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DatasetFacts:
     """One image: its spec, how it is stored, and the files that its data lie in."""
 
     spec: ArraySpec

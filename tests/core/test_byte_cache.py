@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy import open_dataarray
-from ilastik_lazy.core.kept import Kept
+from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.formats.hdf5.chunks import index as hdf5_index
 from ilastik_lazy.formats.tiff import file as tiff_file
 from tests.support.makers import some_data, write_hdf5_export
@@ -43,7 +43,7 @@ def test_each_tiff_of_a_stack_is_inspected_once(tmp_path, monkeypatch):
 
 
 def test_the_oldest_goes_first_and_the_last_one_stays_however_large():
-    kept, made = Kept(len, most=10), []
+    kept, made = ByteCache(len, most=10), []
 
     def get(key, size):
         return kept.get(key, lambda: made.append(key) or "x" * size)
@@ -57,7 +57,7 @@ def test_the_oldest_goes_first_and_the_last_one_stays_however_large():
 
 
 def test_one_thread_makes_it_and_a_failure_is_not_kept():
-    kept, made, start = Kept(len), [], threading.Barrier(8)
+    kept, made, start = ByteCache(len), [], threading.Barrier(8)
 
     def ask(_):
         start.wait()

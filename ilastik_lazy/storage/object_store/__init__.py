@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError
-from ilastik_lazy.storage.objects.backend import ObjectState, Span
-from ilastik_lazy.storage.objects.urls import is_url, shown_url, url_parts
+from ilastik_lazy.storage.object_store.backend import ObjectState, Span
+from ilastik_lazy.storage.object_store.urls import is_url, shown_url, url_parts
 
 if TYPE_CHECKING:
     import zarr.storage
 
-    from ilastik_lazy.storage.objects.backend import Backend
+    from ilastik_lazy.storage.object_store.backend import Backend
 
 __all__ = ["ObjectFolder", "ObjectState", "is_url", "shown_url"]
 
@@ -198,7 +198,7 @@ class ObjectFolder:
         """Return the bucket as a store of zarr-python, and the path of the folder in it."""
         import zarr.storage
 
-        from ilastik_lazy.storage.objects.cloud import CloudObjects
+        from ilastik_lazy.storage.object_store.cloud import CloudObjects
 
         backend, path = self._at("")
         if not isinstance(backend, CloudObjects):
@@ -242,14 +242,14 @@ def _backend_at(
     root = f"{scheme}://{host}"
     try:
         if scheme in ("http", "https"):
-            from ilastik_lazy.storage.objects.web import WebObjects
+            from ilastik_lazy.storage.object_store.web import WebObjects
 
             if options:
                 raise ArgumentError(
                     f"{root}: storage_options {[name for name, _ in options]} are not for web servers: omit them"
                 )
             return WebObjects.connect(root)
-        from ilastik_lazy.storage.objects.cloud import CloudObjects
+        from ilastik_lazy.storage.object_store.cloud import CloudObjects
     except ImportError as missing:
         raise MissingExtraError(f"{root} needs {missing.name}: pip install 'ilastik_lazy[remote]'") from missing
     return CloudObjects.connect(scheme, host, options)
@@ -258,6 +258,6 @@ def _backend_at(
 @functools.cache
 def _memory(name: str) -> Backend:
     """Return a store in the memory of this process, for tests."""
-    from ilastik_lazy.storage.objects.cloud import CloudObjects
+    from ilastik_lazy.storage.object_store.cloud import CloudObjects
 
     return CloudObjects.connect("memory", name, ())

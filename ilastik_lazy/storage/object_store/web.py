@@ -21,7 +21,7 @@ from ilastik_lazy.errors import (
     SourceIOError,
     SourceNotFoundError,
 )
-from ilastik_lazy.storage.objects.backend import ObjectState, Span
+from ilastik_lazy.storage.object_store.backend import ObjectState, Span
 
 __all__ = ["WebObjects"]
 
