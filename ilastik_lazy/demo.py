@@ -18,7 +18,9 @@ from ilastik_lazy.errors import VerificationError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["run_demo", "sample"]
+    from ilastik_lazy.viewing.napari.layers import LayerData
+
+__all__ = ["napari_probabilities", "napari_raw", "napari_segmentation", "run_demo", "sample"]
 
 _FILES = {
     "raw": "nuclei.h5",
@@ -36,6 +38,27 @@ def sample(name: Literal["raw", "project", "probabilities", "segmentation"]) -> 
     'nuclei_Probabilities.h5'
     """
     return str(Path(__file__).with_name("data") / _FILES[name])
+
+
+def napari_raw() -> list[LayerData]:
+    """Return the image of the sample as layers of napari, whose menu *Open Sample* calls this."""
+    return _layers("raw")
+
+
+def napari_probabilities() -> list[LayerData]:
+    """Return the probabilities of the sample as layers of napari (see `napari_raw`)."""
+    return _layers("probabilities")
+
+
+def napari_segmentation() -> list[LayerData]:
+    """Return the segmentation of the sample as layers of napari (see `napari_raw`)."""
+    return _layers("segmentation")
+
+
+def _layers(name: Literal["raw", "probabilities", "segmentation"]) -> list[LayerData]:
+    from ilastik_lazy.viewing.napari import read_layers
+
+    return read_layers(sample(name))
 
 
 def run_demo(folder: str, say: Callable[[str], None]) -> None:

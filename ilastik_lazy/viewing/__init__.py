@@ -1,0 +1,3 @@
+"""Look at images: pictures, napari, Neuroglancer."""
+
+__all__: list[str] = []
