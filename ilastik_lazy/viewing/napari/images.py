@@ -20,6 +20,8 @@ __all__ = ["Image", "images_at"]
 # napari draws every layer anew at each step through the image.
 _MOST_IMAGES = 64
 _LEVEL = re.compile(r"scale\d+")
+# What ilastik writes into HDF5 tables: parts of the image, without their positions.
+_CUT_OUT = re.compile(r"images/(\d+/)?(raw|labeling)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def images_at(path: str | Sequence[str]) -> list[Image]:
         return [Image(name, (with_names_beside(source_of(open_dataarray(paths))),))]
     tree = open_datatree(paths[0])
     found = _pyramids_in(tree)
-    if all(place.startswith("images/") for place in found):
+    if all(map(_CUT_OUT.fullmatch, found)):
         raise DatasetNotFoundError(f"{paths[0]} holds no image to show: {_reason(tree, bool(found))}")
     if len(found) > _MOST_IMAGES:
         raise ArgumentError(
@@ -66,7 +68,7 @@ def images_at(path: str | Sequence[str]) -> list[Image]:
         return _lanes(found)
     is_alone = len(found) == 1
     return [
-        Image(name if is_alone else shown or name, tuple(map(with_names_beside, found[place])), is_alone)
+        Image(name if is_alone else shown or name, tuple(map(with_names_beside, found[place])), is_alone=is_alone)
         for shown, place in variable_names(list(found)).items()
     ]
 
@@ -76,7 +78,7 @@ def _lanes(found: Mapping[str, Sequence[ArraySource]]) -> list[Image]:
     lanes = list(dict.fromkeys(place.partition("/")[0] for place in found))
     places = {place.partition("/")[2] if len(lanes) == 1 else place: place for place in found}
     return [
-        Image(name, tuple(found[places[inside]]), False, places[inside].startswith(f"{lanes[0]}/"))
+        Image(name, tuple(found[places[inside]]), is_alone=False, is_visible=places[inside].startswith(f"{lanes[0]}/"))
         for name, inside in variable_names(list(places)).items()
     ]
 

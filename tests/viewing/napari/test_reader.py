@@ -197,6 +197,11 @@ class TestPyramids:
         np.testing.assert_array_equal(coarse.compute(), data[:, :, ::4, ::2], strict=True)
         assert options["multiscale"]
 
+    def test_images_below_a_group_of_that_name_are_shown(self, tmp_path):
+        il.to_ome_zarr(il.open_dataarray(sample("raw")), tmp_path / "a.zarr" / "images" / "nuclei", levels=2)
+        (tmp_path / "a.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+        assert [(options["name"], len(levels)) for levels, options, _ in layers(tmp_path / "a.zarr")] == [("a", 2)]
+
     def test_arrays_that_are_only_called_like_levels_stay_apart(self, tmp_path):
         write_hdf5_export(tmp_path / "a.h5", some_data((4, 5)), axes="yx", internal_path="a/scale0")
         with h5py.File(tmp_path / "a.h5", "a") as file:
