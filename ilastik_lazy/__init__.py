@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.reductions.objects import measure_objects as measure_objects
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
+    from ilastik_lazy.viewing.plot import plot as plot
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
     from ilastik_lazy.writers.ome_zarr import to_ome_zarr as to_ome_zarr
 
@@ -44,6 +45,7 @@ _HOME = {
     "open_datatree": "ilastik_lazy.api",
     "open_table": "ilastik_lazy.tables",
     "paint": "ilastik_lazy.tables.paint",
+    "plot": "ilastik_lazy.viewing.plot",
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
 }
@@ -60,6 +62,7 @@ __all__ = [
     "open_datatree",
     "open_table",
     "paint",
+    "plot",
     "reductions",
     "to_ilastik",
     "to_ome_zarr",

@@ -6,7 +6,9 @@ xarray's and OME-Zarr's users expect UDUNITS-2 names, ``micrometer``.
 
 from __future__ import annotations
 
-__all__ = ["OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit", "unit_and_start"]
+__all__ = [
+    "OME_SPACE_UNITS", "OME_TIME_UNITS", "converted", "full_unit_name", "in_base_unit", "unit_and_start", "unit_symbol",
+]  # fmt: skip
 
 # Prefix: its symbol, and its power of ten.
 _PREFIXES = {
@@ -68,6 +70,16 @@ def full_unit_name(text: str) -> str:
     if plain.lower() in _UNITLESS:
         return ""
     return _SYMBOLS.get(plain) or _WORDS.get(plain.lower()) or text.strip()
+
+
+def unit_symbol(unit: str) -> str:
+    """Abbreviate a full name of a unit, as figures do; an unknown one is returned as it is.
+
+    >>> unit_symbol("micrometer"), unit_symbol("second"), unit_symbol("parsec")
+    ('µm', 's', 'parsec')
+    """
+    symbol = next((symbol for symbol, name in _SYMBOLS.items() if name == unit), unit)
+    return symbol.replace("u", "µ") if unit.startswith("micro") else symbol
 
 
 def unit_and_start(text: object, calendar: object = None) -> tuple[str, str]:

@@ -1,0 +1,71 @@
+"""Labels over an image: whether they belong to its voxels, and their contours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.errors import ArgumentError, option, remedy
+from ilastik_lazy.viewing.pictures.pixels import Pixels
+from ilastik_lazy.viewing.pictures.rendering import in_label_colors
+
+__all__ = ["contours", "require_fitting"]
+
+
+def require_fitting(labels: ArraySpec, image: ArraySpec) -> None:
+    """Raise unless `labels` are whole numbers or a mask for the voxels of `image`.
+
+    Raises
+    ------
+    ArgumentError
+        They hold other numbers, or have other lengths or positions.
+    """
+    where = f"{option('labels')}{remedy('', ' ')}{labels.storage.location}"
+    if labels.dtype.kind not in "biu":
+        raise ArgumentError(
+            f"{where} holds {labels.dtype}: contours are drawn of whole numbers, such as a segmentation"
+        )
+    own, other = (
+        {axis.name: (length, axis) for axis, length in zip(spec.axes, spec.shape, strict=True)}
+        for spec in (labels, image)
+    )
+    channels = own.pop("c", (1, None))[0]
+    if channels != 1:
+        raise ArgumentError(f"{where} has {channels} channels: pass one of them{remedy(', such as .isel(c=0)')}")
+    for dim in "tzyx":
+        length, expected = (found[dim][0] if dim in found else 1 for found in (own, other))
+        if length != expected:
+            raise ArgumentError(f"{where} has {length} voxels along {dim} and the image {expected}: pass labels of it")
+        if dim in own and dim in other:
+            (_, axis), (_, beside) = own[dim], other[dim]
+            is_known = axis.scale is not None and beside.scale is not None and axis.unit == beside.unit
+            if is_known and abs(axis.translation - beside.translation) > (beside.scale or 1) / 2:
+                raise ArgumentError(
+                    f"{where} begins at {axis.translation:g} along {dim} and the image at {beside.translation:g}: "
+                    "pass labels of it"
+                )
+
+
+def contours(pixels: Pixels, spec: ArraySpec, times: Sequence[int], widths: Sequence[int]) -> Pixels:
+    """Draw the inner border of each label in its colour: RGBA, uint8, transparent elsewhere.
+
+    Parameters
+    ----------
+    times
+        How many pixels of the result one of `pixels` becomes (down, across).
+    widths
+        Widths of the border (down, across), in pixels of the result.
+    """
+    fine = pixels.repeat(times[0], 0).repeat(times[1], 1)
+    differs = np.zeros(fine.shape, bool)
+    for axis, width in enumerate(widths):
+        for distance in range(1, width + 1):
+            near, far = ([slice(None), slice(None)] for _ in range(2))
+            near[axis], far[axis] = slice(None, -distance), slice(distance, None)
+            unequal = fine[tuple(near)] != fine[tuple(far)]
+            differs[tuple(near)] |= unequal
+            differs[tuple(far)] |= unequal
+    alpha = np.where(differs & (fine != 0), 255, 0).astype(np.uint8)
+    return np.dstack([in_label_colors(fine, spec), alpha])
