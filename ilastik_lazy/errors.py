@@ -129,7 +129,7 @@ def option(name: str, *values: object) -> str:
     ('axes=', "axes='zyx'", 'overwrite=True')
     """
     value = "" if not values else repr(values[0] if len(values) == 1 else values)
-    flag = f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
+    flag = f"{'-' if len(name) == 1 else '--'}{_OPTIONS.get(name, name.replace('_', '-'))}"
     return remedy(f"{name}={value}", shlex.join([flag, *(str(value) for value in values if value is not True)]))
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | demo``.
+"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | plot | demo``.
 
 `running` defines how errors are shown, and exit codes.
 """
@@ -24,6 +24,7 @@ from ilastik_lazy.cli.options import (
     source_at,
     trust_option,
 )
+from ilastik_lazy.cli.plot import plot
 from ilastik_lazy.cli.running import Group, run
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
@@ -48,6 +49,7 @@ cli.add_command(info)
 cli.add_command(convert)
 cli.add_command(verify)
 cli.add_command(objects)
+cli.add_command(plot)
 
 
 @cli.command(short_help="Reduce an image: mean, max, histogram, ...")

@@ -19,14 +19,21 @@ __all__ = ["check_output", "check_printable", "result_text", "write_result"]
 _PRINTED_VALUES = 1000
 
 
-def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr")) -> None:
-    """Reject a file that cannot be written, before anything is read."""
+def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr"), *, overwrite: bool | None = None) -> None:
+    """Reject a file that cannot be written, before anything is read.
+
+    Parameters
+    ----------
+    overwrite
+        Whether a file may be replaced; None if the command has no such option.
+    """
     if "://" in checked_target(path):
         raise ArgumentError(f"{path} is a URL: results are written to local files")
     if not path.endswith(endings):
         raise ArgumentError(f"cannot write {path}: expected a name that ends in {' or '.join(endings)}")
-    if os.path.exists(path):
-        raise DestinationExistsError(f"there is something at {path}: remove it first")
+    if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
+        advice = "" if overwrite is None or os.path.isdir(path) else ", or pass --overwrite"
+        raise DestinationExistsError(f"there is something at {path}: remove it first{advice}")
     if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
         raise DestinationError(f"there is no folder {folder}: make it first")
 

@@ -46,6 +46,7 @@ COMMANDS = {
     "convert": lambda file, out: ["convert", file, out / "o.zarr", "--quiet"],
     "dry run": lambda file, out: ["convert", file, out / "o.zarr", "--dry-run"],
     "export": lambda file, out: ["export", file, out / "o.h5", "--quiet"],
+    "plot": lambda file, out: ["plot", file, "--out", out / "o.png", "--overwrite", "--dpi", "20", "--quiet"],
     "verify": lambda file, out: ["verify", out / "made.zarr", file, "--quiet"],
 }
 every_command = pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,111 @@
+"""The command ``plot``: a picture of slices of an image, in a file."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
+from ilastik_lazy.cli.running import Command
+from ilastik_lazy.core.size_text import human_bytes
+from ilastik_lazy.errors import ArgumentError, printable
+
+if TYPE_CHECKING:
+    from ilastik_lazy.core.spec import ArraySource
+
+__all__ = ["plot"]
+
+_ENDINGS = (".png", ".pdf", ".svg")
+
+
+@click.command(cls=Command, short_help="Draw slices of an image into a PNG, PDF or SVG.")
+@click.argument("file")
+@image_options("local")
+@kind_option
+@click.option("--out", metavar="FILE.png", required=True, help="The picture: .png, .pdf or .svg.")
+@click.option("--labels", metavar="FILE", help="Segmentation, ids or mask of the same voxels, drawn as contours.")
+@click.option("--plane", metavar="AXES", help="One slice, by its axes to the right and down, such as xy.")
+@click.option("-z", metavar="POSITION", help="Where to cut, such as 12.5, in the unit of the image, or 12um.")
+@click.option("-y", metavar="POSITION", help="The same along y.")
+@click.option("-x", metavar="POSITION", help="The same along x.")
+@click.option("-t", metavar="TIME", help="Time, such as 90s [default: the first frame].")
+@click.option("-c", metavar="CHANNEL", help="One channel, by name, or by number from 0.")
+@click.option(
+    "--contrast",
+    type=(float, float),
+    metavar="LOW HIGH",
+    help="Values shown black and in full colour [default: as FILE notes, else percentiles of what is shown].",
+)
+@click.option("--dpi", type=float, default=150, show_default=True, help="Pixels per inch; the slices take 7 inches.")
+@click.option("--overwrite", is_flag=True, help="Replace the picture once the new one is whole.")
+@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+def plot(
+    file: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    out: str,
+    labels: str | None,
+    plane: str | None,
+    overwrite: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Draw slices of the image in FILE to scale: class colours and names, contours of labels, scale bar.
+
+    \b
+    ilastik-lazy plot brain_Probabilities.h5 --project brain.ilp --out brain.png
+    ilastik-lazy plot raw.h5 --labels raw_Segmentation.h5 --plane xy -z 12um --out slice.png
+
+    A volume is shown as three slices, xy, zy and xz, through its middle, or through the positions given. Along an
+    axis whose voxel size FILE does not state, a position is the number of the voxel from 0. Only chunks of these
+    slices are read, and large slices are reduced to what the picture can show.
+    """
+    from ilastik_lazy.cli.results import check_output
+    from ilastik_lazy.core.library_errors import require_package
+
+    check_output(out, _ENDINGS, overwrite=overwrite)
+    for name in (file, labels):
+        if name is not None and os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
+            raise ArgumentError(f"{out} is read for the picture, and would be lost: choose another name for --out")
+    require_package("matplotlib", "plot", "plot draws with matplotlib")
+    source = source_at(file, dataset, axes, None if labels is not None else project)
+    over = None if labels is None else _labels_at(labels)
+    if over is not None and project is not None:
+        source, over = (_named(each, project) for each in (source, over))
+    from ilastik_lazy.storage.new_file import new_file
+    from ilastik_lazy.viewing.plot import plot as draw
+
+    figure = draw(source, over, plane=plane, **options)
+    with io.BytesIO() as picture:
+        figure.savefig(picture, format=os.path.splitext(out)[1][1:])
+        content = picture.getvalue()
+    with new_file(os.path.abspath(out), overwrite=overwrite) as made:
+        made.write(content)
+        made.check()
+    if not quiet:
+        width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
+        slices = "; ".join(title for panel in figure.axes if (title := panel.get_title()))
+        click.echo(f"{out}: {width} x {height} pixels, {human_bytes(len(content))}")
+        click.echo(printable(f"  {figure.get_suptitle()}: {slices}"))
+        for note in filter(None, figure.get_supxlabel().split("\n")):
+            click.echo(f"  {note}")
+
+
+def _labels_at(name: str) -> ArraySource:
+    """Open the labels; the options of FILE such as ``--dataset`` are not for them."""
+    from ilastik_lazy.formats.stack import open_paths
+    from ilastik_lazy.storage.object_store import is_url
+
+    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
+
+
+def _named(source: ArraySource, project: str) -> ArraySource:
+    """Name the classes of FILE or of the labels, whichever has classes; raw data beside a segmentation has none."""
+    from ilastik_lazy.project.classes import with_classes
+
+    has_classes = source.spec.kind == "probabilities" or source.spec.holds_classes
+    return with_classes(source, project, options_given()) if has_classes else source
