@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ilastik_lazy.errors import VerificationError
+from ilastik_lazy.errors import MissingExtraError, VerificationError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,8 +94,8 @@ def run_demo(folder: str, say: Callable[[str], None]) -> None:
     say(f"   {_checked(store, prob)}")
 
     say("\n5. Draw it.\n")
-    picture = _picture(place / "nuclei.png", seen)
-    say(f"   {picture}")
+    say(f'   il.plot("{_FILES["raw"]}", labels=segmentation)')
+    say(f"   {_picture(place / 'nuclei.png')}")
 
     say(f"\nDone in {time.perf_counter() - start:.1f} s. The results are here:\n")
     for path, what in (
@@ -136,31 +136,13 @@ def _checked(store: Path, prob: xr.DataArray) -> str:
     return f"{expected.size:,} voxels are equal, positions agree, classes are {', '.join(names)}"
 
 
-def _picture(path: Path, seen: xr.DataArray) -> str:
-    """Draw raw data, probability and segmentation side by side, in micrometers."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return "no picture, since matplotlib is missing: pip install 'ilastik_lazy[plot]'"
+def _picture(path: Path) -> str:
+    """Draw the raw data with the contours of the classes."""
     import ilastik_lazy as il
 
-    raw = il.open_dataarray(sample("raw"))
-    labels = il.open_dataarray(sample("segmentation"), project=sample("project"))
-    middle = labels.sizes["z"] // 2
-    panels = (
-        ("raw, maximum over z", raw.max([dim for dim in raw.dims if dim not in ("y", "x")]), "gray"),
-        ('probability of "nucleus", mean over z', seen, "magma"),
-        (f"segmentation, z = {float(labels.z[middle]):.1f} µm", labels.isel(z=middle, c=0) == 1, "gray"),
-    )
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    for axes, (title, image, colors) in zip(figure.subplots(1, 3), panels, strict=True):
-        y, x = seen.coords["y"].values, seen.coords["x"].values
-        # Coordinates are centres of voxels: the picture extends half a voxel beyond them.
-        half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
-        extent = (x[0] - half_x, x[-1] + half_x, y[-1] + half_y, y[0] - half_y)
-        shown = axes.imshow(image.values, cmap=colors, extent=extent, interpolation="nearest")
-        axes.set(title=title, xlabel="x [µm]", ylabel="y [µm]")
-        if image.dtype.kind == "f":
-            figure.colorbar(shown, ax=axes, shrink=0.8)
-    figure.savefig(path, dpi=110)
-    return f"{path}: raw data, probability and segmentation, in micrometers"
+    try:
+        figure = il.plot(sample("raw"), il.open_dataarray(sample("segmentation"), project=sample("project")))
+    except MissingExtraError as missing:
+        return f"no picture: {missing}"
+    figure.savefig(path)
+    return f"{path}: slices of the raw data, and the contours of nuclei"
