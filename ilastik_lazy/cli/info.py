@@ -1,201 +1,120 @@
-"""The command ``info``: what is in a file, for people and, with ``--json``, for programs.
-
-xarray is imported for projects only, pandas for tables; of an image, ``info`` starts in 0.2 s.
-"""
+"""The command ``info``: what is in a file, for people and, with ``--json``, for programs."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import textwrap
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import Any
 
 import click
 
 from ilastik_lazy.cli.options import image_options, location_of, memory_given, memory_option, options_given
 from ilastik_lazy.cli.running import Command, exit_code, say
 from ilastik_lazy.core.size_text import counted
-from ilastik_lazy.errors import DatasetNotFoundError, FormatError, IlastikLazyError, MetadataWarning, printable
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import xarray as xr
-
-    from ilastik_lazy.core.options import OpenOptions
-    from ilastik_lazy.core.spec import ArraySource
-    from ilastik_lazy.formats.location import Location
-    from ilastik_lazy.project.label_counts import LabelCount
+from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, contents_of, inside
+from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
 
 __all__ = ["info"]
 
-_TABLES = (".csv", ".tsv")
-# Group where ilastik stores images of single objects next to its tables.
-_CUT_OUTS = "/images/"
+
+def _image_lines(found: Images) -> Iterator[str]:
+    from ilastik_lazy.cli.describe import describe
+    from ilastik_lazy.core.size_text import human_bytes
+
+    size = f"  ({human_bytes(os.path.getsize(found.path))} on disk)" if os.path.isfile(found.path) else ""
+    yield f"{click.style(printable(found.path), bold=True)}{size}"
+    for source in found.sources:
+        name = inside(source, found.path).lstrip("/")
+        yield f"  {click.style(printable(name or source.spec.name), bold=True)}"
+        for label, text in describe(source.spec):
+            yield f"    {label:8} {printable(text)}"
 
 
-class _Found(Protocol):
-    """Contents of one file."""
-
-    def lines(self) -> Iterator[str]:
-        """Describe them for people."""
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """Describe them for programs."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Images:
-    path: str
-    sources: list[ArraySource]
-
-    def lines(self) -> Iterator[str]:
-        from ilastik_lazy.cli.describe import describe
-        from ilastik_lazy.core.size_text import human_bytes
-
-        size = f"  ({human_bytes(os.path.getsize(self.path))} on disk)" if os.path.isfile(self.path) else ""
-        yield f"{click.style(printable(self.path), bold=True)}{size}"
-        for source in self.sources:
-            inside = _inside(source, self.path).lstrip("/")
-            yield f"  {click.style(printable(inside or source.spec.name), bold=True)}"
-            for label, text in describe(source.spec):
-                yield f"    {label:8} {printable(text)}"
-
-    def as_json(self) -> list[dict[str, Any]]:
-        from ilastik_lazy.cli.describe import spec_as_json
-
-        return [spec_as_json(source.spec) for source in self.sources]
+def _table_lines(found: Table) -> Iterator[str]:
+    table = found.table
+    yield click.style(printable(found.location), bold=True)
+    size = f"{counted(len(table), 'row')}, {counted(len(table.columns), 'column')}"
+    yield f"  table    {table.attrs['kind']}, {size}"
+    names = ", ".join(printable(str(name)) for name in table.columns)
+    yield from textwrap.wrap(names, 100, initial_indent="  columns  ", subsequent_indent="           ")
+    if found.cut_outs:
+        yield f"  images   {counted(found.cut_outs, 'image')} of single objects"
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    location: str
-    table: pd.DataFrame
-    cut_outs: int
-    """Number of images of single objects next to it."""
-
-    def lines(self) -> Iterator[str]:
-        yield click.style(printable(self.location), bold=True)
-        size = f"{counted(len(self.table), 'row')}, {counted(len(self.table.columns), 'column')}"
-        yield f"  table    {self.table.attrs['kind']}, {size}"
-        names = ", ".join(printable(str(name)) for name in self.table.columns)
-        yield from textwrap.wrap(names, 100, initial_indent="  columns  ", subsequent_indent="           ")
-        if self.cut_outs:
-            yield f"  images   {counted(self.cut_outs, 'image')} of single objects"
-
-    def as_json(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "location": self.location,
-                "table": self.table.attrs["kind"],
-                "rows": len(self.table),
-                "columns": {str(name): str(dtype) for name, dtype in self.table.dtypes.items()},
-                "cut_outs": self.cut_outs,
-            }
-        ]
+def _table_as_json(found: Table) -> dict[str, Any]:
+    return {
+        "location": found.location,
+        "table": found.table.attrs["kind"],
+        "rows": len(found.table),
+        "columns": {str(name): str(dtype) for name, dtype in found.table.dtypes.items()},
+        "cut_outs": found.cut_outs,
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class _Project:
-    path: str
-    tree: xr.DataTree
-    counts: tuple[LabelCount, ...]
-
-    def _drawn(self, lane: str, role: str) -> dict[str, int]:
-        """Count the labelled voxels of each class, by its name."""
-        number = list(self.tree.children).index(lane)
-        names = dict(enumerate(self.tree.attrs.get("label_names", ()), 1))
-        return {
-            names.get(value, str(value)): count
-            for n, name, drawn in self.counts
-            if (n, name) == (number, role)
-            for value, count in drawn
-        }
-
-    def lines(self) -> Iterator[str]:
-        from ilastik_lazy.cli.describe import describe_project
-
-        yield click.style(printable(self.path), bold=True)
-        for label, text in describe_project(self.tree, self._drawn):
-            yield f"  {label:10} {printable(text)}"
-
-    def _role_as_json(self, lane: str, role: str) -> dict[str, Any]:
-        node = self.tree.children[lane].children[role]
-        made = {str(key): value for key, value in node.attrs.items()}
-        for array in list(node.data_vars.values())[:1]:
-            made |= {"dims": list(map(str, array.dims)), "shape": list(array.shape), "dtype": array.dtype.name}
-            made["labelled_voxels"] = self._drawn(lane, role)
-        return made
-
-    def as_json(self) -> list[dict[str, Any]]:
-        lanes = {
-            str(name): {str(role): self._role_as_json(str(name), str(role)) for role in lane.children}
-            for name, lane in self.tree.children.items()
-        }
-        return [{"project": self.path, **{str(name): value for name, value in self.tree.attrs.items()}, "lanes": lanes}]
+def _drawn(found: Project, lane: str, role: str) -> dict[str, int]:
+    """Count the labelled voxels of each class, by its name."""
+    number = list(found.tree.children).index(lane)
+    names = dict(enumerate(found.tree.attrs.get("label_names", ()), 1))
+    return {
+        names.get(value, str(value)): count
+        for n, name, drawn in found.counts
+        if (n, name) == (number, role)
+        for value, count in drawn
+    }
 
 
-def _inside(source: ArraySource, path: str) -> str:
-    return source.spec.storage.location.removeprefix(path)
+def _project_lines(found: Project) -> Iterator[str]:
+    from ilastik_lazy.cli.describe import describe_project
+
+    yield click.style(printable(found.path), bold=True)
+    for label, text in describe_project(found.tree, partial(_drawn, found)):
+        yield f"  {label:10} {printable(text)}"
 
 
-def _project_at(path: str, source_roots: tuple[str, ...], options: OpenOptions) -> _Project:
-    from ilastik_lazy.errors import MissingSourceWarning
-    from ilastik_lazy.formats.location import Location
-    from ilastik_lazy.project.label_counts import label_counts
-    from ilastik_lazy.project.tree import open_project
-
-    with warnings.catch_warnings():
-        # What is missing stands in the table, lane by lane.
-        warnings.simplefilter("ignore", MissingSourceWarning)
-        tree = open_project(path, source_roots=source_roots, chunks=None, options=options)
-    return _Project(path, tree, label_counts(Location(path), options))
+def _role_as_json(found: Project, lane: str, role: str) -> dict[str, Any]:
+    node = found.tree.children[lane].children[role]
+    made = {str(key): value for key, value in node.attrs.items()}
+    for array in list(node.data_vars.values())[:1]:
+        made |= {"dims": list(map(str, array.dims)), "shape": list(array.shape), "dtype": array.dtype.name}
+        made["labelled_voxels"] = _drawn(found, lane, role)
+    return made
 
 
-def _table_at(location: Location, cut_outs: int, options: OpenOptions) -> _Table:
-    from ilastik_lazy.tables import open_table
-
-    table = open_table(str(location), memory=memory_given("4GB"), trust=options.trust)
-    return _Table(str(table.attrs["source"]), table, cut_outs)
-
-
-def _look(
-    file: str, dataset: str | None, project: str | None, source_roots: tuple[str, ...], options: OpenOptions
-) -> _Found:
-    """Open `file` as images, a table or a project."""
-    location = location_of(file, dataset)
-    if location.suffix == ".ilp" and location.internal_path is None:
-        return _project_at(location.path, source_roots, options)
-    if location.suffix in _TABLES:
-        return _table_at(location, 0, options)
-    from ilastik_lazy.formats import open_sources
-
-    paths = [location.internal_path] if location.internal_path else None
-    try:
-        sources = open_sources(location, paths, options)
-    except FormatError as error:
-        if location.is_remote or not (_is_table(location) or isinstance(error, DatasetNotFoundError)):
-            raise
-        # It may be a table of objects without images, which the error does not mention.
-        try:
-            return _table_at(location, 0, options)
-        except FormatError:
-            raise error from None
-    if paths is None and all(_inside(source, location.path).startswith(_CUT_OUTS) for source in sources):
-        return _table_at(location, len(sources), options)
-    if project is not None:
-        from ilastik_lazy.project.classes import with_classes
-
-        sources = [with_classes(source, project, options) for source in sources]
-    return _Images(location.path, sources)
+def _project_as_json(found: Project) -> dict[str, Any]:
+    lanes = {
+        str(name): {str(role): _role_as_json(found, str(name), str(role)) for role in lane.children}
+        for name, lane in found.tree.children.items()
+    }
+    attributes = {str(name): value for name, value in found.tree.attrs.items()}
+    return {"project": found.path, **attributes, "lanes": lanes}
 
 
-def _is_table(location: Location) -> bool:
-    """Whether the file or dataset has a name that ilastik gives to tables."""
-    return re.search(r"table|division", os.path.basename(str(location)), re.IGNORECASE) is not None
+def _lines(found: Contents) -> Iterator[str]:
+    """Describe the contents of a file for people."""
+    match found:
+        case Images():
+            return _image_lines(found)
+        case Table():
+            return _table_lines(found)
+        case Project():
+            return _project_lines(found)
+
+
+def _as_json(found: Contents) -> list[dict[str, Any]]:
+    """Describe the contents of a file for programs."""
+    from ilastik_lazy.cli.describe import spec_as_json
+
+    match found:
+        case Images():
+            return [spec_as_json(source.spec) for source in found.sources]
+        case Table():
+            return [_table_as_json(found)]
+        case Project():
+            return [_project_as_json(found)]
 
 
 @click.command(cls=Command, short_help="Describe a file.")
@@ -233,7 +152,10 @@ def info(
             with warnings.catch_warnings():
                 # The description already says that the axes are guessed.
                 warnings.filterwarnings("ignore", ".* names no axes", MetadataWarning)
-                found = _look(file, dataset, project, source_roots, options)
+                found = contents_of(
+                    location_of(file, dataset), options,
+                    project=project, source_roots=source_roots, memory=memory_given("4GB"),
+                )  # fmt: skip
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise
@@ -241,9 +163,9 @@ def info(
             failed.append(error)
             continue
         if as_json:
-            values += found.as_json()
+            values += _as_json(found)
         else:
-            for line in found.lines():
+            for line in _lines(found):
                 click.echo(line)
     if as_json:
         click.echo(json.dumps(values, indent=2))

@@ -1,0 +1,3 @@
+"""What is in a file, and what will cause trouble with it."""
+
+__all__: list[str] = []
