@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.doctor.statements import access_of, voxel_size_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,7 +28,7 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     rows = [
         ("image", f"{spec.kind or 'kind unknown'}, {spec.dtype.name}, {human_bytes(spec.nbytes)} in memory"),
         ("size", _by_dim(spec.dims, spec.shape) + guessed),
-        ("voxel", _voxel_size(spec)),
+        ("voxel", voxel_size_of(spec)),
     ]
     if spec.packing is not None:
         rows.append(("packed", str(spec.packing)))
@@ -41,7 +42,7 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
         rows.append(("chunks", f"{_by_dim(spec.dims, spec.chunks)}  ({count:,} of {human_bytes(chunk)})"))
     else:
         rows.append(("chunks", f"none, {spec.storage.layout} layout"))
-    rows.append(("stored", f"{spec.storage.compression}; read {_access(spec)}"))
+    rows.append(("stored", f"{spec.storage.compression}; read {access_of(spec)}"))
     if spec.drange is not None and not spec.is_label_image:
         rows.append(("display", f"{spec.drange[0]:g} to {spec.drange[1]:g}"))
     return rows
@@ -87,27 +88,6 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
     size, memory = human_bytes(plan.nbytes), human_bytes(plan.memory)
     lines.append(f"  {size} before compression, {counted(plan.workers, 'worker')}, at most {memory} of memory")
     return lines
-
-
-def _access(spec: ArraySpec) -> str:
-    if spec.storage.access != "direct":
-        return f"through {spec.storage.access}: correct, but one thread at a time"
-    if "gzip" not in spec.storage.compression:
-        return "directly, in threads"
-    from ilastik_lazy.storage.compression.inflating import inflater_name
-
-    return f"directly, in threads ({inflater_name()})"
-
-
-def _voxel_size(spec: ArraySpec) -> str:
-    space = [axis for axis in spec.axes if axis.name != "c"]
-    known = [f"{axis.name} {axis.scale:g} {axis.unit}".rstrip() for axis in space if axis.scale is not None]
-    parts = ["  ".join(known)] if known else []
-    alone = [f"{axis.name} {axis.unit}" for axis in space if axis.scale is None and axis.unit]
-    parts += [f"{'' if known else 'unknown, '}units without a size: {'  '.join(alone)}"] if alone else []
-    if spec.remarks:
-        parts.append(f"{'' if parts else 'unknown: '}not understood: {'; '.join(spec.remarks)}")
-    return "; ".join(parts) or "unknown: the file states no voxel size"
 
 
 def spec_as_json(spec: ArraySpec) -> dict[str, Any]:
