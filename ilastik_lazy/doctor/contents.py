@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ilastik_lazy.errors import DatasetNotFoundError, FormatError, MissingSourceWarning
+from ilastik_lazy.formats.suffixes import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Contents", "Images", "Project", "Table", "contents_of", "inside"]
 
-_TABLES = (".csv", ".tsv")
+
 # Group where ilastik stores images of single objects next to its tables.
 _CUT_OUTS = "/images/"
 
@@ -82,7 +83,7 @@ def contents_of(
     """
     if location.suffix == ".ilp" and location.internal_path is None:
         return _project_at(location.path, source_roots, options)
-    if location.suffix in _TABLES:
+    if location.suffix in TABLE_SUFFIXES:
         return _table_at(location, 0, memory, options)
     from ilastik_lazy.formats import open_sources
 

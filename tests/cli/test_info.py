@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
+import pytest
+
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from tests.support.children import run_command as run
@@ -31,3 +34,11 @@ def test_info_counts_what_was_labelled_in_a_project():
     drawn = tree["lane0000/labels/labels"].values
     assert labels["labelled_voxels"] == {"nucleus": int((drawn == 1).sum()), "background": int((drawn == 2).sum())}
     assert f"{labels['labelled_voxels']['nucleus']:,} nucleus" in said
+
+
+def test_info_describes_a_table_in_parquet(tmp_path):
+    pytest.importorskip("pyarrow", reason="pip install 'ilastik_lazy[parquet]'")
+    pd.DataFrame({"label": [1, 2], "num_pixels": [3, 4]}).to_parquet(tmp_path / "nuclei.parquet")
+    said = run("info", tmp_path / "nuclei.parquet", "--trust", "local")
+    assert said.returncode == 0, said.stderr
+    assert "measurements, 2 rows, 2 columns" in said.stdout
