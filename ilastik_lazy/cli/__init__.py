@@ -1,4 +1,4 @@
-"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | plot | demo``.
+"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | plot | doctor | ...``.
 
 `running` defines how errors are shown, and exit codes.
 """
@@ -13,6 +13,7 @@ import click
 
 from ilastik_lazy import __version__
 from ilastik_lazy.cli.convert import convert, verify
+from ilastik_lazy.cli.doctor import doctor
 from ilastik_lazy.cli.info import info
 from ilastik_lazy.cli.objects import objects
 from ilastik_lazy.cli.options import (
@@ -50,6 +51,7 @@ cli.add_command(convert)
 cli.add_command(verify)
 cli.add_command(objects)
 cli.add_command(plot)
+cli.add_command(doctor)
 
 
 @cli.command(short_help="Reduce an image: mean, max, histogram, ...")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from ilastik_lazy.core.spec import ArraySpec
 
-__all__ = ["access_of", "voxel_size_of"]
+__all__ = ["access_of", "is_read_directly", "voxel_size_of"]
+
+
+def is_read_directly(spec: ArraySpec) -> bool:
+    """Whether chunks are read in threads, past libraries with a lock; also for several datasets that are one image."""
+    return spec.storage.access == "direct" or spec.storage.access.endswith(", direct")
 
 
 def access_of(spec: ArraySpec) -> str:
     """Say by what the chunks are read, and in how many threads."""
-    if spec.storage.access != "direct":
+    if not is_read_directly(spec):
         return f"through {spec.storage.access}: correct, but one thread at a time"
     if "gzip" not in spec.storage.compression:
         return "directly, in threads"

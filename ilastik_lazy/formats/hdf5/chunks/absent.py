@@ -19,7 +19,7 @@ COUNTED_AT_OPENING = 20_000
 """Up to so many chunks are counted when a file is opened (2 ms); of more, when its index is read."""
 
 
-def incomplete_message(location: Location, absent: int, count: int) -> str:
+def incomplete_message(location: Location | str, absent: int, count: int) -> str:
     """Return the warning about chunks that were never written."""
     return (
         f"{location}: {absent} of {count} chunks were never written and read as the fill value"
