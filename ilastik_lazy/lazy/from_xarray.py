@@ -16,6 +16,7 @@ import xarray as xr
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
 from ilastik_lazy.core.units import full_unit_name, unit_and_start
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
@@ -41,13 +42,17 @@ _CAPITALS = "".join(AXIS_NAMES).upper()
 AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
 
 
-def as_source(source: object, storage_options: Mapping[str, Any] | None = None) -> ArraySource:
+def as_source(
+    source: object, storage_options: Mapping[str, Any] | None = None, options: OpenOptions = DEFAULTS
+) -> ArraySource:
     """Return the source behind a path (a URL, a pattern), a DataArray, or itself.
 
     Parameters
     ----------
     storage_options
         How the server of a URL is reached.
+    options
+        How a path is opened.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def as_source(source: object, storage_options: Mapping[str, Any] | None = None) 
     if isinstance(source, xr.DataArray):
         return source_of(source)
     if isinstance(source, str | os.PathLike):
-        return open_paths(source, storage_options=storage_options if is_url(source) else None)
+        return open_paths(source, storage_options=storage_options if is_url(source) else None, options=options)
     if isinstance(source, ArraySource):
         return source
     hint = ""

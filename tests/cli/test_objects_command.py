@@ -11,6 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -186,8 +187,6 @@ def test_ids_are_measured_as_they_are(folder, run):
 
 
 def test_settings_of_a_project_find_its_objects(folder, run):
-    import h5py
-
     shutil.copy("nuclei.ilp", "objects.ilp")
     with h5py.File("objects.ilp", "a") as file:
         file["ThresholdTwoLevels/LowThreshold"], file["ThresholdTwoLevels/MinSize"] = 0.6, 50
@@ -443,17 +442,23 @@ def test_a_file_without_objects_has_no_rows_and_is_not_measured_again(folder, ru
 # --- files from strangers
 
 
-def test_untrusted_files_are_seen_by_the_library_in_another_process_only(folder, run, monkeypatch):
-    asked = []
+@pytest.fixture
+def asked(monkeypatch):
+    """The trust and the name of each file that the HDF5 library sees, as they are asked for."""
+    found = []
     kept = isolation.ask_hdf5
     for name, module in list(sys.modules.items()):
         if name.startswith("ilastik_lazy") and getattr(module, "ask_hdf5", None) is kept:
 
             def ask(trust, path, *arguments, **options):
-                asked.append((trust, os.path.basename(path)))
+                found.append((trust, os.path.basename(path)))
                 return kept(trust, path, *arguments, **options)
 
             monkeypatch.setattr(module, "ask_hdf5", ask)
+    return found
+
+
+def test_untrusted_files_are_seen_by_the_library_in_another_process_only(folder, run, asked):
     source = "exports/cells_0_Probabilities.h5"
     code, _, errors = run(
         source, *NUCLEUS, "--intensity", "exports/cells_0.h5", "--trust", "untrusted", "--out", "a.csv"
@@ -464,6 +469,19 @@ def test_untrusted_files_are_seen_by_the_library_in_another_process_only(folder,
     pd.testing.assert_frame_equal(
         of(open_table("a.csv"), source), expected(source, "exports/cells_0.h5"), check_exact=True
     )
+
+
+def test_the_settings_of_an_untrusted_project_are_read_in_another_process(folder, run, asked):
+    with h5py.File("nuclei.ilp", "a") as file:
+        file["ThresholdTwoLevels/LowThreshold"], file["ThresholdTwoLevels/MinSize"] = 0.6, 50
+    source = "exports/cells_0_Probabilities.h5"
+    code, _, errors = run(source, "--project", "nuclei.ilp", "--trust", "untrusted", "--out", "a.csv")
+    assert code == 0, errors
+    labels = il.label_objects(source, project="nuclei.ilp", trust="untrusted")
+    table = il.measure_objects(labels, source, project="nuclei.ilp", trust="untrusted", properties=["num_pixels"])
+    assert {trust for trust, _ in asked} == {"untrusted"}
+    assert {name for _, name in asked} == {"cells_0_Probabilities.h5", "nuclei.ilp"}
+    assert open_table("a.csv")["num_pixels"].tolist() == table["num_pixels"].tolist()
 
 
 def test_names_of_files_cannot_write_to_the_terminal_or_shift_columns(folder, run):

@@ -155,7 +155,7 @@ def objects(
         source = source_at(name, dataset, axes, None if is_from_project else project)
         image = images[name]
         raw = None if image is None else _intensity_at(image)
-        found = labels_of(source, settings, project if is_from_project else None)
+        found = labels_of(source, settings, project if is_from_project else None, options_given().trust)
         return job_of(name, source, found, raw, targets[name], storage_options())
 
     outcome = Outcome()
@@ -200,15 +200,12 @@ def _has_settings(project: str | None) -> bool:
     """Whether a project says what an object is, and does not only name classes."""
     from ilastik_lazy.project.thresholding import thresholding_settings
 
-    trust = options_given().trust
     if project is None:
         return False
     try:
-        thresholding_settings(project, trust)
+        thresholding_settings(project, options_given().trust)
     except ArgumentError:
         return False
-    if trust == "untrusted":
-        raise ArgumentError(f"objects by the settings of {project} need --trust local; or pass --class and --threshold")
     return True
 
 

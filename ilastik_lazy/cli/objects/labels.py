@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import ArgumentError
@@ -42,13 +43,15 @@ class Settings:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def labels_of(source: ArraySource, settings: Settings, project: str | None = None) -> AnySource:
+def labels_of(source: ArraySource, settings: Settings, project: str | None = None, trust: Trust = "local") -> AnySource:
     """Return the label image of a source, which is computed where the source holds no ids.
 
     Parameters
     ----------
     project
         Project whose step *Threshold and Size Filter* has the settings, in place of `settings`.
+    trust
+        See `label_objects`.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def labels_of(source: ArraySource, settings: Settings, project: str | None = Non
         wanted = [_number(each, spec.channel_names) for each in settings.classes]
         return label_objects(source, classes=wanted, **bounds, **settings.of_labelling("core", "smooth"))
     if project is not None:
-        return label_objects(source, project=project, **settings.of_labelling("connectivity"))
+        return label_objects(source, project=project, trust=trust, **settings.of_labelling("connectivity"))
     if spec.kind not in _MAPS and spec.dtype.kind != "b" and settings.threshold is None:
         raise ArgumentError(
             f"{where} holds {spec.kind or 'numbers of unknown meaning'} ({spec.dtype}): pass --threshold "

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.library_errors import require_package
+from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import ArgumentError, option, remedy
@@ -22,6 +23,7 @@ from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, large_block
 from ilastik_lazy.reductions.thresholds import check_threshold
+from ilastik_lazy.storage.allowed import granted
 
 __all__ = ["label_objects"]
 
@@ -37,6 +39,7 @@ def label_objects(
     connectivity: int = 1,
     project: str | os.PathLike[str] | None = None,
     classes: object = None,
+    trust: Trust = "local",
 ) -> xr.DataArray:
     """Number the connected objects of an image, lazily, as ilastik's thresholding does.
 
@@ -68,6 +71,9 @@ def label_objects(
     classes
         Names or numbers of classes whose voxels are objects, in place of `threshold`.  Where two of them touch, they
         are one object.
+    trust
+        ``"untrusted"``: the HDF5 library sees `project`, and `image` if that is a path, in another process only; see
+        `open_dataarray`.
 
     Returns
     -------
@@ -94,10 +100,13 @@ def label_objects(
     require_package("scipy", "objects", "label_objects needs scipy")
     named = {"core": core, "smooth": smooth, "min_size": min_size, "max_size": max_size, "classes": classes}
     given = [name for name, value in named.items() if value is not None]
+    options = granted(trust=trust)
+    whole = as_source(image, options=options)
+    drange = drange_of(image) if isinstance(image, xr.DataArray) else whole.spec.drange
     if project is not None:
         if given:
             raise ArgumentError(f"{option('project')} has settings of its own: pass it without {option(given[0])}")
-        made = _by_project(image, project, connectivity)
+        made = _by_project(whole, drange, project, connectivity, options)
     else:
         if classes is not None and (alone := [name for name in given if name in ("core", "smooth")]):
             raise ArgumentError(f"{option(alone[0])} is for values, and {option('classes')} for classes: pass one")
@@ -108,12 +117,11 @@ def label_objects(
         bounds = _size("min_size", min_size), _size("max_size", max_size)
         if min_size is not None and max_size is not None and max_size < min_size:
             raise ArgumentError(f"{option('max_size', max_size)}: expected at least {option('min_size', min_size)}")
-        whole = as_source(image)
         if classes is None and not whole.spec.is_label_image:
-            _check_thresholds(whole.spec, _drange(image), threshold, core)
+            _check_thresholds(whole.spec, drange, threshold, core)
         source = smoothed(whole, smooth)
-        rule = _rule(source.spec, _drange(image), threshold, classes)
-        core_rule = None if core is None else ByThreshold.of(source.spec.dtype, _drange(image), core)
+        rule = _rule(source.spec, drange, threshold, classes)
+        core_rule = None if core is None else ByThreshold.of(source.spec.dtype, drange, core)
         made = _objects(source, rule, connectivity, bounds, core_rule)
     labels = chunked(to_dataset({"objects": made}), {"objects": made}, "auto")["objects"]
     if isinstance(image, xr.DataArray):
@@ -121,15 +129,20 @@ def label_objects(
     return labels
 
 
-def _by_project(image: AnySource, project: str | os.PathLike[str], connectivity: int) -> ObjectsSource:
+def _by_project(
+    whole: ArraySource,
+    drange: tuple[float, float] | None,
+    project: str | os.PathLike[str],
+    connectivity: int,
+    options: OpenOptions,
+) -> ObjectsSource:
     """Apply the settings of a project's thresholding applet."""
-    settings = thresholding_settings(project)
+    settings = thresholding_settings(project, options.trust)
     if settings.method not in ("simple", "two levels"):
         raise ArgumentError(
             f"{os.fspath(project)} separates objects by {settings.method}, which is not done here: "
             f"pass {option('threshold')}, {option('core')} and {option('smooth')} in place of {option('project')}"
         )
-    whole, drange = as_source(image), _drange(image)
     channels = dict(zip(whole.spec.dims, whole.spec.shape, strict=True)).get("c", 0)
     wanted = {settings.channel} | ({settings.core_channel} if settings.core is not None else set())
     if channels > 1 and max(wanted) >= channels:
@@ -175,10 +188,6 @@ def _objects(
 ) -> ObjectsSource:
     near = _connectivity(connectivity, ObjectAxes.of(source.spec))
     return ObjectsSource(_spec_of_labels(source.spec), source, rule, near, *bounds, core_rule, core_source)
-
-
-def _drange(image: AnySource) -> tuple[float, float] | None:
-    return drange_of(image) if isinstance(image, xr.DataArray) else as_source(image).spec.drange
 
 
 def _check_thresholds(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.core.parallel import Progress, check_progress, threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import converted
@@ -32,6 +33,7 @@ from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measured_labels, measured_objects
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
+from ilastik_lazy.storage.allowed import granted
 from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_objects"]
@@ -45,6 +47,7 @@ def measure_objects(
     *,
     properties: Sequence[str] = DEFAULT_PROPERTIES,
     project: str | os.PathLike[str] | None = None,
+    trust: Trust = "local",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -74,6 +77,9 @@ def measure_objects(
         Memory then also holds the boxes around the largest objects, one for each thread.
     project
         Project whose classes name the channels of `intensity`.
+    trust
+        ``"untrusted"``: the HDF5 library sees `project`, and images that are given by their paths, in another process
+        only; see `open_dataarray`.
     workers
         Number of threads; one for each processor without it.  The result does not depend on it.
     progress
@@ -109,10 +115,11 @@ def measure_objects(
     1      2         765           119.1
     """
     check_progress(progress, 3)
-    source = as_source(labels)
+    options = granted(trust=trust)
+    source = as_source(labels, options=options)
     shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
     axes = ObjectAxes.of(source.spec)
-    image, channels = _image(intensity, source.spec, project)
+    image, channels = _image(intensity, source.spec, project, options)
     space = Space.of([source.spec.axes[axis] for axis in axes.space], [source.spec.shape[axis] for axis in axes.space])
     names = [properties] if isinstance(properties, str) else list(properties)
     known = [*PROPERTIES, *OF_WHOLE_OBJECTS]
@@ -150,14 +157,14 @@ def _objects_behind(source: ArraySource) -> ObjectsSource | None:
 
 
 def _image(
-    intensity: AnySource | None, labels: ArraySpec, project: str | os.PathLike[str] | None
+    intensity: AnySource | None, labels: ArraySpec, project: str | os.PathLike[str] | None, options: OpenOptions
 ) -> tuple[Image | None, list[str]]:
     """Return the intensities beside labels, and the names of their channels."""
     if intensity is None:
         return None, []
-    source = as_source(intensity)
+    source = as_source(intensity, options=options)
     if project is not None:
-        source = with_classes(source, project)
+        source = with_classes(source, project, options)
     spec = source.spec
     if spec.dtype.kind not in "biuf":
         raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}: only numbers can be measured")
