@@ -393,6 +393,26 @@ def test_label_images_have_the_ids_of_the_table(folder, run):
     assert "there is something at objects/cells_0_Probabilities_objects.zarr" in errors
 
 
+@pytest.mark.parametrize("what", ["folder", "chunk", "bytes"])
+def test_a_label_image_that_is_gone_or_damaged_is_written_again(folder, run, what):
+    arguments = ("exports/*_Prob*.h5", *NUCLEUS, "--labels", "objects", "--out", "a.csv")
+    assert run(*arguments)[0] == 0
+    table, image = Path("a.csv").read_bytes(), Path("objects/cells_1_Probabilities_objects.zarr")
+    values, chunk = il.open_dataarray(image).values, image / "scale0/image/c/0/0/0"
+    if what == "folder":
+        shutil.rmtree(image)
+    elif what == "chunk":
+        chunk.unlink()
+    else:
+        chunk.write_bytes(bytes(chunk.stat().st_size))
+    code, out, errors = run(*arguments, "--resume")
+    assert code == 0, errors
+    assert "2 files measured by an earlier run" in out
+    np.testing.assert_array_equal(il.open_dataarray(image).values, values)
+    assert Path("a.csv").read_bytes() == table
+    assert "3 files measured by an earlier run" in run(*arguments, "--resume")[1]
+
+
 def test_one_file_has_its_label_image_where_it_is_named(folder, run):
     assert run("exports/cells_0_Probabilities.h5", "--class", 1, "--labels", "one.zarr")[0] == 0
     made = il.label_objects(il.open_dataarray("exports/cells_0_Probabilities.h5").isel(c=0))

@@ -71,7 +71,7 @@ _ENDINGS = (".csv", ".parquet")
     "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; of several files, one each in this folder."
 )
 @click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
-@click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has already are skipped.")
+@click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has are skipped.")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def objects(
@@ -113,7 +113,7 @@ def objects(
     The table has a column for the file (source) and for units (length_unit, area_unit), which centroid and area, a
     volume in 3-D, are in; num_pixels counts voxels. It is written after each file. A file that fails does not stop
     the others: it is listed at the end, and the exit code is 1. Run the same command with --resume to try it again,
-    or to continue after a stop.
+    or to continue after a stop. A label image that is missing or damaged is then written again, too.
     """
     from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of

@@ -12,17 +12,20 @@ from dask.base import tokenize
 from ilastik_lazy.cli.objects.table import ObjectTable
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import (
+    ArgumentError,
     DestinationError,
     DestinationExistsError,
     IlastikLazyError,
     MissingExtraError,
     ResumeMismatchError,
+    VerificationError,
 )
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.reductions.objects import measure_objects
 from ilastik_lazy.writers.ome_zarr.commit.place import store_at
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
 __all__ = ["Job", "Outcome", "job_of", "opened", "run_jobs"]
 
@@ -114,11 +117,12 @@ def run_jobs(
 ) -> None:
     """Measure each file into `table`, and note in `outcome` what came of it."""
     total = sum(_work(job) for job in jobs)
-    done = sum(_work(job) for job in jobs if table.has(job.name, job.version))
+    finished = {job.name for job in jobs if table.has(job.name, job.version) and _has_labels(job, workers)}
+    done = sum(_work(job) for job in jobs if job.name in finished)
     if progress is not None:
         progress(done, total)
     for job in jobs:
-        if table.has(job.name, job.version):
+        if job.name in finished:
             outcome.skipped.append(job.name)
             continue
 
@@ -143,6 +147,17 @@ def _work(job: Job) -> int:
     return job.nbytes * (1 if job.target is None else 2)
 
 
+def _has_labels(job: Job, workers: int | None) -> bool:
+    """Whether the label image of a file is as it was written, if it has one."""
+    if job.target is None:
+        return True
+    try:
+        verify_image(job.target, workers=workers, storage_options=job.storage_options)
+    except (ArgumentError, VerificationError):
+        return False
+    return True
+
+
 def _measure(
     job: Job,
     table: ObjectTable,
@@ -160,7 +175,10 @@ def _measure(
         progress=lambda done, blocks, _: share(done / blocks / passes),
     )
     if job.target is not None:
-        _write_labels(job, job.target, frame, job.name in table.rows, resume, workers, share)
+        is_known, is_same = job.name in table.rows, table.has(job.name, job.version)
+        # One of another version is replaced, and what is damaged in one of this version is written again.
+        how = {"overwrite": resume and is_known, "resume": resume and (is_same or not is_known)}
+        _write_labels(job, job.target, frame, workers, share, **how)
     table.add(job.name, job.version, frame)
     return len(frame)
 
@@ -169,12 +187,13 @@ def _write_labels(
     job: Job,
     target: str,
     frame: pd.DataFrame,
-    is_known: bool,
-    resume: bool,
     workers: int | None,
     share: Callable[[float], None],
+    *,
+    overwrite: bool,
+    resume: bool,
 ) -> None:
-    """Write the label image of a file; one of an earlier version, which the table has, is replaced."""
+    """Write the label image of a file."""
     # Ids that restart in every frame have no properties in a label image.
     objects = None if frame["label"].duplicated().any() else frame
     try:
@@ -183,8 +202,8 @@ def _write_labels(
             target,
             table=objects,
             workers=workers,
-            overwrite=resume and is_known,
-            resume=resume and not is_known,
+            overwrite=overwrite,
+            resume=resume,
             storage_options=job.storage_options,
             progress=lambda done, total: share(0.5 + done / max(1, total) / 2),
         )
