@@ -23,6 +23,7 @@ from ilastik_lazy.cli.objects.files import expanded, paired
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from ilastik_lazy.storage import isolation
+from ilastik_lazy.storage.folders import hold_lock, release_lock
 from ilastik_lazy.tables import open_table
 from tests.support.children import run_command
 from tests.support.makers import write_hdf5_export
@@ -363,6 +364,17 @@ def test_a_table_is_not_replaced_and_not_continued_with_other_settings(folder, r
     assert code == 1
     assert "cannot be continued, as its record a.csv.resume.json is missing" in errors
     assert Path("a.csv").read_bytes() == before
+
+
+def test_a_table_that_another_process_writes_is_left_alone(folder, run):
+    arguments = ("exports/cells_0_Probabilities.h5", *NUCLEUS, "--out", "a.csv")
+    held = hold_lock("a.csv.lock")
+    code, _, errors = run(*arguments)
+    assert (code, "another process is writing a.csv: wait for it" in errors) == (1, True)
+    assert not Path("a.csv").exists()
+    release_lock(held)  # as that of a process that was killed, whose file stays
+    assert run(*arguments)[0] == 0
+    assert not Path("a.csv.lock").exists()
 
 
 def test_a_file_with_other_columns_fails_alone(folder, run):

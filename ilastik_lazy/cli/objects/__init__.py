@@ -118,7 +118,7 @@ def objects(
     from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
     from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, opened, run_jobs
-    from ilastik_lazy.cli.objects.table import ObjectTable
+    from ilastik_lazy.cli.objects.table import ObjectTable, locked
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import threads_for
     from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES, unknown_property
@@ -136,6 +136,7 @@ def objects(
     if unknown := [name for name in measured if name not in known]:
         raise unknown_property(unknown[0], known)
     _check_outputs(out, targets, resume)
+    click.get_current_context().with_resource(locked(out))
     # Of the options, connectivity alone goes with the settings of a project.
     is_from_project = settings.given in ([], ["--connectivity"]) and _has_settings(project)
     table = ObjectTable(
@@ -178,10 +179,7 @@ def _check_outputs(out: str | None, targets: dict[str, str | None], resume: bool
     from ilastik_lazy.cli.results import check_output
     from ilastik_lazy.storage.object_store import is_url
 
-    if out is not None and os.path.isfile(out) and out.endswith(_ENDINGS):
-        if not resume:
-            raise DestinationExistsError(f"there is something at {out}: remove it first, or continue it with --resume")
-    elif out is not None:
+    if out is not None and not (os.path.isfile(out) and out.endswith(_ENDINGS)):
         check_output(out, _ENDINGS)
     for target in targets.values():
         if target is not None and not resume and not is_url(target) and os.path.lexists(target):

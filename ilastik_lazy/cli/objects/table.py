@@ -6,25 +6,33 @@ measured again.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pandas as pd
 
 from ilastik_lazy.core.library_errors import require_package
-from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, SourceNotFoundError
+from ilastik_lazy.errors import (
+    ArgumentError,
+    DestinationBusyError,
+    DestinationExistsError,
+    ResumeMismatchError,
+    SourceNotFoundError,
+)
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
+from ilastik_lazy.storage.files import opened, read_exactly, stamp_of, writing
+from ilastik_lazy.storage.folders import hold_lock, release_lock
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.tables.measured import read_parquet_table, with_unit_columns
 
-__all__ = ["ObjectTable", "record_of"]
+__all__ = ["ObjectTable", "locked", "record_of"]
 
 _MOST_BYTES = 2**34
 
@@ -32,6 +40,30 @@ _MOST_BYTES = 2**34
 def record_of(path: str) -> str:
     """Return the file that says which sources a table has, and by which settings."""
     return f"{path}.resume.json"
+
+
+@contextlib.contextmanager
+def locked(path: str | None) -> Iterator[None]:
+    """Keep other processes from writing a table: each would replace the rows of the other.
+
+    Raises
+    ------
+    DestinationBusyError
+        Another process is writing it.
+    """
+    lock = f"{path}.lock"
+    held: int | None = None
+    # Without locks in the file system, such as some on networks, nothing is kept out.
+    with contextlib.suppress(NotImplementedError), writing(lock):
+        if path is not None and (held := hold_lock(lock)) is None:
+            raise DestinationBusyError(f"another process is writing {path}: wait for it, or write to another file")
+    try:
+        yield
+    finally:
+        if held is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
+            release_lock(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +149,8 @@ class ObjectTable:
 
     Raises
     ------
+    DestinationExistsError
+        There is something at `path`, and it is not to be continued.
     ResumeMismatchError
         The table there was made with other settings, or has no record.
     MissingExtraError
@@ -132,7 +166,11 @@ class ObjectTable:
         if path is not None and path.lower().endswith(".parquet"):
             require_package("pyarrow", "parquet", f"{path} needs pyarrow")
             self.format = _Parquet()
-        if resume and path is not None and os.path.lexists(path):
+        if path is not None and os.path.lexists(path):
+            if not resume:
+                raise DestinationExistsError(
+                    f"there is something at {path}: remove it first, or continue it with --resume"
+                )
             self._continue(path)
 
     @property
