@@ -191,14 +191,14 @@ def _require_same_place(labels: ArraySpec, image: ArraySpec) -> None:
     """Raise if two images of one size are other parts, or have other steps, as far as both have positions."""
     lengths = dict(zip(labels.dims, labels.shape, strict=True))
     for axis, other in itertools.product(labels.axes, image.axes):
-        if axis.name != other.name or axis.since != other.since or not lengths[axis.name]:
+        if axis.name != other.name or not lengths[axis.name]:
             continue
         mine, its = axis.positions(lengths[axis.name]), other.positions(lengths[axis.name])
-        factor = converted(1.0, other.unit, axis.unit)
-        if mine is None or its is None or factor is None:
+        factor, later = converted(1.0, other.unit, axis.unit), _time_between(axis.since, other.since, axis.unit)
+        if mine is None or its is None or factor is None or later is None:
             continue
-        its = its * factor
-        if axis.is_placed != other.is_placed and 0.0 in (axis.translation, other.translation):
+        its = its * factor + later
+        if not axis.since and axis.is_placed != other.is_placed and 0.0 in (axis.translation, other.translation):
             # One of the files says nothing of its place: most exports do not.
             mine, its = mine - mine[0], its - its[0]
         # Some programs count from the border of the first voxel, and not from its centre.
@@ -212,6 +212,19 @@ def _require_same_place(labels: ArraySpec, image: ArraySpec) -> None:
                 f"{image.storage.location} lies at {there} along {axis.name}, and {labels.storage.location} at "
                 f"{here}: {what}"
             )
+
+
+def _time_between(date: str, later: str, unit: str) -> float | None:
+    """Return the time from one date that positions are counted from to another, in `unit`; None if it is not known."""
+    if date == later:
+        return 0.0
+    if not (date and later and unit):
+        return None
+    try:
+        passed = pd.to_datetime(later, utc=True) - pd.to_datetime(date, utc=True)
+        return passed.total_seconds() / pd.Timedelta(f"1 {unit}").total_seconds()
+    except ValueError:  # no date that pandas knows, or no unit of time
+        return None
 
 
 def _keys(spec: ArraySpec, frames: Array, ids: Array, shown: Frames | None) -> dict[str, Array]:

@@ -199,6 +199,27 @@ def test_intensities_of_another_crop_are_refused():
     assert len(il.measure_objects(labels.isel(z=slice(2, 11)), raw.isel(z=slice(2, 11))))
 
 
+DAYS = np.arange("2024-05-01", "2024-05-07", dtype="M8[D]")
+
+
+def _film(first, last, unit):
+    """Frames of some days, by their dates, or by numbers since the first of them."""
+    days = DAYS[first:last]
+    since = xr.Variable(
+        "t", np.arange(len(days)) * {"day": 1.0, "hour": 24.0}.get(unit, 0), {"units": f"{unit}s since {days[0]}"}
+    )
+    times = since if unit else xr.Variable("t", days.astype("M8[ns]"))
+    return xr.DataArray(np.ones((len(days), 2, 2), np.uint8), dims=("t", "y", "x"), coords={"t": times})
+
+
+@pytest.mark.parametrize("unit", ["", "day", "hour"])
+def test_frames_of_other_dates_are_refused(unit):
+    labels = il.label_objects(_film(3, 6, unit), threshold=1)
+    assert len(il.measure_objects(labels, _film(3, 6, unit))) == 3
+    with pytest.raises(ArgumentError, match=r"lies at -.* along t, and .* at 0 to .*: pass the same part of both"):
+        il.measure_objects(labels, _film(0, 3, unit))
+
+
 def test_flat_objects_in_a_volume_have_no_hull_and_stop_nothing():
     labels = np.zeros((4, 6, 6), np.uint8)
     labels[0, 0, 0] = 1
