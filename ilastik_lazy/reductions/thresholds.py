@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.spec import COMPUTED, ArraySpec
 from ilastik_lazy.errors import ArgumentError, option, remedy
 
 __all__ = ["check_threshold"]
@@ -38,7 +38,9 @@ def check_threshold(
         known.
     """
     where, is_whole = spec.storage.location, spec.dtype.kind in "iu"
-    if spec.is_inherited and spec.dtype.kind == "f" and drange not in (None, (0.0, 1.0)):
+    # Of numbers in memory, too: those from 0 to 1 also lie within 0 to 255.
+    is_computed = spec.storage.access == COMPUTED
+    if is_computed and spec.dtype.kind == "f" and drange not in (None, (0.0, 1.0)):
         raise ArgumentError(
             f"{option(name, threshold)}: {where} was computed, and attrs['drange']={drange} may be "
             "that of its origin: delete attrs['drange'], and pass a threshold on the scale of the values"

@@ -219,8 +219,9 @@ def test_a_range_that_may_be_no_longer_true_is_no_scale(tmp_path):
         file["exported_data"].attrs["drange"] = (0, 255)
     opened = il.open_dataarray(tmp_path / "p.h5")
     with xr.set_options(keep_attrs=True):
-        image = opened / 255
-    with pytest.raises(ArgumentError, match=r"was computed, and attrs\['drange'\].*: delete attrs\['drange'\]"):
-        il.label_objects(image)
-    assert il.label_objects(image.drop_attrs()).values.tolist() == [[0, 0, 0, 1]]
+        image, in_memory = opened / 255, opened.compute() / 255
+    for each in (image, in_memory):
+        with pytest.raises(ArgumentError, match=r"was computed, and attrs\['drange'\].*: delete attrs\['drange'\]"):
+            il.label_objects(each)
+        assert il.label_objects(each.drop_attrs()).values.tolist() == [[0, 0, 0, 1]]
     assert il.label_objects(opened).values.tolist() == [[0, 0, 0, 1]]
