@@ -101,7 +101,8 @@ def measure_objects(
     Raises
     ------
     ArgumentError
-        A property is not known, or needs an image; or the images differ in size or lie at other positions.
+        A property is not known, or needs an image; the images differ in size or lie at other positions; or whole
+        numbers in `intensity` are beyond 2**53, so that float64 would round them.
 
     Examples
     --------

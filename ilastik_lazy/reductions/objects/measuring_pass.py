@@ -16,6 +16,7 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import TransposedSource, WindowSource
+from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.lazy.clusters import anywhere_in_order
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block
@@ -130,9 +131,24 @@ class Measure:
             inside = np.arange(total) + np.repeat(runs.starts - first, runs.lengths)
             blocks = self.image.read(region, self.dims)
             intensities = [self.axes.canonical(block).reshape(-1)[inside] for block in blocks]
+            for values in intensities:
+                _require_exact(values, self.image.source)
         return sums_of_runs(runs, groups, count, self.axes.origin(region), self.wanted, intensities)
 
 
+def _require_exact(values: Array, source: ArraySource) -> None:
+    """Raise if float64, in which sums are computed, would change whole numbers."""
+    if values.dtype.kind not in "iu" or values.itemsize < 8 or not values.size:
+        return
+    low, high = int(values.min()), int(values.max())
+    if max(-low, high) > _LARGEST_EXACT:
+        raise ArgumentError(
+            f"{source.spec.storage.location} holds {low if -low > high else high}, and numbers beyond 2**53 would be "
+            "rounded: if these are ids, they are no intensities; otherwise convert with .astype('float64')"
+        )
+
+
+_LARGEST_EXACT = 2**53
 _CACHED_BYTES = 64 * 2**20
 """Chunks of intensities that are kept: blocks follow the chunks of the labels, and would decode them three times."""
 

@@ -220,6 +220,18 @@ def test_frames_of_other_dates_are_refused(unit):
         il.measure_objects(labels, _film(0, 3, unit))
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1, 2**64 - 1])
+def test_whole_numbers_that_would_be_rounded_are_refused(value):
+    labels = xr.DataArray(np.array([[0, 1, 1]], np.uint8), dims=("y", "x"))
+    image = xr.DataArray(np.array([[value, 2**53, 1]], "i8" if value < 2**63 else "u8"), dims=("y", "x"))
+    assert il.measure_objects(labels, image)["intensity_max"].tolist() == [2**53]
+    with pytest.raises(ArgumentError, match=rf"holds {value}, and numbers beyond 2\*\*53 would be rounded"):
+        il.measure_objects(labels, image[:, ::-1])
+    assert il.measure_objects(labels, image[:, ::-1].astype("f8"))["intensity_min"].tolist() == [
+        float(min(2**53, value))
+    ]
+
+
 def test_flat_objects_in_a_volume_have_no_hull_and_stop_nothing():
     labels = np.zeros((4, 6, 6), np.uint8)
     labels[0, 0, 0] = 1
