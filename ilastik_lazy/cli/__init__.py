@@ -1,4 +1,4 @@
-"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | table | export | plot | doctor | ...``.
+"""The command line: ``ilastik-lazy info | convert | verify | reduce | objects | classes | table | export | ...``.
 
 `running` defines how errors are shown, and exit codes.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 
 from ilastik_lazy import __version__
+from ilastik_lazy.cli.classes import classes
 from ilastik_lazy.cli.convert import convert, verify
 from ilastik_lazy.cli.doctor import doctor
 from ilastik_lazy.cli.info import info
@@ -46,6 +47,7 @@ def cli() -> None:
     """Look at, reduce and convert what ilastik writes, however large it is."""
 
 
+cli.add_command(classes)
 cli.add_command(info)
 cli.add_command(convert)
 cli.add_command(verify)

@@ -7,9 +7,9 @@ import numpy as np
 from ilastik_lazy.core.spec import COMPUTED, ArraySpec
 from ilastik_lazy.errors import ArgumentError, option, remedy
 
-__all__ = ["check_threshold"]
+__all__ = ["PROBABILITIES", "check_threshold"]
 
-_FRACTIONS = ("probabilities", "object probabilities")
+PROBABILITIES = ("probabilities", "object probabilities")
 
 
 def check_threshold(
@@ -45,7 +45,7 @@ def check_threshold(
             f"{option(name, threshold)}: {where} was computed, and attrs['drange']={drange} may be "
             "that of its origin: delete attrs['drange'], and pass a threshold on the scale of the values"
         )
-    is_map = spec.kind in _FRACTIONS
+    is_map = spec.kind in PROBABILITIES
     if is_map and threshold > 1 and (drange is not None or not is_whole):
         percent = f": {threshold:g} percent are {threshold / 100:g}" if threshold <= 100 else ""
         raise ArgumentError(f"{option(name, threshold)}: {where} holds {spec.kind}, expected 0 to 1{percent}")

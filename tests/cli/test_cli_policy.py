@@ -43,6 +43,7 @@ COMMANDS = {
     "info": lambda file, out: ["info", file],
     "reduce": lambda file, out: ["reduce", file, "max", "--quiet"],
     "objects": lambda file, out: ["objects", file, "--threshold", "0.5", "--quiet"],
+    "classes": lambda file, out: ["classes", file, "--kind", "probabilities", "--quiet"],
     "convert": lambda file, out: ["convert", file, out / "o.zarr", "--quiet"],
     "dry run": lambda file, out: ["convert", file, out / "o.zarr", "--dry-run"],
     "export": lambda file, out: ["export", file, out / "o.h5", "--quiet"],

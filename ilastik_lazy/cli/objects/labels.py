@@ -11,10 +11,9 @@ from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.lazy.from_xarray import AnySource
 from ilastik_lazy.reductions.objects import label_objects
+from ilastik_lazy.reductions.thresholds import PROBABILITIES
 
 __all__ = ["Settings", "labels_of"]
-
-_MAPS = ("probabilities", "object probabilities")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def labels_of(source: ArraySource, settings: Settings, project: str | None = Non
         return label_objects(source, classes=wanted, **bounds, **settings.of_labelling("core", "smooth"))
     if project is not None:
         return label_objects(source, project=project, trust=trust, **settings.of_labelling("connectivity"))
-    if spec.kind not in _MAPS and spec.dtype.kind != "b" and settings.threshold is None:
+    if spec.kind not in PROBABILITIES and spec.dtype.kind != "b" and settings.threshold is None:
         raise ArgumentError(
             f"{where} holds {spec.kind or 'numbers of unknown meaning'} ({spec.dtype}): pass --threshold "
             "for probabilities or intensities, --kind 'object identities' for ids, --kind segmentation for classes"

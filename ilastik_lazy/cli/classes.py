@@ -1,0 +1,82 @@
+"""The command that states how much of an image each class takes."""
+
+from __future__ import annotations
+
+import click
+
+from ilastik_lazy.cli.options import image_options, kind_option, memory_given, memory_option, source_at
+from ilastik_lazy.cli.running import Command
+from ilastik_lazy.errors import ArgumentError, printable
+
+__all__ = ["classes"]
+
+_PRINTED_ROWS = 1000
+
+
+@click.command(cls=Command, short_help="Area or volume of each class, and its share of the image.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@image_options("local")
+@kind_option
+@click.option(
+    "--by", metavar="AXES", default="", help="Rows for each slice (z), frame (t), or slice of each frame (tz)."
+)
+@click.option("--out", metavar="FILE.csv", help="Write the table to FILE.csv instead of printing it.")
+@memory_option
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def classes(
+    files: tuple[str, ...],
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    by: str,
+    out: str | None,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """State how many voxels of each FILE belong to each class, their area or volume, and their share, 0 to 1.
+
+    FILE is a segmentation, or a probability map, where each voxel belongs to its most probable class. A pattern in
+    quotes, such as 'exports/*_Probabilities.h5', stands for many files.
+
+    \b
+    ilastik-lazy classes 'exports/*_Probabilities.h5' --project brain.ilp --out shares.csv
+    """
+    import pandas as pd
+
+    from ilastik_lazy.cli.objects.files import expanded
+    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.cli.results import check_output
+    from ilastik_lazy.core.parallel import MEMORY, in_bytes
+    from ilastik_lazy.reductions.classes import measure_classes
+    from ilastik_lazy.reductions.classify import classify
+    from ilastik_lazy.reductions.thresholds import PROBABILITIES
+    from ilastik_lazy.tables.measured import AREA_UNIT, with_unit_columns
+
+    if out is not None:
+        check_output(out, (".csv",))
+    names = expanded(files)
+    sources = [source_at(name, dataset, axes, project) for name in names]
+    tables = []
+    for name, source in zip(names, sources, strict=True):
+        with progress_bar("counting", quiet=quiet) as bar:
+            found = measure_classes(
+                classify(source) if source.spec.kind in PROBABILITIES else source,
+                [axis for axis in by.lower() if axis not in ", "],
+                workers=workers,
+                memory=memory_given(str(MEMORY)),
+                progress=in_bytes(bar, source.spec),
+            )
+        made = with_unit_columns(found)[[*found.columns, AREA_UNIT]]
+        made.insert(0, "source", name)
+        tables.append(made)
+    table = pd.concat(tables, ignore_index=True)
+    if out is not None:
+        table.to_csv(out, index=False)
+        click.echo(f"{out}: {len(table)} rows")
+        return
+    if len(table) > _PRINTED_ROWS:
+        raise ArgumentError(f"the table has {len(table):,} rows, too many to print: add --out shares.csv")
+    shown = table if len(names) > 1 else table.drop(columns="source")
+    text = shown.to_string(index=False, float_format=lambda value: f"{value:.6g}")
+    click.echo("\n".join(map(printable, text.split("\n"))))
