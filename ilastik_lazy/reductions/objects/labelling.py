@@ -31,6 +31,8 @@ Array = np.ndarray[Any, Any]
 class Found(NamedTuple):
     """The objects of one block, as far as they lie in it."""
 
+    mask: Array
+    """Frames, z, y and x: whether each voxel belongs to an object."""
     runs: Runs
     numbers: Array
     """Component of each run, from 0."""
@@ -87,7 +89,7 @@ class ObjectsSource(View):
                 slice(at * chunk, min(length, (at + 1) * chunk))
                 for at, chunk, length in zip(overlap.chunk, self.spec.chunks, self.spec.shape, strict=True)
             )
-            runs = self._runs(self.source.read(whole), self.rule)
+            runs = Runs.of(self._mask(self.source.read(whole), self.rule))
             _, found = numbered_runs(runs, self.connectivity)
             painted = runs.painted(numbers.of_block(self._number_of(overlap.chunk))[found])
             out[overlap.target] = self.axes.restored(painted, region_shape(whole))[overlap.inside]
@@ -96,11 +98,12 @@ class ObjectsSource(View):
     def found_in(self, region: Region) -> Found:
         """Find the objects of one block."""
         values, cores, owners = self.source.read(region), None, None
-        runs = self._runs(values, self.rule)
+        mask = self._mask(values, self.rule)
+        runs = Runs.of(mask)
         count, numbers = numbered_runs(runs, self.connectivity)
         if self.core_rule is not None:
             values = values if self.core_source is None else self.core_source.read(region)
-            inner = self._runs(values, self.core_rule)
+            inner = Runs.of(self._mask(values, self.core_rule))
             of_core, core_numbers = numbered_runs(inner, self.connectivity)
             cores = components_of(inner, core_numbers, of_core, self.axes, region)
             owners = np.full(of_core, -1)
@@ -109,7 +112,7 @@ class ObjectsSource(View):
                 holds = (at >= 0) & (inner.starts < runs.ends[at])
                 owners[core_numbers[holds]] = numbers[at[holds]]
         components = components_of(runs, numbers, count, self.axes, region)
-        return Found(runs, numbers, Block(components, cores, owners))
+        return Found(mask, runs, numbers, Block(components, cores, owners))
 
     def with_shared_parts(self, workers: int) -> ObjectsSource:
         """Compute once what all blocks of a computed image need, such as its mean."""
@@ -119,8 +122,8 @@ class ObjectsSource(View):
         """Keep the numbers that another pass has found, unless there are some already."""
         _KEPT.get(self.key, lambda: numbers)
 
-    def _runs(self, values: Array, rule: ByThreshold | ByClass) -> Runs:
-        return Runs.of(self.axes.canonical(rule.of_values(values)))
+    def _mask(self, values: Array, rule: ByThreshold | ByClass) -> Array:
+        return self.axes.canonical(rule.of_values(values))
 
     def _number_of(self, chunk: tuple[int, ...]) -> int:
         """Return the place of a block in the order of the pass."""

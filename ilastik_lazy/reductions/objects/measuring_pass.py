@@ -122,15 +122,14 @@ class Measure:
             return self
         return replace(self, image=replace(self.image, source=_cached(with_shared_parts(self.image.source, workers))))
 
-    def sums(self, runs: Runs, groups: Array, count: int, region: Region) -> Sums:
-        """Compute the sums over each group of the runs of a block."""
+    def sums(self, runs: Runs, groups: Array, count: int, region: Region, block: Array) -> Sums:
+        """Compute the sums over each group of the runs of a block, which are where `block` is above 0."""
         intensities: list[Array] = []
         if self.image is not None:
-            first = np.cumsum(runs.lengths) - runs.lengths
-            total = int(runs.lengths.sum())
-            inside = np.arange(total) + np.repeat(runs.starts - first, runs.lengths)
-            blocks = self.image.read(region, self.dims)
-            intensities = [self.axes.canonical(block).reshape(-1)[inside] for block in blocks]
+            inside = block.reshape(-1) if block.dtype.kind == "b" else block.reshape(-1) > 0
+            channels = self.image.read(region, self.dims)
+            # In a dense block a quarter of the time that an index of each voxel takes.
+            intensities = [self.axes.canonical(channel).reshape(-1).compress(inside) for channel in channels]
             for values in intensities:
                 _require_exact(values, self.image.source)
         return sums_of_runs(runs, groups, count, self.axes.origin(region), self.wanted, intensities)
@@ -179,7 +178,7 @@ class _FindAndMeasure:
     def __call__(self, task: tuple[int, Region]) -> _Part:
         found = self.source.found_in(task[1])
         count = found.block.components.count
-        return _Part(found.block, self.measure.sums(found.runs, found.numbers, count, task[1]))
+        return _Part(found.block, self.measure.sums(found.runs, found.numbers, count, task[1], found.mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +191,13 @@ class _MeasureLabels:
     def __call__(self, task: tuple[int, Region]) -> Measured:
         region, axes = task[1], self.measure.axes
         values = self.source.read(region)
-        runs = Runs.of(axes.canonical(as_ids(values) if values.dtype.kind in "bf" else values))
+        block = axes.canonical(as_ids(values) if values.dtype.kind in "bf" else values)
+        runs = Runs.of(block)
         if runs.values.dtype.kind == "i":
             runs = runs.taken(np.flatnonzero(runs.values > 0))
         frames, ids = axes.frame_numbers(region)[runs.places[0]], runs.values.astype(np.uint64)
         groups, first = groups_of(frames, ids)
-        return frames[first], ids[first], self.measure.sums(runs, groups, len(first), region)
+        return frames[first], ids[first], self.measure.sums(runs, groups, len(first), region, block)
 
 
 def measured_objects(source: ObjectsSource, measure: Measure, workers: int, progress: Progress | None) -> Measured:
