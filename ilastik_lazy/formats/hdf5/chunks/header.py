@@ -15,7 +15,7 @@ import h5py
 from ilastik_lazy.errors import SourceChangedError
 from ilastik_lazy.storage.files import opened, read_exactly
 
-__all__ = ["BTREE_1", "EXTENSIBLE_ARRAY", "ChunkLayout", "chunk_layout", "layout_at"]
+__all__ = ["BTREE_1", "EXTENSIBLE_ARRAY", "ChunkLayout", "chunk_layout", "header_of", "layout_at"]
 
 BTREE_1, EXTENSIBLE_ARRAY = 0, 4
 """Kinds of chunk indexes that other modules distinguish."""
@@ -40,9 +40,19 @@ class ChunkLayout:
 
 def chunk_layout(dataset: h5py.Dataset, path: str) -> ChunkLayout | None:
     """Return the layout of an open dataset of the file at `path`; None where it is of a kind unknown here."""
-    base = dataset.file.userblock_size
     with opened(path) as fd:
-        return layout_at(path, fd, h5py.h5o.get_info(dataset.id).addr + base, base)
+        return layout_at(path, fd, header_of(dataset), dataset.file.userblock_size)
+
+
+def header_of(dataset: h5py.Dataset) -> int:
+    """Return the byte of its file where the object header of a dataset lies.
+
+    `h5py.h5o.get_info` has it, too, and the size of all metadata, for which libhdf5 reads the whole index: with 60,000
+    chunks this takes 14 ms and 12 MB, which stay in use.
+    """
+    # Two halves, where a C long has 32 bits.
+    low, high = h5py.h5g.get_objinfo(dataset.id, b".").objno
+    return int(low | high << 32) + int(dataset.file.userblock_size)
 
 
 def layout_at(path: str, fd: int, header: int, base: int = 0) -> ChunkLayout | None:

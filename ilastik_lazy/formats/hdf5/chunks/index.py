@@ -21,7 +21,7 @@ from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, IntegrityWarning
 from ilastik_lazy.formats.hdf5.chunks.absent import COUNTED_AT_OPENING, incomplete_message
 from ilastik_lazy.formats.hdf5.chunks.btree import ChunkRows, chunk_rows
-from ilastik_lazy.formats.hdf5.chunks.header import EXTENSIBLE_ARRAY, layout_at
+from ilastik_lazy.formats.hdf5.chunks.header import EXTENSIBLE_ARRAY, header_of, layout_at
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, require_unchanged
@@ -212,7 +212,7 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
         dataset = dataset_at(file, location.internal_path)
         rows, base = None, file.userblock_size
         with opened(location.path, stamp) as fd:
-            header, most = h5py.h5o.get_info(dataset.id).addr + base, math.prod(grid_shape(shape, chunks))
+            header, most = header_of(dataset), math.prod(grid_shape(shape, chunks))
             layout = layout_at(location.path, fd, header, base)
             if not base:
                 rows = chunk_rows(location.path, fd, header, len(shape), most, stamp.size)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ilastik_lazy as il
 from ilastik_lazy.errors import IncompleteSourceWarning, SourceChangedError
 from ilastik_lazy.formats.hdf5.chunks import index as hdf5_index
+from ilastik_lazy.formats.hdf5.chunks.absent import COUNTED_AT_OPENING
 from ilastik_lazy.formats.hdf5.chunks.btree import ChunkRows
 from ilastik_lazy.formats.hdf5.chunks.index import ABSENT, CROSSED, OUTSIDE, _index_from_rows, chunk_index
 from ilastik_lazy.formats.location import Location
@@ -127,3 +129,16 @@ def test_another_version_of_the_file_is_refused(tmp_path):
     before = Stamp(now.device, now.inode, now.size, now.mtime_ns - 1)
     with pytest.raises(SourceChangedError):
         chunk_index(Location.parse(path, "exported_data"), SHAPE, (3, 4, 4, 1), before)
+
+
+def test_opening_a_file_of_many_chunks_does_not_read_their_index(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("exported_data", (COUNTED_AT_OPENING + 1, 1), "u1", chunks=(1, 1))
+        for number in range(dataset.shape[0]):
+            dataset.id.write_direct_chunk((number, 0), b"\x01")
+    assert il.open_dataarray(tmp_path / "a.h5", axes="yx")[-1].values == [1]
+    content = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "b.h5").write_bytes(content.replace(b"TREE\x01\x00", b"\0\0\0\0\0\0"))  # all nodes that hold chunks
+    opened = il.open_dataarray(tmp_path / "b.h5", axes="yx")
+    with pytest.raises(il.errors.IlastikLazyError):
+        opened[-1].compute()
