@@ -233,6 +233,13 @@ class EncodedChunks(ABC):
         What `keep` is given as decoded is overwritten by the next chunk.
         """
 
+    @abstractmethod
+    def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
+        """Return the chunk at a position in the grid as stored, without decoding it.
+
+        None if it was never written, or is not encoded as `chunk_codec` says.  Nothing but its length is checked.
+        """
+
 
 class CountedChunks(ABC):
     """Base of the sources of a format whose writers write all chunks: a missing one was never written."""

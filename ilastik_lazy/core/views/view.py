@@ -45,6 +45,11 @@ class View(EncodedChunks):
         assert isinstance(self.source, EncodedChunks)
         return self.source.read_encoded(region, keep)
 
+    def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
+        """See `EncodedChunks`."""
+        assert isinstance(self.source, EncodedChunks)
+        return self.source.encoded(chunk)
+
 
 def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
     """Yield the sources that a source reads in the end; itself if it is no view."""

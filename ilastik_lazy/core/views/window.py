@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import MetadataError
 
 __all__ = ["TransposedSource", "Window", "WindowSource", "transposed", "window_of", "windowed"]
+
+_T = TypeVar("_T")
 
 Window = tuple[int | slice, ...]
 """For each axis of a source one element, or a slice with bounds inside its shape and step 1."""
@@ -64,6 +66,14 @@ class WindowSource(View):
             keep(tuple(chunk[axis] - self.start[axis] // chunks[axis] for axis in kept), stream, decoded)
 
         return self.source.read_encoded(self._moved(region), keep_moved).squeeze(self.taken)
+
+    def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
+        """See `EncodedChunks`."""
+        assert isinstance(self.source, EncodedChunks)
+        moved = [first // length for first, length in zip(self.start, self.source.spec.chunks, strict=True)]
+        for axis, place in zip(self._kept, chunk, strict=True):
+            moved[axis] += place
+        return self.source.encoded(tuple(moved))
 
     @property
     def _kept(self) -> list[int]:
@@ -156,8 +166,14 @@ class TransposedSource(View):
 
         return self.source.read_encoded(self._back(region), keep_moved).transpose(self.order)
 
-    def _back(self, region: Region) -> Region:
-        return tuple(region[self.order.index(axis)] for axis in range(len(self.order)))
+    def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
+        """See `EncodedChunks`; the bytes of a chunk stay in the order of ``spec.storage.order``."""
+        assert isinstance(self.source, EncodedChunks)
+        return self.source.encoded(self._back(chunk))
+
+    def _back(self, each: tuple[_T, ...]) -> tuple[_T, ...]:
+        """Bring what is known of each axis into the order of the axes of `source`."""
+        return tuple(each[self.order.index(axis)] for axis in range(len(self.order)))
 
 
 def transposed(source: ArraySource, order: Sequence[int]) -> ArraySource:

@@ -63,6 +63,13 @@ class ReferringSource(View):
         self._require_unchanged()
         return values
 
+    def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
+        """See `EncodedChunks`."""
+        self._require_unchanged()
+        stream = View.encoded(self, chunk)
+        self._require_unchanged()
+        return stream
+
     def _require_unchanged(self) -> None:
         for path, stamp in self.files:
             require_unchanged(path, stamp)

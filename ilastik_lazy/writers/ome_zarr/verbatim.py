@@ -16,7 +16,7 @@ import numpy as np
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, EncodedChunks
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 
-__all__ = ["gzip_from_zlib", "why_recompress"]
+__all__ = ["gzip_from_zlib", "is_zlib", "why_recompress"]
 
 # No name, no time, "unknown" system: the same bytes for the same chunk.
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -32,13 +32,18 @@ def gzip_from_zlib(stream: bytes, decoded: np.ndarray[Any, np.dtype[np.uint8]]) 
     decoded
         The bytes that it inflates to.
     """
-    # Method 8, no dictionary; if anything follows the stream, the checksum is not at its end.
-    if len(stream) < 6 or stream[0] & 15 != 8 or stream[1] & 32:
+    # If anything follows the stream, the checksum is not at its end.
+    if not is_zlib(stream):
         return None
     if stream[-4:] != struct.pack(">I", deflate.adler32(decoded)):
         return None
     trailer = struct.pack("<II", deflate.crc32(decoded), decoded.size & 0xFFFFFFFF)
     return b"".join((_HEADER, memoryview(stream)[2:-4], trailer))
+
+
+def is_zlib(stream: bytes) -> bool:
+    """Whether `stream` begins as a zlib stream without a dictionary."""
+    return len(stream) >= 6 and stream[0] & 15 == 8 and not stream[1] & 32
 
 
 def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> str:

@@ -65,6 +65,17 @@ class DirectHdf5Source(EncodedChunks, CountedChunks):
         """Read `region`, and hand out its chunks as stored (see `EncodedChunks`)."""
         return self._read(region, keep)
 
+    def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
+        """Return a chunk as stored (see `EncodedChunks`)."""
+        first = [i * length for i, length in zip(chunk, self.spec.chunks, strict=True)]
+        region = tuple(slice(start, start + 1) for start in first)
+        check_region(region, self.spec.shape)
+        stream = None
+        for stored, _ in self._chunks(region):
+            if stored.offset != ABSENT and not stored.mask:
+                stream = read_exactly(stored.fd, stored.size, stored.offset, self.location.path)
+        return stream
+
     def _read(self, region: Region, keep: Keep | None) -> np.ndarray[Any, Any]:
         check_region(region, self.spec.shape)
         out = np.empty(region_shape(region), self.spec.dtype)
