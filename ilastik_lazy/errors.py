@@ -37,6 +37,7 @@
      +-- IntegrityWarning                  a checksum that should be there is switched off
      +-- LockingWarning                    the file was opened without a lock
      +-- MissingSourceWarning              an image that a project names cannot be opened
+     +-- NetworkWarning                    other machines can reach a server of this process
 
 Advice is worded for Python or for the command line when a message is made (`option`, `remedy`).  A finished message
 contains paths and contents of files, so it is never rewritten.
@@ -72,6 +73,7 @@ __all__ = [
     "MetadataWarning",
     "MissingExtraError",
     "MissingSourceWarning",
+    "NetworkWarning",
     "ResumeMismatchError",
     "SourceChangedError",
     "SourceError",
@@ -289,3 +291,7 @@ class LockingWarning(IlastikLazyWarning):
 
 class MissingSourceWarning(IlastikLazyWarning):
     """An image of a project is missing or must not be opened; the rest of the project is available."""
+
+
+class NetworkWarning(IlastikLazyWarning):
+    """Other machines can reach a server of this process."""

@@ -28,6 +28,7 @@ from ilastik_lazy.cli.options import (
 )
 from ilastik_lazy.cli.plot import plot
 from ilastik_lazy.cli.running import Group, run
+from ilastik_lazy.cli.serve import serve
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
 
@@ -54,6 +55,7 @@ cli.add_command(verify)
 cli.add_command(objects)
 cli.add_command(plot)
 cli.add_command(doctor)
+cli.add_command(serve)
 
 
 @cli.command(short_help="Reduce an image: mean, max, histogram, ...")

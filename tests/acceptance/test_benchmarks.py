@@ -41,6 +41,7 @@ def test_benchmark_runs_once_on_tiny_data(module, name, method, tmp_path, monkey
 BARS = {
     "converting_bars.py": (["--size", "0.2", "--rounds", "1", "--slow-once"], 6),
     "memory_bars.py": (["--sizes", "0.002", "--rounds", "1", "--objects", "0.002", "0.01"], 9),
+    "serving_bars.py": (["--size", "0.01", "--large", "0.02", "--rounds", "1"], 4),
     "objects_bars.py": (["--size", "2", "--rounds", "1", "--fill", "0.05"], None),
 }
 

@@ -1,0 +1,89 @@
+"""The command that serves images to viewers."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from ilastik_lazy.cli.options import image_options, kind_option, source_at
+from ilastik_lazy.cli.running import Command
+from ilastik_lazy.core.size_text import counted
+from ilastik_lazy.errors import printable
+
+if TYPE_CHECKING:
+    from ilastik_lazy.core.spec import ArraySpec
+    from ilastik_lazy.serving import Server
+    from ilastik_lazy.serving.pyramid import Pyramid
+
+__all__ = ["serve", "tunnel"]
+
+
+@click.command(cls=Command, short_help="Serve images to viewers, without converting.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@image_options("local")
+@kind_option
+@click.option(
+    "--labels", metavar="FILE", multiple=True, help="Label image of the first FILE; may be given several times."
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all interfaces."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at [default: a free one].")
+def serve(
+    files: tuple[str, ...],
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    labels: tuple[str, ...],
+    host: str,
+    port: int,
+) -> None:
+    """Serve the image in each FILE as OME-Zarr over HTTP, until Ctrl-C.
+
+    Viewers and other programs open the addresses that are printed. Voxels are read from FILE when they are asked for.
+
+    \b
+    ilastik-lazy serve brain_Probabilities.h5 --project brain.ilp
+    """
+    sources = [source_at(file, dataset, axes, project) for file in files]
+    beneath = [source_at(file, dataset, None, project) for file in labels]
+    from ilastik_lazy.serving import serve as serve_images
+
+    # What cannot be read is logged, as nobody waits for an exception.
+    logging.basicConfig(format="ilastik-lazy: error: %(message)s")
+    with contextlib.suppress(KeyboardInterrupt), serve_images(*sources, labels=beneath, host=host, port=port) as server:
+        click.echo("\n".join(_described(server)))
+        threading.Event().wait()
+    click.echo("\nilastik-lazy: no longer served", err=True)
+
+
+def tunnel(port: int) -> str:
+    """Return the command that brings a port of this machine to another one."""
+    return f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}"
+
+
+def _described(server: Server) -> Iterator[str]:
+    for image, url, older in zip(server.images, server.urls, server.older_urls, strict=True):
+        yield _summary(image.pyramid)
+        yield f"  {url}"
+        yield f"  {older}  (OME-Zarr 0.4, for older programs)"
+        for name, pyramid in image.labels.items():
+            yield f"  labels/{name}: {_summary(pyramid)}"
+    if server.is_local:
+        yield f"from another machine: {tunnel(server.port)}, then the same address there"
+    yield "Ctrl-C ends it"
+
+
+def _summary(pyramid: Pyramid) -> str:
+    spec: ArraySpec = pyramid.plan.spec
+    shape = "  ".join(f"{dim} {length}" for dim, length in zip(spec.dims, spec.shape, strict=True))
+    chunks = "gzip chunks are sent as they are" if pyramid.plan.verbatim else "chunks are decoded here"
+    levels = counted(len(pyramid.plan.levels), "level")
+    return f"{printable(spec.storage.location)}: {spec.kind or 'image'}, {spec.dtype.name}, {shape}; {levels}, {chunks}"
