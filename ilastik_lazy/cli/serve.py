@@ -64,9 +64,10 @@ def serve(
     click.echo("\nilastik-lazy: no longer served", err=True)
 
 
-def tunnel(port: int) -> str:
-    """Return the command that brings a port of this machine to another one."""
-    return f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}"
+def tunnel(*ports: int) -> str:
+    """Return the command that brings ports of this machine to another one."""
+    forwards = " ".join(f"-L {port}:127.0.0.1:{port}" for port in ports)
+    return f"ssh {forwards} {getpass.getuser()}@{socket.gethostname()}"
 
 
 def _described(server: Server) -> Iterator[str]:

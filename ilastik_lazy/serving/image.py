@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from ilastik_lazy.serving.documents import documents_of
@@ -29,6 +29,8 @@ class ServedImage:
     name: str
     pyramid: Pyramid
     labels: Mapping[str, Pyramid]
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    """JSON documents of a viewer, by key."""
 
     def documents(self, version: Version) -> Mapping[str, bytes]:
         """Return metadata and coordinates by key."""
@@ -44,7 +46,7 @@ class ServedImage:
 
     def _made(self, version: Version) -> dict[str, bytes]:
         labels = {name: pyramid.plan for name, pyramid in self.labels.items()}
-        return documents_of(self.pyramid.plan, self.name, labels, version)
+        return {**documents_of(self.pyramid.plan, self.name, labels, version), **self.others}
 
     def answer(self, version: Version, key: str, request: Request) -> Answer:
         """Return what lies at `key`.
@@ -56,7 +58,7 @@ class ServedImage:
         """
         wanted = request.headers.get("range", "") if request.method == "GET" else ""
         if (document := self.documents(version).get(key)) is not None:
-            is_json = key.rsplit("/", 1)[-1].startswith((".z", "zarr.json"))
+            is_json = key in self.others or key.rsplit("/", 1)[-1].startswith((".z", "zarr.json"))
             return answer_range(document, wanted, _JSON if is_json else _BYTES)
         if (found := self._chunk_at(version, key)) is None:
             return failure(HTTPStatus.NOT_FOUND)

@@ -35,7 +35,7 @@ from ilastik_lazy.serving.image import ServedImage
 from ilastik_lazy.serving.pyramid import Blocks, Pyramid
 from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "serve", "served_images"]
 
 _log = logging.getLogger(__name__)
 
@@ -97,13 +97,17 @@ def serve(
     """
     if not images:
         raise ArgumentError("there is no image to serve: pass at least one")
+    return Server(served_images(map(as_source, images), _label_sources(labels)), host, port)
+
+
+def served_images(sources: Iterable[ArraySource], labels: Mapping[str, ArraySource] | None = None) -> list[ServedImage]:
+    """Plan how images are served, under names that differ; `labels` belong to the first of them."""
     blocks = Blocks(lambda block: block.nbytes, _BLOCK_BYTES)
-    beneath = _pyramids(_label_sources(labels), blocks, "labels/")
-    pyramids = _pyramids(_by_name(map(as_source, images)), blocks, "")
-    served = [
+    beneath = _pyramids(labels or {}, blocks, "labels/")
+    pyramids = _pyramids(_by_name(sources), blocks, "")
+    return [
         ServedImage(name, pyramid, {} if number else beneath) for number, (name, pyramid) in enumerate(pyramids.items())
     ]
-    return Server(served, host, port)
 
 
 def _by_name(sources: Iterable[ArraySource]) -> dict[str, ArraySource]:
