@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.serving import serve as serve
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
+    from ilastik_lazy.viewing.neuroglancer import view as view
     from ilastik_lazy.viewing.plot import plot as plot
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
     from ilastik_lazy.writers.ome_zarr import to_ome_zarr as to_ome_zarr
@@ -50,6 +51,7 @@ _HOME = {
     "serve": "ilastik_lazy.serving",
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
+    "view": "ilastik_lazy.viewing.neuroglancer",
 }
 __all__ = [
     "Limits",
@@ -69,6 +71,7 @@ __all__ = [
     "serve",
     "to_ilastik",
     "to_ome_zarr",
+    "view",
 ]
 
 

@@ -1,0 +1,118 @@
+"""What a view shows: images in a form that Neuroglancer's client reads, with their contrast and their segments."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ilastik_lazy.core.display import shows_labels
+from ilastik_lazy.core.kinds import with_kind
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
+from ilastik_lazy.lazy.from_xarray import as_source
+from ilastik_lazy.tables import open_table
+from ilastik_lazy.tables.frames import frames_of
+from ilastik_lazy.viewing.neuroglancer.contrast import measured_contrast
+from ilastik_lazy.viewing.neuroglancer.images import FrameIds, in_one_place, readable, without_single_axes
+from ilastik_lazy.viewing.neuroglancer.layers import Shown
+from ilastik_lazy.viewing.neuroglancer.segments import (
+    Segments,
+    class_segments,
+    ids_restart,
+    object_rows,
+    object_segments,
+)
+
+__all__ = ["AnyTable", "contents_of"]
+
+AnyTable = str | os.PathLike[str] | pd.DataFrame
+Content = tuple[ArraySource, Shown]
+
+
+def contents_of(
+    images: Sequence[object], raw: object | None, labels: Sequence[object], table: AnyTable | None
+) -> list[Content]:
+    """Return each image as it is served, and what is known of how it is to be shown.
+
+    Parameters
+    ----------
+    images, raw, labels, table
+        As in `view`.
+
+    Raises
+    ------
+    ArgumentError
+        There is no image, `labels` are no integers, or the table has no label image, or does not match it.
+    """
+    given = [(image, False, False) for image in images] + [(image, True, False) for image in labels]
+    if raw is not None:
+        given.insert(0, (raw, False, True))
+    if not given:
+        raise ArgumentError("there is no image to show: pass at least one")
+    sources = [_as_labels(as_source(image)) if is_labels else as_source(image) for image, is_labels, _ in given]
+    owner = _owner_of(sources, [is_labels for _, is_labels, _ in given]) if table is not None else None
+    placed, remarks = in_one_place(sources)
+    for remark in remarks:
+        warnings.warn(remark, MetadataWarning, stacklevel=3)
+    contents = []
+    for number, ((image, _, is_raw), source) in enumerate(zip(given, placed, strict=True)):
+        is_labels = shows_labels(source.spec) and not is_raw
+        served = without_single_axes(readable(source, is_labels=is_labels))
+        segments = class_segments(source.spec)
+        if number == owner and table is not None:
+            frames = frames_of(image) if isinstance(image, xr.DataArray) else _all_frames(source)
+            served, segments = _with_table(served, table, *frames)
+        measured = None if is_labels else measured_contrast(served)
+        contents.append((served, Shown("", served.spec, "", is_labels, is_raw, measured, segments)))
+    return contents
+
+
+def _as_labels(source: ArraySource) -> ArraySource:
+    """Return an image as one of ids, unless it states itself which labels it holds."""
+    source = readable(source, is_labels=True) if source.spec.dtype.kind == "b" else source
+    return source if shows_labels(source.spec) else with_kind(source, "object identities")
+
+
+def _owner_of(sources: Sequence[ArraySource], are_labels: Sequence[bool]) -> int:
+    """Return the number of the image whose objects a table describes: of `labels` before others, of ids only."""
+    hold_ids = [shows_labels(source.spec) and not source.spec.holds_classes for source in sources]
+    candidates = [k for k, holds in enumerate(hold_ids) if holds]
+    if not candidates:
+        raise ArgumentError(
+            f"{option('table')} describes objects, and no image holds their ids: pass {option('labels')}"
+        )
+    return min(candidates, key=lambda k: (not are_labels[k], k))
+
+
+def _all_frames(source: ArraySource) -> tuple[np.ndarray[Any, Any] | None, int | None]:
+    spec = source.spec
+    if "t" not in spec.dims:
+        return None, None
+    length = spec.shape[spec.dims.index("t")]
+    return np.arange(length), length
+
+
+def _with_table(
+    source: ArraySource, table: AnyTable, shown: np.ndarray[Any, Any] | None, length: int | None
+) -> tuple[ArraySource, Segments | None]:
+    """Return a label image and the columns of its table, joined by ids that are unique."""
+    frame = table if isinstance(table, pd.DataFrame) else open_table(table)
+    rows, keys = object_rows(frame, shown, length)
+    step = None
+    if ids_restart(rows):
+        source = with_frames = FrameIds.of(source)
+        step = with_frames.step
+    segments = object_segments(frame, rows, keys, shown, step)
+    if segments is not None and segments.left_out:
+        warnings.warn(
+            f"the table has too many values to be shown: without {', '.join(segments.left_out)}",
+            MetadataWarning,
+            stacklevel=4,
+        )
+    return source, segments

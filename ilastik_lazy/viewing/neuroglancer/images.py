@@ -1,0 +1,170 @@
+"""Images as Neuroglancer's client can read them: types of at most 32 bits, one place in space, no axes of length 1.
+
+The client reads neither bool nor float64 nor int64 (``src/util/data_type.ts``), shows an axis ``t`` of length 1 as a
+dimension, and places images without a voxel size apart from those that have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
+from ilastik_lazy.core.views.view import DescribedSource, View
+from ilastik_lazy.core.views.window import windowed
+from ilastik_lazy.errors import ArgumentError, printable
+
+__all__ = ["ConvertedSource", "FrameIds", "in_one_place", "readable", "without_single_axes"]
+
+_LARGE_IDS = 10**10
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedSource(View):
+    """Another source with its values in a type that the client reads; negative ids become 0, the background."""
+
+    spec: ArraySpec
+    source: ArraySource
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`)."""
+        values = self.source.read(region)
+        if values.dtype.kind == "i" and self.spec.dtype.kind == "u":
+            values = np.maximum(values, 0)
+        # float64 may hold more than float32 can: infinity is shown as the brightest value.
+        with np.errstate(over="ignore"):
+            return values.astype(self.spec.dtype)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        return {"converted": self.spec.dtype.str}
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: the bytes of a chunk are another type's."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIds(View):
+    """A label image whose ids start again in each frame, with ids that differ between frames.
+
+    Id 17 of frame 3 becomes 3 * `step` + 17.  Neuroglancer has one row of a table, and one colour, for an id.
+    """
+
+    spec: ArraySpec
+    source: ArraySource
+    step: int
+    """A power of ten above all ids of a frame, so that the last digits of an id are the id in the file."""
+
+    @classmethod
+    def of(cls, source: ArraySource) -> FrameIds:
+        """Choose a step for the ids that the type of an image can hold; the source holds unsigned integers."""
+        most = int(np.iinfo(source.spec.dtype).max)
+        step = 10 ** len(str(most)) if most < _LARGE_IDS else _LARGE_IDS
+        return cls(replace(source.spec, dtype=np.dtype(np.uint64)), source, step)
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`).
+
+        Raises
+        ------
+        ArgumentError
+            An id is too large to be told from one of the next frame.
+        """
+        ids = self.source.read(region).astype(np.uint64)
+        if ids.size and int(ids.max()) >= self.step:
+            raise ArgumentError(
+                f"{self.spec.storage.location} holds id {ids.max()}, which is too large to be shown with a table "
+                f"(at most {self.step - 1}): renumber it first"
+            )
+        axis = self.spec.dims.index("t")
+        frames = np.arange(region[axis].start, region[axis].stop, dtype=np.uint64) * np.uint64(self.step)
+        shape = [1] * ids.ndim
+        shape[axis] = -1
+        return np.where(ids, ids + frames.reshape(shape), np.uint64(0))
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        return {"step": self.step}
+
+    @property
+    def chunk_codec(self) -> str:
+        """None: the ids are computed."""
+        return ""
+
+
+def readable(source: ArraySource, *, is_labels: bool) -> ArraySource:
+    """Return a source in a type that the client reads: unsigned integers for labels, at most 32 bits for images."""
+    dtype = source.spec.dtype
+    if dtype.kind == "b":
+        wanted: np.dtype[Any] = np.dtype(np.uint8)
+    elif is_labels:
+        wanted = np.dtype(f"u{dtype.itemsize}")
+    elif dtype.kind == "f" or dtype.itemsize > 4:
+        wanted = np.dtype(np.float32)
+    else:
+        wanted = dtype
+    return source if wanted == dtype else ConvertedSource(replace(source.spec, dtype=wanted), source)
+
+
+def without_single_axes(source: ArraySource) -> ArraySource:
+    """Drop ``t`` and ``c`` where they have length 1."""
+    spec = source.spec
+    return windowed(
+        source,
+        tuple(
+            0 if length == 1 and dim in ("t", "c") else slice(0, length)
+            for dim, length in zip(spec.dims, spec.shape, strict=True)
+        ),
+    )
+
+
+def in_one_place(sources: Sequence[ArraySource]) -> tuple[list[ArraySource], list[str]]:
+    """Give images without steps or units those of the first image that states them, so that all lie together.
+
+    Returns
+    -------
+    sources : list of ArraySource
+    remarks : list of str
+        A line for each image that was given something.
+    """
+    known: dict[str, tuple[Axis, ArraySpec]] = {}
+    for is_complete in (True, False):
+        for spec in (source.spec for source in sources):
+            for axis in spec.axes:
+                if axis.name != "c" and axis.scale is not None and (_is_length(axis) or not is_complete):
+                    known.setdefault(axis.name, (axis, spec))
+    placed, remarks = [], []
+    for source in sources:
+        spec = source.spec
+        axes = tuple(_like(axis, known) for axis in spec.axes)
+        if taken := [old.name for old, new in zip(spec.axes, axes, strict=True) if new.scale != old.scale]:
+            other = known[taken[0]][1].storage.location
+            remarks.append(
+                f"{printable(spec.storage.location)} states no voxel size along {', '.join(taken)}: "
+                f"shown with that of {printable(other)}"
+            )
+        placed.append(source if axes == spec.axes else DescribedSource(replace(spec, axes=axes), source))
+    return placed, remarks
+
+
+def _is_length(axis: Axis) -> bool:
+    return axis.unit in (OME_TIME_UNITS if axis.name == "t" else OME_SPACE_UNITS)
+
+
+def _like(axis: Axis, known: Mapping[str, tuple[Axis, ArraySpec]]) -> Axis:
+    """Complete an axis; without any unit that the client knows, it has none."""
+    if axis.name not in known or (axis.scale is not None and _is_length(axis)):
+        return axis
+    other = known[axis.name][0]
+    unit = other.unit if _is_length(other) else ""
+    return replace(axis, scale=other.scale if axis.scale is None else axis.scale, unit=unit)
