@@ -29,6 +29,7 @@ from ilastik_lazy.cli.options import (
 from ilastik_lazy.cli.plot import plot
 from ilastik_lazy.cli.running import Group, run
 from ilastik_lazy.cli.serve import serve
+from ilastik_lazy.cli.view import view
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
 
@@ -56,6 +57,7 @@ cli.add_command(objects)
 cli.add_command(plot)
 cli.add_command(doctor)
 cli.add_command(serve)
+cli.add_command(view)
 
 
 @cli.command(short_help="Reduce an image: mean, max, histogram, ...")

@@ -1,0 +1,104 @@
+"""The command that shows images in a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at
+from ilastik_lazy.cli.running import Command
+from ilastik_lazy.cli.serve import tunnel
+from ilastik_lazy.errors import printable
+
+if TYPE_CHECKING:
+    from ilastik_lazy.core.spec import ArraySource
+    from ilastik_lazy.viewing.neuroglancer import View
+
+__all__ = ["view"]
+
+
+@click.command(cls=Command, short_help="Show images in a browser, without converting.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@image_options("local")
+@kind_option
+@click.option("--raw", metavar="FILE", help="Image beneath all others.")
+@click.option(
+    "--labels",
+    metavar="FILE",
+    multiple=True,
+    help="Image of ids or classes above all; may be given several times.",
+)
+@click.option("--table", metavar="FILE", help="Table of the objects in --labels, as HDF5, CSV or Parquet.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all interfaces."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65534),
+    default=0,
+    help="Port of the page; voxels are at the next one [default: free ones].",
+)
+def view(
+    files: tuple[str, ...],
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    raw: str | None,
+    labels: tuple[str, ...],
+    table: str | None,
+    no_browser: bool,
+    host: str,
+    port: int,
+) -> None:
+    """Show the image in each FILE in a browser, in Neuroglancer, until Ctrl-C.
+
+    Each class of --project is a layer with its name and colour, and each column of --table is shown beside the ids.
+    Voxels are read from the files when they are looked at; nothing is loaded from the internet.
+
+    \b
+    ilastik-lazy view brain_Probabilities.h5 --project brain.ilp --raw brain.h5
+    ilastik-lazy view brain.h5 --labels "brain_Object Identities.h5" --table brain_table.csv
+    """
+    sources = [source_at(file, dataset, axes, project) for file in files]
+    beneath = None if raw is None else source_at(raw, None, None, None)
+    above = [_labels_at(file, project) for file in labels]
+    from ilastik_lazy.tables import open_table
+    from ilastik_lazy.viewing.neuroglancer import view as view_images
+
+    rows = None if table is None else open_table(table, trust=options_given().trust)
+    # What cannot be read is logged, as nobody waits for an exception.
+    logging.basicConfig(format="ilastik-lazy: error: %(message)s")
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        view_images(
+            *sources, raw=beneath, labels=above, table=rows, host=host, port=port, open_browser=not no_browser
+        ) as page,
+    ):
+        click.echo("\n".join(_described(page)))
+        threading.Event().wait()
+    click.echo("\nilastik-lazy: no longer shown", err=True)
+
+
+def _labels_at(file: str, project: str | None) -> ArraySource:
+    """Open a label image; a project names the values of those that hold classes."""
+    source = source_at(file, None, None, None)
+    return source_at(file, None, None, project) if source.spec.holds_classes else source
+
+
+def _described(page: View) -> Iterator[str]:
+    for image in page.images:
+        spec = image.spec
+        kind = "raw image" if image.is_raw else spec.kind or "image"
+        shape = "  ".join(f"{dim} {length}" for dim, length in zip(spec.dims, spec.shape, strict=True))
+        yield f"{printable(spec.storage.location)}: {kind}, {spec.dtype.name}, {shape}"
+    yield f"layers: {', '.join(map(printable, page.layer_names))}"
+    yield page.url
+    if page.is_local:
+        yield f"from another machine: {tunnel(*page.ports)}, then the same address there"
+    yield "Ctrl-C ends it"
