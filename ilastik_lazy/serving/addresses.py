@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Collection
 
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.spec import COMPUTED, ArraySpec
 from ilastik_lazy.errors import ArgumentError, option
 
 __all__ = [
@@ -99,14 +99,15 @@ def _is_address(name: str) -> bool:
 
 
 def name_of_image(spec: ArraySpec) -> str:
-    """Name an image after its file, in letters that need no encoding in a URL.
+    """Name an image after its file, and a computed one by its own name, in letters that need no encoding in a URL.
 
     >>> from ilastik_lazy.demo import sample
     >>> from ilastik_lazy.lazy.from_xarray import as_source
     >>> name_of_image(as_source(sample("probabilities")).spec)
     'nuclei_Probabilities'
     """
-    file = re.split(r"[/\\]", spec.storage.path.rstrip("/\\"))[-1]
+    path = "" if spec.storage.access == COMPUTED else spec.storage.path
+    file = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
     return name_in_url(_ENDINGS.sub("", file) or spec.name)
 
 
