@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -137,7 +138,8 @@ class View:
     @property
     def url(self) -> str:
         """Address of the page."""
-        return str(self.viewer.get_viewer_url())
+        # Neuroglancer writes IPv6 addresses without the brackets that URLs need.
+        return re.sub(r"//([0-9a-f]*:[0-9a-f:]*):(\d+)/", r"//[\1]:\2/", self.viewer.get_viewer_url())
 
     @property
     def images(self) -> tuple[Shown, ...]:

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -83,6 +84,13 @@ def test_the_page_gets_no_credentials_of_this_process():
 def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open():
     with il.serve(sample("raw")) as server, pytest.raises(ArgumentError, match="cannot listen"):
         il.view(sample("raw"), port=server.port, open_browser=False)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_addresses_of_ipv6_are_those_of_urls():
+    with il.view(sample("raw"), host="::1", open_browser=False) as view:
+        assert view.url.startswith(f"http://[::1]:{view.ports[0]}/v/")
+        fetched(view.url)
 
 
 def test_a_browser_is_opened_where_there_is_a_display(monkeypatch):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +12,11 @@ import xarray as xr
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, MetadataWarning
+from ilastik_lazy.viewing.neuroglancer import segments
 from ilastik_lazy.viewing.neuroglancer.contents import contents_of
 from ilastik_lazy.viewing.neuroglancer.layers import layers_of
 from ilastik_lazy.viewing.neuroglancer.state import state_of
-from tests.support.makers import some_data
+from tests.support.makers import some_data, write_hdf5_export
 
 STEPS = {"t": (2.0, "minute"), "z": (0.8, "micrometer"), "y": (0.25, "micrometer"), "x": (0.25, "micrometer")}
 
@@ -101,6 +103,18 @@ def test_images_without_a_stated_range_get_that_of_their_values():
     assert 1000 <= low < high < 2000
 
 
+def test_the_contrast_is_that_of_the_chunks_that_can_be_read(tmp_path):
+    values = some_data((1, 4, 16, 16), "u1")[0] % 50 + 100
+    write_hdf5_export(tmp_path / "a.h5", values, axes="zyx", chunks=(1, 16, 16), filters="gzip")
+    with h5py.File(tmp_path / "a.h5") as file:
+        chunk = file["exported_data"].id.get_chunk_info_by_coord((2, 0, 0))
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    data[chunk.byte_offset : chunk.byte_offset + 20] = bytes(20)
+    (tmp_path / "a.h5").write_bytes(data)
+    low, high = shown(tmp_path / "a.h5")["layers"][0]["shaderControls"]["contrast"]["range"]
+    assert 100 <= low < high < 150
+
+
 def test_a_segmentation_has_the_colours_and_names_of_its_classes():
     ((source, content),) = contents_of([sample("segmentation")], None, [], None)
     assert content.segments is None  # no project: no names
@@ -151,6 +165,15 @@ def test_axes_of_one_frame_or_channel_are_not_shown():
     ((source, _),) = contents_of([image("tzyxc", (1, 4, 6, 8, 1))], None, [], None)
     assert source.spec.dims == ("z", "y", "x")
     assert "t" not in shown(image("tzyxc", (1, 4, 6, 8, 1)))["dimensions"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "base"),
+    [("nanometer", 1e-9, "m"), ("angstrom", 1e-10, "m"), ("inch", 0.0254, "m"), ("furlong", 1, "")],
+)
+def test_lengths_are_in_metres_where_the_client_knows_the_unit(unit, factor, base):
+    state = shown(image("yx", (6, 8), steps={"y": (2.0, unit), "x": (2.0, unit)}))
+    assert state["dimensions"]["x"] == [pytest.approx(2 * factor), base]
 
 
 def test_without_a_voxel_size_positions_are_voxels():
@@ -224,6 +247,14 @@ def test_ids_that_start_again_in_each_frame_become_unique():
     inline = json.loads(content.segments.document)["inline"]
     assert inline["ids"] == ["1", "2", "1001"]
     assert inline["properties"][0]["values"] == ["1 in frame 0", "2 in frame 0", "1 in frame 1"]
+
+
+def test_columns_that_are_too_many_for_the_client_are_named_in_a_warning(monkeypatch):
+    monkeypatch.setattr(segments, "_MOST_VALUES", 4)
+    table = table_of((0, 7, 0, "big cell", 3.5), (0, 2, 1, "small", np.nan))
+    with pytest.warns(MetadataWarning, match="without object_id"):
+        ((_, content),) = contents_of([], None, [image("yx", (6, 8), "u4")], table)
+    assert len(json.loads(content.segments.document)["inline"]["properties"]) == 2
 
 
 def test_a_table_needs_ids_to_belong_to():
