@@ -72,5 +72,11 @@ def test_a_damaged_export_is_listed_and_does_not_stop_the_others(folder):
     assert "{'control_2_Probabilities.h5': CorruptFileError(" in report
 
 
+def test_the_page_about_looking_at_it_is_true():
+    pytest.importorskip("neuroglancer", reason="pip install 'ilastik_lazy[view]'")
+    failed, report = run("look_at_it.md")
+    assert not failed, report
+
+
 def test_every_page_is_run():
-    assert [path.name for path in HOWTO.iterdir()] == ["count_nuclei.md"]
+    assert sorted(path.name for path in HOWTO.iterdir()) == ["count_nuclei.md", "look_at_it.md"]
