@@ -7,7 +7,7 @@ channels, and float images are black unless ``shaderControls`` state their range
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ilastik_lazy.core.classes import hex_colors
 from ilastik_lazy.core.display import Channel, channels_of, class_color
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.serving.addresses import unused
 from ilastik_lazy.viewing.neuroglancer.segments import Segments
 
 __all__ = ["SEGMENTS", "Layer", "Shown", "layers_of"]
@@ -31,13 +32,14 @@ void main() {
 }
 """
 _WHITE = (255, 255, 255)
+_PRIMARY = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 # Channels beyond are there to be switched on: the features that ilastik exports are hundreds.
 _MOST_VISIBLE = 8
 # Colours of classes without names; the client chooses others for larger numbers.
 _MOST_CLASSES = 32
 _ALPHA, _ALPHA_OVER_CHANNELS = 0.5, 0.3
 # Bright voxels of a raw image and a channel over it are not yet white, so that the colour of a class is seen.
-_GREY, _OVER_RAW = "#999999", 0.5
+_RAW_BENEATH, _OVER_RAW = 0.6, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +69,21 @@ def layers_of(images: Sequence[Shown]) -> list[Layer]:
     [('nuclei', 'image', {'range': [0, 255], 'window': [0, 255]})]
     """
     ordered = sorted(images, key=lambda image: (not image.is_raw, image.is_labels))
-    is_over_channels = any(not image.is_labels and not image.is_raw for image in images)
+    has_channels = any(not image.is_labels and not image.is_raw for image in images)
+    is_mixed = has_channels and any(image.is_raw for image in images)
     layers: list[Layer] = []
     for image in ordered:
-        of_image = (
-            _label_layers(image, _ALPHA_OVER_CHANNELS if is_over_channels else _ALPHA)
-            if image.is_labels
-            else _channel_layers(image)
-        )
+        if image.is_labels:
+            of_image = _label_layers(image, _ALPHA_OVER_CHANNELS if has_channels else _ALPHA)
+        else:
+            of_image = _channel_layers(image, is_mixed)
         taken = {layer["name"] for layer in layers}
         for layer in of_image:
             name = layer["name"] if layer["name"] not in taken else f"{image.name} {layer['name']}"
-            layers.append({**layer, "name": name})
-    pictures = [layer for layer in layers if layer["type"] == "image"]
+            layers.append({**layer, "name": unused(name, {each["name"] for each in layers})})
     # The lowest one covers the background, and the others are added to it.
-    for layer in pictures[1:]:
+    for layer in [layer for layer in layers if layer["type"] == "image"][1:]:
         layer["blend"] = "additive"
-    if any(image.is_raw for image in images):
-        for layer in pictures[1:]:
-            layer["opacity"] = _OVER_RAW
-            # The client does not apply the opacity of what covers the background.
-            pictures[0]["shaderControls"]["color"] = _GREY
     return layers
 
 
@@ -95,21 +91,41 @@ def _count(spec: ArraySpec) -> int:
     return spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
 
 
-def _channel_layers(image: Shown) -> Iterable[Layer]:
+def _is_picture(spec: ArraySpec) -> bool:
+    """Whether the channels are red, green and blue, as in pictures of tissue; ilastik shows them so, too."""
+    is_unnamed = not spec.channel_names and not spec.channel_colors
+    return spec.dtype == np.uint8 and _count(spec) == 3 and is_unnamed and spec.kind in (None, "intensity")
+
+
+def _named(image: Shown) -> list[Channel]:
+    """Return the channels with names and colours of layers: a single one is grey, unless something is stated of it."""
     spec = image.spec
-    for number, channel in enumerate(channels_of(spec, image.measured)):
-        is_named = number < len(spec.channel_names)
-        name = channel.name if is_named else image.name if _count(spec) == 1 else f"{image.name} {channel.name}"
-        # A single channel is grey, unless its file or project says more of it.
-        color = channel.color if _count(spec) > 1 or is_named or spec.channel_colors else _WHITE
+    if _is_picture(spec):
+        # Contrasts of their own would change the colours.
+        return [
+            replace(channel, name=f"{image.name} {name}", color=color)
+            for channel, (name, color) in zip(channels_of(spec), _PRIMARY.items(), strict=True)
+        ]
+    found = channels_of(spec, image.measured)
+    if len(found) == 1 and not spec.channel_names and not spec.channel_colors:
+        return [replace(found[0], name=image.name, color=_WHITE)]
+    return found if spec.channel_names else [replace(each, name=f"{image.name} {each.name}") for each in found]
+
+
+def _channel_layers(image: Shown, is_mixed: bool) -> Iterable[Layer]:
+    spec = image.spec
+    # The client does not apply the opacity of what covers the background.
+    brightness = _RAW_BENEATH if is_mixed and image.is_raw else 1
+    for number, channel in enumerate(_named(image)):
+        red, green, blue = (round(part * brightness) for part in channel.color)
         yield {
             "type": "image",
-            "name": name,
+            "name": channel.name,
             "source": _sources(image),
             **_channel(spec, number),
             "shader": _SHADER,
-            "shaderControls": {"contrast": _contrast(spec, channel), "color": hex_colors([color])[0]},
-            "opacity": 1,
+            "shaderControls": {"contrast": _contrast(spec, channel), "color": hex_colors([(red, green, blue)])[0]},
+            "opacity": _OVER_RAW if is_mixed and not image.is_raw else 1,
             "blend": "default",
             **({} if number < _MOST_VISIBLE else {"visible": False}),
         }

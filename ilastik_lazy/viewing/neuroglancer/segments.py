@@ -105,7 +105,8 @@ def object_segments(
             words.add(word.lower())
             described = {} if found["type"] == "tags" else {"description": str(name)}
             properties.append({"id": word, **described, **found})
-    listed = [each["id"] for each in properties if each["type"] in ("number", "string")]
+    # Texts have no column there.
+    listed = [each["id"] for each in properties if each["type"] == "number"]
     known = {_word_for(name, set()) for name in _FIRST}
     listed = [word for word in listed if word in known] or listed[:_COLUMNS_IN_LIST]
     # In a time series by id, so frame by frame; else the client would sort by the text of the label.

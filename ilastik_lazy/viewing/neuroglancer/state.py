@@ -18,8 +18,9 @@ _FACTORS = {
     "minute": 60.0, "hour": 3600.0, "day": 86400.0,
 }  # fmt: skip
 # Width and height, in pixels, of one panel and of each of four, in a window of 1280 x 720 with the side panel open.
-_ONE_PANEL = (970, 670)
-_OF_FOUR = (480, 330)
+_ONE_PANEL = (880, 670)
+_OF_FOUR = (440, 330)
+_SIDE_PANEL = 390
 _MARGIN = 1.1
 # Quaternion of the panel in three dimensions, so that more than one side of the volume is seen.
 _FROM_ABOVE = [0.26, -0.2, -0.06, 0.94]
@@ -95,7 +96,7 @@ def state_of(specs: Sequence[ArraySpec], layers: Sequence[Layer], selected: str 
         "showAxisLines": not is_flat,
     }
     if selected is not None:
-        state["selectedLayer"] = {"layer": selected, "visible": True}
+        state["selectedLayer"] = {"layer": selected, "visible": True, "size": _SIDE_PANEL}
     return state
 
 

@@ -72,7 +72,7 @@ def test_the_whole_volume_is_in_view_in_metres():
     # x and y in the middle of all, z at the centre of the voxel behind it.
     assert state["position"] == [79.5, 63.5, 20.0]
     assert state["layout"] == "4panel"
-    # 160 x 0.25 = 40 micrometer across fit in less than 480 pixels, 128 x 0.25 = 32 upright in less than 330.
+    # 160 x 0.25 = 40 micrometer across fit in less than 440 pixels, 128 x 0.25 = 32 upright in less than 330.
     assert 32 / 330 < state["crossSectionScale"] * 0.25 < 40 / 330
     assert state["projectionScale"] * 0.25 > (40**2 + 32**2 + 32**2) ** 0.5
 
@@ -204,6 +204,22 @@ def test_channels_without_names_are_named_after_their_image():
     assert names[:2] == ["image0 channel 0", "image0 channel 1"]
     visible = [layer.get("visible", True) for layer in shown(image("yxc", (6, 8, 10), "f4"))["layers"]]
     assert visible == [True] * 8 + [False] * 2
+
+
+def test_a_picture_has_its_own_colours():
+    layers = by_name(shown(image("yxc", (6, 8, 3))))
+    assert {name: layer["shaderControls"]["color"] for name, layer in layers.items()} == {
+        "image0 red": "#ff0000",
+        "image0 green": "#00ff00",
+        "image0 blue": "#0000ff",
+    }
+    assert {tuple(layer["shaderControls"]["contrast"]["range"]) for layer in layers.values()} == {(0, 255)}
+    beneath = by_name(shown(image("yxc", (6, 8, 3), "f4"), raw=image("yxc", (6, 8, 3))))
+    assert beneath["image0 red"]["shaderControls"]["color"] == "#990000"
+    assert beneath["image0 blue"]["shaderControls"]["color"] == "#000099"
+    # Other numbers of channels, and dyes with names, are none.
+    assert "image0 channel 0" in by_name(shown(image("yxc", (6, 8, 2))))
+    assert "DAPI" in by_name(shown(image("yxc", (6, 8, 3)).assign_coords(c=["DAPI", "GFP", "RFP"])))
 
 
 def test_names_of_layers_differ():
