@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ __all__ = ["AnyTable", "contents_of"]
 
 AnyTable = str | os.PathLike[str] | pd.DataFrame
 Content = tuple[ArraySource, Shown]
+_Role = Literal["raw", "image", "labels"]
 
 
 def contents_of(
@@ -50,44 +51,54 @@ def contents_of(
     ArgumentError
         There is no image, `labels` are no integers, or the table has no label image, or does not match it.
     """
-    given = [(image, False, False) for image in images] + [(image, True, False) for image in labels]
-    if raw is not None:
-        given.insert(0, (raw, False, True))
+    given: list[tuple[object, _Role]] = [] if raw is None else [(raw, "raw")]
+    given += [(image, "image") for image in images] + [(image, "labels") for image in labels]
     if not given:
         raise ArgumentError("there is no image to show: pass at least one")
-    sources = [_as_labels(as_source(image)) if is_labels else as_source(image) for image, is_labels, _ in given]
-    owner = _owner_of(sources, [is_labels for _, is_labels, _ in given]) if table is not None else None
+    roles = [role for _, role in given]
+    sources = [_as_labels(as_source(image)) if role == "labels" else as_source(image) for image, role in given]
+    owner = None if table is None else _owner_of(sources, roles)
     placed, remarks = in_one_place(sources)
     for remark in remarks:
         warnings.warn(remark, MetadataWarning, stacklevel=3)
     contents = []
-    for number, ((image, _, is_raw), source) in enumerate(zip(given, placed, strict=True)):
-        is_labels = shows_labels(source.spec) and not is_raw
+    for number, ((image, role), source) in enumerate(zip(given, placed, strict=True)):
+        is_labels = shows_labels(source.spec) and role != "raw"
         served = without_single_axes(readable(source, is_labels=is_labels))
-        segments = class_segments(source.spec)
+        segments = class_segments(source.spec) if is_labels else None
         if number == owner and table is not None:
             frames = frames_of(image) if isinstance(image, xr.DataArray) else _all_frames(source)
             served, segments = _with_table(served, table, *frames)
         measured = None if is_labels else measured_contrast(served)
-        contents.append((served, Shown("", served.spec, "", is_labels, is_raw, measured, segments)))
+        contents.append((served, Shown("", served.spec, "", is_labels, role == "raw", measured, segments)))
     return contents
 
 
 def _as_labels(source: ArraySource) -> ArraySource:
     """Return an image as one of ids, unless it states itself which labels it holds."""
-    source = readable(source, is_labels=True) if source.spec.dtype.kind == "b" else source
-    return source if shows_labels(source.spec) else with_kind(source, "object identities")
+    spec = source.spec
+    if spec.dtype.kind not in "iub":
+        raise ArgumentError(
+            f"{option('labels')}: {spec.storage.location} holds {spec.dtype}, and labels are whole numbers: "
+            "show it as an image of its own"
+        )
+    if shows_labels(spec):
+        return source
+    return with_kind(readable(source, is_labels=True), "object identities")
 
 
-def _owner_of(sources: Sequence[ArraySource], are_labels: Sequence[bool]) -> int:
+def _owner_of(sources: Sequence[ArraySource], roles: Sequence[_Role]) -> int:
     """Return the number of the image whose objects a table describes: of `labels` before others, of ids only."""
-    hold_ids = [shows_labels(source.spec) and not source.spec.holds_classes for source in sources]
-    candidates = [k for k, holds in enumerate(hold_ids) if holds]
+    candidates = [
+        number
+        for number, (source, role) in enumerate(zip(sources, roles, strict=True))
+        if shows_labels(source.spec) and not source.spec.holds_classes and role != "raw"
+    ]
     if not candidates:
         raise ArgumentError(
             f"{option('table')} describes objects, and no image holds their ids: pass {option('labels')}"
         )
-    return min(candidates, key=lambda k: (not are_labels[k], k))
+    return min(candidates, key=lambda number: (roles[number] != "labels", number))
 
 
 def _all_frames(source: ArraySource) -> tuple[np.ndarray[Any, Any] | None, int | None]:

@@ -79,9 +79,9 @@ def view(
     >>> import ilastik_lazy as il
     >>> from ilastik_lazy.demo import sample
     >>> prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
-    >>> with il.view(prob, raw=sample("raw"), open_browser=False) as page:  # doctest: +SKIP
-    ...     print(page.url, [layer.name for layer in page.viewer.state.layers])
-    http://127.0.0.1:41235/v/6a1f.../ ['nuclei', 'nucleus', 'background']
+    >>> with il.view(prob, raw=sample("raw"), open_browser=False) as page:
+    ...     page.layer_names
+    ('nuclei', 'nucleus', 'background')
     """
     require_package("neuroglancer", "view", "view shows images in Neuroglancer")
     above = list(labels) if isinstance(labels, list | tuple) else [labels]
@@ -124,7 +124,16 @@ def _viewer(host: str, port: int) -> Any:
 
 
 class View:
-    """A page of Neuroglancer that shows images, made by `view`."""
+    """A page of Neuroglancer that shows images, made by `view`.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> with il.view(sample("raw"), open_browser=False) as page:
+    ...     page.viewer.state.layers["nuclei"].visible, page.url.startswith("http://127.0.0.1:")
+    (True, True)
+    """
 
     def __init__(self, images: Sequence[Shown], server: Server, viewer: Any) -> None:
         self._images, self._server = tuple(images), server

@@ -280,6 +280,13 @@ def test_a_table_needs_ids_to_belong_to():
         shown(labels=[image("yx", (6, 8))], table=table_of((0, 1, 0, "a", 1.0), (0, 1, 1, "a", 1.0)))
 
 
+def test_the_raw_image_is_no_label_image_whatever_it_states():
+    raw = image("zyx", (4, 6, 8), ilastik_kind="segmentation")
+    assert [layer["type"] for layer in shown(raw=raw)["layers"]] == ["image"]
+    with pytest.raises(ArgumentError, match="no image holds their ids"):
+        shown(raw=image("yx", (6, 8), ilastik_kind="object identities"), table=table_of((0, 1, 0, "a", 1.0)))
+
+
 def test_a_view_needs_an_image():
     with pytest.raises(ArgumentError, match="no image to show"):
         shown()
