@@ -94,13 +94,13 @@ def object_segments(
         ids = ids + np.searchsorted(shown, rows.frames).astype(np.uint64) * np.uint64(step)
         texts = [f"{number} in frame {frame}" for number, frame in zip(rows.ids, rows.frames, strict=True)]
         properties.append({"id": "object", "type": "label", "values": texts})
-    names = [name for name in table.columns if name not in keys]
+    names = [name for name in dict.fromkeys(table.columns) if name not in keys]
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     count = max(1, _MOST_VALUES // len(ids))
-    taken, words = table.iloc[rows.values], {"id", "label", "object"}
+    taken, words = table.loc[:, ~table.columns.duplicated()].iloc[rows.values], {"id", "label", "object"}
     for name in names[:count]:
         word = _word_for(str(name), words)
-        found = _property(taken[name], has_tags=any(each["type"] == "tags" for each in properties))
+        found = _property(taken[name], may_be_tags=not any(each["type"] == "tags" for each in properties))
         if found is not None:
             words.add(word.lower())
             described = {} if found["type"] == "tags" else {"description": str(name)}
@@ -114,7 +114,7 @@ def object_segments(
     return Segments(_document(ids.tolist(), properties), query, tuple(map(str, names[count:])))
 
 
-def _property(column: pd.Series[Any], *, has_tags: bool) -> _Property | None:
+def _property(column: pd.Series[Any], *, may_be_tags: bool) -> _Property | None:
     """Return type and values of a column; None if it holds nothing."""
     kind = column.dtype.kind if isinstance(column.dtype, np.dtype) else "O"
     if kind in "bui":
@@ -139,11 +139,12 @@ def _property(column: pd.Series[Any], *, has_tags: bool) -> _Property | None:
     tags = sorted(set(texts) - {""})
     if not tags:
         return None
+    # What all objects have in common, such as their file, is nothing to choose them by.
+    if not may_be_tags or len(tags) > _MOST_TAGS or (len(tags) == 1 and column.name not in _FIRST):
+        return {"type": "string", "values": texts}
     words: list[str] = []
     for tag in tags:
         words.append(_unused(re.sub(r"\s+", "_", tag).lstrip("#") or "_", {word.lower() for word in words}))
-    if has_tags or len(tags) > _MOST_TAGS:
-        return {"type": "string", "values": texts}
     place = {tag: [number] for number, tag in enumerate(tags)}
     return {"type": "tags", "tags": words, "tag_descriptions": tags, "values": [place.get(text, []) for text in texts]}
 

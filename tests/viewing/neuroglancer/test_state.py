@@ -265,6 +265,20 @@ def test_ids_that_start_again_in_each_frame_become_unique():
     assert inline["properties"][0]["values"] == ["1 in frame 0", "2 in frame 0", "1 in frame 1"]
 
 
+def test_texts_are_tags_where_objects_can_be_chosen_by_them():
+    labels = image("yx", (6, 8), "u4")
+    table = table_of((0, 7, 0, "a b", 1.0), (0, 2, 1, "A_b", 2.0)).drop(columns="Predicted Class")
+    table = table.assign(file="x.h5", kind=["a b", "A_b"], other=["one", None], big=[2**40, 1], none=[np.nan, np.nan])
+    ((_, content),) = contents_of([], None, [labels], table)
+    found = {each["id"]: each for each in json.loads(content.segments.document)["inline"]["properties"]}
+    # Ids are in order, so the rows are the other way round.
+    assert found["file"] == {"id": "file", "description": "file", "type": "string", "values": ["x.h5", "x.h5"]}
+    assert (found["kind"]["tags"], found["kind"]["values"]) == (["A_b", "a_b_2"], [[0], [1]])
+    assert (found["other"]["type"], found["other"]["values"]) == ("string", ["", "one"])
+    assert (found["big"]["type"], found["big"]["values"]) == ("string", ["1", str(2**40)])
+    assert "none" not in found
+
+
 def test_columns_that_are_too_many_for_the_client_are_named_in_a_warning(monkeypatch):
     monkeypatch.setattr(segments, "_MOST_VALUES", 4)
     table = table_of((0, 7, 0, "big cell", 3.5), (0, 2, 1, "small", np.nan))
