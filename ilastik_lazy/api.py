@@ -21,7 +21,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
-from ilastik_lazy.storage.allowed import Folders, granted
+from ilastik_lazy.storage.allowed import Folders, checked_options
 
 __all__ = ["open_dataarray", "open_dataset", "open_datatree", "sources_of"]
 
@@ -121,13 +121,13 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     source = open_paths(path, internal_path, stack_along, storage_options, options)
-    source = _described(source, project, kind, options)
+    source = _with_kind_and_classes(source, project, kind, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = variable_name(source.spec.name.rsplit("/", 1)[-1])
-    return _finished({name: source}, chunks, order)[name]
+    return _as_dataset({name: source}, chunks, order)[name]
 
 
 def open_dataset(
@@ -162,9 +162,9 @@ def open_dataset(
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
     _check_arguments(axes, order)
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
-    return _finished(sources, chunks, order)
+    return _as_dataset(sources, chunks, order)
 
 
 def open_datatree(
@@ -207,7 +207,7 @@ def open_datatree(
     """
     _check_arguments(axes, order)
     location = Location.parse(path, storage_options=storage_options)
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
         from ilastik_lazy.project.tree import open_project
 
@@ -218,7 +218,7 @@ def open_datatree(
     places = _places_in_tree(location, options)
     sources = open_sources(location, list(places.values()), options)
     nodes = {
-        place: _finished({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
+        place: _as_dataset({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
     }
     return xr.DataTree.from_dict(nodes)
 
@@ -244,7 +244,10 @@ def sources_of(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
     sources = open_sources(location, list(names.values()), options)
-    return {name: _described(source, project, kind, options) for name, source in zip(names, sources, strict=True)}
+    return {
+        name: _with_kind_and_classes(source, project, kind, options)
+        for name, source in zip(names, sources, strict=True)
+    }
 
 
 def _check_arguments(axes: str | None, order: str | None = None) -> None:
@@ -254,7 +257,7 @@ def _check_arguments(axes: str | None, order: str | None = None) -> None:
             parse_axis_names(names)
 
 
-def _described(
+def _with_kind_and_classes(
     source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, options: OpenOptions
 ) -> ArraySource:
     if kind is not None:
@@ -279,6 +282,6 @@ def _places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
     return {place.replace("/", "_"): internal_path for place, internal_path in places.items()}
 
 
-def _finished(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
+def _as_dataset(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
     dataset = chunked(to_dataset(sources), sources, chunks)
     return dataset if order is None else moved(dataset, parse_axis_names(order))

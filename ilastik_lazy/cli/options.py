@@ -36,9 +36,9 @@ def storage_options() -> dict[str, str] | None:
 
 def options_given(axes: str | None = None) -> OpenOptions:
     """Return the options of opening from the command line."""
-    from ilastik_lazy.storage.allowed import granted
+    from ilastik_lazy.storage.allowed import checked_options
 
-    return granted(None, _given("trust"), _given("allow_external") or (), axes)
+    return checked_options(None, _given("trust"), _given("allow_external") or (), axes)
 
 
 def kind_given() -> Any:

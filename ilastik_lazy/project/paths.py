@@ -41,7 +41,7 @@ from ilastik_lazy.project.path_text import (
 )
 from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 
-__all__ = ["Roots", "mistaken", "resolve"]
+__all__ = ["Roots", "ambiguous_paths", "resolve"]
 
 _MOST_PATHS = 1000
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
@@ -109,7 +109,7 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
     return tuple(location for part in parts for location in found[part])
 
 
-def mistaken(texts: Iterable[str], roots: Roots) -> dict[str, str]:
+def ambiguous_paths(texts: Iterable[str], roots: Roots) -> dict[str, str]:
     """Find paths of one project that lead to the file of another path, and return a message for each.
 
     ``exp1/img.h5`` and ``exp2/img.h5`` are two images; in a folder that holds only one ``img.h5``, both lead to it.

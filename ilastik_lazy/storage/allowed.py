@@ -15,12 +15,12 @@ from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
 
-__all__ = ["Folders", "check_links", "granted", "is_below", "named_folders"]
+__all__ = ["Folders", "check_links", "checked_options", "is_below", "named_folders"]
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def granted(
+def checked_options(
     limits: Limits | None = None,
     trust: Trust = "local",
     allow_external: Folders = (),

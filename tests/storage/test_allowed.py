@@ -21,7 +21,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from tests.support.contract import CHANGES
 from tests.support.makers import axistags, some_data, write_hdf5_export
 
@@ -80,7 +80,7 @@ trusted_or_not = pytest.mark.parametrize("trust", ["local", "untrusted"])
 
 
 def opened(path, *roots, trust="local"):
-    return open_source(Location.parse(path), granted(None, trust, list(roots)))
+    return open_source(Location.parse(path), checked_options(None, trust, list(roots)))
 
 
 @trusted_or_not

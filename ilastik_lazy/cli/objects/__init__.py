@@ -117,7 +117,7 @@ def objects(
     """
     from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
-    from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, opened, run_jobs
+    from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, open_jobs, run_jobs
     from ilastik_lazy.cli.objects.table import ObjectTable, locked
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import threads_for
@@ -161,7 +161,7 @@ def objects(
 
     outcome = Outcome()
     try:
-        jobs = opened(names, open_job, outcome)
+        jobs = open_jobs(names, open_job, outcome)
         with progress_bar("measuring", quiet=quiet) as progress:
             options: dict[str, Any] = {"properties": measured, "workers": workers, "resume": resume}
             run_jobs(jobs, table, outcome, progress=progress, **options)

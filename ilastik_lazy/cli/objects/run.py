@@ -27,7 +27,7 @@ from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
-__all__ = ["Job", "Outcome", "job_of", "opened", "run_jobs"]
+__all__ = ["Job", "Outcome", "job_of", "open_jobs", "run_jobs"]
 
 _ENDS_THE_RUN = (DestinationError, MissingExtraError)
 """Errors that every other file would have, too."""
@@ -57,7 +57,7 @@ class Outcome:
     failed: dict[str, IlastikLazyError | MemoryError] = field(default_factory=dict)
 
 
-def opened(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcome) -> list[Job]:
+def open_jobs(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcome) -> list[Job]:
     """Open all files; those that cannot be opened are noted in `outcome`.
 
     Raises

@@ -23,7 +23,7 @@ from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, large_block
 from ilastik_lazy.reductions.thresholds import check_threshold
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 
 __all__ = ["label_objects"]
 
@@ -100,7 +100,7 @@ def label_objects(
     require_package("scipy", "objects", "label_objects needs scipy")
     named = {"core": core, "smooth": smooth, "min_size": min_size, "max_size": max_size, "classes": classes}
     given = [name for name, value in named.items() if value is not None]
-    options = granted(trust=trust)
+    options = checked_options(trust=trust)
     whole = as_source(image, options=options)
     drange = drange_of(image) if isinstance(image, xr.DataArray) else whole.spec.drange
     if project is not None:

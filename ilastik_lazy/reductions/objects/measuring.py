@@ -33,7 +33,7 @@ from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measured_labels, measured_objects
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_objects"]
@@ -116,7 +116,7 @@ def measure_objects(
     1      2         765           119.1
     """
     check_progress(progress, 3)
-    options = granted(trust=trust)
+    options = checked_options(trust=trust)
     source = as_source(labels, options=options)
     shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
     axes = ObjectAxes.of(source.spec)

@@ -26,7 +26,7 @@ from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
 from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_unchanged, sound_units
+from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_same_voxels, sound_units
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
@@ -178,7 +178,7 @@ def to_ome_zarr(
         shared = WholeChunks.of(shared, plan.held * (1 if client else plan.workers))
         reader = ShardReader(plan, shared, mask=on_error == "mask")
         if found and isinstance(array, ComputedSource):
-            require_unchanged(reader, place.store, found)
+            require_same_voxels(reader, place.store, found)
         units = _write_units(reader, place, found, counter, client)
         require_units(plan, place.store, units)
         statistics, masked = _learned(units, place.learned)

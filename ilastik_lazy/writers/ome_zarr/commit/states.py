@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, ResumeMismatchError, option
 from ilastik_lazy.storage.stores import LAST_ROOTS, PLAN, ROOTS, WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS
-from ilastik_lazy.writers.ome_zarr.commit.manifest import as_text, difference, is_text, noted_units, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import as_json, difference, is_json, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
 
 __all__ = [
@@ -83,10 +83,10 @@ def state_at(store: Store, plan: dict[str, Any], *, is_beside: bool = False) -> 
         return "empty folder"
     if is_begun(names) or (is_beside and is_image(store, names)):
         text = store.get(PLAN)
-        if text is None or (not is_text(text) and not store.keys(JOURNALS)):
+        if text is None or (not is_json(text) and not store.keys(JOURNALS)):
             # The machine lost its power before anything was written.
             return "conversion without a plan"
-        return "conversion with this plan" if text == as_text(plan) else "conversion with another plan"
+        return "conversion with this plan" if text == as_json(plan) else "conversion with another plan"
     if not is_image(store, names):
         return "something else"
     if (manifest := read_manifest(store)) is None:
@@ -116,7 +116,7 @@ def is_image(store: Store, names: Collection[str]) -> bool:
 def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) -> DestinationError:
     """Return the error that says why nothing is written, and what to do."""
     if action == "refuse the plan" and state in IMAGES:
-        found = difference(as_text((read_manifest(store) or {}).get("plan")), plan)
+        found = difference(as_json((read_manifest(store) or {}).get("plan")), plan)
         return ResumeMismatchError(
             f"{store.place} is an image that was made with {found}: choose another name, or replace it with "
             f"{option('overwrite', True)}"

@@ -16,7 +16,7 @@ from typing import Any
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, noted_units, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_json, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import (
     arrays_of,
     clear,
@@ -150,7 +150,7 @@ class Target:
         if action == "begin":
             self._is_new = True
             self._empty()
-            self.store.put(PLAN, [as_text(self._plan)])
+            self.store.put(PLAN, [as_json(self._plan)])
         elif is_image(self.store, self.store.names() or ()):
             # Everything is written, only the exchange of the images is missing.
             self._adopt()
@@ -254,7 +254,7 @@ class Target:
             "documents": self._checksums(documents),
             "learned": learned or {},
         }
-        self.store.put(MANIFEST, [as_text(manifest)])
+        self.store.put(MANIFEST, [as_json(manifest)])
         self.store.sync()
         for key in writing_order(documents):
             # A repaired image has its metadata already, with ranges that were not measured again.

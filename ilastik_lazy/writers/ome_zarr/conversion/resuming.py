@@ -14,7 +14,7 @@ from ilastik_lazy.writers.ome_zarr.conversion.compare import differing
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, damage, has_length, read_back
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
-__all__ = ["require_unchanged", "sound_units"]
+__all__ = ["require_same_voxels", "sound_units"]
 
 _LEAST_AGAIN = 8
 
@@ -31,7 +31,7 @@ def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> dict[Sha
     return {shard: units[shard.name] for shard, is_sound in in_order(check, noted, plan.workers) if is_sound}
 
 
-def require_unchanged(reader: ShardReader, store: Store, written: Container[Shard]) -> None:
+def require_same_voxels(reader: ShardReader, store: Store, written: Container[Shard]) -> None:
     """Compute some of the shards again that an earlier run has written, and compare all their voxels.
 
     The name of a computation does not show whether a function in it was edited since.
