@@ -78,7 +78,7 @@ def convert(
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.tables import open_table
-    from ilastik_lazy.writers.ome_zarr.commit.place import is_unfinished
+    from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 

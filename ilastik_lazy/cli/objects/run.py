@@ -22,7 +22,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.reductions.objects import measure_objects
-from ilastik_lazy.writers.ome_zarr.commit.place import store_at
+from ilastik_lazy.writers.ome_zarr.commit.target import store_at
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.verify import verify_image

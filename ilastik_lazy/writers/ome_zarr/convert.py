@@ -21,8 +21,8 @@ from ilastik_lazy.lazy.clusters import current_client
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
-from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
+from ilastik_lazy.writers.ome_zarr.commit.target import name_of, store_at
+from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
 from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
@@ -165,11 +165,11 @@ def to_ome_zarr(
         # A different text each time, so that this conversion is never resumed.
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
-    with Target(store, settings, overwrite=overwrite, resume=resume) as place:
+    with Transaction(store, settings, overwrite=overwrite, resume=resume) as transaction:
         counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress)
-        found = sound_units(plan, place.store, place.done)
-        if len(found) < len(place.done):
-            place.repair()
+        found = sound_units(plan, transaction.store, transaction.done)
+        if len(found) < len(transaction.done):
+            transaction.repair()
         if found:
             counter.add(sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize)
         client = current_client()
@@ -178,21 +178,21 @@ def to_ome_zarr(
         shared = WholeChunks.of(shared, plan.held * (1 if client else plan.workers))
         reader = ShardReader(plan, shared, mask=on_error == "mask")
         if found and isinstance(array, ComputedSource):
-            require_same_voxels(reader, place.store, found)
-        units = _write_units(reader, place, found, counter, client)
-        require_units(plan, place.store, units)
-        statistics, masked = _learned(units, place.learned)
+            require_same_voxels(reader, transaction.store, found)
+        units = _write_units(reader, transaction, found, counter, client)
+        require_units(plan, transaction.store, units)
+        statistics, masked = _learned(units, transaction.learned)
         documents = _documents(plan, store.place, properties, statistics)
-        place.write_arrays(documents)
+        transaction.write_arrays(documents)
         if verify:
             try:
-                compare_levels(reader, place.store, counter.add)
+                compare_levels(reader, transaction.store, counter.add)
             except VerificationError:
-                place.withdraw_arrays(documents)
+                transaction.withdraw_arrays(documents)
                 raise
         if source_identity(array).get("version") != identity.get("version"):
             raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
-        place.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
+        transaction.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
     return ConversionReport(
         target=store.place,
         levels=tuple(level.shape for level in plan.levels),
@@ -213,21 +213,21 @@ def to_ome_zarr(
 
 
 def _write_units(
-    reader: ShardReader, place: Target, found: Mapping[Shard, Unit], counter: Counter, client: Any
+    reader: ShardReader, transaction: Transaction, found: Mapping[Shard, Unit], counter: Counter, client: Any
 ) -> dict[str, Unit]:
     """Write the shards that were not `found`; returns all units by name."""
     plan, done = reader.plan, set(found)
     units = {unit.name: unit for unit in found.values()}
-    writer = ShardWriter(place.store, place.journal)
+    writer = ShardWriter(transaction.store, transaction.journal)
 
     def advance(nbytes: int) -> None:
-        place.require_lock()
+        transaction.require_lock()
         counter.add(nbytes)
 
     if client is not None:
         write_on_cluster(client, reader, writer, done, progress=advance)
         # Read from the journals, since workers that died have written some, too.
-        units = read_journals(place.store) | units
+        units = read_journals(transaction.store) | units
         done = {shard for shard in plan.all_shards() if shard.name in units}
     made = write_shards(reader, writer, plan.remaining(done), done, workers=plan.workers, progress=advance)
     return units | {unit.name: unit for unit in made}

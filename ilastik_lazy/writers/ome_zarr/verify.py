@@ -20,7 +20,7 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
-from ilastik_lazy.writers.ome_zarr.commit.place import open_store
+from ilastik_lazy.writers.ome_zarr.commit.target import open_store
 from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
 from ilastik_lazy.writers.progress import Counter, Progress

@@ -38,13 +38,13 @@ from ilastik_lazy.writers.ome_zarr.commit.states import (
 )
 from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, with_attributes, writing_order
 
-__all__ = ["Target"]
+__all__ = ["Transaction"]
 
 _AT_ONCE = 8
 
 
-class Target:
-    """A place under construction; use it in a ``with`` block, and call `publish` at its end.
+class Transaction:
+    """What one conversion does to its target; use it in a ``with`` block, and call `publish` at its end.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Target:
         self._made = self._is_new = self._is_repaired = False
         """Whether this run has made the place, has emptied it, and writes damaged units of an image again."""
 
-    def __enter__(self) -> Target:
+    def __enter__(self) -> Transaction:
         try:
             self._begin()
         except BaseException:
