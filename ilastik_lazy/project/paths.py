@@ -1,8 +1,9 @@
 """Resolve the paths in a project on this machine, and refuse those that must not be followed.
 
 A path in a project is data from whoever made the file.  It is followed only if it stays below the project's
-folder, or below a folder that the caller named.  Projects and images move between machines, so below such a folder
-the longest end of the path that exists is used.
+folder, or below a folder that the caller named.  Projects and images move between machines, so a file that is not
+where the path leads is searched for below the named folders (not below the project's own): the longest end of the
+path that exists there is used.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
         The path as stored: relative to the project or absolute, followed by the internal path.
     roots
         Folders that may hold files.  Paths with ``..``, ``~``, globs or lists need one of `Roots.named`.  A file that
-        is elsewhere is searched for below these: the longest end of the path that exists is used.
+        is not where the path leads is searched for below `Roots.named`.
 
     Raises
     ------

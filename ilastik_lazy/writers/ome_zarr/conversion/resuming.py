@@ -1,4 +1,8 @@
-"""What a resumed conversion keeps: shards that lie on the disk as they were written, of the same computation."""
+"""What a resumed conversion keeps: shards that lie on the disk as they were written, of the same computation.
+
+Which earlier conversion counts as the same is decided elsewhere: `_settings` in `convert` collects what must not
+differ, and `commit.states` compares it with the plan at the target.
+"""
 
 from __future__ import annotations
 
