@@ -51,13 +51,14 @@ def open_dataarray(
     Parameters
     ----------
     path
-        File, with or without an internal path behind it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
+        File, with or without an internal path after it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
         A pattern such as ``"slices/*.png"``, or a list of files, is a stack.  Zarr may lie behind a network:
         ``"s3://bucket/brain.zarr"``, ``"https://host/brain.zarr"``.
     internal_path
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
-        Names of the axes in storage order, such as ``"zyxc"``, where the file does not name them, or is wrong.
+        Names of the axes in storage order, such as ``"zyxc"``, if the file does not name them or
+        names them wrongly.
     project
         The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
     kind
@@ -151,8 +152,8 @@ def open_dataset(
     to leave out.
     A variable has the name of the last part of its image's path, or of the whole path, with ``_`` for ``/``,
     where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
-    Where two images differ in the length or the positions of a dimension, that of the later image is named
-    after it, such as ``c_raw`` (``c_raw_`` where an image has this name).
+    If two images differ in the length or the positions of a dimension, the dimension of the later image gets the
+    image's name as a suffix: ``c_raw``, or ``c_raw_`` if an image is already called ``c_raw``.
 
     Examples
     --------
@@ -213,7 +214,7 @@ def open_datatree(
 
         if axes is not None or order is not None:
             what = f"{option('axes')} and order="
-            raise ArgumentError(f"{what} are for images: a project states the axes of each of its own")
+            raise ArgumentError(f"{what} are for images: a project states the axes of each of its images")
         return open_project(location.path, source_roots=source_roots, chunks=chunks, options=options)
     places = _places_in_tree(location, options)
     sources = open_sources(location, list(places.values()), options)

@@ -61,7 +61,7 @@ def anywhere_in_order(
     workers
         Number of threads, where there is no cluster.
     client
-        Of the cluster; None looks for the current one.
+        Client of the cluster; None looks for the current one.
 
     Raises
     ------

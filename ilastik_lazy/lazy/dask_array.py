@@ -47,7 +47,7 @@ def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
     Parameters
     ----------
     lengths
-        Of the blocks along each axis, where the caller wants them so, also after slicing; None
+        Lengths of the blocks along each axis, if the caller wants them so, also after slicing; None
         chooses them for the array and anew for each slice of it.
     """
     array = SourceArray(source)

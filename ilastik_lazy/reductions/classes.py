@@ -128,7 +128,7 @@ def _require_classes(spec: ArraySpec) -> None:
         what = remedy("pass classify(probabilities), or convert whole numbers with .astype('uint8')", "classify it")
         raise ArgumentError(f"{where} holds {spec.dtype}, and classes are whole numbers: {what}")
     if spec.is_label_image and not spec.holds_classes:
-        raise ArgumentError(f"{where} holds {spec.kind}, and no classes: pass it to measure_objects")
+        raise ArgumentError(f"{where} holds {spec.kind}, not classes: pass it to measure_objects")
 
 
 def _require_memory(spec: ArraySpec, axes: tuple[int, ...], classes: int, memory: int) -> None:

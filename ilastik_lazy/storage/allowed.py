@@ -81,7 +81,8 @@ def check_links(path: str, folder: str, roots: Sequence[str] = (), known: set[st
     UnsafePathError
         A link leads elsewhere, whether or not its target exists.
     SourceIOError
-        The target of a link is missing, as when a disk is not mounted; that is no chunk that was never written.
+        The target of a link is missing, as when a disk is not mounted: it does not count as a chunk that was never
+        written.
     """
     part, known = path, set() if known is None else known
     while part not in known:

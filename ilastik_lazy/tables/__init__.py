@@ -115,7 +115,7 @@ def open_table(
     is_hdf5 = location.internal_path is not None or _is_hdf5(location)
     if images and not is_hdf5:
         raise ArgumentError(
-            f"{location} is no HDF5 file, and holds no images: export the table as HDF5, or pass images=False"
+            f"{location} is not an HDF5 file, and holds no images: export the table as HDF5, or pass images=False"
         )
     options = checked_options(trust=trust)
     if images and options.trust == "untrusted":

@@ -126,7 +126,7 @@ def _check_labels(labels: xr.DataArray) -> None:
     if not isinstance(labels, xr.DataArray):
         raise ArgumentError(f"expected the label image as a DataArray, not {type(labels).__name__}: open it first")
     if unknown := [dim for dim in labels.dims if dim not in AXIS_NAMES]:
-        raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
+        raise AxesError(f"the dimension {unknown[0]!r} is not one of t, z, y, x, c: rename it with .rename()")
     # ilastik can export labels as any type, also float32; whether they are whole numbers is checked when they are read.
     if labels.dtype.kind not in "buif":
         raise ArgumentError(f"an array of {labels.dtype} is not a label image: expected whole numbers")

@@ -215,7 +215,7 @@ def test_a_virtual_dataset_made_of_virtual_ones_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
         file.create_virtual_dataset("exported_data", layout)
         _tagged(file)
-    with pytest.raises(ExternalReferenceError, match="no plain dataset"):
+    with pytest.raises(ExternalReferenceError, match="not a plain dataset"):
         opened(tmp_path / "a.h5", tmp_path)
 
 

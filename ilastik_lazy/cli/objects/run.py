@@ -45,7 +45,7 @@ class Job:
     storage_options: dict[str, str] | None
     nbytes: int
     version: str
-    """Of the file and of its intensities; empty where it is not known."""
+    """Version of the file and of its intensities; empty if it is not known."""
 
 
 @dataclass(slots=True)

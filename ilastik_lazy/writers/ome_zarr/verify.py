@@ -91,9 +91,9 @@ def verify_image(
     try:
         names = store.names()
     except DestinationExistsError as error:
-        raise ArgumentError(f"{place} is a file, no OME-Zarr: name the folder first, then its source") from error
+        raise ArgumentError(f"{place} is a file, not an OME-Zarr: name the folder first, then its source") from error
     if names is None:
-        raise ArgumentError(f"there is nothing at {place}")
+        raise ArgumentError(f"{place} does not exist")
     manifest = read_manifest(store)
     if WORK in names and manifest is None:
         how = remedy("to_ome_zarr(..., resume=True)", "ilastik-lazy convert --resume")

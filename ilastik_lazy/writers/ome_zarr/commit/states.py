@@ -138,7 +138,7 @@ def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) ->
         text = f"an empty folder is at {store.place}: remove it, or pass {option('overwrite', True)}"
     else:
         text = (
-            f"something is at {store.place} that is no Zarr image, so it is not replaced (not with "
-            f"{option('overwrite', True)} either): remove it yourself, or choose another name"
+            f"{store.place} exists and is not a Zarr image, so it is not replaced, even with "
+            f"{option('overwrite', True)}: remove it yourself, or choose another name"
         )
     return DestinationExistsError(text)
