@@ -140,7 +140,7 @@ def reduce(
 
 @cli.command(short_help="Print a table of objects or tracks.")
 @click.argument("file")
-@click.option("--out", metavar="FILE.csv", help="Write all rows as proper CSV.")
+@click.option("--out", metavar="FILE.csv", help="Write all rows as CSV, quoted where needed.")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Rows to print.")
 @memory_option
 @trust_option("local")
@@ -179,7 +179,7 @@ def table(file: str, out: str | None, rows: int) -> None:
 @click.argument("target")
 @image_options("local")
 @kind_option
-@click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As ilastik's two formats.")
+@click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As in ilastik's two formats.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is complete.")
 @click.option(
     "--on-error",

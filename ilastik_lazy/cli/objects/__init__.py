@@ -69,7 +69,7 @@ _ENDINGS = (".csv", ".parquet")
     "lists all [default: size, position, and brightness].",
 )
 @click.option(
-    "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; of several files, one each in this folder."
+    "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; for several files, one each in this folder."
 )
 @click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
 @click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has are skipped.")

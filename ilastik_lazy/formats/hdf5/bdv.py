@@ -121,7 +121,9 @@ def _factors(file: h5py.File, setup: str, path: str) -> tuple[tuple[float, float
         raise MetadataError(f"{path}/{setup}/resolutions is not a table of up to {_MOST_LEVELS} levels: {table.shape}")
     values = table[...].astype(float)
     if not ((values >= 1) & (values < 1e9)).all():
-        raise MetadataError(f"{path}/{setup}/resolutions holds {values.min()} to {values.max()}: no factors of levels")
+        raise MetadataError(
+            f"{path}/{setup}/resolutions holds {values.min()} to {values.max()}: expected factors from 1 on"
+        )
     return tuple((z, y, x) for x, y, z in values.tolist())
 
 

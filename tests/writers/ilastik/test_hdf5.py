@@ -32,7 +32,7 @@ from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import axistags, some_data
 from tests.support.shared_files import entries, over_files, shared_path
 
-ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens images with x and y only")
+ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens only images with x and y")
 
 
 @pytest.fixture
