@@ -1,4 +1,4 @@
-"""What the HDF5 library says of one image, as plain facts: sources are made of them in `sources`."""
+"""What the HDF5 library says of one image, as plain facts: `sources` makes sources from them."""
 
 from __future__ import annotations
 

@@ -61,19 +61,19 @@ ACTIONS: dict[State, tuple[Action, Action, Action, Action]] = {
 
 
 def action_for(state: State, *, overwrite: bool, resume: bool) -> Action:
-    """Look up what a conversion with these options does at a place in `state`."""
+    """Look up what a conversion with these options does with a store in `state`."""
     return ACTIONS[state][overwrite + 2 * resume]
 
 
 def state_at(store: Store, plan: dict[str, Any], *, is_beside: bool = False) -> State:
-    """Find out what is at a place.
+    """Find out what is in a store.
 
     Parameters
     ----------
     plan
         What the conversion is going to write.
     is_beside
-        Whether the place is the one beside an image that will be replaced: a whole image there is a conversion that
+        Whether the store is the one beside an image that will be replaced: a whole image there is a conversion that
         lacks its last step.
     """
     names = store.names()
@@ -96,12 +96,12 @@ def state_at(store: Store, plan: dict[str, Any], *, is_beside: bool = False) -> 
 
 
 def is_begun(names: Collection[str]) -> bool:
-    """Whether a place with these `names` holds a conversion that is not an image yet: its root's metadata come last."""
+    """Whether a store with these `names` holds a conversion that is not an image yet: its root's metadata come last."""
     return WORK in names and not any(name in LAST_ROOTS for name in names)
 
 
 def is_image(store: Store, names: Collection[str]) -> bool:
-    """Whether a place holds one image, of any program: its root is an array, or has ``multiscales``.
+    """Whether a store holds one image, of any program: its root is an array, or has ``multiscales``.
 
     A plate is not an image, nor is a group in which someone keeps arrays: to replace it would delete all of them.
     """
