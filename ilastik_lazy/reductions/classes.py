@@ -49,7 +49,7 @@ def measure_classes(
     segmentation
         Image of classes: a path, what `open_dataarray` or `classify` returned, or an `ArraySource`.
     by
-        Dims, each position of which is measured on its own: ``"z"`` for slices, ``"t"`` for frames, ``"tz"`` or
+        Dims whose positions are measured separately: ``"z"`` for slices, ``"t"`` for frames, ``"tz"`` or
         ``("t", "z")`` for the slices of each frame.  Along the others all voxels are counted together.
     workers, memory, progress
         See `reduce`.

@@ -40,7 +40,7 @@ def paint(
         The *Object Identities* image, or a part of it.  Frames of an opened image keep their numbers when it is
         cropped along ``t``; the first frame of any other array is frame 0 of the table.
     table
-        What `open_table` or `measure_objects` returned, or rows of it; of one image.
+        What `open_table` or `measure_objects` returned, or some of its rows; all rows must belong to one image.
     column
         Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in ilastik's order,
         so that ``"Predicted Class"`` gives the export *Object Predictions*.
@@ -61,7 +61,7 @@ def paint(
     Raises
     ------
     ArgumentError
-        A column is missing, an id occurs twice in a frame, the table has frames that the image has not, or nothing
+        A column is missing, an id occurs twice in a frame, the table has frames that the image lacks, or nothing
         shows which frames `labels` are.
 
     Examples

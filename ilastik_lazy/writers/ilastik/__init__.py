@@ -124,7 +124,7 @@ def to_ilastik(
     Raises
     ------
     DestinationExistsError
-        Something is at `path` already.
+        `path` already exists.
     DestinationError
         The file cannot be written; nothing of it is left.
     UnfinishedWriteError

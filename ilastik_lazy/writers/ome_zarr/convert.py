@@ -87,10 +87,11 @@ def to_ome_zarr(
         An image has fewer if nothing is left to halve.
     downsample
         How each level is made from the one before: ``mean`` for images, ``mode`` or ``nearest`` for labels.
-        ``auto`` takes the mean for floats, for intensities (``kind``) and for integers of 8 and 16 bits that no file,
-        name or role calls classes or ids; the mode for masks and where the file is known to hold labels; and
-        ``nearest`` for other integers, because a mean would invent ids if they are ids.  A mean of integers is
-        rounded half to even; ``nearest`` takes the first voxel of each pair, and the level keeps its position.
+        ``auto`` takes the mean for floats, for intensities (``kind``) and for 8- and 16-bit integers unless the file,
+        its name or its role says that they are classes or ids; the mode for masks and if the file is known to hold
+        labels; and ``nearest`` for other integers, because a mean would invent ids if they are ids.  A mean of
+        integers is rounded half to even; ``nearest`` takes the first voxel of each pair, and the level keeps its
+        position.
     codec
         Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
         takes ``zstd`` for all others; ``blosc`` in 0.4.
@@ -125,7 +126,7 @@ def to_ome_zarr(
     Raises
     ------
     DestinationExistsError
-        Something is at `target` already.
+        `target` already exists.
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
