@@ -21,7 +21,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
-from ilastik_lazy.storage.allowed import Folders, granted
+from ilastik_lazy.storage.allowed import Folders, checked_options
 
 __all__ = ["open_dataarray", "open_dataset", "open_datatree", "sources_of"]
 
@@ -51,13 +51,14 @@ def open_dataarray(
     Parameters
     ----------
     path
-        File, with or without an internal path behind it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
+        File, with or without an internal path after it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
         A pattern such as ``"slices/*.png"``, or a list of files, is a stack.  Zarr may lie behind a network:
         ``"s3://bucket/brain.zarr"``, ``"https://host/brain.zarr"``.
     internal_path
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
-        Names of the axes in storage order, such as ``"zyxc"``, where the file does not name them, or is wrong.
+        Names of the axes in storage order, such as ``"zyxc"``, if the file does not name them or
+        names them wrongly.
     project
         The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
     kind
@@ -121,13 +122,13 @@ def open_dataarray(
     0.057
     """
     _check_arguments(axes, order)
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     source = open_paths(path, internal_path, stack_along, storage_options, options)
-    source = _described(source, project, kind, options)
+    source = _with_kind_and_classes(source, project, kind, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = variable_name(source.spec.name.rsplit("/", 1)[-1])
-    return _finished({name: source}, chunks, order)[name]
+    return _as_dataset({name: source}, chunks, order)[name]
 
 
 def open_dataset(
@@ -151,8 +152,8 @@ def open_dataset(
     to leave out.
     A variable has the name of the last part of its image's path, or of the whole path, with ``_`` for ``/``,
     where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
-    Where two images differ in the length or the positions of a dimension, that of the later image is named
-    after it, such as ``c_raw`` (``c_raw_`` where an image has this name).
+    If two images differ in the length or the positions of a dimension, the dimension of the later image gets the
+    image's name as a suffix: ``c_raw``, or ``c_raw_`` if an image is already called ``c_raw``.
 
     Examples
     --------
@@ -162,9 +163,9 @@ def open_dataset(
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
     _check_arguments(axes, order)
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
-    return _finished(sources, chunks, order)
+    return _as_dataset(sources, chunks, order)
 
 
 def open_datatree(
@@ -207,18 +208,18 @@ def open_datatree(
     """
     _check_arguments(axes, order)
     location = Location.parse(path, storage_options=storage_options)
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
         from ilastik_lazy.project.tree import open_project
 
         if axes is not None or order is not None:
             what = f"{option('axes')} and order="
-            raise ArgumentError(f"{what} are for images: a project states the axes of each of its own")
+            raise ArgumentError(f"{what} are for images: a project states the axes of each of its images")
         return open_project(location.path, source_roots=source_roots, chunks=chunks, options=options)
     places = _places_in_tree(location, options)
     sources = open_sources(location, list(places.values()), options)
     nodes = {
-        place: _finished({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
+        place: _as_dataset({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
     }
     return xr.DataTree.from_dict(nodes)
 
@@ -244,7 +245,10 @@ def sources_of(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
     sources = open_sources(location, list(names.values()), options)
-    return {name: _described(source, project, kind, options) for name, source in zip(names, sources, strict=True)}
+    return {
+        name: _with_kind_and_classes(source, project, kind, options)
+        for name, source in zip(names, sources, strict=True)
+    }
 
 
 def _check_arguments(axes: str | None, order: str | None = None) -> None:
@@ -254,7 +258,7 @@ def _check_arguments(axes: str | None, order: str | None = None) -> None:
             parse_axis_names(names)
 
 
-def _described(
+def _with_kind_and_classes(
     source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, options: OpenOptions
 ) -> ArraySource:
     if kind is not None:
@@ -279,6 +283,6 @@ def _places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
     return {place.replace("/", "_"): internal_path for place, internal_path in places.items()}
 
 
-def _finished(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
+def _as_dataset(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
     dataset = chunked(to_dataset(sources), sources, chunks)
     return dataset if order is None else moved(dataset, parse_axis_names(order))

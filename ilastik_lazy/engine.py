@@ -14,7 +14,7 @@ from xarray.backends import BackendEntrypoint
 from ilastik_lazy.errors import ArgumentError, IlastikLazyError
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
-from ilastik_lazy.storage.allowed import Folders, granted
+from ilastik_lazy.storage.allowed import Folders, checked_options
 from ilastik_lazy.storage.files import opened, read_up_to
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         from ilastik_lazy.core.views.unpacked import packed_again
         from ilastik_lazy.lazy.dataset import to_dataset
 
-        path, options = _path(filename_or_obj), granted(limits, trust, allow_external, axes)
+        path, options = _path(filename_or_obj), checked_options(limits, trust, allow_external, axes)
         sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
         for name, source in sources.items():
             wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale

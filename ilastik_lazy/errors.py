@@ -24,7 +24,7 @@
      +-- DestinationError (OSError)
      |    +-- DestinationExistsError (FileExistsError)
      |    +-- DestinationBusyError         another process is writing there
-     |    +-- ResumeMismatchError          the unfinished conversion there is another one
+     |    +-- ResumeMismatchError          an unfinished conversion there has different settings or another source
      |    +-- VerificationError
      +-- ArgumentError (ValueError)        the request of the caller is invalid
      |    +-- AxesError
@@ -94,7 +94,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 def printable(text: str) -> str:
     r"""Escape everything in `text` that is not printable, so that it is one line.
 
-    Escape sequences would reach the terminal; marks of direction would reverse a name.
+    Escape sequences would reach the terminal; bidirectional control characters could make a name display backwards.
 
     >>> printable("a\x1b[2J")
     'a\\x1b[2J'

@@ -19,7 +19,7 @@ from tests.support.open_files import open_files
 from tests.support.servers import S3Server, moto_server
 from tests.support.shared_files import DATA, SHARED, note_marker
 
-# Deadlines are off: the two cores that CI has are shared, and a slow example is no bug.
+# Deadlines are off: the two cores that CI has are shared, and a slow example is not a bug.
 _usual = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", max_examples=30, **_usual)
 settings.register_profile("long", max_examples=300, **_usual)

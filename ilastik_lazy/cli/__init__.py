@@ -69,15 +69,15 @@ cli.add_command(view)
     "--over",
     metavar="AXES",
     multiple=True,
-    help="Axes to reduce, such as z, zyx or z,y; all that are given count [default: all].",
+    help="Axes to reduce, such as z, zyx or z,y; may be given several times [default: all].",
 )
 @click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
-@click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one a value for uint8].")
+@click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one per value for uint8].")
 @click.option(
     "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."
 )
 @click.option("--by", type=click.Choice(["c"]), metavar="c", help="A histogram for each channel.")
-@click.option("--skipna/--no-skipna", default=None, help="Whether NaN counts for nothing [default: it does].")
+@click.option("--skipna/--no-skipna", default=None, help="Ignore NaN [default: yes].")
 @memory_option
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -107,7 +107,7 @@ def reduce(
         raise click.UsageError("--bins, --range and --by are for histogram")
     if operation == "histogram" and (dims or skipna is not None):
         raise click.UsageError(
-            "a histogram is of the whole image, and NaN is in no bin: leave out --over and --skipna, or say --by c"
+            "a histogram covers the whole image and leaves out NaN: drop --over and --skipna, or use --by c"
         )
     from ilastik_lazy.cli.results import check_output, check_printable, result_text, write_result
 
@@ -144,7 +144,7 @@ def reduce(
 
 @cli.command(short_help="Print a table of objects or tracks.")
 @click.argument("file")
-@click.option("--out", metavar="FILE.csv", help="Write all rows as proper CSV.")
+@click.option("--out", metavar="FILE.csv", help="Write all rows as CSV, quoted where needed.")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Rows to print.")
 @memory_option
 @trust_option("local")
@@ -183,8 +183,8 @@ def table(file: str, out: str | None, rows: int) -> None:
 @click.argument("target")
 @image_options("local")
 @kind_option
-@click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As ilastik's two formats.")
-@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is whole.")
+@click.option("--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="As in ilastik's two formats.")
+@click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is complete.")
 @click.option(
     "--on-error",
     type=click.Choice(["raise", "mask"]),

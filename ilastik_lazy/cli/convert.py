@@ -44,7 +44,9 @@ __all__ = ["convert", "verify"]
     help="Chunks of FILE that are damaged: stop, or fill them (NaN, 0) and list them.",
 )
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("--overwrite", is_flag=True, help="Replace the image TARGET once the new one is whole; its labels stay.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the image TARGET once the new one is complete; its labels stay."
+)
 @click.option("--resume", is_flag=True, help="Continue a stopped conversion, without writing finished parts again.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
 @click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds; viewers show its values.")
@@ -78,7 +80,7 @@ def convert(
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.tables import open_table
-    from ilastik_lazy.writers.ome_zarr.commit.place import is_unfinished
+    from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 

@@ -121,7 +121,7 @@ def _as_json(found: Contents) -> list[dict[str, Any]]:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("untrusted")
 @memory_option
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object an image.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object per image.")
 @click.option(
     "--source-root",
     "source_roots",

@@ -36,9 +36,9 @@ def storage_options() -> dict[str, str] | None:
 
 def options_given(axes: str | None = None) -> OpenOptions:
     """Return the options of opening from the command line."""
-    from ilastik_lazy.storage.allowed import granted
+    from ilastik_lazy.storage.allowed import checked_options
 
-    return granted(None, _given("trust"), _given("allow_external") or (), axes)
+    return checked_options(None, _given("trust"), _given("allow_external") or (), axes)
 
 
 def kind_given() -> Any:
@@ -87,7 +87,7 @@ def _remember(context: click.Context, option: click.Parameter, value: object) ->
 
 
 def _remembered(*names: str, **attributes: Any) -> Callable[[_Command], _Command]:
-    """Return an option that is no argument of its command, but is read with `_given`."""
+    """Return an option that is not an argument of its command, but is read with `_given`."""
     return click.option(*names, expose_value=False, callback=_remember, **attributes)
 
 
@@ -98,7 +98,7 @@ def trust_option(default: Trust) -> Callable[[_Command], _Command]:
         type=click.Choice(["untrusted", "local"]),
         default=default,
         show_default=True,
-        help="untrusted: the HDF5 library, which malicious files crash, sees FILE in another process only.",
+        help="untrusted: the HDF5 library opens FILE only in a separate process, since a malicious file can crash it.",
     )
 
 
@@ -129,7 +129,11 @@ def image_options(trust: Trust) -> Callable[[_Command], _Command]:
             ),
             trust_option(trust),
             click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
-            click.option("--axes", metavar="AXES", help="Axes in storage order, such as zyxc, if the file is wrong."),
+            click.option(
+                "--axes",
+                metavar="AXES",
+                help="Axes in storage order, such as zyxc, if the file does not name them or names them wrongly.",
+            ),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
             _remembered(
                 "--endpoint-url",

@@ -1,6 +1,6 @@
 """Show progress: a bar on a terminal, plain lines in a log.
 
-Both show the rate and the time left.  What an earlier run has done counts for neither.
+Both show the rate and the time left.  Both leave out what an earlier run has done.
 """
 
 from __future__ import annotations

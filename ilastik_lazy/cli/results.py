@@ -33,7 +33,7 @@ def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr"), *, ove
         raise ArgumentError(f"cannot write {path}: expected a name that ends in {' or '.join(endings)}")
     if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
         advice = "" if overwrite is None or os.path.isdir(path) else ", or pass --overwrite"
-        raise DestinationExistsError(f"there is something at {path}: remove it first{advice}")
+        raise DestinationExistsError(f"{path} already exists: remove it first{advice}")
     if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
         raise DestinationError(f"there is no folder {folder}: make it first")
 
@@ -68,5 +68,5 @@ def result_text(result: xr.DataArray) -> str:
     text: str = frame.to_string(float_format=lambda value: f"{value:.6g}") if len(frame) else "no values in any bin"
     notes = [f"{counted(empty, 'empty bin')} left out"] if (empty := result.size - len(frame)) else []
     if "outside" in result.coords and (outside := int(result.coords["outside"].sum())):
-        notes.append(f"{counted(outside, 'value')} in none: beyond all bins, or not a number")
+        notes.append(f"{counted(outside, 'value')} in no bin: outside their range, or not a number")
     return f"{text}\n({'; '.join(notes)})" if notes else text

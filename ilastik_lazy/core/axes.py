@@ -122,7 +122,7 @@ def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis
     order = {2: "yx", 3: "zyx", 4: "zyxc", 5: "tzyxc"}
     if len(shape) not in order:
         raise MetadataError(
-            f"an array of shape {tuple(shape)} is no image: expected 2 to 5 dimensions out of t, z, y, x, c"
+            f"an array of shape {tuple(shape)} is not an image: expected 2 to 5 dimensions out of t, z, y, x, c"
         )
     names = [_IN_WORDS.get(label, label if label in AXIS_NAMES else "") for label in labels]
     known = [name for name in names if name]

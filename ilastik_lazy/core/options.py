@@ -16,7 +16,7 @@ Trust = Literal["local", "untrusted"]
 class OpenOptions:
     """How to open the images of a file, and what the file may ask for.
 
-    `ilastik_lazy.storage.allowed.granted` makes one from the arguments of a caller.
+    `ilastik_lazy.storage.allowed.checked_options` makes one from the arguments of a caller.
 
     Examples
     --------

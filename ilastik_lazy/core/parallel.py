@@ -43,7 +43,7 @@ Progress = Callable[[int, int, int], None]
 
 MEMORY = 2 * 2**30
 
-# Results that wait for an earlier one to be taken cost memory; three tasks a thread keep all threads busy.
+# Results that wait for an earlier one to be taken cost memory; three tasks per thread keep all threads busy.
 AHEAD = 3
 
 _Task = TypeVar("_Task")
@@ -92,7 +92,7 @@ def in_order(
 ) -> Generator[tuple[_Task, _Result], None, None]:
     """Do `work` in threads, and yield each task with its result, in the order of `tasks`.
 
-    At most `AHEAD` tasks a thread are begun or waiting to be taken.  When one fails, or the generator
+    At most `AHEAD` tasks per thread are begun or waiting to be taken.  When one fails, or the generator
     is closed, those not begun are dropped and the few running ones are waited for.
     """
     pending: deque[tuple[_Task, Future[_Result]]] = deque()

@@ -44,7 +44,7 @@ def parse_size(size: str | float, what: str) -> int:
     Raises
     ------
     ArgumentError
-        It is no size.
+        It is not a size.
     """
     from dask.utils import parse_bytes
 

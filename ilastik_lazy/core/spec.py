@@ -73,7 +73,7 @@ class Storage:
     """Chunks' worth of memory that reading one takes beside the result: as stored, and between its filters."""
 
     version: str = ""
-    """Version of the data where `path` is no file, such as an ETag; empty where unknown."""
+    """Version of the data where `path` is not a file, such as an ETag; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class ArraySpec:
         return grid_shape(self.shape, self.chunks)
 
     def agreeing(self, low: float, high: float) -> ArraySpec:
-        """Drop inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is no probability."""
+        """Drop inherited metadata that values from `low` to `high` contradict: ``prob * 100`` is not a probability."""
         if not self.is_inherited:
             return self
         ends = self.drange or (-np.inf, np.inf)

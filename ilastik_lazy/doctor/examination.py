@@ -24,7 +24,7 @@ from ilastik_lazy.doctor.warned import collected, findings_of
 from ilastik_lazy.errors import DatasetNotFoundError, IlastikLazyError, option
 from ilastik_lazy.formats import list_images, open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.storage.allowed import Folders, granted
+from ilastik_lazy.storage.allowed import Folders, checked_options
 
 __all__ = ["examine"]
 
@@ -89,7 +89,7 @@ def examine(
     >>> report.findings, report.exit_code, report.chunks_read == report.chunks
     ((), 0, True)
     """
-    options = granted(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes)
     name = os.fsdecode(path)
     look = _Look(full, None if project is None else os.fspath(project), workers, progress)
     with collected() as warned:

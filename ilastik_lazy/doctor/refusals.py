@@ -148,8 +148,8 @@ def _unclosed(error: IlastikLazyError, path: str) -> Finding:
 
 def unfinished_beside(path: str) -> Finding | None:
     """Find a conversion at a path, or beside an image there, that was stopped or is still running."""
-    from ilastik_lazy.writers.ome_zarr.commit.place import open_store
     from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
+    from ilastik_lazy.writers.ome_zarr.commit.target import open_store
 
     if not os.path.isdir(path):
         return None

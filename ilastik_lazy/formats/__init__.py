@@ -66,7 +66,7 @@ def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:
         raise SourceIOError(f"cannot open {location.path}: its permissions do not let you look into this folder")
     what = "is in no format that ilastik writes images in"
     if location.suffix == ".csv":
-        what = f"is a table, no image: {remedy('open_table() opens it', 'ilastik-lazy table prints it')}"
+        what = f"is a table, not an image: {remedy('open_table() opens it', 'ilastik-lazy table prints it')}"
     elif os.path.isdir(location.path):
         what = "is a folder: name a file in it"
     names = ", ".join(each.name for each in _formats(is_remote=False))
@@ -88,6 +88,6 @@ def open_sources(
 ) -> list[ArraySource]:
     """Sources of several images of one file, in the order of their internal `paths`.
 
-    A path of None is that of the only image, and no paths are those of all images.
+    A path of None stands for the only image; without paths, all images are opened.
     """
     return format_of(location, options).open_images(location, paths, options)

@@ -100,7 +100,7 @@ def contiguous_image(
     path, stamp
         The file, and the version of it that the header was read from.
     shape, axes
-        Of the image, the slowest axis first unless `is_fortran`.
+        Shape of the image, the slowest axis first unless `is_fortran`.
     stored
         Type of the elements, in the byte order of the file.
     start

@@ -84,7 +84,7 @@ class Format:
     def open_images(
         self, location: Location, paths: Sequence[str | None] | None, options: OpenOptions
     ) -> list[ArraySource]:
-        """Sources of the images at `paths`, in their order: None is the only image, no paths are all images."""
+        """Return sources of the images at `paths`, in their order: None is the only image; without paths, all."""
         if self.open_together is not None:
             return self.open_together(location, paths, options)
         if paths is None:

@@ -28,7 +28,7 @@ def checked_path(path: object, what: str = "the path") -> str:
     Raises
     ------
     ArgumentError
-        It is no path, is empty, or has characters that no name can have.
+        It is not a path, is empty, or has characters that no name can have.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Location:
         Parameters
         ----------
         path
-            Path of a file, with or without an internal path behind it; ``~`` is expanded.  Or a URL such as
+            Path of a file, with or without an internal path after it; ``~`` is expanded.  Or a URL such as
             ``s3://bucket/brain.zarr``.
         internal_path
             Path of the dataset inside, for instance ``"volume/data"``.
@@ -126,7 +126,7 @@ class Location:
             raise ArgumentError(f"{option('internal_path')} is empty: leave it out, or name a dataset")
         folder = ObjectFolder.parse(text, storage_options) if is_url(text) else None
         if folder is None and storage_options:
-            raise ArgumentError(f"storage_options are for URLs such as s3://bucket/x.zarr, and {text} is none")
+            raise ArgumentError(f"storage_options are for URLs such as s3://bucket/x.zarr, and {text} is not a URL")
         file, inside = _split(os.path.expanduser(text)) if folder is None else _split_url(folder.url)
         if inside is not None and given is not None and inside != given:
             raise ArgumentError(f"{text!r} names the dataset {inside!r}, {option('internal_path')} names {given!r}")

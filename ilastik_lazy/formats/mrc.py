@@ -49,7 +49,7 @@ def _open_file(path: str, stamp: Stamp, options: OpenOptions) -> ArraySource:
     if 401 <= space_group <= 630:  # a stack of volumes
         depth = intervals[2]
         if depth < 1 or sections % depth:
-            raise MetadataError(f"{path} is damaged: {sections} sections are no volumes of {depth} sections each")
+            raise MetadataError(f"{path} is damaged: {sections} sections cannot be divided into volumes of {depth}")
         shape, names, steps = (sections // depth, depth, rows, columns), "t" + names, [None, *steps]
     elif space_group == 0 and sections == 1:  # a single image
         shape, names, steps = shape[1:], names[1:], steps[1:]
@@ -77,7 +77,7 @@ def _read_header(path: str, stamp: Stamp) -> tuple[bytes, str]:
         )
     if header[208:211] != b"MAP" or header[212:214] not in _BYTE_ORDERS:
         raise CorruptFileError(
-            f"{path} is no MRC2014 file: expected 'MAP ' and a byte order at byte 208, found {header[208:214]!a}; "
+            f"{path} is not an MRC2014 file: expected 'MAP ' and a byte order at byte 208, found {header[208:214]!a}; "
             "if an older program wrote it, save it with a newer one"
         )
     return header, _BYTE_ORDERS[header[212:214]]

@@ -99,18 +99,18 @@ def _parse_header(path: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int,
         match = re.match(_ENTRY + r"\s*,?\s*", rest, re.VERBOSE | re.ASCII)
         if match is None:
             hint = "; Python objects are never unpickled" if "O" in rest else ""
-            raise MetadataError(f"{path} is no image: its header has {ascii(rest)[:60]}{hint}")
+            raise MetadataError(f"{path} is not an image: its header has {ascii(rest)[:60]}{hint}")
         found |= {name: value for name, value in match.groupdict().items() if value is not None}
         rest = rest[match.end() :]
     if set(found) != set(_NAMES):
-        raise MetadataError(f"{path} is no image: its header lacks descr, fortran_order or shape")
+        raise MetadataError(f"{path} is not an image: its header lacks descr, fortran_order or shape")
     try:
         dtype = np.dtype(found["descr"])
     except TypeError as error:
-        raise MetadataError(f"{path} is no image: there is no type {found['descr']!a}") from error
+        raise MetadataError(f"{path} is not an image: there is no type {found['descr']!a}") from error
     if dtype.kind not in "biuf":
         hint = ": Python objects are never unpickled" if dtype.kind == "O" else ""
-        raise MetadataError(f"{path} is no image: its elements are {dtype}{hint}")
+        raise MetadataError(f"{path} is not an image: its elements are {dtype}{hint}")
     return dtype, found["fortran"] == "True", _parse_shape(path, found["shape"])
 
 
@@ -118,7 +118,7 @@ def _parse_shape(path: str, text: str) -> tuple[int, ...]:
     # Python 2 wrote long integers with an L.  The comma at the end does not add a dimension.
     lengths = [length.strip().removesuffix("L") for length in text.strip().removesuffix(",").split(",")]
     if not all(_LENGTH.fullmatch(length) for length in lengths):
-        raise MetadataError(f"{path} is no image: its shape is ({ascii(text)[1:-1][:60]})")
+        raise MetadataError(f"{path} is not an image: its shape is ({ascii(text)[1:-1][:60]})")
     return tuple(map(int, lengths))
 
 

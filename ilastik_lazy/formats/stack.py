@@ -1,6 +1,6 @@
 """Several files as one array: slices, time points or channels, by ilastik's rules for its stacks.
 
-The rules stand in lazyflow's ``opStreamingH5N5SequenceReaderM``, ``opTiffSequenceReader`` and ``OpStackLoader``.
+The rules are those of lazyflow's ``opStreamingH5N5SequenceReaderM``, ``opTiffSequenceReader`` and ``OpStackLoader``.
 """
 
 from __future__ import annotations

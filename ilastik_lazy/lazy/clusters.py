@@ -61,7 +61,7 @@ def anywhere_in_order(
     workers
         Number of threads, where there is no cluster.
     client
-        Of the cluster; None looks for the current one.
+        Client of the cluster; None looks for the current one.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def anywhere_in_order(
     except KilledWorker as error:
         raise SourceError(f"workers of the cluster died over {task}: give them more memory, or use threads") from error
     except (CancelledError, CommClosedError, ClosedClientError) as error:
-        raise SourceError("the cluster ended in the midst of the work: start it anew") from error
+        raise SourceError("the cluster ended during the work: start it again") from error
     finally:
         if client.status == "running":
             client.cancel([future for _, future in pending])

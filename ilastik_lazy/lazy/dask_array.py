@@ -23,9 +23,9 @@ from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_sh
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import LimitExceededError
-from ilastik_lazy.lazy.fused_sums import quick_reduction
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
+from ilastik_lazy.lazy.sums_and_means import quick_reduction
 
 __all__ = ["source_behind", "to_dask", "window_behind"]
 
@@ -47,7 +47,7 @@ def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
     Parameters
     ----------
     lengths
-        Of the blocks along each axis, where the caller wants them so, also after slicing; None
+        Lengths of the blocks along each axis, if the caller wants them so, also after slicing; None
         chooses them for the array and anew for each slice of it.
     """
     array = SourceArray(source)

@@ -87,7 +87,7 @@ def variable_names(paths: Sequence[str]) -> dict[str, str]:
 def _dims_beside(
     spec: ArraySpec, name: str, dataset: Mapping[str, xr.Variable], sizes: Mapping[str, int], names: Collection[str]
 ) -> dict[str, str]:
-    """Name the dims of one array; one that differs from a dim in `dataset` gets another name, none of `names`."""
+    """Name the dims of one array; one that differs from a dim in `dataset` gets another name, not one of `names`."""
     own = {axis.name: axis.name for axis in spec.axes}
     wanted = _coordinates_of(spec, own)
     for axis, length in zip(spec.axes, spec.shape, strict=True):
@@ -106,13 +106,13 @@ def _dims_beside(
 
 
 def to_dataarray(source: ArraySource) -> xr.DataArray:
-    """Return a lazily indexed array; nothing is read, no dask is needed."""
+    """Return a lazily indexed array, without dask; nothing is read."""
     name = variable_name(source.spec.name)
     return to_dataset({name: source})[name]
 
 
 def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
-    """Return a Dataset of lazily indexed variables; nothing is read, no dask is needed.
+    """Return a Dataset of lazily indexed variables, without dask; nothing is read.
 
     Where two arrays of a file differ in the length or positions of a dimension, the later one's
     is called after it, for instance ``c_raw``.

@@ -120,7 +120,7 @@ class ComputedSource(View):
         # Numbers of another precision are rounded, as by any assignment; whole numbers must stay what they are.
         if values.dtype != dtype and not (dtype.kind == values.dtype.kind == "f") and not (made == values).all():
             raise ArgumentError(
-                f"{where} gives {values.dtype} that does not fit for {dtype}: "
+                f"{where} gives {values.dtype} values that {dtype} cannot hold: "
                 "state the dtype of blocks with the argument dtype= of map_blocks"
             )
         return made
@@ -170,9 +170,9 @@ def source_of(array: xr.DataArray) -> ArraySource:
     array = array.rename({dim: dim.lower() for dim in array.dims if isinstance(dim, str) and dim in _CAPITALS})
     dims = tuple(str(dim) for dim in array.dims)
     if unknown := [dim for dim in dims if dim not in AXIS_NAMES]:
-        raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
+        raise AxesError(f"the dimension {unknown[0]!r} is not one of t, z, y, x, c: rename it with .rename()")
     if array.dtype.kind not in "biuf":
-        raise ArgumentError(f"an array of {array.dtype} is no image: expected numbers")
+        raise ArgumentError(f"an array of {array.dtype} is not an image: expected numbers")
     if unknown := [dim for dim, length in zip(dims, array.shape, strict=True) if length != length]:
         raise ArgumentError(
             f"dask does not know the length along {unknown[0]!r}: call .data.compute_chunk_sizes(), "

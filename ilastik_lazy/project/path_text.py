@@ -99,7 +99,7 @@ def end_of(path: str, start: int) -> str:
 
 
 def last_start(part: str) -> int:
-    """Return the last `start` for `end_of`: the name of the file, since an internal path alone is no end."""
+    """Return the last `start` for `end_of`: the name of the file, since an internal path alone is not an end."""
     return len(names_of(splits(part)[0][0])) - 1
 
 

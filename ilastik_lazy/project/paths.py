@@ -1,8 +1,9 @@
 """Resolve the paths in a project on this machine, and refuse those that must not be followed.
 
 A path in a project is data from whoever made the file.  It is followed only if it stays below the project's
-folder, or below a folder that the caller named.  Projects and images move between machines, so below such a folder
-the longest end of the path that exists is used.
+folder, or below a folder that the caller named.  Projects and images move between machines, so a file that is not
+where the path leads is searched for below the named folders (not below the project's own): the longest end of the
+path that exists there is used.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from ilastik_lazy.project.path_text import (
 )
 from ilastik_lazy.storage.allowed import Folders, is_below, named_folders
 
-__all__ = ["Roots", "mistaken", "resolve"]
+__all__ = ["Roots", "ambiguous_paths", "resolve"]
 
 _MOST_PATHS = 1000
 _VERBATIM = re.compile(r"//[?.]/(UNC/)?", re.IGNORECASE)  # "\\?\" of Windows before long names
@@ -82,7 +83,7 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
         The path as stored: relative to the project or absolute, followed by the internal path.
     roots
         Folders that may hold files.  Paths with ``..``, ``~``, globs or lists need one of `Roots.named`.  A file that
-        is elsewhere is searched for below these: the longest end of the path that exists is used.
+        is not where the path leads is searched for below `Roots.named`.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def resolve(text: str, roots: Roots) -> tuple[Location, ...]:
     return tuple(location for part in parts for location in found[part])
 
 
-def mistaken(texts: Iterable[str], roots: Roots) -> dict[str, str]:
+def ambiguous_paths(texts: Iterable[str], roots: Roots) -> dict[str, str]:
     """Find paths of one project that lead to the file of another path, and return a message for each.
 
     ``exp1/img.h5`` and ``exp2/img.h5`` are two images; in a folder that holds only one ``img.h5``, both lead to it.

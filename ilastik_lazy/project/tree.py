@@ -34,7 +34,7 @@ from ilastik_lazy.lazy.dataset import Chunks, chunked, to_dataset
 from ilastik_lazy.project.inputs import RecordedInput, open_input
 from ilastik_lazy.project.labels import labelled_image, open_label_set
 from ilastik_lazy.project.path_text import is_url
-from ilastik_lazy.project.paths import Roots, mistaken
+from ilastik_lazy.project.paths import Roots, ambiguous_paths
 from ilastik_lazy.project.record import read_project
 
 __all__ = ["open_project"]
@@ -90,7 +90,7 @@ def open_project(
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=project.attributes)}
     problems: list[str] = []
     recorded_paths = [i.file_path for lane in project.lanes for i in lane.inputs if i.file_path and not i.is_embedded]
-    elsewhere = mistaken(recorded_paths, roots) if roots.named else {}
+    elsewhere = ambiguous_paths(recorded_paths, roots) if roots.named else {}
     for number, lane in enumerate(project.lanes):
         nodes[f"/{_node_name(lane.name)}"] = xr.Dataset(attrs={"roles": [_printable(i.role) for i in lane.inputs]})
         opened: dict[str, ArraySource] = {}

@@ -46,7 +46,7 @@ def _start_sum(block: Array, axes: tuple[int, ...]) -> Partial:
     """Sum floats in float64 and integers in 64 bits; wide integers in float64 too."""
     if block.dtype.kind == "f":
         # numpy adds pairwise within 8192 values: a relative error below 1e-13 of the sum of
-        # absolute values, at 15 GB/s a core.  float32 would be 1.6 times as fast, and wrong by 1e-6.
+        # absolute values, at 15 GB/s per core.  float32 would be 1.6 times as fast, and wrong by 1e-6.
         return (np.add.reduce(block, axis=axes, dtype=np.float64, keepdims=True),)
     wide, narrow = (np.uint64, np.uint32) if block.dtype.kind == "u" else (np.int64, np.int32)
     if block.dtype.itemsize == 1 and block.size <= 2**23:

@@ -49,7 +49,7 @@ def measure_classes(
     segmentation
         Image of classes: a path, what `open_dataarray` or `classify` returned, or an `ArraySource`.
     by
-        Dims, each position of which is measured on its own: ``"z"`` for slices, ``"t"`` for frames, ``"tz"`` or
+        Dims whose positions are measured separately: ``"z"`` for slices, ``"t"`` for frames, ``"tz"`` or
         ``("t", "z")`` for the slices of each frame.  Along the others all voxels are counted together.
     workers, memory, progress
         See `reduce`.
@@ -128,7 +128,7 @@ def _require_classes(spec: ArraySpec) -> None:
         what = remedy("pass classify(probabilities), or convert whole numbers with .astype('uint8')", "classify it")
         raise ArgumentError(f"{where} holds {spec.dtype}, and classes are whole numbers: {what}")
     if spec.is_label_image and not spec.holds_classes:
-        raise ArgumentError(f"{where} holds {spec.kind}, and no classes: pass it to measure_objects")
+        raise ArgumentError(f"{where} holds {spec.kind}, not classes: pass it to measure_objects")
 
 
 def _require_memory(spec: ArraySpec, axes: tuple[int, ...], classes: int, memory: int) -> None:

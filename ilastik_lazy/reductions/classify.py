@@ -46,23 +46,23 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
         `open_dataarray` returned, or an `ArraySource`.
     threshold
         Least value of the best class, on a scale from 0 to 1 over ``drange`` where that is known.  Voxels below it
-        become 0, which is no class.  Without it, each voxel has a class.
+        become 0, which is not a class.  Without it, each voxel has a class.
 
     Returns
     -------
     xarray.DataArray
         uint8 (uint16 for more than 255 classes) without the dim ``c``: class k, counted from 1, is channel k - 1.
-        Without a threshold the values are those of ilastik's *Simple Segmentation*.  Of classes that are equally
-        probable the first one wins, so that a voxel outside ilastik's prediction mask, where all are 0, has class 1:
-        any `threshold` above 0 makes it 0.  A voxel with NaN in any channel becomes 0.  The names and colours of the
-        classes stand in ``attrs``, as in a segmentation that was opened with its project.
+        Without a threshold the values are those of ilastik's *Simple Segmentation*.  If several classes are
+        equally probable, the first one wins, so that a voxel outside ilastik's prediction mask, where all are 0, has
+        class 1: any `threshold` above 0 makes it 0.  A voxel with NaN in any channel becomes 0.  The names
+        and colours of the classes are in ``attrs``, as in a segmentation that was opened with its project.
 
     Raises
     ------
     AxesError
         There is no dim ``c``.
     ArgumentError
-        `threshold` is no number, is in percent, or makes no sense for whole numbers whose range is not known.
+        `threshold` is not a number, is in percent, or makes no sense for whole numbers whose range is not known.
 
     Examples
     --------

@@ -122,7 +122,7 @@ def _reduction_of(spec: ArraySpec, name: str, skipna: bool | None) -> Reduction:
     if name not in REDUCTIONS:
         raise ArgumentError(f"unknown reduction {name!r}: expected one of {', '.join(REDUCTIONS)}")
     if not (skipna is None or isinstance(skipna, bool | np.bool_)):
-        raise ArgumentError(f"{option('skipna', skipna)}: expected True, False, or None for True of floats")
+        raise ArgumentError(f"{option('skipna', skipna)}: expected True, False, or None (True for floats)")
     found = REDUCTIONS[name]
     is_skipping = spec.dtype.kind == "f" and (skipna is None or bool(skipna))
     return found.without_nan if is_skipping and found.without_nan is not None else found

@@ -15,12 +15,12 @@ from ilastik_lazy.core.limits import Limits
 from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
 
-__all__ = ["Folders", "check_links", "granted", "is_below", "named_folders"]
+__all__ = ["Folders", "check_links", "checked_options", "is_below", "named_folders"]
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def granted(
+def checked_options(
     limits: Limits | None = None,
     trust: Trust = "local",
     allow_external: Folders = (),
@@ -81,7 +81,8 @@ def check_links(path: str, folder: str, roots: Sequence[str] = (), known: set[st
     UnsafePathError
         A link leads elsewhere, whether or not its target exists.
     SourceIOError
-        The target of a link is missing, as when a disk is not mounted; that is no chunk that was never written.
+        The target of a link is missing, as when a disk is not mounted: it does not count as a chunk that was never
+        written.
     """
     part, known = path, set() if known is None else known
     while part not in known:

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # Files that opening an image looks at for its version.  20,000 take 0.12 s of CPU time on a local disk, and at
-# 0.5 ms a request would take 10 s on NFS.  1,000 files and the 200 folders around 20,000 take 0.03 s; there, 0.6 s.
+# 0.5 ms per request would take 10 s on NFS.  1,000 files and the 200 folders around 20,000 take 0.03 s; there, 0.6 s.
 SEEN_AT_OPENING = 1_000
 
 _RENAME_EXCHANGE = 2

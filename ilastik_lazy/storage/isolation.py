@@ -142,7 +142,7 @@ def _started() -> Iterator[subprocess.Popen[bytes]]:
 def _exchanged(
     path: str, child: subprocess.Popen[bytes], request: list[bytes], most_bytes: int
 ) -> tuple[bytes, bytes, memoryview]:
-    """Send the request, and take no more of the answer, and no longer, than is sensible."""
+    """Send the request and read the answer, within limits on its size and time."""
     deadline = time.monotonic() + WALL_SECONDS
     assert child.stdin is not None
     assert child.stdout is not None

@@ -143,7 +143,7 @@ def _check_free(path: str, *, overwrite: bool) -> None:
         raise DestinationExistsError(f"{path} is a folder: choose another name")
     if not overwrite and os.path.lexists(path):
         raise DestinationExistsError(
-            f"there is something at {path}: choose another name, or pass {option('overwrite', True)} to replace all of "
+            f"{path} already exists: choose another name, or pass {option('overwrite', True)} to replace all of "
             "it (a dataset cannot be added to an existing file)"
         )
 

@@ -29,7 +29,7 @@ def new_folder(path: str, *, overwrite: bool, is_replaceable: Callable[[str], bo
     Raises
     ------
     DestinationExistsError
-        There is something at `path` that must not be replaced.
+        `path` exists and must not be replaced.
     """
     _check_free(path, overwrite, is_replaceable)
     above = os.path.dirname(path)
@@ -57,8 +57,7 @@ def _check_free(path: str, overwrite: bool, is_replaceable: Callable[[str], bool
         return
     if not overwrite:
         raise DestinationExistsError(
-            f"there is something at {path}: "
-            f"choose another name, or pass {option('overwrite', True)} to replace all of it"
+            f"{path} already exists: choose another name, or pass {option('overwrite', True)} to replace all of it"
         )
     if os.path.islink(path) or not os.path.isdir(path) or not is_replaceable(path):
         raise DestinationExistsError(

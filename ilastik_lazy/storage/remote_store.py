@@ -90,8 +90,8 @@ class RemoteStore:
         is_checked = _checks_conditions(self.folder)
         if not is_checked:
             warnings.warn(
-                f"{self.place}: the server checks no conditions of a PUT (If-None-Match, If-Match): two conversions "
-                "that start at the same moment may both write for some seconds, so start only one",
+                f"{self.place}: the server does not check conditions of a PUT (If-None-Match, If-Match): two "
+                "conversions that start at the same moment may both write for some seconds, so start only one",
                 LockingWarning,
                 stacklevel=2,
             )

@@ -147,7 +147,7 @@ class LocalStore:
                 return os.listdir(path)
         if not folder and os.path.lexists(path):
             raise DestinationExistsError(
-                f"{self.path} exists and is no folder, so it is not replaced, even with "
+                f"{self.path} exists and is not a folder, so it is not replaced, even with "
                 f"{option('overwrite', True)}: remove it, or choose another name"
             )
         return None

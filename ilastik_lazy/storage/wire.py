@@ -132,7 +132,7 @@ class _Reading:
                 return self.value(kind, value)
             except PlainError:
                 self.at = before
-        raise PlainError(f"{ascii(value)[:60]} is none of {kinds}")
+        raise PlainError(f"{ascii(value)[:60]} is not one of {kinds}")
 
     def _dataclass(self, expected: type[Any], value: Any) -> Any:
         self._require(isinstance(value, dict) and value.get(_CLASS) == expected.__name__, value, expected)
@@ -143,7 +143,7 @@ class _Reading:
 
     def _array(self, value: Any) -> np.ndarray[Any, Any]:
         if not (isinstance(value, dict) and isinstance(value.get(_ARRAY), list) and len(value[_ARRAY]) == 3):
-            raise PlainError(f"{ascii(value)[:60]} is no array")
+            raise PlainError(f"{ascii(value)[:60]} is not an array")
         dtype, shape, size = value[_ARRAY]
         dtype, shape = _dtype(dtype), self.value(tuple[int, ...], shape)
         if any(length < 0 for length in shape) or size != dtype.itemsize * math.prod(shape):
@@ -169,11 +169,11 @@ def _dtype(value: Any) -> np.dtype[Any]:
             raise PlainError("a table with strange columns")
         described = [(str(name), _dtype(kind), tuple(shape)) for name, kind, shape in fields]
     elif not isinstance(value, str):
-        raise PlainError(f"{ascii(value)[:60]} is no type")
+        raise PlainError(f"{ascii(value)[:60]} is not a type")
     try:
         dtype = np.dtype(described) if isinstance(value, list) else np.dtype(value)
     except (TypeError, ValueError) as error:
-        raise PlainError(f"{ascii(value)[:60]} is no type") from error
+        raise PlainError(f"{ascii(value)[:60]} is not a type") from error
     if dtype.hasobject or (dtype.names is None and dtype.kind not in "biufS"):
-        raise PlainError(f"{ascii(value)[:60]} is no type of numbers or text")
+        raise PlainError(f"{ascii(value)[:60]} is not a type of numbers or text")
     return dtype

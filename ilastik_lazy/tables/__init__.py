@@ -20,7 +20,7 @@ from ilastik_lazy.errors import ArgumentError, MetadataError, UnknownFormatError
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES, TABLE_SUFFIXES
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from ilastik_lazy.tables.csv import read_csv_table
 from ilastik_lazy.tables.hdf5 import read_hdf5_table
 from ilastik_lazy.tables.images import ObjectImages, open_object_images
@@ -115,9 +115,9 @@ def open_table(
     is_hdf5 = location.internal_path is not None or _is_hdf5(location)
     if images and not is_hdf5:
         raise ArgumentError(
-            f"{location} is no HDF5 file, and holds no images: export the table as HDF5, or pass images=False"
+            f"{location} is not an HDF5 file, and holds no images: export the table as HDF5, or pass images=False"
         )
-    options = granted(trust=trust)
+    options = checked_options(trust=trust)
     if images and options.trust == "untrusted":
         raise ArgumentError("images=True needs trust='local'" + remedy("; or open an image with open_dataarray()"))
 

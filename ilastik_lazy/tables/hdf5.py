@@ -37,7 +37,7 @@ from ilastik_lazy.formats.metadata.values import check_chunks
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.storage.isolation import in_child
 
-__all__ = ["read_hdf5_table", "rows_of"]
+__all__ = ["read_hdf5_table", "read_rows"]
 
 _MOST_SHOWN = 8
 
@@ -64,7 +64,7 @@ def read_hdf5_table(
         There is no table, or it is malformed, too large, incomplete, or in another file.
     """
     if options.trust == "untrusted":
-        inside, rows = in_child(location.path, rows_of, location, most_bytes, most_bytes=most_bytes)
+        inside, rows = in_child(location.path, read_rows, location, most_bytes, most_bytes=most_bytes)
         check_names(rows.dtype.names or ())
     else:
         inside, rows = _read_rows(location, most_bytes, check_names)
@@ -72,7 +72,7 @@ def read_hdf5_table(
     return pd.DataFrame({name: _column(rows, name, here) for name in rows.dtype.names or ()}, copy=False)
 
 
-def rows_of(location: Location, most_bytes: int) -> tuple[str, np.ndarray[Any, Any]]:
+def read_rows(location: Location, most_bytes: int) -> tuple[str, np.ndarray[Any, Any]]:
     """Return the internal path and the rows of a table in a child process, without gaps between columns."""
     inside, rows = _read_rows(location, most_bytes, lambda _: None)
     return inside, repack_fields(rows)

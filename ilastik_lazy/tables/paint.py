@@ -40,7 +40,7 @@ def paint(
         The *Object Identities* image, or a part of it.  Frames of an opened image keep their numbers when it is
         cropped along ``t``; the first frame of any other array is frame 0 of the table.
     table
-        What `open_table` or `measure_objects` returned, or rows of it; of one image.
+        What `open_table` or `measure_objects` returned, or some of its rows; all rows must belong to one image.
     column
         Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in ilastik's order,
         so that ``"Predicted Class"`` gives the export *Object Predictions*.
@@ -61,7 +61,7 @@ def paint(
     Raises
     ------
     ArgumentError
-        A column is missing, an id occurs twice in a frame, the table has frames that the image has not, or nothing
+        A column is missing, an id occurs twice in a frame, the table has frames that the image lacks, or nothing
         shows which frames `labels` are.
 
     Examples
@@ -126,7 +126,7 @@ def _check_labels(labels: xr.DataArray) -> None:
     if not isinstance(labels, xr.DataArray):
         raise ArgumentError(f"expected the label image as a DataArray, not {type(labels).__name__}: open it first")
     if unknown := [dim for dim in labels.dims if dim not in AXIS_NAMES]:
-        raise AxesError(f"the dimension {unknown[0]!r} is none of t, z, y, x, c: rename it with .rename()")
+        raise AxesError(f"the dimension {unknown[0]!r} is not one of t, z, y, x, c: rename it with .rename()")
     # ilastik can export labels as any type, also float32; whether they are whole numbers is checked when they are read.
     if labels.dtype.kind not in "buif":
         raise ArgumentError(f"an array of {labels.dtype} is not a label image: expected whole numbers")

@@ -35,7 +35,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.inputs import open_input
 from ilastik_lazy.project.paths import Roots
 from ilastik_lazy.project.record import read_project
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from tests.support.shared_files import SHARED
 
 MAKER = SHARED / "hostile" / "make_bad_files.py"
@@ -80,10 +80,10 @@ def outcome_of(case: dict[str, Any], corpus: Path, trust: str) -> dict[str, Any]
 
         try:
             if case["entry"] == "list":
-                found["images"] = list_images(Location.parse(path), granted(None, trust))
+                found["images"] = list_images(Location.parse(path), checked_options(None, trust))
             elif case["kind"] == "ilp":
                 tree = open_datatree(path, trust=trust)
-                options = granted(None, trust)
+                options = checked_options(None, trust)
                 recorded = read_project(Location.parse(path), options).lanes[0].inputs[0]
                 repr(tree)
                 note()

@@ -124,7 +124,7 @@ def test_any_call_may_fail_while_reading(scene, monkeypatch, name, kind):
     for number in total.numbers(last=kind is from_then_on):
         survived += run(read, expected, Faults(folder, ERRORS[name], kind(number)), monkeypatch)
     if kind is once and name != "ENOSPC":
-        # A moment's failure of a network file system is no reason to give up.
+        # A moment's failure of a network file system is not a reason to give up.
         assert survived > 0
 
 

@@ -45,7 +45,7 @@ KEPT = {
         "mitocheck_small_2D+t_mergers_export.h5",
 }  # fmt: skip
 
-# Exports that are no objects of their own, and why.
+# Exports that are not objects of their own, and why.
 LEFT_OUT = {
     "Tracking-Result": "numbers of lineages, which tracking decides on",
     "Merger-Result": "which clusters tracking has split",

@@ -27,7 +27,7 @@ from tests.support.manifest_accounts import accounts_of, summary
 from tests.support.shared_files import DATA, MISSING, SHARED, entries, over_files, shared_path
 
 ALL = SHARED / "ilastik-files"
-# vigra does not escape the quotes in a description, so this text is no JSON (ilastik-formats.md 1.5).
+# vigra does not escape the quotes in a description, so this text is not JSON (ilastik-formats.md 1.5).
 NO_JSON = "writer/compressed_hdf5/meta_description_quote.h5/exported_data"
 FULL_UNITS = {"µm": "micrometer", "nm": "nanometer", "cm": "centimeter", "s": "second", "micrometer": "micrometer"}
 
@@ -169,7 +169,7 @@ def test_both_paths_read_the_same_bytes(entry):
 
 @params(OTHERS)
 def test_tables_and_lists_are_no_images(entry):
-    with pytest.raises(MetadataError, match=r"is no image"):
+    with pytest.raises(MetadataError, match=r"is not an image"):
         il.open_dataarray(entry.file, entry.internal_path)
 
 

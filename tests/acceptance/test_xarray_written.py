@@ -134,7 +134,9 @@ def test_scales_of_any_name_count_for_the_dimension_they_are_attached_to(tmp_pat
 
 def test_names_that_are_no_axes_are_stated_and_not_denied(tmp_path):
     path = scaled(tmp_path / "a.h5", depth=np.arange(4.0), row=np.arange(5.0), column=np.arange(6.0))
-    with pytest.warns(MetadataWarning, match=r"dimension scales \['depth', 'row', 'column'\], which are not all axes"):
+    with pytest.warns(
+        MetadataWarning, match=r"dimension scales \['depth', 'row', 'column'\], which do not name every axis"
+    ):
         found = il.open_dataarray(path, "image")
     assert found.attrs["axes_guessed"]
     with warnings.catch_warnings():

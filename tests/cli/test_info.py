@@ -1,4 +1,4 @@
-"""`ilastik-lazy info` on what is no image: tables and projects."""
+"""`ilastik-lazy info` on what is not an image: tables and projects."""
 
 from __future__ import annotations
 

@@ -402,7 +402,7 @@ def test_label_images_have_the_ids_of_the_table(folder, run):
     assert run(*arguments, "--resume")[0] == 0
     code, _, errors = run(*arguments[:-1], "b.csv")
     assert code == 2
-    assert "there is something at objects/cells_0_Probabilities_objects.zarr" in errors
+    assert "objects/cells_0_Probabilities_objects.zarr already exists: remove it first" in errors
 
 
 @pytest.mark.parametrize("what", ["folder", "chunk", "bytes"])

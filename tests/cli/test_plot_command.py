@@ -70,14 +70,14 @@ def test_nothing_is_replaced_unless_that_is_said(run, tmp_path):
     arguments = [sample("raw"), "--plane", "xy", "--dpi", "20", "--out", "a.png"]
     code, _, said = run(*arguments)
     assert code == 2
-    assert "there is something at a.png: remove it first, or pass --overwrite" in said
+    assert "a.png already exists: remove it first, or pass --overwrite" in said
     assert (tmp_path / "a.png").read_bytes() == b"mine"
     assert run(*arguments, "--overwrite")[0] == 0
     assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
     (tmp_path / "b.png").mkdir()
     code, _, said = run(*arguments[:-1], "b.png", "--overwrite")
     assert code == 2
-    assert "there is something at b.png" in said
+    assert "b.png already exists" in said
 
 
 @pytest.mark.parametrize("role", ["file", "labels"])

@@ -162,9 +162,9 @@ def test_nan_is_skipped_or_not(tmp_path):
     assert invoke("reduce", tmp_path / "n.h5", "mean", "-q", "--no-skipna").stdout == "nan\n"
     result = invoke("reduce", tmp_path / "n.h5", "histogram", "--bins", "2", "-q")
     assert result.exit_code == 0, result.output
-    assert "(1 value in none: beyond all bins, or not a number)" in result.stdout
+    assert "(1 value in no bin: outside their range, or not a number)" in result.stdout
     result = invoke("reduce", tmp_path / "n.h5", "histogram", "--bins", "2", "--range", "0", "6", "-q")
-    assert "18 values in none" in result.stdout
+    assert "18 values in no bin" in result.stdout
 
 
 def test_memory_is_an_option_where_it_is_advised(export, tmp_path):

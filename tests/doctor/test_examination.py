@@ -155,7 +155,7 @@ def stopped(tmp_path, monkeypatch):
 
         seen = []
         with monkeypatch.context() as patched:
-            patched.setattr(transaction.Target, "write_arrays", stop)
+            patched.setattr(transaction.Transaction, "write_arrays", stop)
             with pytest.raises(StoppedError):
                 il.to_ome_zarr(sample("raw"), tmp_path / "a.zarr", overwrite=overwrite)
         return seen[0]

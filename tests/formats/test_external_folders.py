@@ -13,7 +13,7 @@ import ilastik_lazy as il
 from ilastik_lazy.errors import SourceIOError, UnsafePathError
 from ilastik_lazy.formats import format_of, open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from tests.support.makers import some_data
 from tests.support.n5_makers import write_n5
 
@@ -63,7 +63,7 @@ def linked(request, tmp_path):
 
 
 def values_of(path, *roots):
-    source = open_source(Location.parse(path, "image"), granted(None, allow_external=list(roots)))
+    source = open_source(Location.parse(path, "image"), checked_options(None, allow_external=list(roots)))
     return pickle.loads(pickle.dumps(source)).read(WHOLE)
 
 
@@ -169,6 +169,6 @@ def test_an_n5_that_is_not_called_so_is_known_by_metadata_that_are_a_link(tmp_pa
 def test_a_chunk_without_links_is_not_resolved(tmp_path, name, monkeypatch):
     path = tmp_path / name
     WRITERS[name](path)
-    source = open_source(Location.parse(path, "image"), granted(None, allow_external=tmp_path))
+    source = open_source(Location.parse(path, "image"), checked_options(None, allow_external=tmp_path))
     monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(f"{path} was resolved"))
     np.testing.assert_array_equal(source.read(WHOLE), DATA, strict=True)

@@ -172,7 +172,7 @@ def test_a_damaged_header_is_an_error(tmp_path, fields):
 
 @pytest.mark.parametrize("field", [{"at_208": ("4s", b"\0\0\0\0")}, {"at_212": ("4s", b"\0\0\0\0")}])
 def test_a_file_of_another_format_is_an_error(tmp_path, field):
-    with pytest.raises(CorruptFileError, match=r"a\.map is no MRC2014 file.*save it"):
+    with pytest.raises(CorruptFileError, match=r"a\.map is not an MRC2014 file.*save it"):
         opened(write_mrc(tmp_path / "a.map", some_data((3, 4, 5), "<f4"), **field))
 
 

@@ -190,7 +190,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("header", REFUSED, ids=range(len(REFUSED)))
 def test_what_is_no_image_is_refused(tmp_path, header):
-    with pytest.raises(MetadataError, match=r"a\.npy.*no image") as caught:
+    with pytest.raises(MetadataError, match=r"a\.npy.*not an image") as caught:
         opened(write_header(tmp_path / "a.npy", header, version=2), axes="yx")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500

@@ -42,7 +42,7 @@ def end(rng: Rng, ours: xr.DataArray, plain: xr.DataArray) -> tuple[str, list[st
         with warnings.catch_warnings():
             warnings.simplefilter("error", IlastikLazyWarning)
             # Both are true.
-            warnings.filterwarnings("ignore", ".*ilastik opens images with x and y only")
+            warnings.filterwarnings("ignore", ".*ilastik opens only images with x and y")
             warnings.filterwarnings("ignore", "ilastik's HDF5 has no place for an origin")
             found, expected = _ENDS[name](rng, ours, values)
     except IlastikLazyError as error:

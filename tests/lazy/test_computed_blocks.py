@@ -33,7 +33,7 @@ def test_of_another_shape_are_refused(function: Any) -> None:
     [("float64", "uint8"), ("int64", "uint8"), ("int64", "int8"), ("float64", "bool"), ("int32", "uint16")],
 )
 def test_of_numbers_that_the_dtype_cannot_hold_are_refused(found: str, declared: str) -> None:
-    with pytest.raises(ArgumentError, match=f"gives {found} that does not fit for {declared}"):
+    with pytest.raises(ArgumentError, match=f"gives {found} values that {declared} cannot hold"):
         computed(lambda b: (-b).astype(found), declared)
 
 

@@ -339,7 +339,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("dtype", ["complex64", "U3", "M8[s]", object])
     def test_of_what_is_no_number(self, dtype: Any) -> None:
-        with pytest.raises(ArgumentError, match="no image"):
+        with pytest.raises(ArgumentError, match="not an image"):
             source_of(xr.DataArray(np.zeros((2, 3)).astype(dtype), dims=("y", "x")))
 
 

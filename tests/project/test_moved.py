@@ -203,7 +203,7 @@ def record(project, *paths):
         (r"D:\new\img 1.h5\exported_data", ["moved/sub"], [False, False]),
         # The first fits better; it is not the second.
         (r"D:\sub\img 1.h5\exported_data", ["moved", "moved/sub"], [True, False]),
-        # Two ways to one file are no mistake, nor are links of the user.
+        # Two ways to one file are not a mistake, nor are links of the user.
         ("/mnt/old/img 1.h5/exported_data", ["moved/sub"], [True, True]),
         ("link.h5/exported_data", ["moved/sub"], [True, False]),
     ],

@@ -39,7 +39,7 @@ some_project = over_files(
     lambda path: str(path.relative_to(FILES) if path.is_relative_to(FILES) else path),
     lambda path: f"{path.parent.name}/{path.name}",
 )
-# Axes of the label blocks as ilastik wrote them, where these are no usual zyxc, tyxc or yxc of the input.
+# Axes of the label blocks as ilastik wrote them, where these are not the usual zyxc, tyxc or yxc of the input.
 ODD_ORDERS = {
     "mitocheckPixelClassification": "txyzc",
     "mitocheckPixelClassificationMergers": "txyc",

@@ -159,7 +159,7 @@ def test_what_holds_no_classes_is_said():
         il.measure_classes(ids)
     with pytest.raises(ArgumentError, match="numbers from -1 to 2"):
         il.measure_classes(xr.DataArray(np.array([-1, 2], "i1"), dims=("x",)))
-    with pytest.raises(ArgumentError, match="holds object identities, and no classes: pass it to measure_objects"):
+    with pytest.raises(ArgumentError, match="holds object identities, not classes: pass it to measure_objects"):
         il.measure_classes(ids.assign_attrs(ilastik_kind="object identities"))
     with pytest.raises(AxesError, match="no dim 't' to measure by"):
         il.measure_classes(sample("segmentation"), "t")

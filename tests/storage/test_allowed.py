@@ -21,7 +21,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from tests.support.contract import CHANGES
 from tests.support.makers import axistags, some_data, write_hdf5_export
 
@@ -80,7 +80,7 @@ trusted_or_not = pytest.mark.parametrize("trust", ["local", "untrusted"])
 
 
 def opened(path, *roots, trust="local"):
-    return open_source(Location.parse(path), granted(None, trust, list(roots)))
+    return open_source(Location.parse(path), checked_options(None, trust, list(roots)))
 
 
 @trusted_or_not
@@ -215,7 +215,7 @@ def test_a_virtual_dataset_made_of_virtual_ones_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
         file.create_virtual_dataset("exported_data", layout)
         _tagged(file)
-    with pytest.raises(ExternalReferenceError, match="no plain dataset"):
+    with pytest.raises(ExternalReferenceError, match="not a plain dataset"):
         opened(tmp_path / "a.h5", tmp_path)
 
 

@@ -392,7 +392,7 @@ def test_what_does_not_fit_is_an_error_that_says_what_to_do(case):
 
 def test_a_dimension_of_another_name_is_an_error():
     labels, table = small()
-    with pytest.raises(AxesError, match=r"'y2' is none of"):
+    with pytest.raises(AxesError, match=r"'y2' is not one of"):
         paint(labels.rename(y="y2"), table, "size")
 
 

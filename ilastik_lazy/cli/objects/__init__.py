@@ -37,20 +37,21 @@ _ENDINGS = (".csv", ".parquet")
     "classes",
     metavar="CLASS",
     multiple=True,
-    help="Class whose voxels are the objects, by name or number from 1; of a segmentation, several may be given.",
+    help="Class to count as objects: its name, or its number starting at 1. Repeatable for segmentations.",
 )
 @click.option(
     "--threshold",
     type=float,
     metavar="P",
-    help="Least probability of a voxel of an object, 0 to 1 [default: 0.5]; of images without a range, least value.",
+    help="Minimum probability of an object's voxels, 0 to 1 [default: 0.5]; for images without a known range, the "
+    "minimum value.",
 )
 @click.option("--core", type=float, metavar="P", help="Keep only objects with a core of at least this probability.")
 @click.option(
     "--smooth", metavar="SIGMA", help="Gaussian before the threshold, in voxels: 1.5, or by axis z=0.5,y=1,x=1."
 )
-@click.option("--min-size", type=int, metavar="N", help="Least number of voxels of an object (of its core, if any).")
-@click.option("--max-size", type=int, metavar="N", help="Largest number of voxels of an object (of its core, if any).")
+@click.option("--min-size", type=int, metavar="N", help="Minimum number of voxels of an object (of its core, if any).")
+@click.option("--max-size", type=int, metavar="N", help="Maximum number of voxels of an object (of its core, if any).")
 @click.option(
     "--connectivity", type=int, metavar="N", help="Voxels that touch: 1 by faces, 2 edges too, 3 corners too."
 )
@@ -68,7 +69,7 @@ _ENDINGS = (".csv", ".parquet")
     "lists all [default: size, position, and brightness].",
 )
 @click.option(
-    "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; of several files, one each in this folder."
+    "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; for several files, one each in this folder."
 )
 @click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
 @click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has are skipped.")
@@ -110,14 +111,14 @@ def objects(
     --intensity: control_1.tif belongs to control_1_Probabilities.h5, as its name begins with the same letters.
     If no names match, name as many images as files, in the same order, each with its own --intensity.
 
-    The table has a column for the file (source) and for units (length_unit, area_unit), which centroid and area, a
-    volume in 3-D, are in; num_pixels counts voxels. It is written after each file. A file that fails does not stop
+    The table has a column for the file (source) and for units: length_unit for centroids, area_unit for area (a
+    volume in 3-D); num_pixels counts voxels. It is written after each file. A file that fails does not stop
     the others: it is listed at the end, and the exit code is 1. Run the same command with --resume to try it again,
     or to continue after a stop. A label image that is missing or damaged is then written again, too.
     """
     from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
-    from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, opened, run_jobs
+    from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, open_jobs, run_jobs
     from ilastik_lazy.cli.objects.table import ObjectTable, locked
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import threads_for
@@ -137,7 +138,7 @@ def objects(
         raise unknown_property(unknown[0], known)
     _check_outputs(out, targets, resume)
     click.get_current_context().with_resource(locked(out))
-    # Of the options, connectivity alone goes with the settings of a project.
+    # Only --connectivity can be combined with the settings of a project.
     is_from_project = settings.given in ([], ["--connectivity"]) and _has_settings(project)
     table = ObjectTable(
         out,
@@ -161,7 +162,7 @@ def objects(
 
     outcome = Outcome()
     try:
-        jobs = opened(names, open_job, outcome)
+        jobs = open_jobs(names, open_job, outcome)
         with progress_bar("measuring", quiet=quiet) as progress:
             options: dict[str, Any] = {"properties": measured, "workers": workers, "resume": resume}
             run_jobs(jobs, table, outcome, progress=progress, **options)
@@ -183,7 +184,7 @@ def _check_outputs(out: str | None, targets: dict[str, str | None], resume: bool
         check_output(out, _ENDINGS)
     for target in targets.values():
         if target is not None and not resume and not is_url(target) and os.path.lexists(target):
-            raise DestinationExistsError(f"there is something at {target}: remove it first, or pass --resume")
+            raise DestinationExistsError(f"{target} already exists: remove it first, or pass --resume")
 
 
 def _intensity_at(name: str) -> Any:

@@ -22,12 +22,12 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.reductions.objects import measure_objects
-from ilastik_lazy.writers.ome_zarr.commit.place import store_at
+from ilastik_lazy.writers.ome_zarr.commit.target import store_at
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
-__all__ = ["Job", "Outcome", "job_of", "opened", "run_jobs"]
+__all__ = ["Job", "Outcome", "job_of", "open_jobs", "run_jobs"]
 
 _ENDS_THE_RUN = (DestinationError, MissingExtraError)
 """Errors that every other file would have, too."""
@@ -45,7 +45,7 @@ class Job:
     storage_options: dict[str, str] | None
     nbytes: int
     version: str
-    """Of the file and of its intensities; empty where it is not known."""
+    """Version of the file and of its intensities; empty if it is not known."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Outcome:
     failed: dict[str, IlastikLazyError | MemoryError] = field(default_factory=dict)
 
 
-def opened(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcome) -> list[Job]:
+def open_jobs(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcome) -> list[Job]:
     """Open all files; those that cannot be opened are noted in `outcome`.
 
     Raises

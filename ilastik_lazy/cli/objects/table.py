@@ -168,9 +168,7 @@ class ObjectTable:
             self.format = _Parquet()
         if path is not None and os.path.lexists(path):
             if not resume:
-                raise DestinationExistsError(
-                    f"there is something at {path}: remove it first, or continue it with --resume"
-                )
+                raise DestinationExistsError(f"{path} already exists: remove it first, or continue it with --resume")
             self._continue(path)
 
     @property
@@ -208,7 +206,7 @@ class ObjectTable:
         rows = dict(sorted(rows.items(), key=lambda item: self.order.get(item[0], -1)))
         if self.path is not None:
             if not self.rows:
-                # A table that is killed now has a record, and no record of a table that was removed.
+                # If the process is killed now, the new table already has its own record, not that of a deleted one.
                 self._write_record(self.path, columns, {})
             _write_whole(self.path, self.format.written(columns, [each.part for each in rows.values()]))
             self._write_record(self.path, columns, rows)

@@ -88,7 +88,7 @@ def packing_from(attributes: Mapping[str, Any], stored: np.dtype[Any]) -> Packin
     Raises
     ------
     MetadataError
-        One of the attributes is no number.
+        One of the attributes is not a number.
     """
     if not any(name in attributes for name in PACKING_ATTRIBUTES) or stored.kind not in "iuf":
         return None
@@ -126,7 +126,7 @@ def _number(name: str, value: object) -> Number | np.number[Any]:
         value = value[0]
     if isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(float(value)):
         return value
-    raise MetadataError(f"{name} is {ascii(value)[:60]}, no number")
+    raise MetadataError(f"{name} is {ascii(value)[:60]}, not a number")
 
 
 def _missing(name: str, value: object, stored: np.dtype[Any], numbers: np.dtype[Any]) -> list[Number]:
@@ -139,7 +139,7 @@ def _missing(name: str, value: object, stored: np.dtype[Any], numbers: np.dtype[
         raise MetadataError(f"{name} has {len(marks):,} values")
     for each in marks:
         if isinstance(each, bool) or not isinstance(each, int | float | np.number):
-            raise MetadataError(f"{name} is {ascii(value)[:60]}, no number")
+            raise MetadataError(f"{name} is {ascii(value)[:60]}, not a number")
         if each != each:
             continue
         resigned = numbers != stored and isinstance(each, int | np.integer)

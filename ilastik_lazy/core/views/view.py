@@ -52,7 +52,7 @@ class View(EncodedChunks):
 
 
 def leaves_of(source: ArraySource | Storage) -> Iterator[ArraySource | Storage]:
-    """Yield the sources that a source reads in the end; itself if it is no view."""
+    """Yield the sources that a source reads in the end; itself if it is not a view."""
     if isinstance(source, View):
         for origin in source.origins:
             yield from leaves_of(origin)

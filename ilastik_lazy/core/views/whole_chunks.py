@@ -1,6 +1,6 @@
 """Chunks larger than the pieces that are worked on: each is read, or computed, once for all of them.
 
-Of a chunk, be it a compressed one of a file or a block of dask, nothing can be had without all of it.
+A chunk, whether a compressed one of a file or a block of dask, can only be read as a whole.
 """
 
 from __future__ import annotations

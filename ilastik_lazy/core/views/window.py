@@ -52,7 +52,7 @@ class WindowSource(View):
         if any(spec.chunks[axis] > 1 for axis in self.taken):
             return ""
         for axis, length in zip(self._kept, self.spec.shape, strict=True):
-            # A chunk that goes on behind the part holds voxels that are no part of it.
+            # A chunk that extends beyond the part holds voxels that do not belong to it.
             if (self.start[axis] + length) % spec.chunks[axis] and self.start[axis] + length < spec.shape[axis]:
                 return ""
         return codec if self.spec.chunks == tuple(spec.chunks[axis] for axis in self._kept) else ""

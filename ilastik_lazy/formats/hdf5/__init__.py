@@ -45,9 +45,10 @@ def recognises(location: Location, options: OpenOptions) -> bool:
 
 
 def images(location: Location, options: OpenOptions) -> list[str]:
-    """Internal paths of the images in a file, the likeliest first.
+    """List internal paths of the images in a file, the likeliest first.
 
-    Of a project, the images embedded in it.  Cut-outs beside object tables are left out, unless there is nothing else.
+    For a project, list the images embedded in it.  Cut-outs beside object tables are left out, unless there is
+    nothing else.
     """
     return ask_hdf5(options.trust, location.path, _images, location, options.in_child)
 
@@ -99,7 +100,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
 
 
 def open_images(location: Location, paths: Sequence[str | None] | None, options: OpenOptions) -> list[ArraySource]:
-    """Sources of several datasets of one file; a path of None is the only image, no paths are all of them."""
+    """Sources of several datasets of one file; a path of None stands for the only image; without paths, all of them."""
     stamp = stamp_of(location.path)
     arguments = (location, stamp, None if paths is None else list(paths), options.in_child)
     found = ask_hdf5(options.trust, location.path, found_images, *arguments)

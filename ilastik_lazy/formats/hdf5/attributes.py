@@ -24,7 +24,7 @@ def text_attribute(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
     Raises
     ------
     MetadataError
-        The attribute is no text, or not in UTF-8.
+        The attribute is not text, or not in UTF-8.
     LimitExceededError
         It is longer than `limits` allow.
     """
@@ -115,7 +115,7 @@ def _as_text(value: Any, where: str, limits: Limits) -> str:
         except UnicodeDecodeError as error:
             raise MetadataError(f"{where} is not UTF-8") from error
     if not isinstance(value, str):
-        raise MetadataError(f"{where} is no text but {type(value).__name__}")
+        raise MetadataError(f"{where} is not text but {type(value).__name__}")
     if len(value) > limits.attribute_bytes:
         raise LimitExceededError(f"{where} is larger than {limits.attribute_bytes} bytes")
     return value

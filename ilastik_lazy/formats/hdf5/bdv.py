@@ -58,7 +58,7 @@ class Setup:
     def __post_init__(self) -> None:
         """Check the names, which a child process that was misled may have sent."""
         if not (self.times and all(map(_TIME.fullmatch, self.times)) and _SETUP.fullmatch(self.name)):
-            raise ValueError(f"{self.name!a} is no setup")
+            raise ValueError(f"{self.name!a} is not a setup")
 
     def paths(self, level: int) -> list[str]:
         """Return the paths of the datasets of one level, one for each time point."""
@@ -118,10 +118,12 @@ def _factors(file: h5py.File, setup: str, path: str) -> tuple[tuple[float, float
         or not 0 < table.shape[0] <= _MOST_LEVELS
         or table.dtype.kind not in "iuf"
     ):
-        raise MetadataError(f"{path}/{setup}/resolutions is no table of up to {_MOST_LEVELS} levels: {table.shape}")
+        raise MetadataError(f"{path}/{setup}/resolutions is not a table of up to {_MOST_LEVELS} levels: {table.shape}")
     values = table[...].astype(float)
     if not ((values >= 1) & (values < 1e9)).all():
-        raise MetadataError(f"{path}/{setup}/resolutions holds {values.min()} to {values.max()}: no factors of levels")
+        raise MetadataError(
+            f"{path}/{setup}/resolutions holds {values.min()} to {values.max()}: expected factors from 1 on"
+        )
     return tuple((z, y, x) for x, y, z in values.tolist())
 
 

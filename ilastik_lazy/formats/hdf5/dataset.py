@@ -86,7 +86,7 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
         axistags = text_attribute(dataset, "axistags", limits)
     except MetadataError as error:
         if axes is None:
-            raise MetadataError(f"{error}; pass {option('axes')} with one letter of 'tzyxc' a dimension") from error
+            raise MetadataError(f"{error}; pass {option('axes')} with one letter of 'tzyxc' per dimension") from error
         axistags = None
     stated = {name: plain_attribute(dataset, name, limits) for name in CONVENTIONS}
     stated |= {"axistags": axistags, "axis_units": _optional_text(dataset, "axis_units", limits)}

@@ -1,4 +1,4 @@
-"""What the HDF5 library says of one image, as plain facts: sources are made of them in `sources`."""
+"""What the HDF5 library says of one image, as plain facts: `sources` makes sources from them."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ class DatasetFacts:
         if self.is_direct and not (self.pipeline.is_supported and self.pipeline.itemsize == itemsize):
             raise ValueError(f"chunks of {self.spec.dtype} cannot be read past the HDF5 library")
         if self.spec.storage.layout != "chunked" and self.spec.chunks != pieces(self.spec.shape, itemsize):
-            raise ValueError(f"{self.spec.chunks} are no pieces of an array without chunks")
+            raise ValueError(f"{self.spec.chunks} are not pieces of an array without chunks")
         if self.home and (self.start is None or self.home not in dict(self.others)):
             raise ValueError(f"{self.home!a} has no place for the data")

@@ -161,4 +161,4 @@ def _require_plain(file: h5py.File, inside: str, where: str) -> None:
     """Raise unless the dataset at `inside` holds its data itself."""
     found = object_at(file, inside)
     if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-        raise ExternalReferenceError(f"{where} is made of {inside!a}, which is no plain dataset itself")
+        raise ExternalReferenceError(f"{where} is made of {inside!a}, which is not a plain dataset itself")

@@ -235,7 +235,7 @@ def _refuse_external_data(file: h5py.File, dataset: h5py.Dataset, internal_path:
             )
         source = object_at(file, part.dset_name)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
-            raise ExternalReferenceError(f"{where} is made of {part.dset_name!a}, which is no plain dataset itself")
+            raise ExternalReferenceError(f"{where} is made of {part.dset_name!a}, which is not a plain dataset itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ class DatasetEntry:
 
 
 def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
-    """List numeric datasets with 2 to 5 dimensions that are no coordinates of others, in the order of their paths.
+    """List numeric datasets with 2 to 5 dimensions that are not coordinates of others, in the order of their paths.
 
     Hard links only: `visititems` follows no other, and visits each object once.
 

@@ -32,7 +32,7 @@ def check_array(dataset: h5py.Dataset, location: Location, limits: Limits) -> No
     if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.subdtype is not None:
         hint = remedy("; tables are opened with open_table()", "; ilastik-lazy table prints tables")
         what = f"{str(dataset.dtype)[:60]}{hint if dataset.dtype.kind == 'V' else ''}"
-        raise MetadataError(f"{location} is no image: its elements are {what}")
+        raise MetadataError(f"{location} is not an image: its elements are {what}")
     check_shape(location, dataset.shape, limits)
     if dataset.chunks is None:
         _check_allocated(dataset, location, limits)

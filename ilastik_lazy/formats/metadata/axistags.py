@@ -48,7 +48,7 @@ def _load_json(text: str) -> Any:
 
 
 def _recovered_entries(text: str) -> list[dict[str, Any]]:
-    """Recover the axis entries of an ``axistags`` text that is no valid JSON.
+    """Recover the axis entries of an ``axistags`` text that is not valid JSON.
 
     vigra does not escape quotes in ``description``, so keys and resolutions are looked for alone.
     """
@@ -148,7 +148,7 @@ def axes_of(
             if chosen is None:
                 raise MetadataError(
                     f"{error}; the shape is {tuple(shape)}: "
-                    f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
+                    f"pass {option('axes')} with one letter of 'tzyxc' per dimension"
                 ) from error
     labels = tuple(label.lower() for label in dimension_labels)
     found += [(labels_from, tuple(map(Axis, labels)))] if names_that_fit(labels, ndim) else []

@@ -157,9 +157,11 @@ def _warn(text: str) -> None:
 def warn_of_guess(
     where: object, shape: Sequence[int], axes: Sequence[Axis], stated: Mapping[str, object] | None = None
 ) -> None:
-    """Warn that axes are guessed from a shape, whatever the file has `stated` that names not all of them."""
+    """Warn that axes are guessed from a shape, although the file has `stated` something about them."""
     said = [f"{name} {shown(value)}" for name, value in (stated or {}).items() if value]
-    what = f"has {' and '.join(said)}, which are not all axes out of t, z, y, x, c" if said else "names no axes"
+    what = (
+        f"has {' and '.join(said)}, which do not name every axis as one of t, z, y, x, c" if said else "names no axes"
+    )
     _warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
         f"pass {option('axes')} if that is wrong"
@@ -185,7 +187,7 @@ def axis_along(
     problem, found = along.problem, None
     if along.values is not None:
         if along.values.dtype.kind not in "iuf":
-            problem = f"its positions are {along.values.dtype}, no numbers"
+            problem = f"its positions are {along.values.dtype}, not numbers"
         elif (found := step_and_origin(along.values)) is None:
             problem = "its positions do not rise evenly"
     if found is None:
@@ -249,7 +251,8 @@ def _axistags(value: object, may_be_wrong: bool) -> str | None:
     if may_be_wrong:
         return None
     raise MetadataError(
-        f"axistags is no text but {type(value).__name__}; pass {option('axes')} with one letter of 'tzyxc' a dimension"
+        f"axistags is not text but {type(value).__name__}; "
+        f"pass {option('axes')} with one letter of 'tzyxc' per dimension"
     )
 
 

@@ -41,12 +41,12 @@ def check_shape(where: object, shape: Sequence[int], limits: Limits, ranks: Sequ
     Raises
     ------
     MetadataError
-        The number of dimensions is none of `ranks`.
+        The number of dimensions is not one of `ranks`.
     LimitExceededError
         An axis is too long.
     """
     if len(shape) not in ranks:
-        raise MetadataError(f"{where} is no image: it has {len(shape)} dimensions, expected 2 to 5")
+        raise MetadataError(f"{where} is not an image: it has {len(shape)} dimensions, expected 2 to 5")
     if max(shape, default=0) > limits.axis_length:
         raise LimitExceededError(
             f"{where} has an axis of {max(shape)} elements, more than {limits.axis_length}"
@@ -99,7 +99,7 @@ def units_from(value: object, where: object) -> dict[str, object]:
     """Return the units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
     units = json_value(value) if isinstance(value, str) else value
     if value is not None and not isinstance(units, dict):
-        warnings.warn(f"{where}: axis_units is no JSON object: ignored", MetadataWarning, stacklevel=2)
+        warnings.warn(f"{where}: axis_units is not a JSON object: ignored", MetadataWarning, stacklevel=2)
     return units if isinstance(units, dict) else {}
 
 
@@ -131,5 +131,5 @@ def text_from(value: object, name: str, where: object) -> str:
     """Return the text of an optional attribute, empty if there is none; warn if it is malformed."""
     if value is None or isinstance(value, str):
         return value or ""
-    warnings.warn(f"{where}: {name} is no text: ignored", MetadataWarning, stacklevel=2)
+    warnings.warn(f"{where}: {name} is not text: ignored", MetadataWarning, stacklevel=2)
     return ""

@@ -115,7 +115,7 @@ def _element_size(value: object) -> VoxelSize:
 
 def _transform(value: Any, ndim: int) -> VoxelSize:
     if not isinstance(value, dict):
-        raise ValueError(f"transform is {shown(value)}, no object")
+        raise ValueError(f"transform is {shown(value)}, not a JSON object")
     given = value.get("axes")
     names = tuple(str(axis).lower() for axis in given) if isinstance(given, list) else ()
     if not names_that_fit(names, ndim):
@@ -159,7 +159,7 @@ def _units(said: str, value: object, count: int) -> tuple[str, ...]:
     texts = value if isinstance(value, list) and len(value) == count else [value] * count
     units = tuple(full_unit_name(text) if isinstance(text, str) else "" for text in texts)
     if strange := [unit for unit in units if unit and unit not in OME_SPACE_UNITS | OME_TIME_UNITS]:
-        raise ValueError(f"{said} is beside the unit {shown(strange[0])}, which is none of length or time")
+        raise ValueError(f"{said} is beside the unit {shown(strange[0])}, which is not a unit of length or time")
     return units
 
 

@@ -229,7 +229,9 @@ def _spec_of(attributes: dict[str, Any], folder: str, axes: str | None, limits: 
         raise MetadataError(f"{folder}: blockSize has {len(chunks)} entries, dimensions {len(shape)}")
     kind = attributes.get("dataType")
     if not isinstance(kind, str) or kind not in _TYPES:
-        raise MetadataError(f"{folder} is no image: its dataType is {ascii(kind)[:40]}, expected one such as 'float32'")
+        raise MetadataError(
+            f"{folder} is not an image: its dataType is {ascii(kind)[:40]}, expected one such as 'float32'"
+        )
     dtype = np.dtype(kind)
     check_shape(folder, shape, limits)
     check_chunks(folder, shape, chunks, dtype.itemsize, limits)

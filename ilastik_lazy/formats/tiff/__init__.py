@@ -117,7 +117,7 @@ def _without_ones(image: TiffImage, ndim: int) -> TiffImage:
 
 def _check_image(image: TiffImage, location: Location, limits: Limits) -> None:
     if image.dtype.kind not in "biuf":
-        raise MetadataError(f"{location} is no image: its elements are {image.dtype}")
+        raise MetadataError(f"{location} is not an image: its elements are {image.dtype}")
     check_shape(location, image.shape, limits)
     nbytes = 0 if image.is_plain else math.prod(image.segment) * image.dtype.itemsize
     check_sizes(location, "strips or tiles", nbytes, image.offsets.size, limits)

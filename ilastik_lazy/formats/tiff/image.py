@@ -82,7 +82,7 @@ def image_of(
     page_shape = tuple(int(n) for n in page.shaped)
     per_page = math.prod(page_shape)
     if not per_page or page.dtype is None or series.dtype != page.dtype:
-        raise MetadataError(f"{path} is no image: its pages have shape {page_shape} and dtype {page.dtype}")
+        raise MetadataError(f"{path} is not an image: its pages have shape {page_shape} and dtype {page.dtype}")
     pages, left = divmod(math.prod(series.shape), per_page)
     if left or not pages:
         raise MetadataError(f"{path}: pages of shape {page_shape} do not make up an image of shape {series.shape}")

@@ -55,7 +55,7 @@ def axis_letters(letters: str) -> tuple[str, ...] | None:
     Raises
     ------
     MetadataError
-        A letter is no image axis, or occurs twice.
+        A letter is not an image axis, or occurs twice.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class _Collected:
         self.problems: list[str] = []
 
     def step(self, axis: str, value: object) -> None:
-        """Add a step.  0 means "not set"; anything else that is no positive number is recorded as a problem."""
+        """Add a step.  0 means "not set"; anything else that is not a positive number is recorded as a problem."""
         if value is None or (number := _number(value)) == 0:
             return
         if number is None or not 1e-30 < number < 1e30:

@@ -118,7 +118,7 @@ def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
 
 
 def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
-    """List internal paths of arrays that may be images, are listed by no multiscales, and are no coordinates."""
+    """List internal paths of arrays that may be images, are listed by no multiscales, and are not coordinates."""
     found = [
         (inside, node)
         for inside, node in children(root, limits)

@@ -26,7 +26,7 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype of the bytes in a chunk: unsigned bytes for booleans."""
-    # A byte other than 0 and 1 is no valid boolean to numpy, and must be converted.
+    # A byte other than 0 and 1 is not a valid boolean to numpy, and must be converted.
     return np.dtype("u1") if dtype.kind == "b" else dtype
 
 
@@ -39,7 +39,7 @@ def v2_type(text: object, kinds: str, where: str) -> np.dtype[Any]:
     if dtype is not None and dtype.kind == "O":
         raise UnsafeFileError(f"{where} holds Python objects, which can run code when they are read: refused")
     if dtype is None or dtype.kind not in kinds or not 0 < dtype.itemsize <= (_MOST_TEXT if dtype.kind == "U" else 8):
-        raise MetadataError(f"{where} is no image: its elements are {ascii(text)[:60]}")
+        raise MetadataError(f"{where} is not an image: its elements are {ascii(text)[:60]}")
     if dtype.itemsize > 1 and str(text)[0] not in "<>":
         raise MetadataError(
             f"{where}: its elements are {ascii(text)[:60]}, without a byte order: expected < or > first"
@@ -55,7 +55,7 @@ def v3_type(name: object, kinds: str, where: str) -> np.dtype[Any]:
         if isinstance(size, int) and 4 <= size <= _MOST_TEXT:
             return np.dtype(f"U{size // 4}")
     if name not in _V3_TYPES:
-        raise MetadataError(f"{where} is no image: its elements are {ascii(name)[:60]}")
+        raise MetadataError(f"{where} is not an image: its elements are {ascii(name)[:60]}")
     return np.dtype(str(name))
 
 

@@ -92,7 +92,7 @@ class LocalFiles:
         return [self._load(path, limit) for path in paths]
 
     def _load(self, path: str, limit: int) -> tuple[bytes, Version] | None:
-        # The folders above were checked, or listed as folders that are no links.
+        # The folders above were checked, or listed as folders that are not links.
         if os.path.islink(path):
             self.check_links(path)
         try:

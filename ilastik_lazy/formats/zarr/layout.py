@@ -172,7 +172,7 @@ def _parse_v3(document: Mapping[str, Any], where: str, kinds: str) -> ArrayLayou
         options = codecs[0][1]
         chunks = _chunk_lengths(options.get("chunk_shape"), shape, where)
         if any(shard % chunk for shard, chunk in zip(files, chunks, strict=True)):
-            raise MetadataError(f"{where}: shards of {files} are no multiple of chunks of {chunks}")
+            raise MetadataError(f"{where}: shards of {files} are not a multiple of chunks of {chunks}")
         codecs = _v3_codecs(options.get("codecs"), where)
         index = _shard_index(options, tuple(f // c for f, c in zip(files, chunks, strict=True)), where)
     order, stored, steps = _v3_bytes(codecs, dtype, len(shape), where)

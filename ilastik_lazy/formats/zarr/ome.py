@@ -195,7 +195,7 @@ def _axes_in(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
     if len(set(names)) < len(names) or not set(names) <= set(AXIS_NAMES):
         raise MetadataError(
             f"{where}: the axes are {ascii(names)[:80]}, expected t, z, y, x, c, each at most once: "
-            f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
+            f"pass {option('axes')} with one letter of 'tzyxc' per dimension"
         )
     return tuple(names), tuple(units)
 

@@ -118,7 +118,7 @@ def _axes_in(
     if axes is None and len(stored) != ndim:
         raise MetadataError(
             f"{where} has shape {layout.shape}, and multiscales name the axes {''.join(axis_names(stored))}: "
-            f"pass {option('axes')} with one letter of 'tzyxc' a dimension"
+            f"pass {option('axes')} with one letter of 'tzyxc' per dimension"
         )
     if axes is None:
         return Settled(_placed_beside(node, home, stored, dims, layout.shape, limits), remarks=remarks)

@@ -195,7 +195,7 @@ PROPERTIES: dict[str, Property] = {
 
 
 def unknown_property(name: str, known: Sequence[str]) -> ArgumentError:
-    """Return the error of a property that is none of those that are known, with the one that may be meant."""
+    """Return the error of an unknown property, with the one that may be meant."""
     if name == "label":
         return ArgumentError(f"{option('properties', name)}: each table has it, leave it out")
     # Older releases of scikit-image have the words in another order: mean_intensity.
@@ -211,7 +211,7 @@ def wanted_for(properties: Sequence[str], ndim: int, has_intensity: bool) -> tup
     Raises
     ------
     ArgumentError
-        There is none of these properties for an image of this kind.
+        One of the properties is not defined for an image of this kind.
     """
     names = [properties] if isinstance(properties, str) else list(properties)
     is_default = tuple(names) == DEFAULT_PROPERTIES
@@ -220,7 +220,7 @@ def wanted_for(properties: Sequence[str], ndim: int, has_intensity: bool) -> tup
         if known.of_intensity and not has_intensity and not is_default:
             raise ArgumentError(f"{option('properties', name)} needs an image: pass {option('intensity')}")
         if ndim not in known.ndims:
-            raise ArgumentError(f"{option('properties', name)}: there is none in {ndim} dimensions")
+            raise ArgumentError(f"{option('properties', name)}: it is not defined in {ndim} dimensions")
     chosen = tuple(name for name in names if has_intensity or not PROPERTIES[name].of_intensity)
     needs = [PROPERTIES[name].needs for name in chosen]
     parts = {part: any(getattr(each, part) for each in needs) for part in Wanted.__dataclass_fields__}

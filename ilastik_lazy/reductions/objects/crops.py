@@ -108,7 +108,7 @@ def check_whole_objects(names: Sequence[str], space: Space, has_intensity: bool)
     Raises
     ------
     ArgumentError
-        There is none for such an image.
+        One of them is not defined for such an image.
     MissingExtraError
         scikit-image is missing.
     """
@@ -116,10 +116,10 @@ def check_whole_objects(names: Sequence[str], space: Space, has_intensity: bool)
         if name == "intensity_median" and not has_intensity:
             raise ArgumentError(f"{option('properties', name)} needs an image: pass {option('intensity')}")
         if space.ndim == 1 or (name == "perimeter" and space.ndim != 2):
-            raise ArgumentError(f"{option('properties', name)}: there is none in {space.ndim} dimensions")
+            raise ArgumentError(f"{option('properties', name)}: it is not defined in {space.ndim} dimensions")
         if name == "perimeter" and len(set(space.spacing)) > 1:
             raise ArgumentError(
-                f"{option('properties', name)}: there is none where pixels are no squares ({space.spacing})"
+                f"{option('properties', name)}: it is not defined for pixels that are not square ({space.spacing})"
             )
     if names:
         require_package("skimage", "shapes", f"{', '.join(names)}: these need scikit-image")

@@ -23,7 +23,7 @@ from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, large_block
 from ilastik_lazy.reductions.thresholds import check_threshold
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 
 __all__ = ["label_objects"]
 
@@ -44,32 +44,32 @@ def label_objects(
     """Number the connected objects of an image, lazily, as ilastik's thresholding does.
 
     Nothing is read before the result is computed.  Then a first pass over the whole image finds the objects, whose
-    numbers depend on no block; it is made once, and kept for all blocks of the result.  A second pass labels each
-    block that is wanted.  `measure_objects` needs no second pass.
+    numbers do not depend on the blocks; it runs once, and its result is kept for all blocks.  A second pass labels
+    each block that is wanted.  `measure_objects` needs no second pass.
 
     Parameters
     ----------
     image
         One class of a probability map, such as ``prob.sel(c="nucleus")``, a mask, or a class image with `classes`.
-        Frames are labelled apart, and so are channels: in a whole map, each class has objects of its own.
+        Frames and channels are labelled separately: in a whole map, each class has its own objects.
     threshold
-        Least value of a voxel of an object; where ``image.attrs["drange"]`` is known, on a scale from 0 to 1 over
-        that range, else on the scale of the values, such as 128 for half of uint8.  A fraction is refused for whole
-        numbers whose range is not known.  NaN belongs to no object.
+        Minimum value of an object's voxels.  If ``image.attrs["drange"]`` is known, it is on a scale from 0 to 1 over
+        that range; otherwise it is on the scale of the values, such as 128 for half of uint8.  A fraction is refused
+        for whole numbers whose range is not known.  NaN belongs to no object.
     core
-        Hysteresis: an object stays if it holds a core, which is connected voxels of at least this value, and is not
-        smaller or larger than `min_size` and `max_size` allow.
+        Hysteresis: an object is kept if it contains a core, which is a connected group of voxels of at least this
+        value, and not smaller or larger than `min_size` and `max_size` allow.
     smooth
         Sigma in voxels of a Gaussian before the threshold, along all axes of space, or by axis: ``{"y": 1, "x": 1}``.
         Its kernel reaches 2 sigma to each side, and the image is reflected at its borders.
     min_size, max_size
-        Least and largest number of voxels of an object that stays, both included.
+        Minimum and maximum number of voxels of an object that is kept, both included.
     connectivity
         Along how many axes at once two voxels of one object may be neighbours: 1 takes faces, 2 edges too, ....
     project
         Take all settings from the thresholding applet of this project; `image` has all channels then.
     classes
-        Names or numbers of classes whose voxels are objects, in place of `threshold`.  Where two of them touch, they
+        Names or numbers of classes whose voxels are objects, in place of `threshold`.  If two of them touch, they
         are one object.
     trust
         ``"untrusted"``: the HDF5 library sees `project`, and `image` if that is a path, in another process only; see
@@ -100,7 +100,7 @@ def label_objects(
     require_package("scipy", "objects", "label_objects needs scipy")
     named = {"core": core, "smooth": smooth, "min_size": min_size, "max_size": max_size, "classes": classes}
     given = [name for name, value in named.items() if value is not None]
-    options = granted(trust=trust)
+    options = checked_options(trust=trust)
     whole = as_source(image, options=options)
     drange = drange_of(image) if isinstance(image, xr.DataArray) else whole.spec.drange
     if project is not None:

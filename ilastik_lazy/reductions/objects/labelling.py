@@ -120,7 +120,7 @@ class ObjectsSource(View):
 
     def keep(self, numbers: Numbers) -> None:
         """Keep the numbers that another pass has found, unless there are some already."""
-        _KEPT.get(self.key, lambda: numbers)
+        _NUMBERS.get(self.key, lambda: numbers)
 
     def _mask(self, values: Array, rule: ByThreshold | ByClass) -> Array:
         return self.axes.canonical(rule.of_values(values))
@@ -132,10 +132,10 @@ class ObjectsSource(View):
 
     def _numbers(self) -> Numbers:
         """Return what the first pass found; it is made once, also on a cluster."""
-        if (known := _KEPT.known(self.key)) is not None:
+        if (known := _NUMBERS.known(self.key)) is not None:
             return known
         found = once_on_cluster(f"first-pass-{self.key}", self.first_pass)
-        return _KEPT.get(self.key, self.first_pass if found is None else lambda: found)
+        return _NUMBERS.get(self.key, self.first_pass if found is None else lambda: found)
 
     def first_pass(self, client: Any = None) -> Numbers:
         """Find the objects of the whole image."""
@@ -151,7 +151,7 @@ class ObjectsSource(View):
         return self.found_in(task[1]).block
 
 
-_KEPT: ByteCache[Numbers] = ByteCache(lambda numbers: numbers.nbytes)
+_NUMBERS: ByteCache[Numbers] = ByteCache(lambda numbers: numbers.nbytes)
 
 
 def census_of(source: ObjectsSource) -> Census:

@@ -166,7 +166,7 @@ def smoothed(source: ArraySource, smooth: float | Mapping[str, float] | None) ->
     Raises
     ------
     ArgumentError
-        A sigma is no number from 0 on, or for an axis that is none of space.
+        A sigma is not a number from 0 on, or is for an axis that is not one of space.
     MissingExtraError
         scipy is missing.
     """

@@ -33,7 +33,7 @@ from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measured_labels, measured_objects
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
-from ilastik_lazy.storage.allowed import granted
+from ilastik_lazy.storage.allowed import checked_options
 from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_objects"]
@@ -53,26 +53,27 @@ def measure_objects(
 ) -> pd.DataFrame:
     """Measure the objects of a label image, block by block.
 
-    The image is read once, and memory grows with the number of objects alone.  The objects of
+    The image is read once, and memory grows only with the number of objects.  The objects of
     `label_objects` are measured as they are found, and no label image is made.
 
     Parameters
     ----------
     labels
-        What `label_objects` returned, or any label image: whole numbers, where what is below 1 is background.  In a
+        What `label_objects` returned, or any label image: whole numbers; values below 1 are background.  In a
         segmentation each class is one object; pass ``label_objects(segmentation, classes="nucleus")`` for its parts.
     intensity
-        Image of the same voxels along t, z, y and x, perhaps with channels, each of which has its columns.  Where both
-        have positions, these must agree within half a voxel.
+        Image of the same voxels along t, z, y and x, perhaps with channels, each of which gets its own columns.  If
+        both have positions, these must agree within half a voxel.
     properties
-        By the names of `skimage.measure.regionprops`: ``num_pixels``, ``area``, ``bbox``, ``area_bbox``, ``extent``,
+        Names as in `skimage.measure.regionprops`: ``num_pixels``, ``area``, ``bbox``, ``area_bbox``, ``extent``,
         ``centroid``, ``equivalent_diameter_area``, ``inertia_tensor_eigvals``, ``axis_major_length``,
-        ``axis_minor_length``, and in two dimensions ``eccentricity`` and ``orientation``; of intensities
+        ``axis_minor_length``, and in two dimensions ``eccentricity`` and ``orientation``; for intensities
         ``intensity_mean``, ``intensity_std``, ``intensity_min``, ``intensity_max``, ``intensity_sum``, and
-        ``centroid_weighted``.  Beside these ``touches_border``: whether the object lies at a border of the image.
+        ``centroid_weighted``.  In addition, ``touches_border``: whether the object lies at a border of the image.
 
-        In a second pass, that reads each object whole and takes scikit-image (extra ``shapes``): ``perimeter`` (in two
-        dimensions), ``euler_number``, ``intensity_median``, ``area_convex``, ``solidity``, ``feret_diameter_max``.
+        In a second pass, which reads each object as a whole and needs scikit-image (extra ``shapes``): ``perimeter``
+        (in two dimensions), ``euler_number``, ``intensity_median``, ``area_convex``, ``solidity``,
+        ``feret_diameter_max``.
         In a volume the last three are NaN for an object whose voxels lie in one plane, such as a single voxel.
         Memory then also holds the boxes around the largest objects, one for each thread.
     project
@@ -81,7 +82,7 @@ def measure_objects(
         ``"untrusted"``: the HDF5 library sees `project`, and images that are given by their paths, in another process
         only; see `open_dataarray`.
     workers
-        Number of threads; one for each processor without it.  The result does not depend on it.
+        Number of threads; by default one for each processor.  The result does not depend on it.
     progress
         Called now and then from this thread; an exception that it raises ends the work.
 
@@ -116,7 +117,7 @@ def measure_objects(
     1      2         765           119.1
     """
     check_progress(progress, 3)
-    options = granted(trust=trust)
+    options = checked_options(trust=trust)
     source = as_source(labels, options=options)
     shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
     axes = ObjectAxes.of(source.spec)

@@ -103,7 +103,7 @@ class ObjectAxes:
         return np.array((0, 0, 0, *(region[axis].start for axis in self.space))[-3:], np.int64)
 
 
-# Work on runs takes numpy some 50 calls a block, and borders cost as much as what lies inside: in blocks of 16 MiB
+# Work on runs takes numpy some 50 calls per block, and borders cost as much as what lies inside: in blocks of 16 MiB
 # labelling takes 2/3 of the time that it takes in blocks of 4 MiB.
 _BLOCK_BYTES = 16 * 2**20
 

@@ -90,7 +90,7 @@ class Runs:
 def spread_out(frames: Array, z: Array, y: Array, x: Array, shape: tuple[int, ...]) -> Array:
     """Return positions in an image with one more voxel a row, one more row a plane, and one more plane a frame.
 
-    So what lies in two rows never touches in them, and a neighbour beyond the end of a plane is no voxel.
+    So what lies in two rows never touches in them, and a neighbour beyond the end of a plane is not a voxel.
 
     Parameters
     ----------

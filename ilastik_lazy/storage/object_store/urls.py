@@ -13,7 +13,7 @@ _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "https
 
 
 def is_url(text: object) -> bool:
-    """Return whether a path is a URL, and no file.
+    """Return whether a path is a URL, not a file.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Read files of a web server through urllib3.
 
-obstore's HTTPStore (0.12) is no substitute: it follows redirects to any host, has no option to refuse them, and cannot
-read parts of a file from a server without range requests.  Here no host is asked that the caller did not name.
+obstore's HTTPStore (0.12) is not a substitute: it follows redirects to any host, has no option to refuse them, and
+cannot read parts of a file from a server without range requests.  Here no host is asked that the caller did not name.
 """
 
 from __future__ import annotations

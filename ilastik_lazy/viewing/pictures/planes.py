@@ -150,7 +150,7 @@ def indices_at(spec: ArraySpec, where: Mapping[str, object]) -> dict[str, int]:
     AxesError
         `where` names an axis that the image does not have.
     ArgumentError
-        A position is no number, has another unit, or lies outside the image.
+        A position is not a number, has another unit, or lies outside the image.
     """
     lengths = dict(zip(spec.dims, spec.shape, strict=True))
     if unknown := [dim for dim in where if dim not in lengths]:

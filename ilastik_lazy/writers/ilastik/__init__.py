@@ -124,7 +124,7 @@ def to_ilastik(
     Raises
     ------
     DestinationExistsError
-        Something is at `path` already.
+        `path` already exists.
     DestinationError
         The file cannot be written; nothing of it is left.
     UnfinishedWriteError
@@ -264,10 +264,10 @@ def _check_axes(spec: ArraySpec) -> None:
     if not 2 <= spec.ndim <= 5:
         raise AxesError(f"{where} has {spec.ndim} dimensions: ilastik opens images with 2 to 5")
     if 0 in spec.shape:
-        raise ArgumentError(f"{where} has shape {spec.shape}, so no voxel: ilastik opens no such image")
+        raise ArgumentError(f"{where} has shape {spec.shape}, so it has no voxels: ilastik cannot open it")
     if not {"y", "x"} <= set(spec.dims):
         warnings.warn(
-            f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens images with x and y only",
+            f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens only images with x and y",
             MetadataWarning,
             stacklevel=3,
         )

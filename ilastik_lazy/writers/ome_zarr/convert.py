@@ -21,12 +21,12 @@ from ilastik_lazy.lazy.clusters import current_client
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.place import name_of, store_at
-from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
+from ilastik_lazy.writers.ome_zarr.commit.target import name_of, store_at
+from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
 from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_unchanged, sound_units
+from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_same_voxels, sound_units
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
@@ -87,10 +87,11 @@ def to_ome_zarr(
         An image has fewer if nothing is left to halve.
     downsample
         How each level is made from the one before: ``mean`` for images, ``mode`` or ``nearest`` for labels.
-        ``auto`` takes the mean for floats, for intensities (``kind``) and for integers of 8 and 16 bits that no file,
-        name or role calls classes or ids; the mode for masks and where the file is known to hold labels; and
-        ``nearest`` for other integers, because a mean would invent ids if they are ids.  A mean of integers is
-        rounded half to even; ``nearest`` takes the first voxel of each pair, and the level keeps its position.
+        ``auto`` takes the mean for floats, for intensities (``kind``) and for 8- and 16-bit integers unless the file,
+        its name or its role says that they are classes or ids; the mode for masks and if the file is known to hold
+        labels; and ``nearest`` for other integers, because a mean would invent ids if they are ids.  A mean of
+        integers is rounded half to even; ``nearest`` takes the first voxel of each pair, and the level keeps its
+        position.
     codec
         Compression of chunks.  ``auto`` moves chunks that are gzip already without compressing them again, and
         takes ``zstd`` for all others; ``blosc`` in 0.4.
@@ -125,7 +126,7 @@ def to_ome_zarr(
     Raises
     ------
     DestinationExistsError
-        Something is at `target` already.
+        `target` already exists.
     DestinationBusyError
         Another process is writing there.
     ResumeMismatchError
@@ -165,11 +166,11 @@ def to_ome_zarr(
         # A different text each time, so that this conversion is never resumed.
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
-    with Target(store, settings, overwrite=overwrite, resume=resume) as place:
+    with Transaction(store, settings, overwrite=overwrite, resume=resume) as transaction:
         counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress)
-        found = sound_units(plan, place.store, place.done)
-        if len(found) < len(place.done):
-            place.repair()
+        found = sound_units(plan, transaction.store, transaction.done)
+        if len(found) < len(transaction.done):
+            transaction.repair()
         if found:
             counter.add(sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize)
         client = current_client()
@@ -178,21 +179,21 @@ def to_ome_zarr(
         shared = WholeChunks.of(shared, plan.held * (1 if client else plan.workers))
         reader = ShardReader(plan, shared, mask=on_error == "mask")
         if found and isinstance(array, ComputedSource):
-            require_unchanged(reader, place.store, found)
-        units = _write_units(reader, place, found, counter, client)
-        require_units(plan, place.store, units)
-        statistics, masked = _learned(units, place.learned)
+            require_same_voxels(reader, transaction.store, found)
+        units = _write_units(reader, transaction, found, counter, client)
+        require_units(plan, transaction.store, units)
+        statistics, masked = _learned(units, transaction.learned)
         documents = _documents(plan, store.place, properties, statistics)
-        place.write_arrays(documents)
+        transaction.write_arrays(documents)
         if verify:
             try:
-                compare_levels(reader, place.store, counter.add)
+                compare_levels(reader, transaction.store, counter.add)
             except VerificationError:
-                place.withdraw_arrays(documents)
+                transaction.withdraw_arrays(documents)
                 raise
         if source_identity(array).get("version") != identity.get("version"):
             raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
-        place.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
+        transaction.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
     return ConversionReport(
         target=store.place,
         levels=tuple(level.shape for level in plan.levels),
@@ -213,21 +214,21 @@ def to_ome_zarr(
 
 
 def _write_units(
-    reader: ShardReader, place: Target, found: Mapping[Shard, Unit], counter: Counter, client: Any
+    reader: ShardReader, transaction: Transaction, found: Mapping[Shard, Unit], counter: Counter, client: Any
 ) -> dict[str, Unit]:
     """Write the shards that were not `found`; returns all units by name."""
     plan, done = reader.plan, set(found)
     units = {unit.name: unit for unit in found.values()}
-    writer = ShardWriter(place.store, place.journal)
+    writer = ShardWriter(transaction.store, transaction.journal)
 
     def advance(nbytes: int) -> None:
-        place.require_lock()
+        transaction.require_lock()
         counter.add(nbytes)
 
     if client is not None:
         write_on_cluster(client, reader, writer, done, progress=advance)
         # Read from the journals, since workers that died have written some, too.
-        units = read_journals(place.store) | units
+        units = read_journals(transaction.store) | units
         done = {shard for shard in plan.all_shards() if shard.name in units}
     made = write_shards(reader, writer, plan.remaining(done), done, workers=plan.workers, progress=advance)
     return units | {unit.name: unit for unit in made}

@@ -9,11 +9,11 @@ from dask.base import tokenize
 
 from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.core.views.view import View, leaves_of, storage_of
-from ilastik_lazy.lazy.from_xarray import ComputedSource, absent_chunks
+from ilastik_lazy.lazy.from_xarray import ComputedSource
 from ilastik_lazy.storage.folders import version_of
 from ilastik_lazy.storage.object_store import is_url
 
-__all__ = ["absent_chunks", "source_identity", "without_version"]
+__all__ = ["source_identity", "without_version"]
 
 
 def source_identity(source: ArraySource | Storage) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
         if spec.storage.compression != "gzip":
             return f"the source has no chunks of plain gzip ({spec.storage.compression})"
         if spec.storage.access != "direct":
-            return f"the source has chunks of gzip that are no chunks of the image (read through {spec.storage.access})"
+            return (
+                f"the source has chunks of gzip that are not chunks of the image (read through {spec.storage.access})"
+            )
         return "only gzip chunks of one HDF5 dataset, whole or cut at the borders of its chunks, are kept"
     if spec.dtype != spec.dtype.newbyteorder("<"):
         return "the source is big-endian"

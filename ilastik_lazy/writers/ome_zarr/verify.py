@@ -20,7 +20,7 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
-from ilastik_lazy.writers.ome_zarr.commit.place import open_store
+from ilastik_lazy.writers.ome_zarr.commit.target import open_store
 from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
 from ilastik_lazy.writers.progress import Counter, Progress
@@ -91,9 +91,9 @@ def verify_image(
     try:
         names = store.names()
     except DestinationExistsError as error:
-        raise ArgumentError(f"{place} is a file, no OME-Zarr: name the folder first, then its source") from error
+        raise ArgumentError(f"{place} is a file, not an OME-Zarr: name the folder first, then its source") from error
     if names is None:
-        raise ArgumentError(f"there is nothing at {place}")
+        raise ArgumentError(f"{place} does not exist")
     manifest = read_manifest(store)
     if WORK in names and manifest is None:
         how = remedy("to_ome_zarr(..., resume=True)", "ilastik-lazy convert --resume")

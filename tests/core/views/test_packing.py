@@ -178,7 +178,7 @@ def test_a_packing_that_makes_no_sense_is_stated(tmp_path):
     array = zarr.create_array(tmp_path / "a.zarr", shape=(2, 3), dtype="i2", dimension_names=["y", "x"])
     array[...] = 3
     array.attrs["scale_factor"] = "a quarter"
-    with pytest.warns(MetadataWarning, match=r"scale_factor is 'a quarter', no number: values are as stored"):
+    with pytest.warns(MetadataWarning, match=r"scale_factor is 'a quarter', not a number: values are as stored"):
         assert il.open_dataarray(tmp_path / "a.zarr").dtype == "int16"
 
 

@@ -153,7 +153,7 @@ def test_a_file_without_images_says_so(tmp_path):
 def test_what_is_no_image_is_refused(tmp_path, value):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"] = value
-    with pytest.raises(MetadataError, match=r"no image"):
+    with pytest.raises(MetadataError, match=r"not an image"):
         open_source(Location.parse(tmp_path / "a.h5", "data"))
 
 

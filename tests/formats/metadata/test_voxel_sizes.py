@@ -84,7 +84,7 @@ class TestEveryFormat:
     @pytest.mark.parametrize("unit", ["kelvin", "dpi", "counts"])
     def test_a_unit_of_values_is_none_of_positions(self, tmp_path, kind, unit):
         path = written(tmp_path, kind, (4, 5, 6), {"resolution": [2.0, 2.0, 2.0], "units": unit}, axes="zyx")
-        with pytest.warns(MetadataWarning, match=f"'{unit}', which is none of length or time"):
+        with pytest.warns(MetadataWarning, match=f"'{unit}', which is not a unit of length or time"):
             assert not il.open_dataarray(path).coords
 
     @pytest.mark.parametrize(

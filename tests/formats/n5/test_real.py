@@ -30,7 +30,7 @@ def _entries() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 ENTRIES = _entries()
-# vigra does not escape the quotes in a description, so the text in the JSON is no JSON (ilastik-formats.md 1.5).
+# vigra does not escape the quotes in a description, so the text in the JSON is not JSON (ilastik-formats.md 1.5).
 NO_JSON = "writer/n5/meta_description_quote.n5"
 
 
@@ -38,7 +38,7 @@ NO_JSON = "writer/n5/meta_description_quote.n5"
 def test_what_ilastik_wrote_is_read_as_stated(path, inside, stated):
     location = Location.parse(shared_path("ilastik-files", path), inside)
     if len(stated["shape"]) == 1:
-        with pytest.raises(MetadataError, match=r"no image"):
+        with pytest.raises(MetadataError, match=r"not an image"):
             n5.open_image(location, DEFAULTS)
         return
     if path == NO_JSON:

@@ -201,7 +201,7 @@ def test_unknown_compressions_and_complex_numbers_are_refused(tmp_path):
     with pytest.raises(UnsupportedFilterError, match="JPEG"):
         opened(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.ones((20, 21), "c8"), metadata={"axes": "YX"})
-    with pytest.raises(MetadataError, match="no image"):
+    with pytest.raises(MetadataError, match="not an image"):
         opened(tmp_path / "b.tif")
 
 

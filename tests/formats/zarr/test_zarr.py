@@ -98,7 +98,7 @@ def test_random_bytes_never_crash_the_decoder(tmp_path, layout):
             found = source.read(WHOLE)
         except CorruptChunkError:
             continue
-        assert found.shape == SHAPE  # without a checksum a changed value is no error
+        assert found.shape == SHAPE  # without a checksum a changed value is not an error
 
 
 def test_a_wrong_checksum_is_an_error(tmp_path):

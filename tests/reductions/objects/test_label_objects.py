@@ -208,7 +208,7 @@ def test_a_probability_is_no_threshold_for_whole_numbers_of_unknown_range(option
 
 def test_a_gaussian_wider_than_the_image_takes_no_more_memory():
     image = xr.DataArray(np.eye(8, dtype=np.float32).reshape(2, 4, 8), dims=("z", "y", "x"))
-    # What lies beyond the borders is no array of its own: this one would have 10**15 voxels.
+    # What lies beyond the borders is not an array of its own: this one would have 10**15 voxels.
     assert il.label_objects(image, threshold=0.1, smooth=20_000).values.tolist() == np.ones((2, 4, 8)).tolist()
 
 

@@ -96,7 +96,7 @@ def assert_no_image(target: Path) -> None:
 
 
 def assert_resumes(target: Path, **options: Any) -> Any:
-    """What an error or a death has left is no image, or the old one, and becomes the image by `resume`."""
+    """What an error or a death has left is not an image, or the old one, and becomes the image by `resume`."""
     if target.exists() and not (target / "zarr.json").exists():
         assert_no_image(target)
     report = convert(target, resume=True, **options)

@@ -32,7 +32,7 @@ from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import axistags, some_data
 from tests.support.shared_files import entries, over_files, shared_path
 
-ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens images with x and y only")
+ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens only images with x and y")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ DIFFERENCES = {
     "dtype_zyxc_bool": {"dtype"},  # ilastik's exporter offers no bool, its writer stores HDF5's enumeration
     "dtype_zyxc_float16": {"dtype", "values"},  # nor float16
     "meta_description": {"attribute axistags"},  # texts of vigra's that nobody reads
-    "meta_description_quote": {"attribute axistags"},  # and here are no JSON
+    "meta_description_quote": {"attribute axistags"},  # and here are not JSON
     "direct_raw": {"attribute drange"},  # float64 given to the writer by hand; exports have the image's dtype
     "direct_gzip": {"attribute drange"},
 }

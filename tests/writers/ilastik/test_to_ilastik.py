@@ -35,7 +35,7 @@ STORED = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"]
 LONG = "ILASTIK_LAZY_LONG" in os.environ
 ORDERS = ["".join(order) for ndim in range(2, 6) for order in itertools.permutations("tzyxc", ndim)]
 
-ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens images with x and y only")
+ignore_dims = pytest.mark.filterwarnings("ignore:.*ilastik opens only images with x and y")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.in_memory import DTYPES, ArrayInMemory
 from tests.support.makers import some_data
 from tests.support.shared_files import entries, over_files, shared_path
 
-# Not as ilastik's exporter writes: 1-D data, a text that is no JSON, a range that is no list, the bare writer.
+# Not as ilastik's exporter writes: 1-D data, a text that is not JSON, a range that is not a list, the bare writer.
 UNLIKE = ("axes_x_", "description", "npuint8", "direct_raw")
 ENTRIES = [e for e in entries("writer", ".n5") if not any(part in e["path"] for part in UNLIKE)]
 

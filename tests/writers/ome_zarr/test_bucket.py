@@ -203,7 +203,7 @@ class TestBucket:
                 super().put(key, data)
 
         store = RemoteStore(Careless.parse(f"memory://{uuid.uuid4().hex}/a.zarr"))
-        with pytest.warns(LockingWarning, match="checks no conditions"):
+        with pytest.warns(LockingWarning, match="does not check conditions"):
             held = store.lock()
         with pytest.warns(LockingWarning), pytest.raises(DestinationBusyError):
             store.lock()

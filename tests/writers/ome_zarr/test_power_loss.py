@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ilastik_lazy.storage import files
+from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
 from tests.support.ome_zarr.targets import assert_no_image, assert_resumes, assert_whole, convert
 
 
@@ -64,7 +65,7 @@ def convert_until(target: Path, limit: int) -> tuple[bool, set[str]]:
         for name, call in (("open", open_), ("write", write), ("fsync", fsync), ("replace", replace)):
             patch.setattr(files.os, name, call)
         # Nobody tidies up after a power failure.
-        patch.setattr("ilastik_lazy.writers.ome_zarr.commit.transaction.Target._leave", lambda self: self._release())
+        patch.setattr(Transaction, "_leave", Transaction._release)
         try:
             convert(target)
         except PowerLoss:

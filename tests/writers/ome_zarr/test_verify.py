@@ -132,7 +132,7 @@ def test_an_unfinished_image_is_said_to_be_unfinished(tmp_path: Path) -> None:
 
 
 def test_where_nothing_is_there_is_nothing_to_verify(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="nothing at"):
+    with pytest.raises(ArgumentError, match="does not exist"):
         verify_image(tmp_path / "none.zarr")
 
 

@@ -147,7 +147,7 @@ def _beyond(
         for axis, (length, chunk, most) in enumerate(zip(shape, chunks, maxshape, strict=True)):
             origins, step = part.origins[:, axis], np.uint64(chunk)
             if (origins // step * step != origins).any() or (most is not None and (origins >= max(1, most)).any()):
-                raise CorruptFileError(f"{location}: a chunk begins where there can be none: its index is damaged")
+                raise CorruptFileError(f"{location}: a chunk begins at an impossible position: its index is damaged")
             outside |= origins >= length
         beyond += int(np.count_nonzero(outside))
     return beyond

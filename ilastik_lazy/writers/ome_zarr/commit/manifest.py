@@ -9,7 +9,7 @@ from ilastik_lazy.errors import option
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 
-__all__ = ["MANIFEST", "Manifest", "as_text", "difference", "is_text", "noted_units", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "as_json", "difference", "is_json", "noted_units", "read_manifest"]
 
 MANIFEST = "scale0/image/.ilz-manifest.json"
 """What was written, from what, and the checksum of each unit; stays in the finished image.
@@ -47,12 +47,12 @@ def noted_units(manifest: Manifest) -> dict[str, Unit] | None:
         return None
 
 
-def as_text(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
     """Plain values as JSON, the same for equal values."""
     return json.dumps(value, indent=1, sort_keys=True).encode()
 
 
-def is_text(data: bytes) -> bool:
+def is_json(data: bytes) -> bool:
     """Whether `data` is JSON."""
     try:
         json.loads(data)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, ResumeMismatchError, option
 from ilastik_lazy.storage.stores import LAST_ROOTS, PLAN, ROOTS, WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS
-from ilastik_lazy.writers.ome_zarr.commit.manifest import as_text, difference, is_text, noted_units, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import as_json, difference, is_json, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
 
 __all__ = [
@@ -61,19 +61,19 @@ ACTIONS: dict[State, tuple[Action, Action, Action, Action]] = {
 
 
 def action_for(state: State, *, overwrite: bool, resume: bool) -> Action:
-    """Look up what a conversion with these options does at a place in `state`."""
+    """Look up what a conversion with these options does with a store in `state`."""
     return ACTIONS[state][overwrite + 2 * resume]
 
 
 def state_at(store: Store, plan: dict[str, Any], *, is_beside: bool = False) -> State:
-    """Find out what is at a place.
+    """Find out what is in a store.
 
     Parameters
     ----------
     plan
         What the conversion is going to write.
     is_beside
-        Whether the place is the one beside an image that will be replaced: a whole image there is a conversion that
+        Whether the store is the one beside an image that will be replaced: a whole image there is a conversion that
         lacks its last step.
     """
     names = store.names()
@@ -83,10 +83,10 @@ def state_at(store: Store, plan: dict[str, Any], *, is_beside: bool = False) -> 
         return "empty folder"
     if is_begun(names) or (is_beside and is_image(store, names)):
         text = store.get(PLAN)
-        if text is None or (not is_text(text) and not store.keys(JOURNALS)):
+        if text is None or (not is_json(text) and not store.keys(JOURNALS)):
             # The machine lost its power before anything was written.
             return "conversion without a plan"
-        return "conversion with this plan" if text == as_text(plan) else "conversion with another plan"
+        return "conversion with this plan" if text == as_json(plan) else "conversion with another plan"
     if not is_image(store, names):
         return "something else"
     if (manifest := read_manifest(store)) is None:
@@ -96,12 +96,12 @@ def state_at(store: Store, plan: dict[str, Any], *, is_beside: bool = False) -> 
 
 
 def is_begun(names: Collection[str]) -> bool:
-    """Whether a place with these `names` holds a conversion that is not an image yet: its root's metadata come last."""
+    """Whether a store with these `names` holds a conversion that is not an image yet: its root's metadata come last."""
     return WORK in names and not any(name in LAST_ROOTS for name in names)
 
 
 def is_image(store: Store, names: Collection[str]) -> bool:
-    """Whether a place holds one image, of any program: its root is an array, or has ``multiscales``.
+    """Whether a store holds one image, of any program: its root is an array, or has ``multiscales``.
 
     A plate is not an image, nor is a group in which someone keeps arrays: to replace it would delete all of them.
     """
@@ -116,7 +116,7 @@ def is_image(store: Store, names: Collection[str]) -> bool:
 def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) -> DestinationError:
     """Return the error that says why nothing is written, and what to do."""
     if action == "refuse the plan" and state in IMAGES:
-        found = difference(as_text((read_manifest(store) or {}).get("plan")), plan)
+        found = difference(as_json((read_manifest(store) or {}).get("plan")), plan)
         return ResumeMismatchError(
             f"{store.place} is an image that was made with {found}: choose another name, or replace it with "
             f"{option('overwrite', True)}"
@@ -138,7 +138,7 @@ def refusal(store: Store, plan: dict[str, Any], state: State, action: Action) ->
         text = f"an empty folder is at {store.place}: remove it, or pass {option('overwrite', True)}"
     else:
         text = (
-            f"something is at {store.place} that is no Zarr image, so it is not replaced (not with "
-            f"{option('overwrite', True)} either): remove it yourself, or choose another name"
+            f"{store.place} exists and is not a Zarr image, so it is not replaced, even with "
+            f"{option('overwrite', True)}: remove it yourself, or choose another name"
         )
     return DestinationExistsError(text)

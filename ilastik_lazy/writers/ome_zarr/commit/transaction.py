@@ -16,7 +16,7 @@ from typing import Any
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
 from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_text, noted_units, read_manifest
+from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_json, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import (
     arrays_of,
     clear,
@@ -38,13 +38,13 @@ from ilastik_lazy.writers.ome_zarr.commit.states import (
 )
 from ilastik_lazy.writers.ome_zarr.metadata.documents import is_root, with_attributes, writing_order
 
-__all__ = ["Target"]
+__all__ = ["Transaction"]
 
 _AT_ONCE = 8
 
 
-class Target:
-    """A place under construction; use it in a ``with`` block, and call `publish` at its end.
+class Transaction:
+    """What one conversion does to its target; use it in a ``with`` block, and call `publish` at its end.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class Target:
         self._overwrite, self._resume = overwrite, resume
         self._lock: Lock | None = None
         self._made = self._is_new = self._is_repaired = False
-        """Whether this run has made the place, has emptied it, and writes damaged units of an image again."""
+        """Whether this run has made the store, has emptied it, and writes damaged units of an image again."""
 
-    def __enter__(self) -> Target:
+    def __enter__(self) -> Transaction:
         try:
             self._begin()
         except BaseException:
@@ -117,10 +117,10 @@ class Target:
             self._release()
 
     def _begin(self) -> None:
-        """Find out what is at the place, and do what `ACTIONS` says about it."""
+        """Find out what is in the store, and do what `ACTIONS` says about it."""
         state, action = self._look()
         if action == "replace":
-            self.store = self._place_beside()
+            self.store = self._store_beside()
             state, action = self._look()
         if action == "check":
             self._adopt()
@@ -150,7 +150,7 @@ class Target:
         if action == "begin":
             self._is_new = True
             self._empty()
-            self.store.put(PLAN, [as_text(self._plan)])
+            self.store.put(PLAN, [as_json(self._plan)])
         elif is_image(self.store, self.store.names() or ()):
             # Everything is written, only the exchange of the images is missing.
             self._adopt()
@@ -163,8 +163,8 @@ class Target:
         state = state_at(self.store, self._plan, is_beside=self.store is not self.final)
         return state, action_for(state, overwrite=self._overwrite, resume=self._resume)
 
-    def _place_beside(self) -> Store:
-        """The place in which an image is built that will replace the one at the target."""
+    def _store_beside(self) -> Store:
+        """Return the store in which an image is built that will replace the one at the target."""
         arrays = arrays_of(self.final)
         if (beside := self.final.beside()) is None:
             held = foreign_members(self.final, arrays)
@@ -195,7 +195,7 @@ class Target:
             self.final.delete(WORK)
 
     def require_lock(self, *, ask: bool = False) -> None:
-        """Raise `DestinationBusyError` if another process has taken the place over; `ask` looks at the lock itself."""
+        """Raise `DestinationBusyError` if another process has taken the store over; `ask` looks at the lock itself."""
         if self._lock is not None:
             self._lock.require(ask=ask)
 
@@ -206,7 +206,7 @@ class Target:
             self._is_repaired = True
 
     def _empty(self) -> None:
-        """Remove the image in the place, except the lock that this process holds."""
+        """Remove the image in the store, except the lock that this process holds."""
         if self.store is self.final:
             clear(self.store, arrays_of(self.store) or self._arrays)
         else:
@@ -216,7 +216,7 @@ class Target:
                 self.store.delete(key)
 
     def write_arrays(self, documents: Mapping[str, bytes]) -> None:
-        """Write all metadata except the root's: arrays can be read by their paths, the place is not an image yet.
+        """Write all metadata except the root's: arrays can be read by their paths, the store is not an image yet.
 
         If the image was finished, only damaged metadata are written.
         """
@@ -254,7 +254,7 @@ class Target:
             "documents": self._checksums(documents),
             "learned": learned or {},
         }
-        self.store.put(MANIFEST, [as_text(manifest)])
+        self.store.put(MANIFEST, [as_json(manifest)])
         self.store.sync()
         for key in writing_order(documents):
             # A repaired image has its metadata already, with ranges that were not measured again.

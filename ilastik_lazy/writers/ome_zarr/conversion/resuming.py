@@ -1,4 +1,8 @@
-"""What a resumed conversion keeps: shards that lie on the disk as they were written, of the same computation."""
+"""What a resumed conversion keeps: shards that lie on the disk as they were written, of the same computation.
+
+Which earlier conversion counts as the same is decided elsewhere: `_settings` in `convert` collects what must not
+differ, and `commit.states` compares it with the plan at the target.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from ilastik_lazy.writers.ome_zarr.conversion.compare import differing
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, damage, has_length, read_back
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
-__all__ = ["require_unchanged", "sound_units"]
+__all__ = ["require_same_voxels", "sound_units"]
 
 _LEAST_AGAIN = 8
 
@@ -31,7 +35,7 @@ def sound_units(plan: Plan, store: Store, units: Mapping[str, Unit]) -> dict[Sha
     return {shard: units[shard.name] for shard, is_sound in in_order(check, noted, plan.workers) if is_sound}
 
 
-def require_unchanged(reader: ShardReader, store: Store, written: Container[Shard]) -> None:
+def require_same_voxels(reader: ShardReader, store: Store, written: Container[Shard]) -> None:
     """Compute some of the shards again that an earlier run has written, and compare all their voxels.
 
     The name of a computation does not show whether a function in it was edited since.

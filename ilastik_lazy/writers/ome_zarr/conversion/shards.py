@@ -103,7 +103,7 @@ class ShardWriter:
     store: Store
     journal: Journal
     begun: bytes | None = None
-    """The plan that has to be at the place; None if this process holds the lock."""
+    """The plan that has to be in the store; None if this process holds the lock."""
 
     def encode(self, shard: Shard, intake: Intake) -> Files:
         """Encode the part of a shard that lies inside the level."""

@@ -26,9 +26,9 @@ from ilastik_lazy.formats.hdf5.chunks import index as hdf5_index
 from ilastik_lazy.formats.hdf5.external import ReferringSource
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.stack import open_paths
-from ilastik_lazy.lazy.from_xarray import as_source
-from ilastik_lazy.storage.allowed import granted
-from ilastik_lazy.writers.ome_zarr.identity import absent_chunks, source_identity
+from ilastik_lazy.lazy.from_xarray import absent_chunks, as_source
+from ilastik_lazy.storage.allowed import checked_options
+from ilastik_lazy.writers.ome_zarr.identity import source_identity
 from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export
 from tests.support.ome_zarr.targets import assert_whole, convert
@@ -43,7 +43,7 @@ def export(path: Path, **options: Any) -> ArraySource:
 
 
 def allowed(path: Path, folder: Path, trust: str = "local") -> ArraySource:
-    return open_source(Location.parse(path), granted(None, trust, [folder]))
+    return open_source(Location.parse(path), checked_options(None, trust, [folder]))
 
 
 class TestOfOneFile:

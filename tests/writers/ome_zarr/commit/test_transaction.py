@@ -61,7 +61,7 @@ class TestExistingTarget:
             assert_whole(taken)
             assert contents(taken.parent / "elsewhere") == {"precious": b"x"}
         else:
-            with pytest.raises(DestinationExistsError, match=r"is no (Zarr image|folder), so it is not replaced"):
+            with pytest.raises(DestinationExistsError, match=r"is not a (Zarr image|folder), so it is not replaced"):
                 convert(taken, overwrite=True)
             assert contents(taken.parent) == before
         assert sorted(path.name for path in taken.parent.iterdir()) == ["a.zarr", "elsewhere"]
@@ -112,7 +112,7 @@ class TestZarrOfOthers:
         group.create_array("precious", data=np.arange(5))
         before = contents(tmp_path)
         for options in ({}, {"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
-            with pytest.raises(DestinationExistsError, match=r"is no Zarr image, so it is not replaced"):
+            with pytest.raises(DestinationExistsError, match=r"is not a Zarr image, so it is not replaced"):
                 convert(tmp_path / "a.zarr", **options)
         assert contents(tmp_path) == before
 

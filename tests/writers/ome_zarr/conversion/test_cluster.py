@@ -22,7 +22,7 @@ from ilastik_lazy.errors import CorruptChunkError, DestinationBusyError, Destina
 from ilastik_lazy.storage.stores import PLAN, LocalStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST
-from ilastik_lazy.writers.ome_zarr.commit.transaction import Target
+from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from tests.support.children import run_file, run_python
@@ -253,7 +253,7 @@ def test_what_an_orphan_still_writes_does_not_get_into_another_conversion(tmp_pa
     plan = plan_conversion(source)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        Target(store, {"source": "one"}, overwrite=False, resume=False) as first,
+        Transaction(store, {"source": "one"}, overwrite=False, resume=False) as first,
     ):
         orphan = ShardWriter(store, first.journal, begun=store.get(PLAN))
         shard = plan.levels[0].shard((0, 0))
@@ -262,6 +262,6 @@ def test_what_an_orphan_still_writes_does_not_get_into_another_conversion(tmp_pa
         raise KeyboardInterrupt
     with (
         pytest.raises(DestinationBusyError, match="another conversion has begun"),
-        Target(store, {"source": "two"}, overwrite=True, resume=False),
+        Transaction(store, {"source": "two"}, overwrite=True, resume=False),
     ):
         orphan.write(shard, files)

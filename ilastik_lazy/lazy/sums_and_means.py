@@ -1,4 +1,4 @@
-"""Sums and means over blocks, one task a block, without the copies that skipping NaN takes.
+"""Sums and means over blocks, one task per block, without the copies that skipping NaN takes.
 
 To skip NaN, xarray has dask make a mask of each block, a copy without NaN, and the sum of that copy; dask
 runs these as a graph of their own inside each task.  Together that is half of the time that decoding takes.
@@ -52,7 +52,7 @@ def quick_reduction(
         Dtype of the result; None takes numpy's.  An integer type for floats, or for a mean, is left to dask: the
         total is searched for NaN, and would have none.
     skipna
-        Whether NaN counts for nothing; else it makes all that it belongs to NaN.
+        Whether NaN is ignored; otherwise each result that it belongs to is NaN.
     token
         dask's token of the source of `array`.
     """

@@ -13,7 +13,7 @@ from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationExi
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.storage.stores import LocalStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from ilastik_lazy.writers.ome_zarr.commit.place import is_unfinished
+from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.fakes import FailingSource
 from tests.support.ome_zarr.targets import a_source, assert_whole, convert
