@@ -27,6 +27,16 @@ def test_the_sample_is_found_without_anything_heavy():
     assert imported_by("from ilastik_lazy.demo import sample; sample('raw')") == set()
 
 
+def test_the_commands_are_listed_without_anything_heavy():
+    code = """
+import contextlib, io
+from ilastik_lazy.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main(["--help"])
+"""
+    assert imported_by(code) == set()
+
+
 @pytest.fixture
 def export(tmp_path):
     write_hdf5_export(tmp_path / "a.h5", some_data((4, 5)), axes="yx", chunks=(2, 2), filters="gzip")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilastik_lazy.cli.objects.files import expanded
 from ilastik_lazy.cli.options import (
     image_options,
     memory_given,
@@ -103,6 +102,8 @@ def doctor(
 
 def _named(names: Sequence[str]) -> list[str]:
     """List the files that names and patterns stand for; one that fits no file stays, and is reported as missing."""
+    from ilastik_lazy.cli.objects.files import expanded
+
     found: list[str] = []
     for name in names:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ilastik_lazy.errors import ArgumentError, option
 
 __all__ = ["counted", "human_bytes", "human_seconds", "parse_size"]
@@ -51,11 +49,11 @@ def parse_size(size: str | float, what: str) -> int:
     try:
         if isinstance(size, str) and any(map(str.isdigit, size)):
             count = int(parse_bytes(size))
-        elif isinstance(size, int | float | np.integer | np.floating) and not isinstance(size, bool):
-            count = int(size)
-        else:
+        elif isinstance(size, str | bytes | bool):
             raise ValueError(size)  # dask takes "" for 1, and "GB" for 1 GB
-    except (ValueError, OverflowError) as error:
+        else:
+            count = int(size)  # also numpy's numbers, which must not be imported for `--help`
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(f"{option(what, size)}: expected a size such as '2GB', or a number of bytes") from error
     if count < 0:
         raise ArgumentError(f"{option(what, size)}: expected a positive size")

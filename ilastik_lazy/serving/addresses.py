@@ -37,7 +37,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
-        raise ArgumentError(f"{option('host', host)}: this is no address of this machine ({error})") from error
+        raise ArgumentError(f"{option('host', host)}: this machine has no such address ({error})") from error
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -187,7 +187,7 @@ def _send(connection: socket.socket, answer: Answer, *, is_last: bool, with_body
 
 
 def _refuse(connection: socket.socket, status: HTTPStatus) -> None:
-    """Answer what is no request; the rest of it is read, since closing before that would take the answer away."""
+    """Answer what is not a request; the rest of it is read, since closing before that would take the answer away."""
     _send(connection, failure(status), is_last=True)
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(1)

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 
 class BadRequestError(Exception):
-    """What was sent is no request that this server answers; `status` says why."""
+    """What was sent is not a request that this server answers; `status` says why."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)

@@ -75,7 +75,7 @@ class ServedImage:
         return answer_range(pyramid.chunk(level, index), wanted, coded)
 
     def _chunk_at(self, version: Version, key: str) -> tuple[Pyramid, Level, Index] | None:
-        """Return the chunk at a key; None if it is no key of a chunk inside an array."""
+        """Return the chunk at a key; None if it is not the key of a chunk of an array."""
         if (found := _KEY.fullmatch(key)) is None or (found[3] is None) != (version == "0.4"):
             return None
         pyramid = self.pyramid if found[1] is None else self.labels.get(found[1])
