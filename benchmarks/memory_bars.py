@@ -31,7 +31,9 @@ OBJECTS, MANY_OBJECTS = 700e6, 1500e6
 
 # Not ru_maxrss: a child begins with its parent's.
 START = """
-import os, re, sys
+import contextlib, os, re, sys
+with contextlib.suppress(ImportError):
+    import distributed  # dask imports it at the first compute, where it is installed: 45 MB
 import dask.array, numpy, xarray, zarr, ilastik_lazy as il
 import ilastik_lazy.writers.ome_zarr.convert
 from ilastik_lazy.reductions import normalise, standardise, percentile

@@ -20,6 +20,10 @@ from ilastik_lazy.reductions.reducing import reduce
 
 __all__ = ["normalise", "standardise"]
 
+Array = np.ndarray[Any, Any]
+
+_AT_ONCE = 2**15
+
 
 def normalise(
     source: AnySource,
@@ -127,9 +131,30 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
         raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
     dtype = np.result_type(array.dtype, np.float32)
     width = (last - first).where(last > first, 1.0)
-    # In float64: float32 cannot resolve small differences between values far from 0.
-    scaled: xr.DataArray = ((array.astype(np.float64) - first) / width).astype(dtype)
+    scaled: xr.DataArray = xr.apply_ufunc(
+        _scaled_block, array, first, width, kwargs={"dtype": dtype}, dask="parallelized", output_dtypes=[dtype]
+    )
     gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}
     scaled.attrs |= {"value_of_0": first.values.tolist(), "value_of_1": last.values.tolist()}
     return scaled.rename(array.name).transpose(*array.dims)
+
+
+def _scaled_block(values: Array, first: Array, width: Array, dtype: np.dtype[Any]) -> Array:
+    """Scale one block in float64: float32 cannot resolve small differences between values far from 0.
+
+    Piece by piece, since the whole block as float64 would double the memory of a pass.
+    """
+    double = np.dtype(np.float64)
+    pieces = np.nditer(
+        [values, first, width, None],
+        ["external_loop", "buffered", "zerosize_ok"],
+        [["readonly"], ["readonly"], ["readonly"], ["writeonly", "allocate"]],
+        [double, double, double, dtype],
+        casting="same_kind",
+        buffersize=_AT_ONCE,
+    )
+    with pieces:
+        for value, low, span, out in pieces:
+            out[...] = (value - low) / span
+        return np.asarray(pieces.operands[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,15 @@ class TestStandardise:
     def test_by_an_unknown_dim_is_an_error(self) -> None:
         with pytest.raises(AxesError, match="'t'"):
             standardise(stored(numbers("u1")), by="t")
+
+
+def test_scaling_holds_no_block_as_float64():
+    block = np.linspace(0, 1, 2**20, dtype=np.float32).reshape(1024, 1024)
+    scaled = normalise(xr.DataArray(block, dims=("y", "x")).chunk())
+    tracemalloc.start()
+    try:
+        scaled.compute(scheduler="synchronous")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * block.nbytes  # the result and dask's copy of the block; with copies as float64 it is 4
