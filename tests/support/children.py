@@ -86,7 +86,8 @@ class _ForkedChild:
         stdout, answer = _SERVER.Pipe(duplex=False)
         self._process = _SERVER.Process(target=_serve, args=(request, answer, os.getcwd()))
         self._process.start()
-        self.stdin, self.stdout = (open(os.dup(end.fileno()), mode) for end, mode in ((stdin, "wb"), (stdout, "rb")))
+        self.stdin = os.fdopen(os.dup(stdin.fileno()), "wb")
+        self.stdout = os.fdopen(os.dup(stdout.fileno()), "rb")
         for end in (request, stdin, stdout, answer):
             end.close()
 
@@ -105,7 +106,7 @@ def _serve(request: Connection, answer: Connection, folder: str) -> None:
         os.dup2(end.fileno(), number)
         end.close()
     os.chdir(folder)
-    sys.stdin = io.TextIOWrapper(open(0, "rb", closefd=False))  # noqa: SIM115
+    sys.stdin = io.TextIOWrapper(os.fdopen(0, "rb"))
     isolation.serve()
 
 
