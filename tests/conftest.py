@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 
 from ilastik_lazy.core import parallel as blockwise
 from ilastik_lazy.demo import sample
+from ilastik_lazy.storage import isolation
+from tests.support.children import forked_child
 from tests.support.open_files import open_files
 from tests.support.servers import S3Server, moto_server
 from tests.support.shared_files import DATA, SHARED, note_marker
@@ -68,13 +70,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def every_file_closed(tmp_path: Path) -> Iterator[None]:
+def every_file_closed(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail the test that leaves a file open: one of its own, or any other that a file of ilastik may be."""
     before = open_files()
+    # Not asked for as a fixture: tests that write nothing need no folder.
+    below = f"{request.getfixturevalue('tmp_path')}{os.sep}" if "tmp_path" in request.fixturenames else os.devnull
     yield
 
     def left_open() -> list[str]:
-        below = f"{tmp_path}{os.sep}"
         opened = [path for path in open_files() if path not in before]
         return [path for path in opened if path.startswith(below) or path.endswith(_IMAGES)]
 
@@ -108,6 +111,12 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few chunks, so that small arrays have many."""
     monkeypatch.setattr(blockwise, "BLOCK_BYTES_LEAST", 2**10)
     monkeypatch.setattr(blockwise, "BLOCK_BYTES_MOST", 2**12)
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the children that ask libhdf5 from a process with all imports: a new interpreter takes half a second."""
+    monkeypatch.setattr(isolation, "_started", forked_child)
 
 
 @pytest.fixture(scope="session")

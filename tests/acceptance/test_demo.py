@@ -11,7 +11,9 @@ from ilastik_lazy.demo import run_demo, sample
 def told(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     said = []
-    run_demo(str(folder / "out"), said.append)
+    for _ in range(2):  # it may run twice
+        said.clear()
+        run_demo(str(folder / "out"), said.append)
     return folder / "out", "\n".join(said)
 
 
@@ -31,11 +33,6 @@ def test_demo_writes_an_image_and_a_picture(told):
     assert picture.shape[0] > 300
     assert np.ptp(picture) == 1
     assert str(folder / "nuclei.zarr") in text
-
-
-def test_demo_may_run_twice(tmp_path):
-    for _ in range(2):
-        run_demo(str(tmp_path), lambda text: None)
 
 
 @pytest.mark.parametrize("name", ["raw", "project", "probabilities", "segmentation"])

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.faults import LONG
 from tests.support.mutations import MUTATIONS, mutated
 
 ROOT = Path(__file__).parents[2]
+MANY = 4 if LONG else 1
 
 
 def run(program: str, *options: str) -> str:
@@ -20,25 +22,26 @@ def run(program: str, *options: str) -> str:
 
 
 def test_threads_of_forked_and_spawned_processes_read_right_values():
-    said = run("tests.acceptance.soak", "--seconds", "2", "--threads", "8", "--processes", "2")
+    said = run("tests.acceptance.soak", "--seconds", "1", "--threads", "8", "--processes", "2")
     assert said.count("regions read") == 2
-    assert said.endswith("in 2 s, 0 troubles\n")
+    assert said.endswith("in 1 s, 0 troubles\n")
     grown = [float(line.split("memory ")[1].split(" MiB")[0]) for line in said.splitlines() if "memory" in line]
     assert max(grown) < 12
 
 
 def test_chains_of_steps_are_those_of_plain_arrays():
-    assert ", 0 differences in " in run("tests.fuzz.arrays", "--count", "60", "--seed", "1")
+    assert ", 0 differences in " in run("tests.fuzz.arrays", "--count", f"{15 * MANY}", "--seed", "1")
 
 
 def test_damaged_files_are_refused_or_read_right():
-    said = run("tests.fuzz.hdf5", "--count", "400", "--minutes", "4", "--untrusted-every", "200", "--seed", "11")
+    count = ("--count", f"{100 * MANY}", "--untrusted-every", "50")
+    said = run("tests.fuzz.hdf5", *count, "--minutes", "4", "--seed", "11")
     assert said.endswith("0 findings\n")
     assert "as before" in said
 
 
 def test_damaged_stores_pictures_and_tables_are_refused_or_read_right():
-    said = run("tests.fuzz.formats", "--count", "300", "--minutes", "4", "--seed", "7")
+    said = run("tests.fuzz.formats", "--count", f"{75 * MANY}", "--minutes", "4", "--seed", "7")
     assert said.endswith("0 findings\n")
     assert {"as before", "as another program reads it", "error MetadataError", "error CorruptChunkError"} <= {
         line.strip().partition(" ")[2] for line in said.splitlines()

@@ -15,6 +15,7 @@ from ilastik_lazy.demo import sample
 from ilastik_lazy.storage import isolation
 from tests.support.makers import write_hdf5_export
 
+pytestmark = pytest.mark.usefixtures("forked_children")
 DATA = np.random.default_rng(7).random((4, 24, 20, 1), "f4")
 
 

@@ -26,6 +26,7 @@ from ilastik_lazy.storage import isolation
 from ilastik_lazy.storage.folders import hold_lock, release_lock
 from ilastik_lazy.tables import open_table
 from tests.support.children import run_command
+from tests.support.faults import LONG
 from tests.support.makers import write_hdf5_export
 
 NUCLEUS = ("--project", "nuclei.ilp", "--class", "nucleus")
@@ -46,9 +47,16 @@ def parts(folder, count, *, raw=False):
                 il.to_ilastik(il.open_dataarray(sample("raw")).isel(part), folder / f"exports/cells_{k}.h5")
 
 
+@pytest.fixture(scope="module")
+def three_exports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("three_exports")
+    parts(folder, 3, raw=True)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    parts(tmp_path, 3, raw=True)
+def folder(three_exports, tmp_path, monkeypatch):
+    shutil.copytree(three_exports, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -304,8 +312,9 @@ def stopped(folder, writes, how, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
-# Each file is two writes: the table, and its record; an empty record comes first.
-@pytest.mark.parametrize(("writes", "files"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2)])
+# Each file is two writes: the table, and its record; an empty record comes first.  One death at each kind of write,
+# and at all of them with ILASTIK_LAZY_LONG=1.
+@pytest.mark.parametrize(("writes", "files"), [(2, 0), (3, 1), *([(1, 0), (4, 1), (5, 2), (6, 2)] * LONG)])
 def test_a_killed_run_loses_one_file_at_most_and_is_continued_to_the_same_table(folder, run, writes, files):
     arguments = ("exports/*_Prob*.h5", *NUCLEUS, "--out", "a.csv")
     assert stopped(folder, writes, "signal.SIGKILL", *arguments).returncode == -signal.SIGKILL

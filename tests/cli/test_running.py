@@ -19,14 +19,9 @@ from click.testing import CliRunner
 import ilastik_lazy
 from ilastik_lazy import errors
 from ilastik_lazy.cli import cli
+from tests.support.children import run_command as run
 from tests.support.makers import axistags, some_data, write_hdf5_export
 from tests.support.table_makers import write_table
-
-MAIN = [sys.executable, "-m", "ilastik_lazy"]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*MAIN, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture

@@ -136,11 +136,8 @@ class TestConverting:
     @pytest.mark.parametrize(
         ("workers", "options"),
         [
-            (1, {}),
             (2, {}),
-            (3, {}),
-            (2, {"version": "0.4"}),
-            (1, {"levels": 1}),
+            (1, {"levels": 1, "version": "0.4"}),
             (3, {"memory": "35MB"}),
             (2, {"verify": True}),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import ilastik_lazy as il
 from ilastik_lazy.errors import FileBusyError, UnfinishedWriteError
 from tests.support.makers import some_data, write_hdf5_export
 
+pytestmark = pytest.mark.usefixtures("forked_children")
 SHAPE = (6, 8, 10, 2)
 LAYOUTS = {
     "direct": {"chunks": (3, 4, 4, 1), "filters": "gzip"},
@@ -37,13 +39,21 @@ import h5py, sys
 with h5py.File(sys.argv[1], "r+") as file:
     file["exported_data"][0, 0, 0, 0] = 7
 """
+# Opens a file in a fork for each number of an error that comes instead of a lock.
 OPEN = """
-import sys, warnings
+import json, os, sys, warnings
+import dask.array
 import ilastik_lazy as il
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    values = il.open_dataarray(sys.argv[1], trust=sys.argv[2]).values
-print([warning.category.__name__ for warning in caught], values.tobytes().hex()[:64])
+for trust, number in json.loads(sys.argv[2]):
+    os.environ["FLOCK_ERRNO"] = str(number)
+    if os.fork() == 0:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            values = il.open_dataarray(sys.argv[1], trust=trust).values
+        said = [warning.category.__name__ for warning in caught]
+        print(json.dumps([trust, number, said, values.tobytes().hex()[:64]]), flush=True)
+        os._exit(0)
+    os.wait()
 """
 # Everything but locks works on such a file system.
 SHIM = """
@@ -60,24 +70,26 @@ def export(request, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("trust", TRUSTS)
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
-def test_a_file_that_is_being_written_is_busy(export, trust, libver):
+def test_a_file_that_is_being_written_is_busy(export, libver):
     writer = subprocess.Popen([sys.executable, "-c", HOLD, str(export), libver], stdin=-1, stdout=-1, text=True)
     with writer:
         assert writer.stdout.readline() == "open\n"
-        with pytest.raises((FileBusyError, UnfinishedWriteError), match=r"export\.h5"):
-            il.open_dataarray(export, trust=trust)
+        for trust in TRUSTS:
+            with pytest.raises((FileBusyError, UnfinishedWriteError), match=r"export\.h5"):
+                il.open_dataarray(export, trust=trust)
         writer.stdin.write("\n")
-    np.testing.assert_array_equal(il.open_dataarray(export, trust=trust).values, some_data(SHAPE))
+    for trust in TRUSTS:
+        np.testing.assert_array_equal(il.open_dataarray(export, trust=trust).values, some_data(SHAPE))
 
 
-@pytest.mark.parametrize("trust", TRUSTS)
-def test_ilastik_can_write_once_the_file_was_opened(export, trust):
-    array = il.open_dataarray(export, trust=trust)
-    array.compute()
+def test_ilastik_can_write_once_the_file_was_opened(export):
+    arrays = [il.open_dataarray(export, trust=trust) for trust in TRUSTS]
+    for array in arrays:
+        array.compute()
     subprocess.run([sys.executable, "-c", WRITE, str(export)], check=True, timeout=60)
-    assert il.open_dataarray(export, trust=trust)[0, 0, 0, 0] == 7
+    for trust in TRUSTS:
+        assert il.open_dataarray(export, trust=trust)[0, 0, 0, 0] == 7
 
 
 @pytest.mark.parametrize("trust", TRUSTS)
@@ -104,22 +116,20 @@ def shim(tmp_path_factory) -> Path:
     return folder / "shim.so"
 
 
-@pytest.mark.parametrize(
-    ("trust", "number"),
-    [("local", number) for number in (errno.ENOLCK, errno.EOPNOTSUPP, 524, errno.ENOSYS)]
-    + [("untrusted", number) for number in (errno.ENOLCK, errno.ENOSYS)],
-)
-def test_where_there_are_no_locks_the_file_is_read_without(tmp_path, shim, trust, number):
+def test_where_there_are_no_locks_the_file_is_read_without(tmp_path, shim):
     path = tmp_path / "export.h5"
     data = write_hdf5_export(path, some_data(SHAPE), **LAYOUTS["direct"])
-    environment = os.environ | {"LD_PRELOAD": str(shim), "FLOCK_ERRNO": str(number)}
-    command = [sys.executable, "-c", OPEN, str(path), trust]
+    cases = [["local", number] for number in (errno.ENOLCK, errno.EOPNOTSUPP, 524, errno.ENOSYS)]
+    cases += [["untrusted", number] for number in (errno.ENOLCK, errno.ENOSYS)]
+    environment = os.environ | {"LD_PRELOAD": str(shim), "FLOCK_ERRNO": "0"}
+    command = [sys.executable, "-c", OPEN, str(path), json.dumps(cases)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    said, values = done.stdout.rsplit(" ", 1)
-    assert values.strip() == data.tobytes().hex()[:64]
-    # libhdf5 takes ENOSYS for "no locks here" on its own.
-    assert ("LockingWarning" in said) == (number != errno.ENOSYS)
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [outcome[:2] for outcome in outcomes] == cases, done.stderr
+    for _, number, said, values in outcomes:
+        assert values == data.tobytes().hex()[:64]
+        # libhdf5 takes ENOSYS for "no locks here" on its own.
+        assert ("LockingWarning" in said) == (number != errno.ENOSYS)
 
 
 @pytest.mark.parametrize("trust", TRUSTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 import threading
 from pathlib import Path
@@ -135,9 +136,11 @@ class TestFailures:
             to_ilastik(source, tmp_path / "a.h5", progress=progress)
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("overwrite", [False, True])
-    @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-    @pytest.mark.parametrize("writes", [0, 1, 10, 200, -3, -1])
+    @pytest.mark.parametrize(
+        ("writes", "error", "overwrite"),
+        [(writes, errno.ENOSPC, overwrite) for writes in (0, 1, 10, 200, -3, -1) for overwrite in (False, True)]
+        + [(10, errno.EDQUOT, False), (200, errno.EIO, True)],
+    )
     def test_a_full_disk_is_a_destination_error_and_leaves_what_was(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int, error: int, overwrite: bool
     ) -> None:
@@ -234,11 +237,10 @@ except DestinationError as error:
         assert list(tmp_path.iterdir()) == []
 
 
-# Forks writers that kill themselves at their n-th system call on the file, and prints how many they make.
+# Forks writers that kill themselves at their n-th system call on the file, and prints what each leaves at the target.
 _KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-target, overwrite = sys.argv[2], sys.argv[3] == "overwrite"
 import numpy as np
 from tests.support.in_memory import ArrayInMemory
 from ilastik_lazy.writers.ilastik import hdf5 as ilastik_hdf5
@@ -259,41 +261,41 @@ def counting(name, limit):
         return original(*arguments, **options)
     setattr(os, name, call)
 
-limit = 0
-while True:
-    limit += 1
-    pid = os.fork()
-    if pid == 0:
-        for name in ("pwrite", "ftruncate", "fsync", "link", "replace"):
-            counting(name, limit)
-        to_ilastik(source, target, overwrite=overwrite)
-        os._exit(0)
-    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-        break
-    if overwrite or not os.path.exists(target):
-        print(limit, os.path.getsize(target) if overwrite else "")
-    else:
-        os.unlink(target)  # after the link, before the folder is synced
-        print(limit, "whole")
+def deaths(target, overwrite):
+    limit = 0
+    while True:
+        limit += 1
+        pid = os.fork()
+        if pid == 0:
+            for name in ("pwrite", "ftruncate", "fsync", "link", "replace"):
+                counting(name, limit)
+            to_ilastik(source, target, overwrite=overwrite)
+            os._exit(0)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+            break
+        if overwrite or not os.path.exists(target):
+            yield os.path.getsize(target) if overwrite else "nothing"
+        else:
+            os.unlink(target)  # after the link, before the folder is synced
+            yield "whole"
+
+print(json.dumps([list(deaths(target, overwrite)) for overwrite, target in enumerate(sys.argv[2:])]))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class TestKilled:
-    @pytest.mark.parametrize("overwrite", [False, True])
-    def test_at_any_call_leaves_no_file_at_the_target_but_the_old_one(self, tmp_path: Path, overwrite: bool) -> None:
-        target = tmp_path / "a.h5"
-        if overwrite:
-            target.write_bytes(b"old")
-        said = run_python(_KILLED, str(HERE), str(target), "overwrite" if overwrite else "new").decode().split("\n")
-        lines = [line.split() for line in said if line]
-        assert len(lines) > 20
-        told = [line[1] if len(line) > 1 else "nothing" for line in lines]
-        # From the renaming on there is the new file; the call before it may be the last that finds the old one.
-        assert set(told[:-2]) == {"3" if overwrite else "nothing"}
-        found = il.open_dataarray(target)
-        np.testing.assert_array_equal(found.values.reshape(-1), np.arange(20 * 21 * 22, dtype="u4"))
+    def test_at_any_call_leaves_no_file_at_the_target_but_the_old_one(self, tmp_path: Path) -> None:
+        targets = [tmp_path / "new.h5", tmp_path / "old.h5"]
+        targets[1].write_bytes(b"old")
+        left = json.loads(run_python(_KILLED, str(HERE), *map(str, targets)))
+        for target, told, expected in zip(targets, left, ["nothing", 3], strict=True):
+            assert len(told) > 20
+            # From the renaming on there is the new file; the call before it may be the last that finds the old one.
+            assert set(told[:-2]) == {expected}
+            found = il.open_dataarray(target)
+            np.testing.assert_array_equal(found.values.reshape(-1), np.arange(20 * 21 * 22, dtype="u4"))
 
 
 def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +19,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.storage import isolation
 
 # Forks of a process that has imported, but not run, what commands and sources need: 0.6 s of importing less for each.
 _SERVER = multiprocessing.get_context("forkserver")
@@ -71,6 +76,52 @@ def read_elsewhere(source: ArraySource, region: Region) -> bytes:
 def _read(pickled: bytes) -> None:
     source, region = pickle.loads(pickled)
     sys.stdout.buffer.write(np.ascontiguousarray(source.read(region)).tobytes())
+
+
+class _ForkedChild:
+    """What `isolation` uses of a `subprocess.Popen`."""
+
+    def __init__(self) -> None:
+        request, stdin = _SERVER.Pipe(duplex=False)
+        stdout, answer = _SERVER.Pipe(duplex=False)
+        self._process = _SERVER.Process(target=_serve, args=(request, answer, os.getcwd()))
+        self._process.start()
+        self.stdin = os.fdopen(os.dup(stdin.fileno()), "wb")
+        self.stdout = os.fdopen(os.dup(stdout.fileno()), "rb")
+        for end in (request, stdin, stdout, answer):
+            end.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("fork", timeout or 0)
+        return self._process.exitcode
+
+
+def _serve(request: Connection, answer: Connection, folder: str) -> None:
+    for number, end in enumerate((request, answer)):
+        os.dup2(end.fileno(), number)
+        end.close()
+    os.chdir(folder)
+    sys.stdin = io.TextIOWrapper(os.fdopen(0, "rb"))
+    isolation.serve()
+
+
+@contextlib.contextmanager
+def forked_child() -> Iterator[Any]:
+    """A child for `isolation`, like `isolation._started`, in a fortieth of a second instead of half of one."""
+    child = _ForkedChild()
+    try:
+        yield child
+    finally:
+        child.kill()
+        for pipe in (child.stdin, child.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        child.wait()
 
 
 def _in_a_fork(function: Any, *arguments: Any, out: IO[bytes], err: IO[bytes]) -> int:

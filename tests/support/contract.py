@@ -142,6 +142,7 @@ class SourceContract:
         region = tuple(slice(n // 3, n) for n in stored.data.shape)
         assert read_elsewhere(stored.source, region) == stored.data[region].tobytes()
 
+    @pytest.mark.any_layout
     def test_eight_threads_read_the_same(self, stored: Stored) -> None:
         regions = list(regions_of(stored.data.shape, stored.source.spec.chunks).values()) * 4
         with ThreadPoolExecutor(8) as pool:

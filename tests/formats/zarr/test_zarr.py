@@ -18,6 +18,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.zarr import direct as zarr_direct
 from tests.support.contract import SourceContract, Stored
+from tests.support.faults import LONG
 from tests.support.makers import SHAPE
 from tests.support.zarr_makers import CHUNKS, LAYOUTS, SHARDS, WHOLE, metadata_of, opened, write_array
 
@@ -89,7 +90,7 @@ def test_random_bytes_never_crash_the_decoder(tmp_path, layout):
     write_array(tmp_path / "a.zarr", layout)
     source, file = opened(tmp_path / "a.zarr"), first_file(tmp_path / "a.zarr", layout)
     good, rng = file.read_bytes(), np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(300 if LONG else 20):
         bad = bytearray(good)
         for place in rng.integers(0, min(len(bad), 64), 3):
             bad[place] = rng.integers(256)

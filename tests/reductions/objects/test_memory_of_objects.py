@@ -39,8 +39,8 @@ def grown(folder: Path, planes: int, every: int) -> tuple[int, int]:
 
 
 def test_four_times_the_image_with_as_many_objects_needs_the_same(tmp_path: Path) -> None:
-    small, count = grown(tmp_path, 200, every=1)  # 128 MB of float32, twice
-    large, as_many = grown(tmp_path, 800, every=4)  # 512 MB, twice
+    small, count = grown(tmp_path, 100, every=1)  # 64 MB of float32, twice
+    large, as_many = grown(tmp_path, 400, every=4)  # 256 MB, twice
     assert 0.8 < count / as_many < 1.25
     assert small < 200 * 2**20
     assert large < small + 60 * 2**20

@@ -25,9 +25,11 @@ from tests.support.ome_zarr.targets import (
 
 
 class TestFullDisk:
-    @pytest.mark.parametrize("overwrite", [False, True])
-    @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-    @pytest.mark.parametrize("writes", [0, 10, 150])
+    @pytest.mark.parametrize(
+        ("writes", "error", "overwrite"),
+        [(writes, errno.ENOSPC, overwrite) for writes in (0, 10, 150) for overwrite in (False, True)]
+        + [(10, errno.EDQUOT, False), (150, errno.EIO, True)],
+    )
     def test_is_a_destination_error_and_leaves_what_can_be_resumed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int, error: int, overwrite: bool
     ) -> None:

@@ -13,7 +13,7 @@ from ilastik_lazy.storage.stores import LocalStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from tests.support.makers import some_data
 from tests.support.ome_zarr.fakes import ArrayBackedSource
-from tests.support.ome_zarr.targets import assert_resumes, assert_whole, convert
+from tests.support.ome_zarr.targets import assert_no_image, assert_resumes, assert_whole, convert
 
 STEPS = ("make", "put", "add_line", "delete", "sync", "lock", "replace_by")
 
@@ -56,21 +56,25 @@ def small(target: Path, **options: Any) -> Any:
     return to_ome_zarr(ArrayBackedSource(DATA, "yx"), target, levels=2, workers=1, **options)
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("after", "version"), [(False, "0.5"), (True, "0.5"), (True, "0.4")])
 def test_what_is_an_image_stays_and_all_else_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool, version: str
 ) -> None:
     whole = 0
     for step in itertools.count():
         target = tmp_path / str(step) / "a.zarr"
-        if not interrupted(monkeypatch, step, after=after, run=lambda target=target: small(target)):
+        if not interrupted(monkeypatch, step, after=after, run=lambda target=target: small(target, version=version)):
             break
-        whole += (target / "zarr.json").exists()
-        small(target, resume=True)
+        # Version 0.4 is in Zarr's format 2.
+        is_image = (target / "zarr.json").exists() or (target / ".zgroup").exists()
+        whole += is_image
+        if not is_image:
+            assert_no_image(target)
+        small(target, resume=True, version=version)
         assert_whole(target, DATA)
     assert step > 10
-    # The root's metadata are there before the last step, which removes the journal.
-    assert whole == (2 if after else 1)
+    # The root's metadata, which are two files in version 0.4, are there before the last step, which removes the journal.
+    assert whole == (2 if version == "0.4" else 1) + after
 
 
 def test_an_image_is_never_lost_when_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,8 @@ def kill_at_many_moments(folder: Path, which: str, **options: Any) -> dict[str, 
 
 
 class TestKilled:
-    @pytest.mark.parametrize(("version", "which"), [("0.5", "first"), ("0.4", "last")])
+    # Version 0.4 writes other metadata, by the same calls: `test_interrupted.py` stops both versions at every step.
+    @pytest.mark.parametrize(("version", "which"), [("0.5", "first"), ("0.4", "last")][: 1 + LONG])
     def test_at_any_moment_leaves_no_image_and_is_resumed(self, tmp_path: Path, version: str, which: str) -> None:
         found = kill_at_many_moments(tmp_path, which, version=version)
         assert found["bad"] == []
@@ -241,7 +242,7 @@ print(killed, images)
 
 
 def test_killed_again_and_again_it_is_done_in_the_end(tmp_path: Path) -> None:
-    wanted = 1000 if os.environ.get("ILASTIK_LAZY_LONG") else 12
+    wanted = 1000 if LONG else 8
     said = run_python(_AGAIN, str(HERE.parent), str(HERE), str(tmp_path), str(wanted), "0", timeout=3000)
     killed, images = (int(number) for number in said.split())
     assert killed >= wanted
@@ -283,7 +284,7 @@ def race(target: Path, *, how: str = "", count: int = 8) -> list[int]:
 
 
 def test_of_eight_processes_with_one_target_exactly_one_writes_it(tmp_path: Path) -> None:
-    for attempt in range(50 if os.environ.get("ILASTIK_LAZY_LONG") else 2):
+    for attempt in range(50 if LONG else 1):
         target = tmp_path / f"{attempt}.zarr"
         codes = race(target)
         assert sorted(codes)[:2] in ([0, 1], [0, 2])
@@ -294,7 +295,7 @@ def test_of_eight_processes_with_one_target_exactly_one_writes_it(tmp_path: Path
 
 def test_of_many_that_overwrite_one_target_none_blends_with_another(tmp_path: Path) -> None:
     convert(tmp_path / "a.zarr")
-    codes = race(tmp_path / "a.zarr", how="overwrite", count=5)
+    codes = race(tmp_path / "a.zarr", how="overwrite", count=4)
     assert 0 in codes
     assert set(codes) <= {0, 1}
     winners = [seed for seed, code in enumerate(codes) if code == 0]

@@ -167,7 +167,7 @@ class Conversions(RuleBasedStateMachine):
 
 
 # 5000 runs with ILASTIK_LAZY_LONG=1; in parts, which run side by side.
-_RUNS, _PARTS = 5000 if "ILASTIK_LAZY_LONG" in os.environ else 60, 2
+_RUNS, _PARTS = 5000 if "ILASTIK_LAZY_LONG" in os.environ else 30, 2
 
 
 @pytest.mark.parametrize("part", range(_PARTS))

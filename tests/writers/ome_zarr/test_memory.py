@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.exports import write_export
 from tests.support.children import run_python
+from tests.support.faults import LONG
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")
 
@@ -49,28 +50,23 @@ def converted(folder: Path, planes: int, memory: str, what: str) -> dict[str, An
 
 
 def test_stays_within_the_plan_and_does_not_grow_with_the_image(tmp_path: Path) -> None:
-    small = converted(tmp_path, 80, "160MB", "path")  # 0.18 GB decoded
-    large = converted(tmp_path, 160, "160MB", "path")  # 0.36 GB
+    small = converted(tmp_path, 60, "160MB", "path")  # 0.14 GB decoded
+    large = converted(tmp_path, 120, "160MB", "path")  # 0.27 GB
     for found in (small, large):
         assert found["plan"] <= 160 * MB
         assert found["grown"] < found["plan"]
-    # A slow disk makes a difference of a few shards; the image has 180 MB more.
+    # A slow disk makes a difference of a few shards; the image has 135 MB more.
     assert large["grown"] < small["grown"] + 80 * MB
 
 
 def test_what_is_computed_stays_within_the_plan_too(tmp_path: Path) -> None:
-    found = converted(tmp_path, 160, "160MB", "threshold")
+    found = converted(tmp_path, 90, "160MB", "threshold")
     assert found["plan"] <= 160 * MB
     assert found["grown"] < found["plan"]
 
 
-def test_to_verify_takes_no_more_than_the_plan_either(tmp_path: Path) -> None:
-    found = converted(tmp_path, 80, "160MB", "verified")
-    assert found["grown"] < found["plan"]
-
-
-def test_a_small_budget_is_kept_to(tmp_path: Path) -> None:
-    found = converted(tmp_path, 80, "80MB", "path")
+def test_a_small_budget_is_kept_to_also_by_verifying(tmp_path: Path) -> None:
+    found = converted(tmp_path, 60, "80MB", "verified")
     assert found["plan"] <= 80 * MB
     assert found["grown"] < found["plan"]
 
@@ -95,7 +91,7 @@ print(to_ome_zarr(path, target, memory=memory, workers=2).codec)
 """
 
 
-@pytest.mark.parametrize("memory", ["90MB", "160MB"])
+@pytest.mark.parametrize("memory", ["90MB", "160MB"][: 1 + LONG])
 def test_the_system_may_be_told_to_give_no_more_than_a_quarter_above_the_plan(tmp_path: Path, memory: str) -> None:
     path = write_export(str(tmp_path / "a.h5"), (60, 440, 640, 2), distinct=24)
     assert run_python(_LIMITED, path, str(tmp_path / "a.zarr"), memory).strip() == b"gzip"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -25,20 +27,11 @@ from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
-from tests.support.children import run_file, run_python
+from tests.support.children import run_file
+from tests.support.clusters import cluster
 from tests.support.ome_zarr.targets import HERE, a_source, assert_no_image, contents
 
 distributed = pytest.importorskip("distributed")
-
-
-@contextlib.contextmanager
-def cluster() -> Iterator[Any]:
-    """Two processes of one thread, with a nanny each that starts another where one dies."""
-    made = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
-    )
-    with made, distributed.Client(made) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +50,6 @@ def voxels(target: Path, level: int = 0) -> np.ndarray[Any, Any]:
     return np.asarray(zarr.open_array(target / f"scale{level}" / "image", mode="r")[...])
 
 
-_BY_THREADS = """
-import sys
-from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-to_ome_zarr(sys.argv[1], sys.argv[2], levels=4, memory="40MB", version=sys.argv[3])
-"""
-
-
 class TestCluster:
     @pytest.mark.parametrize("version", ["0.5", "0.4"])
     def test_writes_what_threads_write(self, client: Any, export: str, tmp_path: Path, version: Any) -> None:
@@ -74,7 +60,8 @@ class TestCluster:
         )  # fmt: skip
         assert report.verified
         assert told[-1][0] == told[-1][1]
-        run_python(_BY_THREADS, export, str(tmp_path / "b.zarr"), version)
+        with dask.config.set(scheduler="threads"):
+            to_ome_zarr(export, tmp_path / "b.zarr", levels=4, memory="40MB", version=version)
         made, expected = (contents(tmp_path / name) for name in ("a.zarr", "b.zarr"))
         # The names differ, and so do the metadata that state them, and their checksums in the manifest.
         made, expected = ({k: v for k, v in f.items() if "/image/" in k and k != MANIFEST} for f in (made, expected))
@@ -100,7 +87,7 @@ class TestCluster:
 _KILLING = """
 import os, signal, sys
 sys.path[:0] = sys.argv[1:3]
-import dask, distributed
+import distributed
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 
 class Slow:
@@ -115,40 +102,24 @@ class Slow:
 if __name__ == "__main__":
     from ilastik_lazy.lazy.from_xarray import as_source
     how = sys.argv[5]
-    # On a busy machine a worker is not back after 15 seconds, and the cluster would give it up for good.
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster, distributed.Client(cluster) as client:
-        killed = []
         def told(done, total):
             if how == "client" and done > total // 3:
                 os.kill(os.getpid(), signal.SIGKILL)
-            # One worker dies after a quarter of the work, the other after half of it.
-            if how == "worker" and len(killed) < 2 and done * 4 > total * (len(killed) + 1):
-                pid = list(cluster.workers.values())[len(killed)].process.pid
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
         source = Slow(as_source(sys.argv[3]))
-        report = to_ome_zarr(source, sys.argv[4], memory="30MB", levels=4, progress=told, resume=True)
-        print(len(killed))
+        to_ome_zarr(source, sys.argv[4], memory="30MB", levels=4, progress=told, resume=True)
 """
 
 
-# Twenty of each with ILASTIK_LAZY_LONG=1.
-_RUNS = range(20 if os.environ.get("ILASTIK_LAZY_LONG") else 1)
+_LONG = "ILASTIK_LAZY_LONG" in os.environ
+_RUNS = range(20 if _LONG else 1)
+# Clusters of their own.  `test_killed.py` kills a client without a cluster, and the last test here ends a scheduler.
+_of_their_own = pytest.mark.skipif(not _LONG, reason="ILASTIK_LAZY_LONG=1 kills clients and schedulers, 20 times each")
 
 
-@pytest.mark.parametrize("run", _RUNS)
-def test_a_killed_worker_costs_its_tasks_only(export: str, tmp_path: Path, run: int) -> None:
-    target = tmp_path / "a.zarr"
-    killed = int(run_script(tmp_path, export, target, "worker"))
-    assert killed == 2
-    expected = il.open_dataarray(export).transpose("c", "z", "y", "x").values
-    np.testing.assert_array_equal(voxels(target), expected)
-    assert not (target / ".ilz").exists()
-
-
+@_of_their_own
 @pytest.mark.parametrize("run", _RUNS)
 def test_a_killed_client_leaves_what_can_be_resumed(export: str, tmp_path: Path, run: int) -> None:
     target = tmp_path / "a.zarr"
@@ -174,20 +145,6 @@ def test_a_worker_that_does_not_see_the_target_says_so(client: Any, export: str,
     assert not list(target.rglob("c/*")), "nothing is written where nobody looks for it"
 
 
-def test_a_cluster_that_ends_leaves_what_can_be_resumed(export: str, tmp_path: Path) -> None:
-    target = tmp_path / "a.zarr"
-    with cluster() as client:
-
-        def end(done: int, total: int) -> None:
-            if done:
-                client.cluster.close()
-
-        with pytest.raises(DestinationError, match="cluster is gone"):
-            to_ome_zarr(export, target, memory="40MB", progress=end)
-    assert_no_image(target)
-    assert to_ome_zarr(export, target, memory="40MB", resume=True).resumed > 0
-
-
 _WITH_SCHEDULER = """
 import os, signal, sys
 sys.path[:0] = sys.argv[1:3]
@@ -211,6 +168,7 @@ if __name__ == "__main__":
 """
 
 
+@_of_their_own
 @pytest.mark.parametrize("run", _RUNS)
 def test_a_killed_scheduler_leaves_what_can_be_resumed(export: str, tmp_path: Path, run: int) -> None:
     target, file = tmp_path / "a.zarr", tmp_path / "address"
@@ -265,3 +223,35 @@ def test_what_an_orphan_still_writes_does_not_get_into_another_conversion(tmp_pa
         Transaction(store, {"source": "two"}, overwrite=True, resume=False),
     ):
         orphan.write(shard, files)
+
+
+# The last two, as they cost the cluster its workers, and then its life.
+@pytest.mark.parametrize("run", _RUNS)
+def test_a_killed_worker_costs_its_tasks_only(client: Any, export: str, tmp_path: Path, run: int) -> None:
+    target, killed = tmp_path / "a.zarr", list[int]()
+
+    def kill(done: int, total: int) -> None:
+        # One worker dies after a quarter of the work, the other after half of it.
+        if len(killed) < 2 and done * 4 > total * (len(killed) + 1):
+            killed.append(list(client.cluster.workers.values())[len(killed)].process.pid)
+            os.kill(killed[-1], signal.SIGKILL)
+
+    to_ome_zarr(export, target, memory="30MB", levels=4, progress=kill)
+    assert len(killed) == 2
+    expected = il.open_dataarray(export).transpose("c", "z", "y", "x").values
+    np.testing.assert_array_equal(voxels(target), expected)
+    assert not (target / ".ilz").exists()
+
+
+def test_a_cluster_that_ends_leaves_what_can_be_resumed(client: Any, export: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+
+    def end(done: int, total: int) -> None:
+        if done:
+            client.cluster.close()
+
+    with pytest.raises(DestinationError, match="cluster is gone"):
+        to_ome_zarr(export, target, memory="40MB", progress=end)
+    assert_no_image(target)
+    with dask.config.set(scheduler="threads"):
+        assert to_ome_zarr(export, target, memory="40MB", resume=True).resumed > 0
