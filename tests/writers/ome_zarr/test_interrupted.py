@@ -73,7 +73,7 @@ def test_what_is_an_image_stays_and_all_else_goes_on(
         small(target, resume=True, version=version)
         assert_whole(target, DATA)
     assert step > 10
-    # The root's metadata, which are two files in version 0.4, are there before the last step, which removes the journal.
+    # The root's metadata, two files in version 0.4, are there before the last step, which removes the journal.
     assert whole == (2 if version == "0.4" else 1) + after
 
 
