@@ -15,7 +15,7 @@ from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, inside
 from ilastik_lazy.errors import printable
 
-__all__ = ["as_json", "lines_of"]
+__all__ = ["lines_of", "values_of"]
 
 
 def _image_lines(found: Images) -> Iterator[str]:
@@ -96,7 +96,7 @@ def lines_of(found: Contents) -> Iterator[str]:
             return _project_lines(found)
 
 
-def as_json(found: Contents) -> list[dict[str, Any]]:
+def values_of(found: Contents) -> list[dict[str, Any]]:
     """Describe the contents of a file for programs."""
     match found:
         case Images():

@@ -42,7 +42,7 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    from ilastik_lazy.cli import describe_contents
+    from ilastik_lazy.cli.describe_contents import lines_of, values_of
     from ilastik_lazy.doctor.contents import contents_of
 
     options = options_given(axes)
@@ -64,9 +64,9 @@ def info(
             failed.append(error)
             continue
         if as_json:
-            values += describe_contents.as_json(found)
+            values += values_of(found)
         else:
-            for line in describe_contents.lines_of(found):
+            for line in lines_of(found):
                 click.echo(line)
     if as_json:
         click.echo(json.dumps(values, indent=2))
