@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataarray as open_dataarray
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.api import open_datatree as open_datatree
-    from ilastik_lazy.core.limits import Limits as Limits
+    from ilastik_lazy.core.options import Limits as Limits
     from ilastik_lazy.reductions.classes import measure_classes as measure_classes
     from ilastik_lazy.reductions.classify import classify as classify
     from ilastik_lazy.reductions.objects import label_objects as label_objects
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 
 _MODULES = ("errors", "reductions")
 _HOME = {
-    "Limits": "ilastik_lazy.core.limits",
+    "Limits": "ilastik_lazy.core.options",
     "label_objects": "ilastik_lazy.reductions.objects",
     "measure_objects": "ilastik_lazy.reductions.objects",
     "classify": "ilastik_lazy.reductions.classify",

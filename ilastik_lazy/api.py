@@ -10,8 +10,7 @@ import xarray as xr
 
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.kinds import with_kind
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions, Trust
+from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource

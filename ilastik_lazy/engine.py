@@ -20,8 +20,7 @@ from ilastik_lazy.storage.files import opened, read_up_to
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ilastik_lazy.core.limits import Limits
-    from ilastik_lazy.core.options import Trust
+    from ilastik_lazy.core.options import Limits, Trust
     from ilastik_lazy.core.spec import Kind
 
 __all__ = ["IlastikBackendEntrypoint"]

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     ArgumentError,

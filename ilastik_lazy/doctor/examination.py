@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions, Trust
+from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.doctor.axes import guessed_axes, unknown_units, unknown_voxel_size

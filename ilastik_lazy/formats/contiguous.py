@@ -17,7 +17,7 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import CorruptFileError
 from ilastik_lazy.formats.metadata.values import channel_count, check_shape, pieces

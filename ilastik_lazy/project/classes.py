@@ -17,8 +17,7 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.core.kinds import with_kind
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS, OpenOptions
+from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning

@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError, MetadataWarning
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names, with_units
 from ilastik_lazy.core.kinds import kind_of_role
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import window_of

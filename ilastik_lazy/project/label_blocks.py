@@ -17,8 +17,7 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis, axis_names
 from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.core.grid import Region, check_region, region_shape
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 from ilastik_lazy.formats.hdf5 import open_image

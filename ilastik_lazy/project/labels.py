@@ -11,8 +11,7 @@ from typing import Any
 import h5py
 
 from ilastik_lazy.core.axes import Axis, axis_names
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, folder_option
 from ilastik_lazy.formats.hdf5.file import names_in

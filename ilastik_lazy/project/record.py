@@ -8,8 +8,7 @@ from typing import Any
 import h5py
 
 from ilastik_lazy.core.classes import hex_colors
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.formats.hdf5.file import names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import class_sets

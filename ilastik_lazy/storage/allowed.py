@@ -11,8 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from ilastik_lazy.core.axes import parse_axis_names
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions, Trust
+from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
 
 __all__ = ["Folders", "check_links", "checked_options", "is_below", "named_folders"]

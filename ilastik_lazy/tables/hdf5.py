@@ -16,8 +16,7 @@ import pandas as pd
 from numpy.lib.recfunctions import repack_fields
 
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import h5py
 import xarray as xr
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import DatasetNotFoundError, MetadataError
 from ilastik_lazy.formats import open_source

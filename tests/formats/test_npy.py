@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS, OpenOptions
+from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.errors import (
     CorruptFileError,
     DatasetNotFoundError,

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS, OpenOptions
+from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.errors import (
     AxesError,
     CorruptChunkError,

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.axes import axis_names
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS
+from ilastik_lazy.core.options import DEFAULTS, Limits
 from ilastik_lazy.errors import (
     ArgumentError,
     LimitExceededError,

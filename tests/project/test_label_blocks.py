@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS, OpenOptions
+from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.errors import (
     CorruptChunkError,
     ExternalReferenceError,

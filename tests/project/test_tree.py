@@ -15,8 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS
+from ilastik_lazy.core.options import DEFAULTS, Limits
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     IlastikLazyError,

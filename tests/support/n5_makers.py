@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numcodecs import blosc, lz4, zstd
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS, OpenOptions
+from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.formats import n5
 from ilastik_lazy.formats.location import Location
 from tests.support.makers import axistags

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.formats import tiff
 from ilastik_lazy.formats.location import Location
 from tests.support.makers import some_data

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import h5py
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option
 from ilastik_lazy.formats.format import Format

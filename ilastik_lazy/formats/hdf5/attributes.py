@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 
 __all__ = [

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.packing import Packing

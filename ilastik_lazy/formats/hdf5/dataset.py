@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.errors import (

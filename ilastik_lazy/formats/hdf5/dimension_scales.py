@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import FormatError, MetadataError
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES

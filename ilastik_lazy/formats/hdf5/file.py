@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import h5py
 
 from ilastik_lazy.core.library_errors import translated
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import (
     CorruptChunkError,
     CorruptFileError,

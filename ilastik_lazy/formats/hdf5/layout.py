@@ -8,7 +8,7 @@ from typing import Literal
 
 import h5py
 
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import (
     IncompleteSourceWarning,
     LimitExceededError,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import grid_shape
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.views.packing import Packing, packing_from
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, remedy
 from ilastik_lazy.formats.metadata.json_text import json_value

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.kinds import kind_from_name
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import (

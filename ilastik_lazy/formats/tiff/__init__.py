@@ -20,8 +20,7 @@ from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_na
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.kinds import kind_from_name
 from ilastik_lazy.core.library_errors import translated
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.format import Format

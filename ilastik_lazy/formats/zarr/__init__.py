@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import (

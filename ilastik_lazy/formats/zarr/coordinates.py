@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import AccessDeniedError, FormatError, MetadataError, UnsafeFileError
 from ilastik_lazy.formats.metadata.settled_axes import Along, require_unpacked

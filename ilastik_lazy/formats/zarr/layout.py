@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.grid import grid_shape
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsupportedFilterError
 from ilastik_lazy.formats.metadata.values import check_shape, check_sizes
 from ilastik_lazy.formats.zarr.codecs import ChunkCodec, chunk_codec

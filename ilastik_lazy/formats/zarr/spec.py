@@ -15,7 +15,7 @@ from typing import Any
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names
 from ilastik_lazy.core.classes import colors_from, flag_names
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
-from ilastik_lazy.core.limits import Limits
+from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES
 from ilastik_lazy.errors import MetadataError, option

@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.errors import (
     CorruptChunkError,
     DatasetNotFoundError,

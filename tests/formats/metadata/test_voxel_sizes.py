@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 import ilastik_lazy as il
-from ilastik_lazy.cli.describe import describe, spec_as_json
+from ilastik_lazy.cli.info.describe import describe, spec_as_json
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import ilastik_lazy as il
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS
+from ilastik_lazy.core.options import DEFAULTS, Limits
 from ilastik_lazy.errors import (
     DatasetNotFoundError,
     LimitExceededError,

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilastik_lazy.core.limits import Limits
-from ilastik_lazy.core.options import DEFAULTS
+from ilastik_lazy.core.options import DEFAULTS, Limits
 from ilastik_lazy.errors import (
     CorruptChunkError,
     CorruptFileError,

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.cli.describe import describe, describe_project, spec_as_json
+from ilastik_lazy.cli.info.describe import describe, describe_project, spec_as_json
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, inside
 from ilastik_lazy.errors import printable

@@ -42,7 +42,7 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    from ilastik_lazy.cli.describe_contents import lines_of, values_of
+    from ilastik_lazy.cli.info.contents import lines_of, values_of
     from ilastik_lazy.doctor.contents import contents_of
 
     options = options_given(axes)
