@@ -11,7 +11,11 @@ import numpy as np
 from ilastik_lazy.core.classes import RGB, color_of
 from ilastik_lazy.core.spec import ArraySpec
 
-__all__ = ["Channel", "channels_of", "class_color", "shows_labels"]
+__all__ = ["Channel", "channels_of", "class_color", "is_color_picture", "shows_labels", "states_contrast"]
+
+_WHITE: RGB = (255, 255, 255)
+_PRIMARY: dict[str, RGB] = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+_FROM_0_TO_1 = ("probabilities", "object probabilities", "uncertainty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,17 @@ def class_color(spec: ArraySpec, number: int) -> RGB:
     return spec.channel_colors[number] if number < len(spec.channel_colors) else color_of(number)
 
 
+def is_color_picture(spec: ArraySpec) -> bool:
+    """Whether the channels are red, green and blue, as in pictures of tissue; ilastik shows them so, too."""
+    is_unnamed = not spec.channel_names and not spec.channel_colors and spec.kind in (None, "intensity")
+    return spec.dtype == np.uint8 and _count(spec) == 3 and is_unnamed
+
+
+def states_contrast(spec: ArraySpec) -> bool:
+    """Whether the file states the range for display, or the kind of its values does."""
+    return _noted_range(spec) is not None or spec.kind in _FROM_0_TO_1
+
+
 def channels_of(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None = None) -> list[Channel]:
     """Return name, colour and contrast along ``c``; one channel if the image has no such axis.
 
@@ -48,19 +63,32 @@ def channels_of(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None 
         Least and largest value of each channel, without NaN, if known. They decide the contrast where the file
         notes none.
     """
-    count = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    if is_color_picture(spec):
+        # Contrasts of their own would change the colours.
+        return [Channel(name, color, (0.0, 255.0), (0.0, 255.0)) for name, color in _PRIMARY.items()]
+    count = _count(spec)
     channels = []
     for k in range(count):
         name = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
+        color = class_color(spec, k) if count > 1 or spec.channel_names or spec.channel_colors else _WHITE
         contrast, limits = _contrast(spec, None if measured is None else measured[k])
-        channels.append(Channel(name, class_color(spec, k), contrast, limits))
+        channels.append(Channel(name, color, contrast, limits))
     return channels
+
+
+def _count(spec: ArraySpec) -> int:
+    return spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+
+
+def _noted_range(spec: ArraySpec) -> tuple[float, float] | None:
+    if spec.drange is None or not spec.drange[0] < spec.drange[1]:
+        return None
+    return float(spec.drange[0]), float(spec.drange[1])
 
 
 def _contrast(spec: ArraySpec, measured: tuple[float, float] | None) -> tuple[tuple[float, float], tuple[float, float]]:
     """Contrast, and the range that it may be moved in: from the file if it notes one, else from the voxels."""
-    if spec.drange is not None:
-        noted = float(spec.drange[0]), float(spec.drange[1])
+    if (noted := _noted_range(spec)) is not None:
         return noted, noted
     limits = (0.0, 1.0)
     if spec.dtype.kind in "iu":

@@ -10,7 +10,7 @@ import numpy as np
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axis_names
 from ilastik_lazy.core.classes import hex_colors
-from ilastik_lazy.core.display import Channel, channels_of, class_color, shows_labels
+from ilastik_lazy.core.display import Channel, channels_of, class_color, shows_labels, states_contrast
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
@@ -28,7 +28,6 @@ LayerData = tuple[Any, dict[str, Any], str]
 _CACHE = "500MB"
 # pint, which napari asks, knows these; any other name would be an error there.
 _UNITS = OME_SPACE_UNITS | OME_TIME_UNITS
-_FROM_0_TO_1 = ("probabilities", "object probabilities", "uncertainty")
 # Channels beyond are there to be switched on: the features that ilastik exports are hundreds.
 _MOST_VISIBLE = 8
 _MOST_CLASSES = 255
@@ -106,9 +105,8 @@ def _image_options(spec: ArraySpec, channel: Channel) -> dict[str, Any]:
     if spec.channel_names or spec.channel_colors or _is_split(spec):
         options |= {"colormap": hex_colors([channel.color])[0], "blending": "additive"}
     # Without limits, napari takes those of the first plane that it shows.
-    low, high = channel.contrast
-    if low < high and (spec.drange is not None or spec.kind in _FROM_0_TO_1):
-        options["contrast_limits"] = low, high
+    if states_contrast(spec):
+        options["contrast_limits"] = channel.contrast
     return options
 
 

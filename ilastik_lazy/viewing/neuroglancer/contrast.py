@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ilastik_lazy.core.display import states_contrast
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import CorruptChunkError
@@ -20,7 +21,6 @@ _PLACES = (0.5, 0.25, 0.75)
 _MOST_VOXELS = 128
 _MOST_CHANNELS = 32
 _PERCENTILES = (0.5, 99.9)
-_FROM_0_TO_1 = ("probabilities", "object probabilities", "uncertainty")
 
 
 def measured_contrast(source: ArraySource) -> list[_Range] | None:
@@ -30,7 +30,7 @@ def measured_contrast(source: ArraySource) -> list[_Range] | None:
     """
     spec = source.spec
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
-    if spec.drange is not None or spec.kind in _FROM_0_TO_1 or channels > _MOST_CHANNELS:
+    if states_contrast(spec) or channels > _MOST_CHANNELS:
         return None
     return [_range_of(source, channel) for channel in range(channels)]
 

@@ -31,8 +31,6 @@ void main() {
   emitRGB(color * contrast());
 }
 """
-_WHITE = (255, 255, 255)
-_PRIMARY = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 # Channels beyond are there to be switched on: the features that ilastik exports are hundreds.
 _MOST_VISIBLE = 8
 # Colours of classes without names; the client chooses others for larger numbers.
@@ -91,25 +89,12 @@ def _count(spec: ArraySpec) -> int:
     return spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
 
 
-def _is_picture(spec: ArraySpec) -> bool:
-    """Whether the channels are red, green and blue, as in pictures of tissue; ilastik shows them so, too."""
-    is_unnamed = not spec.channel_names and not spec.channel_colors
-    return spec.dtype == np.uint8 and _count(spec) == 3 and is_unnamed and spec.kind in (None, "intensity")
-
-
 def _named(image: Shown) -> list[Channel]:
-    """Return the channels with names and colours of layers: a single one is grey, unless something is stated of it."""
-    spec = image.spec
-    if _is_picture(spec):
-        # Contrasts of their own would change the colours.
-        return [
-            replace(channel, name=f"{image.name} {name}", color=color)
-            for channel, (name, color) in zip(channels_of(spec), _PRIMARY.items(), strict=True)
-        ]
-    found = channels_of(spec, image.measured)
-    if len(found) == 1 and not spec.channel_names and not spec.channel_colors:
-        return [replace(found[0], name=image.name, color=_WHITE)]
-    return found if spec.channel_names else [replace(each, name=f"{image.name} {each.name}") for each in found]
+    """Return the channels with the names of layers."""
+    spec, found = image.spec, channels_of(image.spec, image.measured)
+    if spec.channel_names:
+        return found
+    return [replace(each, name=f"{image.name} {each.name}" if len(found) > 1 else image.name) for each in found]
 
 
 def _channel_layers(image: Shown, is_mixed: bool) -> Iterable[Layer]:

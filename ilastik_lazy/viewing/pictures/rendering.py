@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ilastik_lazy.core.classes import RGB
-from ilastik_lazy.core.display import Channel, channels_of, class_color, shows_labels
+from ilastik_lazy.core.display import Channel, channels_of, class_color, is_color_picture, shows_labels
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import printable
 from ilastik_lazy.formats.suffixes import PICTURE_SUFFIXES
@@ -94,9 +94,13 @@ def mode_of(spec: ArraySpec, indices: Mapping[str, int]) -> Mode:
         return "labels"
     if count == 1 or "c" in indices or count > _MOST_CHANNELS or spec.kind == "features":
         return "values"
+    return "color" if is_color_picture(spec) or _is_transparent_picture(spec) else "channels"
+
+
+def _is_transparent_picture(spec: ArraySpec) -> bool:
+    """Whether a fourth channel is how opaque a pixel is."""
     is_picture = spec.display_mode == "rgba" or spec.storage.path.lower().endswith(PICTURE_SUFFIXES)
-    is_unnamed = spec.dtype == np.uint8 and not spec.channel_names and spec.kind in (None, "intensity")
-    return "color" if is_unnamed and (count == 3 or (count == 4 and is_picture)) else "channels"
+    return is_picture and spec.dtype == np.uint8 and spec.shape[spec.dims.index("c")] == 4 and not spec.channel_names
 
 
 def rendered(
