@@ -14,7 +14,9 @@ from tests.support.children import run_command
 
 
 def test_serve_prints_addresses_and_ends_with_ctrl_c():
-    command = [sys.executable, "-m", "ilastik_lazy", "serve", sample("probabilities"), sample("raw")]
+    # A test run in the background has its children ignore Ctrl-C.
+    code = "import signal; signal.signal(2, signal.default_int_handler); from ilastik_lazy.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", sample("probabilities"), sample("raw")]
     command += ["--labels", sample("segmentation")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -32,7 +34,10 @@ def test_serve_prints_addresses_and_ends_with_ctrl_c():
         shapes = [zarr.open_group(url, mode="r")["scale0/image"].shape for url in urls]
         assert shapes == [(2, 40, 128, 160)] * 2 + [(40, 128, 160)] * 2
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert errors.strip() == "ilastik-lazy: no longer served"
 
