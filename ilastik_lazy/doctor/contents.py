@@ -83,7 +83,7 @@ def contents_of(
     """
     if location.suffix == ".ilp" and location.internal_path is None:
         return _project_at(location.path, source_roots, options)
-    if location.suffix in TABLE_SUFFIXES:
+    if location.suffix in TABLE_SUFFIXES and location.suffix != ".txt":  # any text may be called so
         return _table_at(location, 0, memory, options)
     from ilastik_lazy.formats import open_sources
 

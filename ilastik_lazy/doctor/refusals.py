@@ -109,8 +109,8 @@ _REMEDIES: dict[type[IlastikLazyError], Callable[[], str]] = {
     ),
     MetadataError: lambda: "write it again with the program that made it; or name another image, if it holds one",
     LimitExceededError: lambda: (
-        remedy("if you trust it", "if you trust it, in Python")
-        + ", raise the limit, if il.Limits has it: il.open_dataarray(path, limits=il.Limits(...))"
+        "if you trust it, raise the limit that the message names: "
+        + remedy("limits=il.Limits(...)", "in Python, il.open_dataarray has limits for that")
     ),
     UnsafeFileError: lambda: "do not open it, unless you know who made it; let them write it without such references",
     MissingExtraError: lambda: "install the extra that the message names",

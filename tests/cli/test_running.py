@@ -184,6 +184,7 @@ PYTHON = re.compile(r"\bopen_\w+\(|\.(?:astype|rename|sel)\(|\b(?:limits|interna
 PYTHON_ONLY = {
     "demo", "formats/location", "lazy/dask_array", "lazy/dataset", "lazy/from_xarray", "lazy/indexing",
     "reductions/normalise", "storage/allowed", "storage/object_store/urls", "tables/images", "tables/paint",
+    "viewing/napari/images",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import TransposedSource, WindowSource
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, remedy
 from ilastik_lazy.lazy.clusters import anywhere_in_order
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.objects.blocks import Block
@@ -143,7 +143,8 @@ def _require_exact(values: Array, source: ArraySource) -> None:
     if max(-low, high) > _LARGEST_EXACT:
         raise ArgumentError(
             f"{source.spec.storage.location} holds {low if -low > high else high}, and numbers beyond 2**53 would be "
-            "rounded: if these are ids, they are no intensities; otherwise convert with .astype('float64')"
+            "rounded: if these are ids, they are no intensities; otherwise "
+            + remedy("convert with .astype('float64')", "convert the image to float64 first")
         )
 
 
