@@ -78,5 +78,11 @@ def test_the_page_about_looking_at_it_is_true():
     assert not failed, report
 
 
+def test_the_page_about_bioio_is_true():
+    pytest.importorskip("bioio", reason="pip install 'ilastik_lazy[test]'")
+    failed, report = run("bioio.md")
+    assert not failed, report
+
+
 def test_every_page_is_run():
-    assert sorted(path.name for path in HOWTO.iterdir()) == ["count_nuclei.md", "look_at_it.md"]
+    assert sorted(path.name for path in HOWTO.iterdir()) == ["bioio.md", "count_nuclei.md", "look_at_it.md"]
