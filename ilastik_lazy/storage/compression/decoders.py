@@ -1,4 +1,4 @@
-"""Decompress one chunk of N5 or Zarr, in any thread.
+"""Decompress one chunk of N5 or Zarr, or the pixels of PNG, in any thread.
 
 A stream that does not decode to exactly the requested size is an error, and no header decides how much memory is
 allocated.

@@ -141,6 +141,7 @@ class Pipeline:
                 inflate(data, inflated)
                 data = inflated
             else:
+                assert active[position] == _SHUFFLE  # see `is_supported`
                 unshuffled = out if position == 0 and data.size == out.size else np.empty_like(data)
                 _unshuffle(data, unshuffled, self.itemsize)
                 data = unshuffled
