@@ -48,8 +48,8 @@ def is_color_picture(spec: ArraySpec) -> bool:
 
 
 def states_contrast(spec: ArraySpec) -> bool:
-    """Whether the file states the range for display, or the kind of its values does."""
-    return _noted_range(spec) is not None or spec.kind in _FROM_0_TO_1
+    """Whether the file states the range for display, or the kind of its values does; of what was computed, neither."""
+    return not spec.is_inherited and (_noted_range(spec) is not None or spec.kind in _FROM_0_TO_1)
 
 
 def channels_of(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None = None) -> list[Channel]:
@@ -88,7 +88,8 @@ def _noted_range(spec: ArraySpec) -> tuple[float, float] | None:
 
 def _contrast(spec: ArraySpec, measured: tuple[float, float] | None) -> tuple[tuple[float, float], tuple[float, float]]:
     """Contrast, and the range that it may be moved in: from the file if it notes one, else from the voxels."""
-    if (noted := _noted_range(spec)) is not None:
+    noted = _noted_range(spec)
+    if noted is not None and not spec.is_inherited:
         return noted, noted
     limits = (0.0, 1.0)
     if spec.dtype.kind in "iu":
@@ -97,4 +98,8 @@ def _contrast(spec: ArraySpec, measured: tuple[float, float] | None) -> tuple[tu
     if measured is None or not (math.isfinite(measured[0]) and measured[0] < measured[1] < math.inf):
         return limits, limits
     contrast = float(measured[0]), float(measured[1])
-    return contrast, contrast if spec.dtype.kind == "f" else limits
+    if spec.dtype.kind != "f":
+        return contrast, limits
+    if spec.kind in _FROM_0_TO_1 and contrast[0] >= 0 and contrast[1] <= 1:
+        return limits, limits
+    return contrast, contrast

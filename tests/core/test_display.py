@@ -42,3 +42,17 @@ def test_a_range_that_is_none_is_not_used(drange):
     spec = spec_of("u1", None, drange=drange)
     assert channels_of(spec, [(10, 20)])[0].contrast == (10, 20)
     assert not states_contrast(spec)
+
+
+@pytest.mark.parametrize(("noted", "measured"), [((0, 1), (0, 200)), ((0, 255), (0.1, 0.9))])
+def test_a_computed_image_has_the_contrast_of_its_own_values(noted, measured):
+    spec = spec_of("f4", None, drange=noted, is_inherited=True)
+    assert channels_of(spec, [measured])[0].contrast == measured
+    assert not states_contrast(spec)
+
+
+@pytest.mark.parametrize("is_inherited", [False, True])
+def test_probabilities_are_shown_from_0_to_1_unless_their_values_are_others(is_inherited):
+    spec = spec_of("f4", None, kind="probabilities", is_inherited=is_inherited)
+    assert channels_of(spec, [(0.1, 0.4)])[0].contrast == (0, 1)
+    assert channels_of(spec, [(-3, 40)])[0].contrast == (-3, 40)

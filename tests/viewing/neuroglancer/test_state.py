@@ -103,6 +103,14 @@ def test_images_without_a_stated_range_get_that_of_their_values():
     assert 1000 <= low < high < 2000
 
 
+def test_a_computed_image_gets_the_range_of_its_values():
+    prob = il.open_dataarray(sample("probabilities"))
+    for image, (low, high) in ((prob * 200, (0, 200)), (prob - 7, (-7, -6))):
+        for layer in shown(image)["layers"]:
+            first, last = layer["shaderControls"]["contrast"]["range"]
+            assert low <= first < last <= high
+
+
 def test_the_contrast_is_that_of_the_chunks_that_can_be_read(tmp_path):
     values = some_data((1, 4, 16, 16), "u1")[0] % 50 + 100
     write_hdf5_export(tmp_path / "a.h5", values, axes="zyx", chunks=(1, 16, 16), filters="gzip")
