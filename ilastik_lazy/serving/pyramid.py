@@ -7,6 +7,8 @@ server share.  The voxels are those that `to_ome_zarr` writes.
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +17,9 @@ import numpy as np
 from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.core.grid import Region, overlaps, region_shape
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, EncodedChunks
+from ilastik_lazy.core.views.view import leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
+from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.writers.ome_zarr.downsample import downsample
 from ilastik_lazy.writers.ome_zarr.encode import whole_chunks
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
@@ -81,11 +85,15 @@ class Pyramid:
     """Shared by all images of a server."""
     name: str
     """What distinguishes the image from the others in `blocks`."""
+    stamps: Mapping[str, Stamp]
+    """Versions of the files that are read, by path: what is kept of another version is not served."""
 
     @classmethod
     def of(cls, source: ArraySource, blocks: Blocks, name: str, spare: int) -> Pyramid:
         """Return the levels of an image; `spare` bytes are for chunks of the source that hold several served ones."""
         plan, spec = plan_served(source), source.spec
+        paths = {storage_of(leaf).path for leaf in leaves_of(source)}
+        stamps = {path: stamp_of(path) for path in paths if os.path.isfile(path)}
         pieces = [1] * spec.ndim
         for target, axis in enumerate(plan.permutation):
             pieces[axis] = plan.levels[0].chunks[target]
@@ -94,7 +102,7 @@ class Pyramid:
         if is_shared or spec.storage.access == COMPUTED:
             chunk = math.prod(map(min, spec.chunks, spec.shape)) * spec.dtype.itemsize
             source = WholeChunks.of(source, max(1, spare // chunk))
-        return cls(source, plan, blocks, name)
+        return cls(source, plan, blocks, name, stamps)
 
     def nbytes(self, level: Level) -> int:
         """Bytes of each chunk of a level."""
@@ -121,6 +129,9 @@ class Pyramid:
             The file is not the one that was opened.
         """
         ((_, whole),) = whole_chunks(self._block(level, index), level.chunks)
+        if level.number or isinstance(self.source, WholeChunks):
+            for path, stamp in self.stamps.items():
+                require_unchanged(path, stamp)
         return whole.reshape(-1).view(np.uint8).data
 
     def _block(self, level: Level, index: Index) -> Array:

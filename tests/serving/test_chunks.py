@@ -232,6 +232,17 @@ def test_a_file_that_changed_is_an_error(tmp_path, change, encoding, caplog):
     assert f"a.zarr/{FIRST}" in caplog.text
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_level_that_is_kept_is_not_served_once_the_file_has_changed(tmp_path, change):
+    export(tmp_path / "a.h5")
+    with il.serve(tmp_path / "a.h5", il.open_dataarray(tmp_path / "a.h5") * 2) as server:
+        keys = [f"{server.urls[0]}/scale1/image/c/0/0/0/0"]
+        keys += [f"{server.urls[1]}/scale{level}/image/c/0/0/0/0" for level in (0, 1)]
+        assert [ask(key).status for key in keys] == [200] * 3
+        change(tmp_path / "a.h5")
+        assert [ask(key).status for key in keys] == [409] * 3
+
+
 def test_an_error_of_a_computation_is_an_error_without_its_text(tmp_path, caplog):
     array = il.open_dataarray(CASES["gzip export"](tmp_path)[0])
     broken = array.copy(data=array.data.map_blocks(lambda block: block[0, 0, 0, 99], dtype="f4"))
