@@ -119,7 +119,9 @@ def _by_name(sources: Iterable[ArraySource]) -> dict[str, ArraySource]:
 
 def _label_sources(labels: Labels) -> dict[str, ArraySource]:
     if isinstance(labels, Mapping):
-        found = {name_in_url(name): as_source(image) for name, image in labels.items()}
+        found: dict[str, ArraySource] = {}
+        for name, image in labels.items():
+            found[unused(name_in_url(name), found)] = as_source(image)
     else:
         found = _by_name(map(as_source, labels if isinstance(labels, list | tuple) else [labels]))
     for source in found.values():

@@ -103,6 +103,14 @@ def test_label_images_need_no_names():
         assert zarr.open_group(server.url, mode="r")["labels"].attrs["ome"]["labels"] == names
 
 
+def test_label_images_whose_names_are_spelled_alike_in_a_url_are_all_served():
+    labels = {"a b": sample("segmentation"), "a_b": il.open_dataarray(sample("segmentation")) > 1}
+    with il.serve(sample("probabilities"), labels=labels) as server:
+        group = zarr.open_group(server.url, mode="r")["labels"]
+        assert group.attrs["ome"]["labels"] == ["a_b", "a_b_2"]
+        assert [group[f"{name}/scale0/image"].dtype for name in ("a_b", "a_b_2")] == [np.uint8, np.bool_]
+
+
 def test_several_images_have_addresses_of_their_own():
     with il.serve(sample("raw"), sample("raw"), sample("segmentation")) as server:
         assert [url.rpartition("/")[2] for url in server.urls] == [
