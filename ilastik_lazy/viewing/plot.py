@@ -144,9 +144,15 @@ def _positive(dpi: float) -> float:
 
 
 def _ordered(contrast: tuple[float, float] | None) -> tuple[float, float] | None:
-    if contrast is not None and not (np.isfinite(contrast).all() and contrast[0] < contrast[1]):
+    if contrast is None:
+        return None
+    try:
+        low, high = map(float, contrast)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"contrast={contrast!r}: expected two numbers, the smaller one first") from error
+    if not (np.isfinite((low, high)).all() and low < high):
         raise ArgumentError(f"{option('contrast', *contrast)}: expected two numbers, the smaller one first")
-    return contrast
+    return low, high
 
 
 def _outlined(rendering: Rendering, labels: ArraySource, layout: Layout) -> Rendering:

@@ -210,6 +210,9 @@ def test_nothing_is_read_if_an_argument_is_wrong():
     for wrong in ({"z": 99}, {"t": 1}, {"plane": "xc"}, {"dpi": 0}, {"contrast": (1, 0)}, {"labels": sample("raw")}):
         with pytest.raises((ArgumentError, AxesError)):
             il.plot(image, **wrong)
+    for contrast in (5, (0, 1, 2), (None, 1), "ab"):
+        with pytest.raises(ArgumentError, match="expected two numbers"):
+            il.plot(image, contrast=contrast)
     assert regions == []
     il.plot(image)
     assert regions

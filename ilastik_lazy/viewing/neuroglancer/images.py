@@ -113,7 +113,13 @@ def readable(source: ArraySource, *, is_labels: bool) -> ArraySource:
         wanted = np.dtype(np.float32)
     else:
         wanted = dtype
-    return source if wanted == dtype else ConvertedSource(replace(source.spec, dtype=wanted), source)
+    if wanted == dtype:
+        return source
+    spec = replace(source.spec, dtype=wanted)
+    if dtype.kind == "b" and not is_labels:
+        # True is white, however little of it there is; in uint8 it is nearly black.
+        spec = replace(spec, drange=(0.0, 1.0), is_inherited=False)
+    return ConvertedSource(spec, source)
 
 
 def without_single_axes(source: ArraySource) -> ArraySource:
@@ -152,6 +158,16 @@ def in_one_place(sources: Sequence[ArraySource]) -> tuple[list[ArraySource], lis
             remarks.append(
                 f"{printable(spec.storage.location)} states no voxel size along {', '.join(taken)}: "
                 f"shown with that of {printable(other)}"
+            )
+        if assumed := [
+            (old.name, new.unit)
+            for old, new in zip(spec.axes, axes, strict=True)
+            if new.scale == old.scale and new.unit and new.unit != old.unit
+        ]:
+            names, units = zip(*assumed, strict=True)
+            remarks.append(
+                f"{printable(spec.storage.location)} states no unit that is understood along {', '.join(names)}: "
+                f"its steps are taken for {' and '.join(dict.fromkeys(units))}"
             )
         placed.append(source if axes == spec.axes else DescribedSource(replace(spec, axes=axes), source))
     return placed, remarks

@@ -103,6 +103,13 @@ def test_images_without_a_stated_range_get_that_of_their_values():
     assert 1000 <= low < high < 2000
 
 
+def test_a_mask_is_white_where_it_is_true():
+    mask = xr.DataArray(np.zeros((6, 8), bool), dims=("y", "x"))
+    mask[:1, :1] = True
+    for each in (mask, ~mask, mask & False):
+        assert shown(each)["layers"][0]["shaderControls"]["contrast"]["range"] == [0, 1]
+
+
 def test_a_computed_image_gets_the_range_of_its_values():
     prob = il.open_dataarray(sample("probabilities"))
     for image, (low, high) in ((prob * 200, (0, 200)), (prob - 7, (-7, -6))):
@@ -195,6 +202,14 @@ def test_an_image_without_a_voxel_size_takes_that_of_the_other():
         state = shown(image("zyx", (4, 6, 8), steps={}), raw=image("zyx", (4, 6, 8)))
     assert state["dimensions"]["x"] == [pytest.approx(2.5e-7), "m"]
     assert state["position"] == [3.5, 2.5, 2.0]
+
+
+@pytest.mark.parametrize("unit", ["", "furlong"])
+def test_a_step_without_a_known_unit_is_taken_for_that_of_the_other_with_a_warning(unit):
+    bare = image("yx", (6, 8), steps={"y": (0.5, unit), "x": (0.5, unit)})
+    nanometers = image("yx", (6, 8), steps={"y": (500, "nanometer"), "x": (500, "nanometer")})
+    with pytest.warns(MetadataWarning, match="no unit that is understood along y, x: its steps are taken for nanom"):
+        shown(nanometers, bare)
 
 
 def test_images_of_other_extents_and_units_lie_together():
