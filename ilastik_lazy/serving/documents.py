@@ -6,7 +6,7 @@ Readers cannot list folders over HTTP: what lies in a group they learn from its 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,13 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Version
 __all__ = ["documents_of"]
 
 
-def documents_of(plan: Plan, name: str, labels: Mapping[str, Plan], version: Version) -> dict[str, bytes]:
+def documents_of(
+    plan: Plan,
+    name: str,
+    labels: Mapping[str, Plan],
+    version: Version,
+    measured: Sequence[tuple[float, float]] | None = None,
+) -> dict[str, bytes]:
     """Return all metadata of an image and its label images, and their coordinates, by key.
 
     Parameters
@@ -27,8 +33,10 @@ def documents_of(plan: Plan, name: str, labels: Mapping[str, Plan], version: Ver
         Plans of the label images by their names.
     version
         Version of OME-Zarr.
+    measured
+        Range of values of each channel, for their contrast; None where it is not known.
     """
-    made = _of_one(replace(plan, version=version), name, {})
+    made = _of_one(replace(plan, version=version), name, {}, measured)
     for label, below in labels.items():
         # Viewers colour what has an `image-label`, be it empty.
         entry = {"image-label": {"source": {"image": "../../"}}}
@@ -39,8 +47,13 @@ def documents_of(plan: Plan, name: str, labels: Mapping[str, Plan], version: Ver
     return _consolidated(made, version)
 
 
-def _of_one(plan: Plan, name: str, entries: Mapping[str, dict[str, Any]]) -> dict[str, bytes]:
-    attributes = ome_attributes(plan, name)
+def _of_one(
+    plan: Plan,
+    name: str,
+    entries: Mapping[str, dict[str, Any]],
+    measured: Sequence[tuple[float, float]] | None = None,
+) -> dict[str, bytes]:
+    attributes = ome_attributes(plan, name, measured=measured)
     for key, entry in entries.items():
         attributes[key] = entry | attributes.get(key, {})
     return metadata_documents(plan, attributes, attributes_of(plan.spec))

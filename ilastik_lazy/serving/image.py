@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from ilastik_lazy.core.display import shows_labels
+from ilastik_lazy.core.spec import COMPUTED
+from ilastik_lazy.serving.contrast import measured_contrast
 from ilastik_lazy.serving.documents import documents_of
 from ilastik_lazy.serving.http import Answer, Request, accepts, answer_range, failure
 from ilastik_lazy.serving.pyramid import Pyramid
@@ -46,7 +49,16 @@ class ServedImage:
 
     def _made(self, version: Version) -> dict[str, bytes]:
         labels = {name: pyramid.plan for name, pyramid in self.labels.items()}
-        return {**documents_of(self.pyramid.plan, self.name, labels, version), **self.others}
+        return {**documents_of(self.pyramid.plan, self.name, labels, version, self._measured), **self.others}
+
+    @functools.cached_property
+    def _measured(self) -> list[tuple[float, float]] | None:
+        """Range of values of the channels, where the metadata have a contrast of each and the file notes none."""
+        spec = self.pyramid.plan.spec
+        # A computation may take any time.
+        if "c" not in spec.dims or shows_labels(spec) or spec.storage.access == COMPUTED:
+            return None
+        return measured_contrast(self.pyramid.source)
 
     def answer(self, version: Version, key: str, request: Request) -> Answer:
         """Return what lies at `key`.

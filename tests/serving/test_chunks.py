@@ -22,6 +22,8 @@ from tests.support.makers import some_data, write_hdf5_export
 from tests.support.ome_zarr.fakes import small_plans
 
 FIRST = "scale0/image/c/0/0/0/0"
+# With it, no chunk is read for the contrast in the metadata.
+NOTED = {"drange": np.array([0.0, 1.0])}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,7 @@ def reads(monkeypatch):
 
 class TestStoredChunks:
     def test_are_passed_on_without_being_decoded(self, tmp_path, reads):
-        data = export(tmp_path / "a.h5")
+        data = export(tmp_path / "a.h5", attributes=NOTED)
         with il.serve(tmp_path / "a.h5") as server:
             for url in (server.url, server.older_urls[0]):
                 assert (zarr.open_array(f"{url}/scale0/image", mode="r")[:] == data.transpose(3, 0, 1, 2)).any()
@@ -64,7 +66,7 @@ class TestStoredChunks:
                 assert found.body == stored
 
     def test_are_decoded_for_a_client_that_cannot(self, tmp_path, reads):
-        data = export(tmp_path / "a.h5")
+        data = export(tmp_path / "a.h5", attributes=NOTED)
         with il.serve(tmp_path / "a.h5") as server:
             found = ask(f"{server.url}/{FIRST}", Accept_Encoding="gzip")
         assert "content-encoding" not in found.headers
@@ -102,7 +104,7 @@ class TestStoredChunks:
 
 
 def test_only_the_headers_of_a_chunk_cost_no_read(tmp_path, reads):
-    export(tmp_path / "a.h5")
+    export(tmp_path / "a.h5", attributes=NOTED)
     with il.serve(tmp_path / "a.h5") as server:
         for level in zarr.open_group(server.url, mode="r").attrs["ome"]["multiscales"][0]["datasets"]:
             found = ask(f"{server.url}/{level['path']}/c/0/0/0/0", "HEAD")
@@ -139,7 +141,7 @@ class TestUpperLevels:
         assert len(reads) == count
 
     def test_decode_each_chunk_of_the_file_once(self, tmp_path, reads):
-        export(tmp_path / "a.h5", chunks=(4, 12, 16, 1))
+        export(tmp_path / "a.h5", chunks=(4, 12, 16, 1), attributes=NOTED)
         with il.serve(tmp_path / "a.h5") as server:
             top = len(zarr.open_group(server.url, mode="r").attrs["ome"]["multiscales"][0]["datasets"]) - 1
             array_of(server, top)

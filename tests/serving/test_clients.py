@@ -13,6 +13,7 @@ import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.serving import pyramid
 from tests.serving.cases import CASES, SIZES
+from tests.support.makers import write_hdf5_export
 from tests.support.ome_zarr.fakes import small_plans
 
 
@@ -95,6 +96,17 @@ def test_labels_lie_beneath_the_image_with_names_and_colours():
             assert of_labels["image-label"]["source"] == {"image": "../../"}
             found = labels["classes/scale0/image"][:]
             np.testing.assert_array_equal(found, segmentation.transpose("c", "z", "y", "x"))
+
+
+def test_channels_without_a_noted_range_have_the_contrast_of_their_values(tmp_path):
+    values = np.arange(4 * 30 * 40 * 2, dtype="f4").reshape(4, 30, 40, 2) % 200 - 50
+    write_hdf5_export(tmp_path / "raw.h5", values, axes="zyxc", chunks=(2, 16, 16, 1), filters="gzip")
+    with il.serve(tmp_path / "raw.h5") as server:
+        for url in (server.url, server.older_urls[0]):
+            attributes = zarr.open_group(url, mode="r").attrs
+            for channel in attributes.get("ome", attributes)["omero"]["channels"]:
+                assert -50 <= channel["window"]["start"] < -40
+                assert 140 < channel["window"]["end"] < 150
 
 
 def test_label_images_need_no_names():
