@@ -62,7 +62,8 @@ def open_dataarray(
         The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
     kind
         What the numbers mean (``attrs["ilastik_kind"]``), where neither the file nor its name says so: for
-        instance ``"segmentation"``, whose pyramid must not be made by averaging.
+        instance ``"segmentation"``, whose pyramid must not be made by averaging.  Classes and ids that are stored as
+        floating-point numbers become uint32.
     chunks
         Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, ``{}``
         takes the storage chunks, a dict, int or tuple works as in xarray, None uses no dask at all.

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.spec import ArraySource, Kind
+from ilastik_lazy.core.spec import COMPUTED, ArraySource, Kind
 from ilastik_lazy.core.views.view import DescribedSource
-from ilastik_lazy.errors import ArgumentError, option, remedy
+from ilastik_lazy.core.views.whole_numbers import whole_numbers
+from ilastik_lazy.errors import ArgumentError, option
 
-__all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_kind"]
+__all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_classes_of_name", "with_kind"]
 
 # The longest name comes first: "Object Probabilities" ends like "Probabilities".
 _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
@@ -122,6 +123,8 @@ def name_of_ids(*names: str) -> str:
 def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
     """Return the same source with the kind that the caller states.
 
+    Classes and ids that are stored as floating-point numbers become uint32, and must be whole where they are read.
+
     Raises
     ------
     ArgumentError
@@ -137,11 +140,24 @@ def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
     spec = source.spec
     if kind not in typing.get_args(Kind):
         raise ArgumentError(f"{option('kind', kind)}: expected one of {', '.join(typing.get_args(Kind))}")
+    if kind in WHOLE_NUMBERS and spec.dtype.kind == "f":
+        return whole_numbers(source, kind)
     if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":
         raise ArgumentError(
-            f"{spec.storage.location} holds {spec.dtype}, and {kind} are whole numbers: "
-            f"open it without {option('kind')}" + remedy(", and convert it with .astype('uint32')")
+            f"{spec.storage.location} holds {spec.dtype}, and {kind} are numbers: open it without {option('kind')}"
         )
     if kind in _REAL_NUMBERS and spec.dtype.kind != "f":
         raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}, and {kind} are floating-point numbers")
     return source if spec.kind == kind else DescribedSource(replace(spec, kind=kind), source)
+
+
+def with_classes_of_name(source: ArraySource) -> ArraySource:
+    """Return the classes of a segmentation that is stored as floating-point numbers, if its file name states the kind.
+
+    ilastik exports a segmentation as float32 if its user chose that; other sources are returned as they are.
+    """
+    spec = source.spec
+    if spec.kind is not None or spec.dtype.kind != "f" or spec.storage.access == COMPUTED:
+        return source
+    is_segmentation = kind_from_name(spec.storage.path, np.dtype("uint8"), 1) == "segmentation"
+    return with_kind(source, "segmentation") if is_segmentation else source

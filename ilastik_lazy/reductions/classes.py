@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.kinds import with_classes_of_name
 from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, over_blocks, threads_for
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySpec
@@ -93,7 +94,7 @@ def measure_classes(
     0.102
     """
     check_progress(progress, 3)
-    source, most_bytes = as_source(segmentation), parse_size(memory, "memory")
+    source, most_bytes = with_classes_of_name(as_source(segmentation)), parse_size(memory, "memory")
     spec = source.spec
     axes, threads = _axes_of(spec, by), threads_for(workers)
     _require_classes(spec)
@@ -125,8 +126,13 @@ def _axes_of(spec: ArraySpec, by: Iterable[str]) -> tuple[int, ...]:
 def _require_classes(spec: ArraySpec) -> None:
     where = spec.storage.location
     if spec.dtype.kind not in "biu":
-        what = remedy("pass classify(probabilities), or convert whole numbers with .astype('uint8')", "classify it")
-        raise ArgumentError(f"{where} holds {spec.dtype}, and classes are whole numbers: {what}")
+        what = remedy(
+            "pass classify(probabilities), or convert whole numbers with .astype('uint8')",
+            "pass --kind probabilities, or --kind segmentation if its values are the numbers of classes",
+        )
+        raise ArgumentError(
+            f"{where} holds {spec.kind or 'values of unknown kind'} ({spec.dtype}), not classes: {what}"
+        )
     if spec.is_label_image and not spec.holds_classes:
         raise ArgumentError(f"{where} holds {spec.kind}, not classes: pass it to measure_objects")
 

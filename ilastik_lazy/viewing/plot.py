@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
+from ilastik_lazy.core.kinds import with_classes_of_name
 from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
@@ -110,7 +111,7 @@ def plot(
     if "c" in spec.dims and mode in ("labels", "values"):
         indices.setdefault("c", 0)
     layout = Layout.of(spec, planes_of(spec, indices, plane), _positive(dpi))
-    over = None if labels is None else as_source(labels)
+    over = None if labels is None else with_classes_of_name(as_source(labels))
     if over is not None:
         require_fitting(over.spec, spec)
     contrast = _ordered(contrast)  # before anything is read
@@ -127,7 +128,7 @@ def plot(
 
 def _opened(image: AnySource) -> ArraySource:
     """Return the source of `image`; a channel that was taken out keeps its name and colour."""
-    source = as_source(image)
+    source = with_classes_of_name(as_source(image))
     if isinstance(image, xr.DataArray) and "c" in image.coords and not image.coords["c"].ndim:
         behind = source_behind(image.variable)
         colors = () if behind is None else behind.spec.channel_colors

@@ -100,10 +100,20 @@ def test_a_kind_that_cannot_be_is_refused(export, kind, message):
         il.open_dataarray(export, kind=kind)
 
 
-def test_classes_are_no_fractions(tmp_path):
-    write_hdf5_export(tmp_path / "a.h5", some_data((4, 5)), axes="yx", chunks=(2, 2))
-    with pytest.raises(ArgumentError, match=r"float32, and segmentation are whole.*astype"):
-        il.open_dataarray(tmp_path / "a.h5", kind="segmentation")
+@pytest.mark.parametrize("value", [0.5, -1, np.nan, np.inf])
+def test_classes_are_no_fractions(tmp_path, value):
+    write_hdf5_export(tmp_path / "a.h5", np.full((4, 5), value, "f4"), axes="yx", chunks=(2, 2))
+    array = il.open_dataarray(tmp_path / "a.h5", kind="segmentation")
+    with pytest.raises(ArgumentError, match=rf"a.h5/exported_data holds {value}, and values of the kind segmentation"):
+        array.compute()
+
+
+def test_classes_stored_as_floating_point_numbers_become_whole_numbers(tmp_path):
+    data = np.arange(20, dtype="f4").reshape(4, 5)
+    write_hdf5_export(tmp_path / "a.h5", data, axes="yx", chunks=(2, 2))
+    array = il.open_dataarray(tmp_path / "a.h5", kind="segmentation")
+    assert (array.dtype, array.attrs["ilastik_kind"]) == (np.dtype("u4"), "segmentation")
+    assert np.array_equal(array, data.astype("u4"))
 
 
 COUNTED = ("workflows", "counting", "count_2d3c__Probabilities__gz.h5")

@@ -152,7 +152,7 @@ def test_progress_and_workers():
 
 
 def test_what_holds_no_classes_is_said():
-    with pytest.raises(ArgumentError, match=r"holds float32, and classes are whole numbers: pass classify"):
+    with pytest.raises(ArgumentError, match=r"holds probabilities \(float32\), not classes: pass classify"):
         il.measure_classes(sample("probabilities"))
     ids = xr.DataArray(np.array([1, 2**40], "u8"), dims=("x",))
     with pytest.raises(ArgumentError, match="numbers from 1 to 1099511627776"):

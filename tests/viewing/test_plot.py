@@ -179,6 +179,14 @@ def test_labels_are_contours_with_a_legend_of_classes():
         assert (classes.repeat(times[0], 0).repeat(times[1], 1)[nuclei] == 1).all()
 
 
+def test_a_segmentation_stored_as_floating_point_numbers_is_drawn_as_one(tmp_path):
+    values = np.repeat([[1, 1, 2, 2]], 4, 0).astype("f4")
+    path = tmp_path / "a_Simple Segmentation.h5"
+    write_hdf5_export(path, values, axes="yx", chunks=(2, 2))
+    figure = il.plot(path, labels=path)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 1", "class 2"] * 2
+
+
 def test_masks_and_ids_are_labels_too():
     mask = probabilities().sel(c="nucleus", drop=True) > 0.5
     for labels in (mask, il.label_objects(mask)):

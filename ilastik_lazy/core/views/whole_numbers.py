@@ -1,0 +1,59 @@
+"""A source of classes or ids that are stored as floating-point numbers, with integers in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind
+from ilastik_lazy.core.views.view import View
+from ilastik_lazy.errors import ArgumentError, option
+
+__all__ = ["WholeNumbersSource", "whole_numbers"]
+
+_DTYPE = np.dtype("uint32")
+
+
+def whole_numbers(source: ArraySource, kind: Kind) -> ArraySource:
+    """Return a view of a source of floating-point numbers whose values, which must be whole, are uint32."""
+    spec = replace(source.spec, dtype=_DTYPE, kind=kind, drange=None, packing=None, is_unpacked=False)
+    return WholeNumbersSource(spec, source)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNumbersSource(View):
+    """Integers of a source of floating-point numbers."""
+
+    spec: ArraySpec
+    source: ArraySource
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Read `region` (see `ArraySource.read`).
+
+        Raises
+        ------
+        ArgumentError
+            A value is no whole number from 0 on.
+        """
+        block = self.source.read(region)
+        is_whole = (block == np.floor(block)) & (block >= 0) & (block <= np.iinfo(_DTYPE).max)
+        if not is_whole.all():
+            raise ArgumentError(
+                f"{self.spec.storage.location} holds {block[~is_whole][0]:g}, and values of the kind "
+                f"{self.spec.kind} are whole numbers from 0 on: state what it holds with {option('kind')}"
+            )
+        return block.astype(_DTYPE)
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """See `View`."""
+        return {"whole_numbers": str(_DTYPE)}
+
+    @property
+    def chunk_codec(self) -> str:
+        """See `EncodedChunks`: chunks are not those of the values."""
+        return ""
