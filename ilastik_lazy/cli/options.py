@@ -59,17 +59,27 @@ def location_of(file: str, dataset: str | None) -> Location:
     return Location.parse(file, dataset, storage_options() if is_url(file) else None)
 
 
-def source_at(file: str, dataset: str | None, axes: str | None, project: str | None) -> ArraySource:
-    """Open the one image that a command works on."""
+def source_at(
+    file: str, dataset: str | None, axes: str | None, project: str | None, *, wants_classes: bool = False
+) -> ArraySource:
+    """Open the one image that a command works on.
+
+    Parameters
+    ----------
+    wants_classes
+        Whether a segmentation, by its file name, that is stored as floating-point numbers becomes integers.
+    """
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
 
     options = options_given(axes)
     source = open_paths(file, dataset, storage_options=storage_options() if is_url(file) else None, options=options)
-    if kind := kind_given():
-        from ilastik_lazy.core.kinds import with_kind
+    from ilastik_lazy.core.kinds import with_classes_of_name, with_kind
 
+    if kind := kind_given():
         source = with_kind(source, kind)
+    elif wants_classes:
+        source = with_classes_of_name(source)
     if project is None:
         return source
     from ilastik_lazy.project.classes import with_classes

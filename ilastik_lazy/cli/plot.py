@@ -72,7 +72,7 @@ def plot(
         if name is not None and os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
             raise ArgumentError(f"{out} is read for the picture, and would be lost: choose another name for --out")
     require_package("matplotlib", "plot", "plot draws with matplotlib")
-    source = source_at(file, dataset, axes, None if labels is not None else project)
+    source = source_at(file, dataset, axes, None if labels is not None else project, wants_classes=True)
     over = None if labels is None else _labels_at(labels)
     if over is not None and project is not None:
         source, over = (_named(each, project) for each in (source, over))
@@ -97,10 +97,12 @@ def plot(
 
 def _labels_at(name: str) -> ArraySource:
     """Open the labels; the options of FILE such as ``--dataset`` are not for them."""
+    from ilastik_lazy.core.kinds import with_classes_of_name
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
 
-    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
+    source = open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
+    return with_classes_of_name(source)
 
 
 def _named(source: ArraySource, project: str) -> ArraySource:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
 
 from ilastik_lazy import errors
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import (
     ArgumentError,
     DestinationExistsError,
@@ -24,9 +26,10 @@ from ilastik_lazy.errors import (
     MemoryLimitError,
     SourceNotFoundError,
     UnsafeFileError,
+    printable,
 )
 
-__all__ = ["Command", "Group", "exit_code", "interrupted", "run", "say"]
+__all__ = ["Command", "Group", "end_with_failed", "exit_code", "interrupted", "run", "say"]
 
 INTERRUPTED = 130
 
@@ -105,6 +108,15 @@ def exit_code(error: IlastikLazyError) -> int:
     if isinstance(error, MemoryLimitError) and error.__cause__ is not None:
         return 1  # the machine ran out of memory; the plan was within its limit
     return 2 if isinstance(error, _BAD_INPUT) else 1
+
+
+def end_with_failed(failed: Mapping[str, IlastikLazyError | MemoryError], count: int, again: str = "") -> NoReturn:
+    """Print the error of each file that could not be measured, of `count` files, and exit with 1."""
+    for name, error in failed.items():
+        reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
+        say("error", reason if name in reason else f"{printable(name)}: {reason}")
+    say("error", f"{len(failed)} of {counted(count, 'file')} could not be measured{again}")
+    raise SystemExit(1)
 
 
 def say(what: str, text: str) -> None:

@@ -16,7 +16,8 @@ from ilastik_lazy.storage import isolation
 from tests.support.makers import write_hdf5_export
 
 pytestmark = pytest.mark.usefixtures("forked_children")
-DATA = np.random.default_rng(7).random((4, 24, 20, 1), "f4")
+# Whole numbers, so that they may be classes.
+DATA = np.random.default_rng(7).random((4, 24, 20, 1), "f4").round()
 
 
 def run(capsys, *arguments):
@@ -44,7 +45,7 @@ COMMANDS = {
     "info": lambda file, out: ["info", file],
     "reduce": lambda file, out: ["reduce", file, "max", "--quiet"],
     "objects": lambda file, out: ["objects", file, "--threshold", "0.5", "--quiet"],
-    "classes": lambda file, out: ["classes", file, "--kind", "probabilities", "--quiet"],
+    "classes": lambda file, out: ["classes", file, "--kind", "segmentation", "--quiet"],
     "convert": lambda file, out: ["convert", file, out / "o.zarr", "--quiet"],
     "dry run": lambda file, out: ["convert", file, out / "o.zarr", "--dry-run"],
     "export": lambda file, out: ["export", file, out / "o.h5", "--quiet"],

@@ -15,7 +15,7 @@ from ilastik_lazy.cli.options import (
     source_at,
     storage_options,
 )
-from ilastik_lazy.cli.running import Command, interrupted, say
+from ilastik_lazy.cli.running import Command, end_with_failed, interrupted
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, IlastikLazyError, printable
 
@@ -154,7 +154,7 @@ def objects(
     )  # fmt: skip
 
     def open_job(name: str) -> Job:
-        source = source_at(name, dataset, axes, None if is_from_project else project)
+        source = source_at(name, dataset, axes, None if is_from_project else project, wants_classes=True)
         image = images[name]
         raw = None if image is None else _intensity_at(image)
         found = labels_of(source, settings, project if is_from_project else None, options_given().trust)
@@ -228,10 +228,6 @@ def _report(names: list[str], outcome: Outcome, table: ObjectTable, quiet: bool)
             click.echo(f"{table.path}: {counted(table.count, 'object')} of {counted(len(table.rows), 'file')}")
         elif table.path is None and outcome.counts:
             click.echo("add --out nuclei.csv to keep the table")
-    for name, error in outcome.failed.items():
-        reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
-        say("error", reason if name in reason else f"{printable(name)}: {reason}")
     if outcome.failed:
         again = "" if table.path is None else "; to try again, run the same command with --resume"
-        say("error", f"{len(outcome.failed)} of {counted(len(names), 'file')} could not be measured{again}")
-        raise SystemExit(1)
+        end_with_failed(outcome.failed, len(names), again)
