@@ -139,9 +139,11 @@ def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
         raise ArgumentError(f"{option('kind', kind)}: expected one of {', '.join(typing.get_args(Kind))}")
     if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":
         raise ArgumentError(
-            f"{spec.storage.location} holds {spec.dtype}, and {kind} are whole numbers: "
+            f"{spec.storage.location} holds {spec.dtype}, and the kind {kind!r} needs whole numbers: "
             f"open it without {option('kind')}" + remedy(", and convert it with .astype('uint32')")
         )
     if kind in _REAL_NUMBERS and spec.dtype.kind != "f":
-        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}, and {kind} are floating-point numbers")
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.dtype}, and the kind {kind!r} needs floating-point numbers"
+        )
     return source if spec.kind == kind else DescribedSource(replace(spec, kind=kind), source)

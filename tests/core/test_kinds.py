@@ -93,7 +93,7 @@ def test_a_stated_segmentation_gets_classes_and_loses_the_range_of_the_probabili
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("blobs", "expected one of"), ("density", "uint8, and density"), ("features", "floating-point numbers")],
+    [("blobs", "expected one of"), ("density", "uint8, and the kind .density. needs"), ("features", "floating-point numbers")],
 )
 def test_a_kind_that_cannot_be_is_refused(export, kind, message):
     with pytest.raises(ArgumentError, match=message):
@@ -102,7 +102,7 @@ def test_a_kind_that_cannot_be_is_refused(export, kind, message):
 
 def test_classes_are_no_fractions(tmp_path):
     write_hdf5_export(tmp_path / "a.h5", some_data((4, 5)), axes="yx", chunks=(2, 2))
-    with pytest.raises(ArgumentError, match=r"float32, and segmentation are whole.*astype"):
+    with pytest.raises(ArgumentError, match=r"float32, and the kind 'segmentation' needs whole.*astype"):
         il.open_dataarray(tmp_path / "a.h5", kind="segmentation")
 
 
