@@ -126,11 +126,12 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"{_INDENT}{printable(f'Do: {remedy}')}"
     read, count = report.chunks_read, report.chunks
     is_partial = report.holds == "images" and read < count
-    tried = f" ({read:,} of {counted(count, 'chunk')} were read: --full reads all)" if is_partial else ""
+    tried = f"{read:,} of {counted(count, 'chunk')}"
+    rest = f"; the other {count - read:,} were not read: --full reads all"
     if not report.findings:
-        yield f"  nothing found{tried}"
-    elif tried:
-        yield f"  {tried[2:-1]}"
+        yield f"  nothing found in {tried}{rest}" if is_partial else "  nothing found"
+    elif is_partial:
+        yield f"  {tried} {'was' if read == 1 else 'were'} read{rest}"
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:

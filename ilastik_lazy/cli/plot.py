@@ -31,7 +31,11 @@ _ENDINGS = (".png", ".pdf", ".svg")
 @click.option("-z", metavar="POSITION", help="Where to cut, such as 12.5, in the unit of the image, or 12um.")
 @click.option("-y", metavar="POSITION", help="The same along y.")
 @click.option("-x", metavar="POSITION", help="The same along x.")
-@click.option("-t", metavar="TIME", help="Time, such as 90s [default: the first frame].")
+@click.option(
+    "-t",
+    metavar="TIME",
+    help="Time in the unit of t, such as 90, or 1.5min; without a unit, the number of the frame [default: the first].",
+)
 @click.option("-c", metavar="CHANNEL", help="One channel, by name, or by number from 0.")
 @click.option(
     "--contrast",
@@ -109,5 +113,8 @@ def _named(source: ArraySource, project: str) -> ArraySource:
     """Name the classes of FILE or of the labels, whichever has classes; raw data beside a segmentation has none."""
     from ilastik_lazy.project.classes import with_classes
 
-    has_classes = source.spec.kind == "probabilities" or source.spec.holds_classes
+    spec = source.spec
+    # Raw images are integers: channels of floating-point numbers are probabilities, whatever the name of the file.
+    may_be_probabilities = spec.kind is None and spec.dtype.kind == "f" and "c" in spec.dims
+    has_classes = spec.kind == "probabilities" or spec.holds_classes or may_be_probabilities
     return with_classes(source, project, options_given()) if has_classes else source

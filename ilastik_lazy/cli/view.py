@@ -65,6 +65,9 @@ def view(
     ilastik-lazy view brain_Probabilities.h5 --project brain.ilp --raw brain.h5
     ilastik-lazy view brain.h5 --labels "brain_Object Identities.h5" --table brain_table.csv
     """
+    # Files on a network, and the first start, take a while.
+    named = [*files, *([] if raw is None else [raw]), *labels, *([] if table is None else [table])]
+    click.echo(printable(f"ilastik-lazy: opening {', '.join(named)}"), err=True)
     sources = [source_at(file, dataset, axes, project) for file in files]
     beneath = None if raw is None else source_at(raw, None, None, None)
     above = [_labels_at(file, project) for file in labels]

@@ -144,10 +144,13 @@ def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
         return whole_numbers(source, kind)
     if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":
         raise ArgumentError(
-            f"{spec.storage.location} holds {spec.dtype}, and {kind} are numbers: open it without {option('kind')}"
+            f"{spec.storage.location} holds {spec.dtype}, and the kind {kind!r} needs whole numbers: "
+            f"open it without {option('kind')}"
         )
     if kind in _REAL_NUMBERS and spec.dtype.kind != "f":
-        raise ArgumentError(f"{spec.storage.location} holds {spec.dtype}, and {kind} are floating-point numbers")
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.dtype}, and the kind {kind!r} needs floating-point numbers"
+        )
     return source if spec.kind == kind else DescribedSource(replace(spec, kind=kind), source)
 
 

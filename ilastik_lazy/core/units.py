@@ -18,6 +18,8 @@ _PREFIXES = {
     "atto": ("a", -18), "zepto": ("z", -21), "yocto": ("y", -24),
 }  # fmt: skip
 
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
+
 # https://ngff.openmicroscopy.org/0.5/#axes-md: "unit" SHOULD be one of these.
 OME_SPACE_UNITS = frozenset(
     {f"{prefix}meter" for prefix in _PREFIXES} | {"angstrom", "foot", "inch", "mile", "parsec", "yard"}
@@ -119,9 +121,16 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
 
     >>> converted(40, "nanometer", "micrometer"), converted(1, "second", "micrometer")
     (0.04, None)
+    >>> converted(1.5, "minute", "second"), converted(36, "minute", "hour")
+    (90.0, 0.6)
     """
     if unit == wanted:
         return value
+    if (seconds := _SECONDS.get(unit)) is not None:
+        return converted(value * seconds, "second", wanted)
+    if (seconds := _SECONDS.get(wanted)) is not None:
+        found = converted(value, unit, "second")
+        return None if found is None else found / seconds
     one, other = _base_and_power(unit), _base_and_power(wanted)
     if one is None or other is None or one[0] != other[0]:
         return None

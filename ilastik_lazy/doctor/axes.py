@@ -50,7 +50,7 @@ def unknown_voxel_size(spec: ArraySpec) -> Iterator[Finding]:
 
 
 def unknown_units(spec: ArraySpec) -> Iterator[Finding]:
-    """Find steps without a unit, and units that are none of length or time."""
+    """Find steps without a unit, and units that are not units of length or time."""
     axes = [axis for axis in _extended(spec) if axis.name in "tzyx"]
     strange = [axis for axis in axes if axis.unit and axis.unit not in _units_of(axis)]
     if strange:

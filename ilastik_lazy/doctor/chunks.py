@@ -7,6 +7,7 @@ compared with what the values should be.
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.hdf5.chunks.absent import incomplete_message
 
-__all__ = ["Reading", "damaged_chunks", "missing_chunks", "read_all", "read_some"]
+__all__ = ["Reading", "damaged_chunks", "masked_chunks", "missing_chunks", "read_all", "read_some"]
 
 # A chunk that cannot be read; other errors, such as a file that changed, end the check.
 _OF_ONE_CHUNK = (FormatError, SourceIOError, UnsafeFileError)
@@ -94,6 +95,25 @@ def missing_chunks(source: ArraySource) -> Iterator[Finding]:
             refused = remedy("to_ome_zarr and to_ilastik refuse", "convert and export refuse")
             message = incomplete_message(spec.storage.location, absent, math.prod(spec.grid))
             yield never_written(message, f"export the image again; {refused} it without {masked}")
+
+
+def masked_chunks(path: str) -> Iterator[Finding]:
+    """Find chunks that a conversion filled because the file it read was damaged: the converted image lists them."""
+    from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
+    from ilastik_lazy.writers.ome_zarr.commit.target import open_store
+
+    if not os.path.isdir(path):
+        return
+    learned = (read_manifest(open_store(path, None)) or {}).get("learned")
+    masked = learned.get("masked") if isinstance(learned, dict) else None
+    if isinstance(masked, list) and masked:
+        yield Finding(
+            "masked-chunks",
+            "warning",
+            f"{counted(len(masked), 'chunk')} of the source could not be read when this image was made: {masked[0]}",
+            f"their voxels are NaN, or 0 in images of integers ({option('on_error', 'mask')})",
+            "convert an undamaged copy of the source again",
+        )
 
 
 def read_some(source: ArraySource) -> Reading:
@@ -182,7 +202,7 @@ def damaged_chunks(reading: Reading) -> Iterator[Finding]:
         "damaged-chunks",
         "error",
         f"{counted(reading.damaged, 'chunk')} {of} cannot be read: {reading.first}",
-        "what touches one of them ends with this error; all other chunks are read",
+        "reading a region that contains one of them fails with this error; all other chunks can be read",
         how,
         error=type(reading.first).__name__,
         places=tuple(reading.places),

@@ -11,7 +11,7 @@ from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.doctor.axes import guessed_axes, unknown_units, unknown_voxel_size
-from ilastik_lazy.doctor.chunks import Reading, damaged_chunks, missing_chunks, read_all, read_some
+from ilastik_lazy.doctor.chunks import Reading, damaged_chunks, masked_chunks, missing_chunks, read_all, read_some
 from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, contents_of, inside
 from ilastik_lazy.doctor.finding import Finding, Report, located, merged
 from ilastik_lazy.doctor.layout import chunk_shape, chunk_size, read_in_one_thread, uncompressed
@@ -97,6 +97,7 @@ def examine(
         except IlastikLazyError as error:
             return Report(name, "nothing that opens", (refusal(error, name),))
         findings = [unfinished] if (unfinished := unfinished_beside(location.path)) else []
+        findings += masked_chunks(location.path)
         found: Contents
         try:
             found = contents_of(location, options, source_roots=source_roots, memory=memory)
@@ -152,7 +153,8 @@ class _Look:
         except IlastikLazyError as error:
             found.append(refusal(error, source.spec.storage.path))
         found += damaged_chunks(reading)
-        found += suspicious_values(source.spec, reading.seen)
+        is_masked = any(finding.check == "masked-chunks" for finding in findings)
+        found += suspicious_values(source.spec, reading.seen, is_masked=is_masked)
         found += uncompressed(source.spec, reading.samples)
         path = source.spec.storage.path
         findings += located(found, inside(source, path).strip("/") or source.spec.name)

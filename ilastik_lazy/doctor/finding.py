@@ -27,6 +27,7 @@ Check = Literal[
     "uncompressed",
     "one-thread",
     "missing-chunks",
+    "masked-chunks",
     "damaged-chunks",
     "values",
     "classes",

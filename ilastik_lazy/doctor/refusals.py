@@ -94,7 +94,9 @@ def advice_in(text: str) -> str:
     return ""
 
 
-_AGAIN = "copy it again, and compare the sizes; if the original does not open either, export it again"
+_AGAIN = (
+    "copy it again, and compare checksums (sha256sum) of both; if the original does not open either, export it again"
+)
 
 _REMEDIES: dict[type[IlastikLazyError], Callable[[], str]] = {
     SourceNotFoundError: lambda: "correct the name, or mount the disk that it is on",

@@ -51,14 +51,21 @@ class Seen:
         self.count += other.count
 
 
-def suspicious_values(spec: ArraySpec, seen: Seen) -> Iterator[Finding]:
-    """Find probabilities outside 0..1, values that are no number, and classes that have no name."""
-    if seen.undefined and spec.kind == "probabilities":
+def suspicious_values(spec: ArraySpec, seen: Seen, *, is_masked: bool = False) -> Iterator[Finding]:
+    """Find probabilities outside 0..1, values that are no number, and classes that have no name.
+
+    Parameters
+    ----------
+    is_masked
+        Chunks of the image were filled with NaN by a conversion, which is reported already.
+    """
+    if seen.undefined and not is_masked and spec.kind == "probabilities":
         yield Finding(
             "values",
             "warning",
             f"{seen.undefined:,} of {counted(seen.count, 'value')} that were read are NaN or infinite",
-            "no probability is; comparisons with NaN are false, so that thresholds leave such voxels out",
+            "a probability is a number from 0 to 1; comparisons with NaN are false, so that thresholds leave these "
+            "voxels out",
             "export the image again from ilastik, or have NaN left out: " + remedy("skipna=True", "--skipna"),
         )
     if seen.most < seen.least:

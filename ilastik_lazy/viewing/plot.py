@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -16,10 +17,10 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import unit_symbol
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, option
-from ilastik_lazy.lazy.dask_array import source_behind
+from ilastik_lazy.lazy.dask_array import source_behind, window_behind
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, absent_chunks, as_source
 from ilastik_lazy.viewing.pictures.outlines import contours, require_fitting
-from ilastik_lazy.viewing.pictures.pixels import read_plane
+from ilastik_lazy.viewing.pictures.pixels import Pixels, read_plane
 from ilastik_lazy.viewing.pictures.planes import Layout, indices_at, place_of, planes_of
 from ilastik_lazy.viewing.pictures.rendering import Rendering, class_legend, elided, mode_of, rendered
 
@@ -58,7 +59,8 @@ def plot(
     image
         Path of a file, what `open_dataarray` returned or anything computed from it, or an `ArraySource`.
     labels
-        Classes, ids or a mask of the same voxels; drawn as contours.
+        Classes, ids or a mask of the same voxels; drawn as contours.  Classes without names have those of the channels
+        of `image`, if these are probabilities.
     plane
         One slice instead of those that are chosen, by its axes to the right and down, such as ``"xy"``.
     t, z, y, x
@@ -119,9 +121,9 @@ def plot(
     pixels = [read_plane(source, each, layout.steps(each), method) for each in layout.planes]
     rendering = rendered(pixels, spec, mode, indices.get("c", 0), contrast)
     if over is not None:
-        rendering = _outlined(rendering, over, layout)
+        rendering = _outlined(rendering, over, layout, _class_names(image, spec))
     notes = [layout.rulers.note, _reduction(layout, method), _never_written(source)]
-    places = [place_of(spec, dim, indices[dim]) for dim in ("t", "c") if dim in indices and layout.lengths[dim] > 1]
+    places = [_place(spec, dim, indices[dim]) for dim in ("t", "c") if dim in indices and layout.lengths[dim] > 1]
     title = ", ".join([_name_of(spec), *_places_taken(image), *places])
     return draw(layout, spec, rendering, title, [note for note in notes if note])
 
@@ -156,9 +158,29 @@ def _ordered(contrast: tuple[float, float] | None) -> tuple[float, float] | None
     return low, high
 
 
-def _outlined(rendering: Rendering, labels: ArraySource, layout: Layout) -> Rendering:
-    """Add the contours of `labels` in each plane, and the names of the classes."""
-    seen, overlays = [], []
+def _class_names(image: AnySource, spec: ArraySpec) -> ArraySpec | None:
+    """Return a spec with the names and colours of all classes, if the channels of `image` are the classes."""
+    count = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    is_of_classes = spec.kind == "probabilities" or (spec.kind is None and spec.dtype.kind == "f")
+    if isinstance(image, xr.DataArray):
+        # Channels that were chosen or turned round have other numbers than the classes.
+        behind = window_behind(image.variable)
+        is_of_classes &= behind is not None and behind.source.spec.channel_names == spec.channel_names
+    return spec if is_of_classes and 1 < count == len(spec.channel_names) else None
+
+
+def _named_as(names: ArraySpec | None, labels: ArraySpec, planes: Sequence[Pixels]) -> ArraySpec:
+    """Name classes that have no names as the channels of the image, if there are enough of them."""
+    if names is None or labels.channel_names or not labels.holds_classes:
+        return labels
+    if max(pixels.max() for pixels in planes) > len(names.channel_names):
+        return labels
+    return replace(labels, channel_names=names.channel_names, channel_colors=names.channel_colors)
+
+
+def _outlined(rendering: Rendering, labels: ArraySource, layout: Layout, names: ArraySpec | None) -> Rendering:
+    """Add the contours of `labels` in each plane, and the names of the classes; `names` are those of the image."""
+    drawn = []
     for plane in layout.planes:
         at = {dim: 0 if dim == "c" else plane.at.get(dim, 0) for dim in labels.spec.dims if dim not in plane.name}
         pixels = read_plane(labels, replace(plane, at=at), layout.steps(plane), "nearest")[0]
@@ -166,10 +188,11 @@ def _outlined(rendering: Rendering, labels: ArraySource, layout: Layout) -> Rend
         rooms = [size / n for size, n in zip(layout.pixels(plane), pixels.shape, strict=True)]
         times, width = [max(1, round(room)) for room in rooms], _CONTOUR_INCHES * layout.dpi
         widths = [max(1, round(width * n / room)) for n, room in zip(times, rooms, strict=True)]
-        overlays.append(contours(pixels, labels.spec, times, widths))
-        seen.append(pixels)
-    outlines = tuple(entry for entry in class_legend(seen, labels.spec) if entry[1] != (0, 0, 0))
-    return replace(rendering, overlays=tuple(overlays), outlines=outlines)
+        drawn.append((pixels, times, widths))
+    spec = _named_as(names, labels.spec, [pixels for pixels, *_ in drawn])
+    overlays, seen = zip(*(contours(pixels, spec, *sizes) for pixels, *sizes in drawn), strict=True)
+    outlines = tuple(entry for entry in class_legend(seen, spec) if entry not in rendering.legend)
+    return replace(rendering, overlays=overlays, outlines=outlines)
 
 
 def _reduction(layout: Layout, method: str) -> str:
@@ -188,6 +211,11 @@ def _name_of(spec: ArraySpec) -> str:
     """Return the name of the file with the internal path, or of what was computed."""
     location, folder = spec.storage.location, os.path.dirname(spec.storage.path)
     return elided(location[len(folder) :].lstrip("/") if folder and location.startswith(folder) else location, 80)
+
+
+def _place(spec: ArraySpec, dim: str, index: int) -> str:
+    is_named = dim == "c" and index < len(spec.channel_names)
+    return elided(spec.channel_names[index], 40) if is_named else place_of(spec, dim, index)
 
 
 def _places_taken(image: AnySource) -> list[str]:

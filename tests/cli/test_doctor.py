@@ -53,7 +53,7 @@ def test_the_exit_code_is_that_of_the_worst_file(doctor, exports):
     good, bare = exports / "good.h5", exports / "bare.h5"
     assert doctor(good, "--trust", "local") == (
         0,
-        f"{good}\n  nothing found (5 of 12 chunks were read: --full reads all)\n",
+        f"{good}\n  nothing found in 5 of 12 chunks; the other 7 were not read: --full reads all\n",
     )
     assert doctor(good, "--trust", "local", "--full", "-q") == (0, f"{good}\n  nothing found\n")
     assert doctor(good, bare, "--trust", "local")[0] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import numpy as np
@@ -58,6 +59,23 @@ def test_labels_have_the_names_of_the_project_and_raw_data_none(run):
         assert file.read(5) == b"%PDF-"
 
 
+def test_probabilities_under_any_name_have_the_names_of_the_project_also_with_labels(run, tmp_path):
+    shutil.copy(sample("probabilities"), tmp_path / "any.h5")
+    labels = ["--labels", sample("segmentation"), "--project", sample("project")]
+    code, _, said = run("any.h5", *labels, "--out", "a.svg", "--plane", "xy", "--dpi", "30", "-q")
+    assert (code, said) == (0, "")
+    with open("a.svg") as file:
+        text = file.read()
+    assert "<!-- nucleus -->" in text
+    assert "channel 0" not in text
+
+
+def test_a_class_without_a_project_needs_one(run):
+    code, _, said = run(sample("probabilities"), "--out", "a.png", "-c", "nucleus")
+    assert code == 2
+    assert "-c nucleus: expected a number; the channels have no names: pass --project" in said
+
+
 def test_what_is_not_known_is_printed(run, tmp_path):
     write_hdf5_export(tmp_path / "a.h5", np.ones((3, 4), "u1"), axes="yx")
     code, out, _ = run("a.h5", "--out", "a.png", "--dpi", "30")
@@ -94,7 +112,7 @@ def test_an_image_that_is_read_is_never_replaced(run, tmp_path, role):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-z", "99um"], "-z 99um lies outside the image, which has micrometer from 0 to 31.2 along z"),
+        (["-z", "99um"], "-z 99um lies outside the image: z goes from 0 to 31.2 micrometer"),
         (["-t", "1"], "-t 1: "),
         (["-c", "cell"], "expected a number or one of nucleus, background"),
         (["--plane", "xc"], "--plane xc: expected two axes out of z, y, x"),

@@ -93,7 +93,7 @@ def test_a_stated_segmentation_gets_classes_and_loses_the_range_of_the_probabili
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("blobs", "expected one of"), ("density", "uint8, and density"), ("features", "floating-point numbers")],
+    [("blobs", "expected one of"), ("density", "the kind .density. needs"), ("features", "floating-point numbers")],
 )
 def test_a_kind_that_cannot_be_is_refused(export, kind, message):
     with pytest.raises(ArgumentError, match=message):

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ilastik_lazy import to_ome_zarr
 from ilastik_lazy.doctor import chunks, examine
 from ilastik_lazy.formats.hdf5.chunks import absent, index
 from tests.support.n5_makers import write_n5
@@ -36,7 +37,21 @@ def test_full_finds_damaged_chunks_at_their_places(export, found, trust):
     assert finding.severity == "error"
     assert finding.error == finding.places[0].error == "CorruptChunkError"
     assert "2 chunks of 140 cannot be read" in finding.what
+    assert "compare checksums" in finding.remedy
     assert "on_error='mask'" in finding.remedy
+
+
+def test_chunks_that_a_conversion_filled_are_recognised(export, found, tmp_path):
+    data = np.full((6, 8, 10, 2), 0.5, "f4")
+    path = export("a_Probabilities.h5", shape=data.shape, axes="zyxc", chunks=(3, 4, 5, 1), data=data)
+    damage(path, (0, 0, 0, 0), (3, 4, 5, 1))
+    to_ome_zarr(path, tmp_path / "a_Probabilities.ome.zarr", on_error="mask")
+    named = found(tmp_path / "a_Probabilities.ome.zarr", full=True)
+    assert list(named) == ["masked-chunks"]
+    assert named["masked-chunks"].what.startswith("2 chunks of the source could not be read when this image was made")
+    assert named["masked-chunks"].remedy == "convert an undamaged copy of the source again"
+    to_ome_zarr(export("b.h5"), tmp_path / "b.ome.zarr")
+    assert found(tmp_path / "b.ome.zarr") == {}
 
 
 def test_without_full_the_first_and_the_last_chunk_are_tried(export):

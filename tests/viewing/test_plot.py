@@ -110,9 +110,10 @@ def test_slices_are_those_of_xarray():
 
 
 def test_a_time_series_is_shown_at_one_frame_that_the_title_tells():
-    assert il.plot(series()).get_suptitle() == "made, t = 0 s (frame 0 of 0-4)"
+    assert il.plot(series()).get_suptitle() == "made, t = 0 s, frame 0 (of 0 to 4)"
     figure = il.plot(series(), t=70)
-    assert figure.get_suptitle() == "made, t = 60 s (frame 2 of 0-4)"
+    assert figure.get_suptitle() == "made, t = 60 s, frame 2 (of 0 to 4)"
+    assert il.plot(series(), t="1min").get_suptitle() == figure.get_suptitle()
     np.testing.assert_array_equal(panels(figure)[0].images[0].get_array(), series()[2])
     assert il.plot(series().isel(t=3)).get_suptitle() == "made, t = 90 s"
 
@@ -150,6 +151,7 @@ def test_one_channel_has_a_colour_bar_with_its_name():
     ):
         axes, bar = figure.axes
         assert bar.get_ylabel() == "background"
+        assert "c = " not in figure.get_suptitle()
         image = axes.images[0]
         assert image.get_clim() == (0, 1)
         assert image.get_cmap()(1.0)[:3] == pytest.approx(to_rgb("#3c50a0"))
@@ -166,7 +168,7 @@ def test_contrast_can_be_chosen():
 
 def test_labels_are_contours_with_a_legend_of_classes():
     figure = il.plot(sample("raw"), segmentation(), z=12.5)
-    assert list(legend(figure)) == ["nucleus", "background"]
+    assert list(legend(figure)) == ["nucleus"]  # whose border is that of the background, too
     for axes, (dim, position), dims in zip(
         panels(figure), {"z": 12.5, "x": 20, "y": 16}.items(), ["yx", "yz", "zx"], strict=True
     ):
@@ -184,7 +186,27 @@ def test_a_segmentation_stored_as_floating_point_numbers_is_drawn_as_one(tmp_pat
     path = tmp_path / "a_Simple Segmentation.h5"
     write_hdf5_export(path, values, axes="yx", chunks=(2, 2))
     figure = il.plot(path, labels=path)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 1", "class 2"] * 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 1", "class 2"]
+
+
+def test_contours_are_seen_on_a_ground_of_their_colour_and_listed_once():
+    figure = il.plot(probabilities(), segmentation(), plane="xy")
+    assert list(legend(figure)) == ["nucleus", "background"]
+    overlay = panels(figure)[0].images[1].get_array()
+    shown = {tuple(color) for color in overlay[overlay[..., 3] > 0].tolist()}
+    assert shown == {(255, 200, 0, 255), (0, 0, 0, 255)}
+
+
+def test_classes_without_names_have_those_of_the_probabilities(tmp_path):
+    write_hdf5_export(tmp_path / "any.h5", il.open_dataarray(sample("probabilities")).values, axes="zyxc")
+    unnamed = il.open_dataarray(tmp_path / "any.h5", project=sample("project"))
+    for image in (probabilities(), unnamed):
+        for options in ({}, {"c": "background"}):
+            key = legend(il.plot(image, sample("segmentation"), plane="xy", **options))
+            assert list(key)[:1] == ["nucleus"]
+    # These channels are not the classes 1 and 2.
+    for image in (probabilities().isel(c=[1, 0]), probabilities().sel(c="background"), sample("raw")):
+        assert "class 1" in legend(il.plot(image, sample("segmentation"), plane="xy"))
 
 
 def test_masks_and_ids_are_labels_too():
@@ -252,7 +274,7 @@ def test_chunks_that_were_never_written_are_mentioned(tmp_path):
 def test_many_channels_are_shown_one_at_a_time():
     features = xr.DataArray(np.random.default_rng(0).normal(size=(12, 8, 9)), dims=("c", "y", "x"), name="features")
     figure = il.plot(features)
-    assert figure.get_suptitle() == "features, c = 0 of 0-11"
+    assert figure.get_suptitle() == "features, c = 0 (channels 0 to 11)"
     np.testing.assert_array_equal(il.plot(features, c=5).axes[0].images[0].get_array(), features[5])
 
 

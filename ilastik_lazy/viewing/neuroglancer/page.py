@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import socket
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -147,8 +148,14 @@ class View:
     @property
     def url(self) -> str:
         """Address of the page."""
+        import neuroglancer
+
         # Neuroglancer writes IPv6 addresses without the brackets that URLs need.
-        return re.sub(r"//([0-9a-f]*:[0-9a-f:]*):(\d+)/", r"//[\1]:\2/", self.viewer.get_viewer_url())
+        found = re.sub(r"//([0-9a-f]*:[0-9a-f:]*):(\d+)/", r"//[\1]:\2/", str(self.viewer.get_viewer_url()))
+        if neuroglancer.server.global_server_args["bind_address"] not in ("0.0.0.0", "::"):
+            return found
+        # It writes the full name of the machine, which is "localhost" on many.
+        return re.sub(r"//[^/]+:(\d+)/", rf"//{socket.gethostname()}:\1/", found)
 
     @property
     def images(self) -> tuple[Shown, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import converted, full_unit_name, unit_symbol
-from ilastik_lazy.errors import ArgumentError, AxesError, option
+from ilastik_lazy.errors import ArgumentError, AxesError, option, remedy
 
 __all__ = ["Layout", "Plane", "Rulers", "indices_at", "place_of", "planes_of"]
 
@@ -173,7 +173,9 @@ def _index_at(spec: ArraySpec, dim: str, wanted: object) -> int:
     try:
         value = float(found[1] if found else wanted)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{option(dim, wanted)}: expected a number{names}") from error
+        unnamed = dim == "c" and not spec.channel_names
+        how = "; the channels have no names: " + remedy("open the image with project=...", "pass --project")
+        raise ArgumentError(f"{option(dim, wanted)}: expected a number{names}{how if unnamed else ''}") from error
     step, first = (1.0, 0.0) if axis.scale is None or dim == "c" else (axis.scale, axis.translation)
     unit = "" if axis.scale is None else axis.unit
     if found and found[2]:
@@ -184,9 +186,10 @@ def _index_at(spec: ArraySpec, dim: str, wanted: object) -> int:
         value = stated
     index = (value - first) / step
     if not -0.5 <= index <= length - 0.5:  # also refuses NaN
-        what = f"{unit or 'positions'}" if axis.scale is not None else "indices"
-        ends = f"{what} from {first:g} to {first + (length - 1) * step:g}"
-        raise ArgumentError(f"{option(dim, wanted)} lies outside the image, which has {ends} along {dim}")
+        what = "frame" if dim == "t" else "channel" if dim == "c" else "voxel"
+        of = f" {unit}".rstrip() if axis.scale is not None else f", the number of the {what}"
+        ends = f"from {first:g} to {first + (length - 1) * step:g}{of}"
+        raise ArgumentError(f"{option(dim, wanted)} lies outside the image: {dim} goes {ends}")
     return min(round(index), length - 1)
 
 
@@ -229,9 +232,10 @@ def place_of(spec: ArraySpec, dim: str, index: int) -> str:
     """Say where an element lies, for a title: ``z = 16 µm``, or its number where no position is known."""
     k = spec.dims.index(dim)
     axis, length = spec.axes[k], spec.shape[k]
+    number = f"{index} ({'channels' if dim == 'c' else 'frames' if dim == 't' else 'voxels'} 0 to {length - 1})"
     if axis.scale is None:
-        return f"{dim} = {index} of 0-{length - 1}"
+        return f"{dim} = {number}"
     position = axis.translation + index * axis.scale
     unit = f" {axis.units if axis.since else unit_symbol(axis.unit)}" if axis.unit else ""
-    frame = f" (frame {index} of 0-{length - 1})" if dim == "t" else ""
+    frame = f", frame {index} (of 0 to {length - 1})" if dim == "t" else ""
     return f"{dim} = {position:.6g}{unit}{frame}"

@@ -112,6 +112,13 @@ def test_without_neuroglancer_the_error_names_the_extra(monkeypatch):
         il.view(sample("raw"))
 
 
+@pytest.mark.filterwarnings("ignore::ilastik_lazy.errors.NetworkWarning")
+def test_a_page_for_other_machines_has_the_name_of_this_one(monkeypatch):
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: "localhost")
+    with il.view(sample("raw"), host="0.0.0.0", open_browser=False) as view:
+        assert view.url.startswith(f"http://{socket.gethostname()}:{view.ports[0]}/v/")
+
+
 def test_the_command_prints_addresses_and_ends_with_an_interrupt(tmp_path):
     table = tmp_path / "t.csv"
     ids = il.label_objects(il.open_dataarray(sample("probabilities")).isel(c=0), min_size=20)
@@ -127,6 +134,8 @@ def test_the_command_prints_addresses_and_ends_with_an_interrupt(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    opening = process.stderr.readline()
+    assert opening.startswith(f"ilastik-lazy: opening {sample('probabilities')}, {sample('raw')}, ")
     lines = []
     while not lines or not lines[-1].startswith("Ctrl-C"):
         lines.append(process.stdout.readline())

@@ -105,17 +105,17 @@ def test_positions_rise_along_an_axis_without_coordinate_by_one():
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"z": 9.5}, "z=9.5 lies outside the image, which has micrometer from 10 to 13.2 along z"),
+        ({"z": 9.5}, "z=9.5 lies outside the image: z goes from 10 to 13.2 micrometer"),
         ({"z": "13.7um"}, "lies outside"),
         ({"z": float("nan")}, "lies outside"),
-        ({"y": 6}, "y=6 lies outside the image, which has indices from 0 to 5 along y"),
+        ({"y": 6}, "y=6 lies outside the image: y goes from 0 to 5, the number of the voxel"),
         ({"z": "3 s"}, "positions are in micrometer"),
         ({"z": "3 bananas"}, "positions are in micrometer"),
         ({"y": "3 um"}, "no unit is known along y: pass a number"),
         ({"z": "middle"}, "expected a number"),
         ({"z": [1]}, "expected a number"),
         ({"c": "cell"}, "expected a number or one of nucleus, background"),
-        ({"c": 2}, "indices from 0 to 1 along c"),
+        ({"c": 2}, "c goes from 0 to 1, the number of the channel"),
     ],
 )
 def test_positions_that_are_none_are_refused(where, message):
@@ -176,9 +176,9 @@ def test_sizes_without_a_unit_are_sizes():
 def test_places_are_told_in_short():
     axes = [Axis("t", 60.0, unit="second"), Axis("y", 0.1, 3.0, "micrometer"), Axis("x")]
     spec = spec_of((9, 5, 6), "tyx", *axes)
-    assert place_of(spec, "t", 2) == "t = 120 s (frame 2 of 0-8)"
+    assert place_of(spec, "t", 2) == "t = 120 s, frame 2 (of 0 to 8)"
     assert place_of(spec, "y", 3) == "y = 3.3 µm"
-    assert place_of(spec, "x", 3) == "x = 3 of 0-5"
+    assert place_of(spec, "x", 3) == "x = 3 (voxels 0 to 5)"
 
 
 def test_a_layout_is_to_scale_and_knows_how_much_is_drawn():

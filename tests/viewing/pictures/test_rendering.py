@@ -163,23 +163,44 @@ def test_names_are_one_short_line():
 
 
 @pytest.mark.parametrize(("times", "widths"), [((1, 1), (1, 1)), ((4, 6), (1, 2))])
-def test_contours_are_the_inner_borders_of_labels(times, widths):
+def test_contours_are_borders_inside_the_smaller_label_with_an_edge(times, widths):
     labels = np.zeros((7, 8), "u4")
     labels[2:6, 1:5], labels[2:6, 5:8] = 3, 9
     spec = spec_of("u4", kind="object identities")
-    drawn = contours(labels, spec, times, widths)
+    drawn, seen = contours(labels, spec, times, widths)
+    assert seen.tolist() == [3, 9]
     fine = labels.repeat(times[0], 0).repeat(times[1], 1)
     assert drawn.shape == (*fine.shape, 4)
-    # An independent answer: a pixel that has another label within the width, straight up, down, left or right.
+
+    # An independent answer: a pixel with 0 or a greater label within the width, straight up, down, left or right.
+    def borders(row, column, down, across):
+        here, cross = fine[row, column], [fine[max(0, row - down) : row + down + 1, column]]
+        cross.append(fine[row, max(0, column - across) : column + across + 1])
+        return here != 0 and any(((line == 0) | (line > here)).any() for line in cross)
+
     for row, column in np.ndindex(fine.shape):
-        cross = [fine[max(0, row - widths[0]) : row + widths[0] + 1, column]]
-        cross.append(fine[row, max(0, column - widths[1]) : column + widths[1] + 1])
-        on = fine[row, column] != 0 and any((line != fine[row, column]).any() for line in cross)
-        assert (drawn[row, column, 3] == 255) == on
-        if on:
-            assert tuple(drawn[row, column, :3]) == color_of(int(fine[row, column]) - 1)
+        color = color_of(int(fine[row, column]) - 1)
+        if borders(row, column, *widths):
+            assert tuple(drawn[row, column]) == (*color, 255)
+        elif borders(row, column, widths[0] + 1, widths[1] + 1):
+            assert tuple(drawn[row, column]) == (255, 255, 255, 255)  # both colours are darker than grey
+        else:
+            assert drawn[row, column, 3] == 0
+
+
+def test_the_edge_of_a_dark_contour_is_white():
+    labels = np.zeros((9, 9), "u1")
+    labels[1:8, 1:8] = 1
+    drawn, _ = contours(labels, spec_of("u1", kind="segmentation", channel_colors=(BLUE,)), (1, 1), (1, 1))
+    assert [tuple(drawn[4, column]) for column in range(4)] == [
+        (255, 255, 255, 0),
+        (*BLUE, 255),
+        (255, 255, 255, 255),
+        (255, 255, 255, 0),
+    ]
 
 
 def test_labels_at_the_edge_of_an_image_have_no_contour_there():
-    drawn = contours(np.ones((3, 3), bool), spec_of("?"), (2, 2), (1, 1))
+    drawn, seen = contours(np.ones((3, 3), bool), spec_of("?"), (2, 2), (1, 1))
     assert not drawn[..., 3].any()
+    assert not seen.size
