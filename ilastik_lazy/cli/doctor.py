@@ -15,6 +15,7 @@ from ilastik_lazy.cli.options import (
     memory_given,
     memory_option,
     options_given,
+    source_roots_option,
     storage_options,
 )
 from ilastik_lazy.cli.running import Command
@@ -37,13 +38,7 @@ _INDENT = " " * 11
 @memory_option
 @click.option("--full", is_flag=True, help="Read every chunk, and all ids of a table's label image.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document (docs/doctor.md).")
-@click.option(
-    "--source-root",
-    "source_roots",
-    metavar="FOLDER",
-    multiple=True,
-    help="For a project: folder that may hold its images, besides its own; may be given several times.",
-)
+@source_roots_option
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def doctor(

@@ -21,6 +21,7 @@ __all__ = [
     "memory_option",
     "options_given",
     "source_at",
+    "source_roots_option",
     "storage_options",
     "trust_option",
 ]
@@ -123,6 +124,14 @@ memory_option = _remembered(
     "--memory",
     metavar="SIZE",
     help="Most memory to use, such as 2GB.",
+)
+
+source_roots_option = click.option(
+    "--source-root",
+    "source_roots",
+    metavar="FOLDER",
+    multiple=True,
+    help="For a project: folder that may hold its images, besides its own; may be given several times.",
 )
 
 

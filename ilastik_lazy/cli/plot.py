@@ -101,12 +101,10 @@ def plot(
 
 def _labels_at(name: str) -> ArraySource:
     """Open the labels; the options of FILE such as ``--dataset`` are not for them."""
-    from ilastik_lazy.core.kinds import with_classes_of_name
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
 
-    source = open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
-    return with_classes_of_name(source)
+    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
 
 
 def _named(source: ArraySource, project: str) -> ArraySource:

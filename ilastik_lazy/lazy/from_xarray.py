@@ -15,7 +15,7 @@ import xarray as xr
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, region_shape
-from ilastik_lazy.core.kinds import WHOLE_NUMBERS
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS, with_classes_of_name
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
 from ilastik_lazy.core.units import full_unit_name, unit_and_start
@@ -35,7 +35,7 @@ from ilastik_lazy.lazy.dask_array import source_behind
 from ilastik_lazy.lazy.origins import origins_of
 from ilastik_lazy.storage.object_store import is_url
 
-__all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_source", "require_written", "source_of"]
+__all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_labels", "as_source", "require_written", "source_of"]
 
 
 _CAPITALS = "".join(AXIS_NAMES).upper()
@@ -72,6 +72,23 @@ def as_source(
         dims = list("tzyx"[4 - source.ndim :] if source.ndim < 5 else "tzyxc")
         hint = f": name its axes, such as xarray.DataArray(array, dims={dims})"
     raise ArgumentError(f"expected a path, a DataArray or an ArraySource, not {type(source).__name__}{hint}")
+
+
+def as_labels(labels: object) -> ArraySource:
+    """Return the source behind a label image (see `as_source`): whole numbers or a mask.
+
+    Raises
+    ------
+    ArgumentError
+        It holds other numbers.
+    """
+    source = with_classes_of_name(as_source(labels))
+    if source.spec.dtype.kind not in "biu":
+        raise ArgumentError(
+            f"{option('labels')}: {source.spec.storage.location} holds {source.spec.dtype}, and labels are whole "
+            "numbers: pass it as an image of its own"
+        )
+    return source
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ilastik_lazy.errors import (
     option,
     printable,
 )
-from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.lazy.from_xarray import AnySource, as_labels, as_source
 from ilastik_lazy.serving.addresses import (
     is_loopback,
     listening,
@@ -121,16 +121,9 @@ def _label_sources(labels: Labels) -> dict[str, ArraySource]:
     if isinstance(labels, Mapping):
         found: dict[str, ArraySource] = {}
         for name, image in labels.items():
-            found[unused(name_in_url(name), found)] = as_source(image)
-    else:
-        found = _by_name(map(as_source, labels if isinstance(labels, list | tuple) else [labels]))
-    for source in found.values():
-        if source.spec.dtype.kind not in "iub":
-            raise ArgumentError(
-                f"{option('labels')}: {source.spec.storage.location} holds {source.spec.dtype}, and labels "
-                "are integers: serve it as an image of its own"
-            )
-    return found
+            found[unused(name_in_url(name), found)] = as_labels(image)
+        return found
+    return _by_name(map(as_labels, labels if isinstance(labels, list | tuple) else [labels]))
 
 
 def _pyramids(sources: Mapping[str, ArraySource], blocks: Blocks, place: str) -> dict[str, Pyramid]:

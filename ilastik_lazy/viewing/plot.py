@@ -18,7 +18,7 @@ from ilastik_lazy.core.units import unit_symbol
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.dask_array import source_behind, window_behind
-from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, absent_chunks, as_source
+from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, absent_chunks, as_labels, as_source
 from ilastik_lazy.viewing.pictures.outlines import contours, require_fitting
 from ilastik_lazy.viewing.pictures.pixels import Pixels, read_plane
 from ilastik_lazy.viewing.pictures.planes import Layout, indices_at, place_of, planes_of
@@ -113,7 +113,7 @@ def plot(
     if "c" in spec.dims and mode in ("labels", "values"):
         indices.setdefault("c", 0)
     layout = Layout.of(spec, planes_of(spec, indices, plane), _positive(dpi))
-    over = None if labels is None else with_classes_of_name(as_source(labels))
+    over = None if labels is None else as_labels(labels)
     if over is not None:
         require_fitting(over.spec, spec)
     contrast = _ordered(contrast)  # before anything is read

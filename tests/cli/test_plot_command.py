@@ -118,7 +118,7 @@ def test_an_image_that_is_read_is_never_replaced(run, tmp_path, role):
         (["--plane", "xc"], "--plane xc: expected two axes out of z, y, x"),
         (["--contrast", "1", "0"], "the smaller one first"),
         (["--dpi", "-3"], "--dpi -3"),
-        (["--labels", sample("probabilities")], "contours are drawn of whole numbers"),
+        (["--labels", sample("probabilities")], "labels are whole numbers"),
         (["--out", "a.jpg"], "expected a name that ends in .png or .pdf or .svg"),
         (["--out", "no/a.png"], "make it first"),
     ],

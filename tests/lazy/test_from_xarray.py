@@ -22,7 +22,7 @@ from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
-from ilastik_lazy.lazy.from_xarray import ComputedSource, source_of
+from ilastik_lazy.lazy.from_xarray import ComputedSource, as_labels, source_of
 from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 
@@ -359,3 +359,16 @@ def test_names_of_classes_are_not_those_of_what_is_computed_from_them(way: Any) 
         assert source_of(other).spec.channel_names == ()
     other.attrs["flag_meanings"] = ["background", "nucleus"]
     assert source_of(other).spec.channel_names == ("background", "nucleus")
+
+
+def test_labels_are_whole_numbers_also_those_stored_as_floating_point_numbers(tmp_path):
+    classes = np.repeat([[1, 1, 2, 2]], 4, 0).astype("f4")
+    for name in ("a_Simple Segmentation.h5", "a_Probabilities.h5"):
+        write_hdf5_export(tmp_path / name, classes, axes="yx", chunks=(2, 2))
+    found = as_labels(tmp_path / "a_Simple Segmentation.h5")
+    assert (found.spec.dtype.kind, found.spec.kind) == ("u", "segmentation")
+    with il.serve(sample("raw"), labels=tmp_path / "a_Simple Segmentation.h5") as server:
+        assert list(server.images[0].labels) == ["a_Simple_Segmentation"]
+    for refused in (as_labels, lambda path: il.serve(sample("raw"), labels=path), lambda path: il.plot(path, path)):
+        with pytest.raises(ArgumentError, match="holds float32, and labels are whole numbers"):
+            refused(tmp_path / "a_Probabilities.h5")

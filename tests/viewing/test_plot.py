@@ -220,7 +220,7 @@ def test_masks_and_ids_are_labels_too():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (lambda: probabilities(), "holds float32: contours are drawn of whole numbers"),
+        (lambda: probabilities(), "holds float32, and labels are whole numbers"),
         (lambda: segmentation().isel(y=slice(3, 9)), "has 6 voxels along y and the image 128"),
         (lambda: segmentation().isel(z=3), "has 1 voxels along z and the image 40"),
         (lambda: segmentation().assign_coords(x=segmentation().x + 5), "begins at 5 along x and the image at 0"),

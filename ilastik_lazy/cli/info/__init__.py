@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.cli.options import image_options, location_of, memory_given, memory_option, options_given
+from ilastik_lazy.cli.options import (
+    image_options,
+    location_of,
+    memory_given,
+    memory_option,
+    options_given,
+    source_roots_option,
+)
 from ilastik_lazy.cli.running import Command, exit_code, say
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
 
@@ -20,13 +27,7 @@ __all__ = ["info"]
 @image_options("untrusted")
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object per image.")
-@click.option(
-    "--source-root",
-    "source_roots",
-    metavar="FOLDER",
-    multiple=True,
-    help="For a project: folder that may hold its images, besides its own; may be given several times.",
-)
+@source_roots_option
 def info(
     files: tuple[str, ...],
     dataset: str | None,

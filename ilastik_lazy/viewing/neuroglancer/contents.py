@@ -15,7 +15,7 @@ from ilastik_lazy.core.display import shows_labels
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
-from ilastik_lazy.lazy.from_xarray import as_source
+from ilastik_lazy.lazy.from_xarray import as_labels, as_source
 from ilastik_lazy.serving.contrast import measured_contrast
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.frames import frames_of
@@ -56,7 +56,7 @@ def contents_of(
     if not given:
         raise ArgumentError("there is no image to show: pass at least one")
     roles = [role for _, role in given]
-    sources = [_as_labels(as_source(image)) if role == "labels" else as_source(image) for image, role in given]
+    sources = [_with_ids(as_labels(image)) if role == "labels" else as_source(image) for image, role in given]
     owner = None if table is None else _owner_of(sources, roles)
     placed, remarks = in_one_place(sources)
     for remark in remarks:
@@ -74,15 +74,9 @@ def contents_of(
     return contents
 
 
-def _as_labels(source: ArraySource) -> ArraySource:
+def _with_ids(source: ArraySource) -> ArraySource:
     """Return an image as one of ids, unless it states itself which labels it holds."""
-    spec = source.spec
-    if spec.dtype.kind not in "iub":
-        raise ArgumentError(
-            f"{option('labels')}: {spec.storage.location} holds {spec.dtype}, and labels are whole numbers: "
-            "show it as an image of its own"
-        )
-    if shows_labels(spec):
+    if shows_labels(source.spec):
         return source
     return with_kind(readable(source, is_labels=True), "object identities")
 

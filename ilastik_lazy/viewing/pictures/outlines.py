@@ -18,18 +18,14 @@ _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def require_fitting(labels: ArraySpec, image: ArraySpec) -> None:
-    """Raise unless `labels` are whole numbers or a mask for the voxels of `image`.
+    """Raise unless `labels` are those of the voxels of `image`.
 
     Raises
     ------
     ArgumentError
-        They hold other numbers, or have other lengths or positions.
+        They have other lengths or positions.
     """
     where = f"{option('labels')}{remedy('', ' ')}{labels.storage.location}"
-    if labels.dtype.kind not in "biu":
-        raise ArgumentError(
-            f"{where} holds {labels.dtype}: contours are drawn of whole numbers, such as a segmentation"
-        )
     own, other = (
         {axis.name: (length, axis) for axis, length in zip(spec.axes, spec.shape, strict=True)}
         for spec in (labels, image)
