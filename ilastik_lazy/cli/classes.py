@@ -51,7 +51,7 @@ def classes(
     """
     import pandas as pd
 
-    from ilastik_lazy.cli.objects.files import expanded
+    from ilastik_lazy.cli.batch.names import expanded
     from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.cli.results import check_output
     from ilastik_lazy.core.parallel import MEMORY, in_bytes

@@ -97,7 +97,7 @@ def doctor(
 
 def _named(names: Sequence[str]) -> list[str]:
     """List the files that names and patterns stand for; one that fits no file stays, and is reported as missing."""
-    from ilastik_lazy.cli.objects.files import expanded
+    from ilastik_lazy.cli.batch.names import expanded
 
     found: list[str] = []
     for name in names:

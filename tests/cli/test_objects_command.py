@@ -19,7 +19,8 @@ import xarray as xr
 
 import ilastik_lazy as il
 from ilastik_lazy.cli import main
-from ilastik_lazy.cli.objects.files import expanded, paired
+from ilastik_lazy.cli.batch.names import expanded
+from ilastik_lazy.cli.objects.files import paired
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from ilastik_lazy.storage import isolation

@@ -116,7 +116,8 @@ def objects(
     the others: it is listed at the end, and the exit code is 1. Run the same command with --resume to try it again,
     or to continue after a stop. A label image that is missing or damaged is then written again, too.
     """
-    from ilastik_lazy.cli.objects.files import expanded, label_targets, paired
+    from ilastik_lazy.cli.batch.names import expanded
+    from ilastik_lazy.cli.objects.files import label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
     from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, open_jobs, run_jobs
     from ilastik_lazy.cli.objects.table import ObjectTable, locked

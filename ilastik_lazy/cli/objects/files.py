@@ -1,56 +1,15 @@
-"""Which files are measured, and which image the brightness of each one's objects is measured in."""
+"""Which image the brightness of each file's objects is measured in, and where its label image goes."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
 from collections.abc import Sequence
 
+from ilastik_lazy.cli.batch.names import expanded, stem_of
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.formats.stack import is_pattern, matching, number_key
-from ilastik_lazy.formats.suffixes import CONTAINER
-from ilastik_lazy.storage.object_store import is_url
+from ilastik_lazy.formats.stack import is_pattern
 
-__all__ = ["expanded", "label_targets", "paired", "stem_of"]
-
-_INSIDE = re.compile(f"({CONTAINER})/.*", re.IGNORECASE)
-
-
-def expanded(names: Sequence[str]) -> list[str]:
-    """List the files that `names` stand for; those of a pattern in the order of the numbers in their names.
-
-    Raises
-    ------
-    SourceNotFoundError
-        No file fits a pattern.
-    ArgumentError
-        A file is named twice.
-    """
-    found: list[str] = []
-    for name in names:
-        if is_url(name) or not is_pattern(name):
-            found.append(name if is_url(name) else os.path.normpath(name))
-            continue
-        paths, inside = matching(name)
-        found += [
-            f"{path}/{inside}" if inside else path for path in sorted(map(os.path.normpath, paths), key=number_key)
-        ]
-    places = [name if is_url(name) else os.path.abspath(name) for name in found]
-    counts = Counter(places)
-    if twice := next((name for name, place in zip(found, places, strict=True) if counts[place] > 1), None):
-        raise ArgumentError(f"{twice} is named twice: name each file once")
-    return found
-
-
-def stem_of(name: str) -> str:
-    """Return the name of a file without its folder, its suffixes and the path inside.
-
-    >>> stem_of("exports/control_1_Probabilities.h5/exported_data"), stem_of("raw/control_1.ome.tif")
-    ('control_1_Probabilities', 'control_1')
-    """
-    stem = os.path.splitext(os.path.basename(_INSIDE.sub(r"\1", name).rstrip("/")))[0]
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+__all__ = ["label_targets", "paired"]
 
 
 def paired(sources: Sequence[str], given: Sequence[str]) -> list[str | None]:
