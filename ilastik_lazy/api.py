@@ -18,7 +18,7 @@ from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
-from ilastik_lazy.formats.stack import open_paths
+from ilastik_lazy.formats.stack import StackOrder, open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
 from ilastik_lazy.storage.allowed import Folders, checked_options
 
@@ -40,6 +40,7 @@ def open_dataarray(
     order: str | None = None,
     cache: str | int | None = None,
     stack_along: str | None = None,
+    stack_order: StackOrder = "natural",
     storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     trust: Trust = "local",
@@ -51,8 +52,8 @@ def open_dataarray(
     ----------
     path
         File, with or without an internal path after it: ``"brain.h5"``, ``"brain.h5/volume/data"``.
-        A pattern such as ``"slices/*.png"``, or a list of files, is a stack.  Zarr may lie behind a network:
-        ``"s3://bucket/brain.zarr"``, ``"https://host/brain.zarr"``.
+        A pattern such as ``"slices/*.png"`` or ``"brain.h5/t*"``, or a list of files, is a stack.
+        Zarr may lie behind a network: ``"s3://bucket/brain.zarr"``, ``"https://host/brain.zarr"``.
     internal_path
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
@@ -75,6 +76,9 @@ def open_dataarray(
     stack_along
         Axis along which the files of a stack follow one another: ``t``, ``z`` or ``c``.  Without it, ilastik's
         rule: ``z`` for pictures, else the first of t, z, c that the files lack.
+    stack_order
+        Order of the images that fit a pattern: ``natural`` is that of the numbers in their names, ``t2`` before
+        ``t10``; ``text`` is ilastik's own for its stacks.  A list keeps its order.
     storage_options
         How to reach the server of a URL, such as ``{"endpoint_url": "http://127.0.0.1:9000", "anon": True}``;
         whatever is left out is taken from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...).
@@ -123,7 +127,7 @@ def open_dataarray(
     """
     _check_arguments(axes, order)
     options = checked_options(limits, trust, allow_external, axes)
-    source = open_paths(path, internal_path, stack_along, storage_options, options)
+    source = open_paths(path, internal_path, stack_along, storage_options, options, stack_order)
     source = _with_kind_and_classes(source, project, kind, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))

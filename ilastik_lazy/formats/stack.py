@@ -5,23 +5,28 @@ The rules are those of lazyflow's ``opStreamingH5N5SequenceReaderM``, ``opTiffSe
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, remedy
-from ilastik_lazy.formats import open_source
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, option
+from ilastik_lazy.formats import list_images, open_source
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.named_image import no_such_image
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.object_store import is_url
 
-__all__ = ["is_pattern", "matching", "number_key", "open_paths", "open_stack"]
+__all__ = ["StackOrder", "is_pattern", "matching", "number_key", "open_paths", "open_stack"]
+
+StackOrder = Literal["natural", "text"]
+"""How the images of a pattern follow one another: ``a_2`` before ``a_10``, or after it, as ilastik sorts."""
 
 # "a_*.h5/volume/data": as in `Location`, what stands behind the container is the internal path.
 _INSIDE = re.compile(f"{CONTAINER}/(?!.*{CONTAINER}/)", re.IGNORECASE)
@@ -47,6 +52,7 @@ def open_paths(
     along: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     options: OpenOptions = DEFAULTS,
+    order: StackOrder = "natural",
 ) -> ArraySource:
     """Source of what a caller names: a file, a URL, a pattern, or a list of files that are a stack.
 
@@ -60,9 +66,9 @@ def open_paths(
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
     if not is_url(path) and is_pattern(os.fsdecode(path)):
-        return open_stack(path, along, options)
+        return open_stack(path, along, options, order)
     if along is not None:
-        raise ArgumentError(f"stack_along={along!r} is for several files: pass a pattern, or a list of files")
+        raise ArgumentError(f"{option('stack_along', along)} is for several files: pass a pattern, or a list of files")
     return open_source(Location.parse(path, internal_path, storage_options), options)
 
 
@@ -70,20 +76,22 @@ def open_stack(
     locations: str | os.PathLike[str] | Sequence[Location],
     along: str | None = None,
     options: OpenOptions = DEFAULTS,
+    order: StackOrder = "natural",
 ) -> ArraySource:
     """Open several files as one array; only metadata are read.
 
     Parameters
     ----------
     locations
-        The files in order, or a pattern such as ``"dir/slice_*.png"``, whose files are sorted as text:
-        ``img_10`` comes before ``img_2``.
+        The files in order, or a pattern such as ``"dir/slice_*.png"`` or ``"a.h5/t*"``.
     along
         Axis along which the files follow one another, ``t``, ``z`` or ``c``.  One that the files have is made
         longer; one that they lack becomes the first axis.  Without it: ``z`` for pictures; else the first of
         t, z, c that they lack; else the first that they have.
     options
         Those of each file.
+    order
+        Order of the images of a pattern.
 
     Raises
     ------
@@ -95,7 +103,7 @@ def open_stack(
         The files are of several kinds, or there are none.
     """
     if isinstance(locations, str | os.PathLike):
-        locations = _expanded(os.fsdecode(locations))
+        locations = _expanded(os.fsdecode(locations), options, order)
     if not locations:
         raise ArgumentError("a stack needs at least one file")
     if other := next((one for one in locations if one.suffix != locations[0].suffix), None):
@@ -117,34 +125,52 @@ def number_key(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
 
 
-def matching(pattern: str) -> tuple[list[str], str | None]:
-    """Return the files that fit a pattern, in no order, and the internal path behind it.
+def matching(
+    pattern: str, options: OpenOptions = DEFAULTS, order: StackOrder = "natural"
+) -> list[tuple[str, str | None]]:
+    """Return the images that fit a pattern, in `order`: the file of each, and its internal path if the pattern has one.
+
+    Wildcards may be in both: ``"a_*.h5/volume/data"``, ``"a.h5/t*/channel0"``; none of them matches a ``/``.
 
     Raises
     ------
     SourceNotFoundError
         No file fits.
+    DatasetNotFoundError
+        No image in the files fits.
     """
     pattern = os.path.expanduser(pattern)
     inside, found = None, list(_INSIDE.finditer(pattern))
     if found and not os.path.exists(pattern):
-        pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :]
-    if not (paths := glob.glob(pattern)):
+        pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :].strip("/") or None
+    if not (paths := sorted(glob.glob(pattern) if not os.path.exists(pattern) else [pattern])):
         raise SourceNotFoundError(f"no file fits {pattern}")
-    return paths, inside or None
+    images: list[tuple[str, str | None]] = [(path, inside) for path in paths]
+    if inside is not None and glob.has_magic(inside):
+        held = {path: list_images(Location.parse(path), options) for path in paths}
+        images = [(path, name) for path, names in held.items() for name in sorted(names) if _fits(name, inside)]
+        if not images:
+            raise no_such_image(f"image that fits {inside!r}", paths[0], [repr(name) for name in held[paths[0]]])
+    return images if order == "text" else sorted(images, key=lambda image: number_key("/".join(filter(None, image))))
 
 
-def _expanded(pattern: str) -> list[Location]:
-    found, inside = matching(pattern)
-    paths, by_number = sorted(found), sorted(found, key=number_key)
-    if by_number != paths:
-        first = next(k for k, (one, other) in enumerate(zip(paths, by_number, strict=True)) if one != other)
-        names = [os.path.basename(path) for path in (paths[first], by_number[first])]
+def _fits(name: str, pattern: str) -> bool:
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
+
+
+def _expanded(pattern: str, options: OpenOptions, order: StackOrder) -> list[Location]:
+    if order not in get_args(StackOrder):
+        raise ArgumentError(f"{option('stack_order', order)}: expected 'natural' or 'text'")
+    images = matching(pattern, options, order)
+    if order == "natural" and images != (as_text := sorted(images)):
+        k = next(k for k, (one, other) in enumerate(zip(images, as_text, strict=True)) if one != other)
+        (path, inside), (other_path, other_inside) = images[k], as_text[k]
+        first, other = map(os.path.basename, (path, other_path)) if path != other_path else (inside, other_inside)
         warnings.warn(
-            f"{pattern}: files are in the order of their names as text, as in ilastik: {names[0]} comes before "
-            f"{names[1]}; "
-            + remedy("for another order pass a list of files", "give the numbers in the names as many digits"),
+            f"{pattern}: images are in the order of the numbers in their names: {first} comes before {other}; "
+            f"ilastik sorts them as text: pass {option('stack_order', 'text')} for the same stack",
             MetadataWarning,
             stacklevel=4,
         )
-    return [Location.parse(path, inside) for path in paths]
+    return [Location.parse(path, inside) for path, inside in images]

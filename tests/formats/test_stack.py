@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 import ilastik_lazy as il
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.views.stacked import StackSource, stack_of
-from ilastik_lazy.errors import ArgumentError, AxesError, MetadataError, MetadataWarning, SourceNotFoundError
+from ilastik_lazy.errors import (
+    ArgumentError,
+    AxesError,
+    DatasetNotFoundError,
+    MetadataError,
+    MetadataWarning,
+    SourceNotFoundError,
+)
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.stack import is_pattern, open_stack
 from tests.support.contract import SourceContract, Stored
@@ -112,12 +120,28 @@ def test_the_masks_of_a_tracking_become_a_movie():
     assert hashlib.sha256(source.read(whole(source)).tobytes()).digest() == hashlib.sha256(expected.tobytes()).digest()
 
 
-def test_files_are_sorted_as_text_and_that_is_told(tmp_path):
+def test_a_pattern_is_in_the_order_of_numbers_and_that_of_ilastik_is_offered(tmp_path):
     for number in (1, 2, 10):
         tifffile.imwrite(tmp_path / f"img_{number}.tif", np.full((4, 5), number, "u1"), metadata={"axes": "YX"})
-    with pytest.warns(MetadataWarning, match=r"img_10\.tif comes before img_2\.tif; for another order pass a list"):
+    with pytest.warns(MetadataWarning, match=r"img_2\.tif comes before img_10\.tif; .* pass stack_order='text'"):
         source = open_stack(str(tmp_path / "img_*.tif"))
-    assert source.read(whole(source))[:, 0, 0].tolist() == [1, 10, 2]
+    assert source.read(whole(source))[:, 0, 0].tolist() == [1, 2, 10]
+    as_text = il.open_dataarray(str(tmp_path / "img_*.tif"), stack_order="text")
+    assert as_text[:, 0, 0].values.tolist() == [1, 10, 2]
+    with pytest.raises(ArgumentError, match="stack_order='down'"):
+        il.open_dataarray(str(tmp_path / "img_*.tif"), stack_order="down")
+
+
+def test_a_pattern_inside_a_file_is_a_stack_of_its_images(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number in (1, 2, 10):
+            file[f"t{number}/channel0"] = np.full((4, 5), number, "u1")
+            file[f"t{number}/channel1"] = np.zeros((4, 5), "u1")
+    with pytest.warns(MetadataWarning, match="t2/channel0 comes|names no axes|channel0 comes"):
+        array = il.open_dataarray(f"{tmp_path}/a.h5/t*/channel0", stack_along="t")
+    assert array[:, 0, 0].values.tolist() == [1, 2, 10]
+    with pytest.raises(DatasetNotFoundError, match=r"no image that fits 's\*' in .*a\.h5; it holds 't1/channel0'"):
+        il.open_dataarray(f"{tmp_path}/a.h5/s*")
 
 
 def test_locations_keep_the_order_of_the_caller(tmp_path):

@@ -7,8 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.formats.stack import is_pattern, matching, number_key
+from ilastik_lazy.formats.stack import is_pattern, matching
 from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import is_url
 
@@ -17,8 +18,8 @@ __all__ = ["expanded", "stem_of"]
 _INSIDE = re.compile(f"({CONTAINER})/.*", re.IGNORECASE)
 
 
-def expanded(names: Sequence[str]) -> list[str]:
-    """List the files that `names` stand for; those of a pattern in the order of the numbers in their names.
+def expanded(names: Sequence[str], options: OpenOptions = DEFAULTS) -> list[str]:
+    """List the images that `names` stand for; those of a pattern in the order of the numbers in their names.
 
     Raises
     ------
@@ -32,10 +33,8 @@ def expanded(names: Sequence[str]) -> list[str]:
         if is_url(name) or not is_pattern(name):
             found.append(name if is_url(name) else os.path.normpath(name))
             continue
-        paths, inside = matching(name)
-        found += [
-            f"{path}/{inside}" if inside else path for path in sorted(map(os.path.normpath, paths), key=number_key)
-        ]
+        for path, inside in matching(name, options):
+            found.append("/".join(filter(None, (os.path.normpath(path), inside))))
     places = [name if is_url(name) else os.path.abspath(name) for name in found]
     counts = Counter(places)
     if twice := next((name for name, place in zip(found, places, strict=True) if counts[place] > 1), None):
