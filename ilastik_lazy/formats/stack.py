@@ -20,6 +20,7 @@ from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.object_store import is_url
+from ilastik_lazy.storage.similar import did_you_mean
 
 __all__ = ["is_pattern", "matching", "number_key", "open_paths", "open_stack"]
 
@@ -130,7 +131,7 @@ def matching(pattern: str) -> tuple[list[str], str | None]:
     if found and not os.path.exists(pattern):
         pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :]
     if not (paths := glob.glob(pattern)):
-        raise SourceNotFoundError(f"no file fits {pattern}")
+        raise SourceNotFoundError(f"no file fits {pattern}{did_you_mean(pattern)}")
     return paths, inside or None
 
 
