@@ -23,6 +23,7 @@ LAYERS = [
     "writers",
     "api",
     "serving",
+    "listing",
     "viewing doctor",
     "engine demo",
     "cli __init__",

@@ -89,7 +89,7 @@ def convert(
         "codec": codec,
     }  # fmt: skip
     if dry_run:
-        from ilastik_lazy.cli.info.describe import describe_plan
+        from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
         plan = plan_conversion(source, **options)

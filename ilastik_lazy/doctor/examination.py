@@ -12,7 +12,6 @@ from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.doctor.axes import guessed_axes, unknown_units, unknown_voxel_size
 from ilastik_lazy.doctor.chunks import Reading, damaged_chunks, masked_chunks, missing_chunks, read_all, read_some
-from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, contents_of, inside
 from ilastik_lazy.doctor.finding import Finding, Report, located, merged
 from ilastik_lazy.doctor.layout import chunk_shape, chunk_size, read_in_one_thread, uncompressed
 from ilastik_lazy.doctor.projects import missing_images, named_by, repeated_names
@@ -23,6 +22,7 @@ from ilastik_lazy.doctor.warned import collected, findings_of
 from ilastik_lazy.errors import DatasetNotFoundError, IlastikLazyError, option
 from ilastik_lazy.formats import list_images, open_source
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.listing.contents import Contents, Images, Project, Table, contents_of, inside
 from ilastik_lazy.storage.allowed import Folders, checked_options
 
 __all__ = ["examine"]

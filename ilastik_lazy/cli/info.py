@@ -43,8 +43,8 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    from ilastik_lazy.cli.info.contents import lines_of, values_of
-    from ilastik_lazy.doctor.contents import contents_of
+    from ilastik_lazy.listing.contents import contents_of
+    from ilastik_lazy.listing.lines import lines_of, values_of
 
     options = options_given(axes)
     values: list[Any] = []

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from ilastik_lazy.cli.info.describe import describe, describe_project, spec_as_json
 from ilastik_lazy.core.size_text import counted, human_bytes
-from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, inside
 from ilastik_lazy.errors import printable
+from ilastik_lazy.listing.contents import Contents, Images, Project, Table, inside
+from ilastik_lazy.listing.describe import describe, describe_project, spec_as_json
 
 __all__ = ["lines_of", "values_of"]
 

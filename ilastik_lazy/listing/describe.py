@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.doctor.statements import access_of, voxel_size_of
+from ilastik_lazy.listing.statements import access_of, voxel_size_of
 
 if TYPE_CHECKING:
     import xarray as xr
