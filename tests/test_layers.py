@@ -15,6 +15,7 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 LAYERS = [
     "errors",
     "core",
+    "showing",
     "storage",
     "formats",
     "lazy",
