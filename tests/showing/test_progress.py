@@ -17,11 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from ilastik_lazy import to_ome_zarr
-from ilastik_lazy.cli import cli, progress
-from ilastik_lazy.cli.progress import progress_bar
+from ilastik_lazy.cli import cli
 from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.size_text import human_seconds
 from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, standardise
+from ilastik_lazy.showing import progress
+from ilastik_lazy.showing.progress import progress_bar
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.in_memory import ArrayInMemory
@@ -200,7 +201,7 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 
 WORK = """
 import time
-from ilastik_lazy.cli.progress import progress_bar
+from ilastik_lazy.showing.progress import progress_bar
 with progress_bar("converting") as update:
     for i in range(31):
         update(40_000_000 + i * 2_000_000, 100_000_000)
