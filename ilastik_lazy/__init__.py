@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.api import open_dataset as open_dataset
     from ilastik_lazy.api import open_datatree as open_datatree
     from ilastik_lazy.core.options import Limits as Limits
+    from ilastik_lazy.listing.info import info as info
     from ilastik_lazy.reductions.classes import measure_classes as measure_classes
     from ilastik_lazy.reductions.classify import classify as classify
     from ilastik_lazy.reductions.objects import label_objects as label_objects
@@ -42,6 +43,7 @@ _HOME = {
     "measure_objects": "ilastik_lazy.reductions.objects",
     "classify": "ilastik_lazy.reductions.classify",
     "measure_classes": "ilastik_lazy.reductions.classes",
+    "info": "ilastik_lazy.listing.info",
     "open_dataarray": "ilastik_lazy.api",
     "open_dataset": "ilastik_lazy.api",
     "open_datatree": "ilastik_lazy.api",
@@ -58,6 +60,7 @@ __all__ = [
     "__version__",
     "classify",
     "errors",
+    "info",
     "label_objects",
     "measure_classes",
     "measure_objects",

@@ -15,6 +15,7 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 LAYERS = [
     "errors",
     "core",
+    "showing",
     "storage",
     "formats",
     "lazy",
@@ -23,6 +24,7 @@ LAYERS = [
     "writers",
     "api",
     "serving",
+    "listing",
     "viewing doctor",
     "engine demo",
     "cli __init__",

@@ -28,6 +28,8 @@ from ilastik_lazy.errors import printable
 
 __all__ = ["main"]
 
+_PRINTED_COLUMNS = 30
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
@@ -66,6 +68,7 @@ def table(file: str, out: str | None, rows: int) -> None:
     ilastik-lazy table brain_table.h5
     """
     from ilastik_lazy.cli.results import check_output
+    from ilastik_lazy.listing.entries import columns_in_short
     from ilastik_lazy.tables import open_table
 
     if out is not None:
@@ -77,10 +80,12 @@ def table(file: str, out: str | None, rows: int) -> None:
         found.to_csv(out, index=False)
         click.echo(f"  written to {out}")
         return
-    names = [printable(str(name)) for name in found.columns]
-    longest = min(44, max(map(len, names), default=0))
-    for name, dtype in zip(names, found.dtypes, strict=True):
-        click.echo(f"    {name:{longest}} {dtype}")
+    short = columns_in_short(found.columns, found.dtypes)
+    longest = min(44, max((len(name) for name, _ in short), default=0))
+    for name, dtype in short[:_PRINTED_COLUMNS]:
+        click.echo(f"    {printable(name):{longest}} {dtype}")
+    if len(short) > _PRINTED_COLUMNS:
+        click.echo(f"    and {len(short) - _PRINTED_COLUMNS} more: --out table.csv has all columns")
     if not len(found) or not rows:
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -52,10 +52,10 @@ def classes(
     import pandas as pd
 
     from ilastik_lazy.cli.batch.names import expanded
-    from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.cli.results import check_output
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
     from ilastik_lazy.reductions.classes import measure_classes
+    from ilastik_lazy.showing.progress import progress_bar
     from ilastik_lazy.tables.measured import AREA_UNIT, with_unit_columns
 
     if out is not None:

@@ -78,7 +78,7 @@ def convert(
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
     """
     source = source_at(file, dataset, axes, project)
-    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.showing.progress import progress_bar
     from ilastik_lazy.tables import open_table
     from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
@@ -89,7 +89,7 @@ def convert(
         "codec": codec,
     }  # fmt: skip
     if dry_run:
-        from ilastik_lazy.cli.info.describe import describe_plan
+        from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
         plan = plan_conversion(source, **options)
@@ -130,7 +130,7 @@ def verify(
     ilastik-lazy verify brain.zarr brain_Probabilities.h5
     """
     source = None if file is None else source_at(file, dataset, axes, project)
-    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.showing.progress import progress_bar
     from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
     with progress_bar("verifying", quiet=quiet) as progress:

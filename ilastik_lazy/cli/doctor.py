@@ -62,8 +62,8 @@ def doctor(
     ilastik-lazy doctor 'exports/*.h5' --project brain.ilp
     ilastik-lazy doctor brain_Probabilities.h5 --full
     """
-    from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.doctor.examination import examine
+    from ilastik_lazy.showing.progress import progress_bar
     from ilastik_lazy.storage.object_store import is_url
 
     options = options_given(axes)

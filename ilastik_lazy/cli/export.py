@@ -44,7 +44,7 @@ def export(
     ilastik-lazy export stack.tif stack.h5
     """
     source = source_at(file, dataset, axes, project)
-    from ilastik_lazy.cli.progress import progress_bar
+    from ilastik_lazy.showing.progress import progress_bar
     from ilastik_lazy.writers.ilastik import to_ilastik
 
     with progress_bar("exporting", quiet=quiet) as progress:

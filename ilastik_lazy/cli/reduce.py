@@ -69,9 +69,9 @@ def reduce(
         check_output(out)
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy import reductions
-    from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
     from ilastik_lazy.core.size_text import parse_size
+    from ilastik_lazy.showing.progress import progress_bar
 
     options: dict[str, Any] = {"workers": workers, "memory": parse_size(memory_given(str(MEMORY)), "memory")}
     if operation == "histogram":

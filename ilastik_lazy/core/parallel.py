@@ -62,7 +62,7 @@ def check_progress(progress: Callable[..., object] | None, arguments: int) -> No
     if progress is None:
         return
     if not callable(progress):
-        raise ArgumentError(f"progress={progress!r}: expected a function of {arguments} numbers, or None")
+        raise ArgumentError(f"progress={progress!r}: expected True, or a function of {arguments} numbers")
     try:
         signature = inspect.signature(progress)
     except (TypeError, ValueError):

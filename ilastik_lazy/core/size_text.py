@@ -23,9 +23,11 @@ def human_bytes(count: float) -> str:
 def human_seconds(seconds: float) -> str:
     """Write a time for people, to about two digits.
 
-    >>> human_seconds(0.42), human_seconds(75), human_seconds(4000)
-    ('0.4 s', '1 min 15 s', '1 h 6 min')
+    >>> human_seconds(0.0312), human_seconds(0.42), human_seconds(75), human_seconds(4000)
+    ('31 ms', '0.4 s', '1 min 15 s', '1 h 6 min')
     """
+    if seconds < 0.0995:
+        return f"{max(1, round(1000 * seconds))} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

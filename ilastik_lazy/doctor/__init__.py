@@ -19,7 +19,7 @@ _HOME = {"Finding": "finding", "Report": "finding", "examine": "examination"}
 __all__ = ["Finding", "Report", "examine"]
 
 
-# `info` imports `contents` from here, and must not wait for what `examine` needs.
+# `--help` must not wait for what `examine` needs.
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"ilastik_lazy.doctor.{_HOME[name]}"), name)

@@ -10,9 +10,9 @@ from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
 from ilastik_lazy.doctor.finding import Finding
-from ilastik_lazy.doctor.statements import voxel_size_of
 from ilastik_lazy.errors import option, remedy
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
+from ilastik_lazy.listing.statements import voxel_size_of
 
 __all__ = ["guessed_axes", "unknown_units", "unknown_voxel_size"]
 

@@ -12,7 +12,6 @@ from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.doctor.axes import guessed_axes, unknown_units, unknown_voxel_size
 from ilastik_lazy.doctor.chunks import Reading, damaged_chunks, masked_chunks, missing_chunks, read_all, read_some
-from ilastik_lazy.doctor.contents import Contents, Images, Project, Table, contents_of, inside
 from ilastik_lazy.doctor.finding import Finding, Report, located, merged
 from ilastik_lazy.doctor.layout import chunk_shape, chunk_size, read_in_one_thread, uncompressed
 from ilastik_lazy.doctor.projects import missing_images, named_by, repeated_names
@@ -23,6 +22,8 @@ from ilastik_lazy.doctor.warned import collected, findings_of
 from ilastik_lazy.errors import DatasetNotFoundError, IlastikLazyError, option
 from ilastik_lazy.formats import list_images, open_source
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.listing.contents import Contents, Images, Project, Table, contents_of, inside
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.allowed import Folders, checked_options
 
 __all__ = ["examine"]
@@ -37,6 +38,7 @@ _MOST_SAMPLED = 20
 """Images of one file that chunks are tried of, without `full`."""
 
 
+@shows_progress("reading", 2)
 def examine(
     path: str | os.PathLike[str],
     internal_path: str | None = None,
@@ -48,7 +50,7 @@ def examine(
     storage_options: Mapping[str, Any] | None = None,
     memory: str = "4GB",
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool | None = None,
     limits: Limits | None = None,
     trust: Trust = "local",
     allow_external: Folders = (),
@@ -71,7 +73,7 @@ def examine(
     workers
         Threads; None takes all cores.
     progress
-        With `full`: called with the bytes done and all bytes, of each image.
+        With `full`: True shows a progress bar; a function is called with the bytes done and all bytes, of each image.
     internal_path, axes, storage_options, limits, trust, allow_external
         See `open_dataarray`.
 
@@ -88,6 +90,7 @@ def examine(
     >>> report.findings, report.exit_code, report.chunks_read == report.chunks
     ((), 0, True)
     """
+    assert not isinstance(progress, bool)
     options = checked_options(limits, trust, allow_external, axes)
     name = os.fsdecode(path)
     look = _Look(full, None if project is None else os.fspath(project), workers, progress)

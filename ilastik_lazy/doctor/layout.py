@@ -17,9 +17,9 @@ from ilastik_lazy.core.grid import BLOCK_BYTES_MOST
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.doctor.finding import Finding
-from ilastik_lazy.doctor.statements import access_of, is_read_directly
 from ilastik_lazy.errors import remedy
 from ilastik_lazy.formats.suffixes import HDF5_SUFFIXES
+from ilastik_lazy.listing.statements import access_of, is_read_directly
 
 __all__ = ["chunk_shape", "chunk_size", "read_in_one_thread", "uncompressed"]
 

@@ -10,6 +10,8 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import SourceIOError, UnknownFormatError, remedy
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
+from ilastik_lazy.storage.similar import first_of
 
 __all__ = ["format_of", "list_images", "open_source", "open_sources"]
 
@@ -68,9 +70,15 @@ def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:
     if location.suffix == ".csv":
         what = f"is a table, not an image: {remedy('open_table() opens it', 'ilastik-lazy table prints it')}"
     elif os.path.isdir(location.path):
-        what = "is a folder: name a file in it"
+        held = first_of(location.path, _is_openable)
+        what = f"is a folder: name a file in it{held and f', such as {held}'}"
     names = ", ".join(each.name for each in _formats(is_remote=False))
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
+
+
+def _is_openable(name: str) -> bool:
+    """Whether a file with this name is likely to be opened; any text may be called ``.txt``."""
+    return name.lower().endswith((*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".zarr")) and not name.lower().endswith(".txt")
 
 
 def list_images(location: Location, options: OpenOptions = DEFAULTS) -> list[str]:

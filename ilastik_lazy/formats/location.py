@@ -16,6 +16,7 @@ from typing import Any
 from ilastik_lazy.errors import ArgumentError, SourceNotFoundError, option
 from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url
+from ilastik_lazy.storage.similar import did_you_mean
 
 __all__ = ["Location", "checked_path", "checked_target"]
 
@@ -174,4 +175,4 @@ def _split(text: str) -> tuple[str, str | None]:
             return file, inside or None
     parent = os.path.dirname(os.path.abspath(text)) or "."
     hint = "" if os.path.isdir(parent) else f" (nor a folder {parent})"
-    raise SourceNotFoundError(f"no such file: {text}{hint}")
+    raise SourceNotFoundError(f"no such file: {text}{hint}{did_you_mean(text)}")

@@ -22,6 +22,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import no_such_image
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.object_store import is_url
+from ilastik_lazy.storage.similar import did_you_mean
 
 __all__ = ["StackOrder", "is_pattern", "matching", "number_key", "open_paths", "open_stack"]
 
@@ -144,7 +145,7 @@ def matching(
     if found and not os.path.exists(pattern):
         pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :].strip("/") or None
     if not (paths := sorted(glob.glob(pattern) if not os.path.exists(pattern) else [pattern])):
-        raise SourceNotFoundError(f"no file fits {pattern}")
+        raise SourceNotFoundError(f"no file fits {pattern}{did_you_mean(pattern)}")
     images: list[tuple[str, str | None]] = [(path, inside) for path in paths]
     if inside is not None and glob.has_magic(inside):
         held = {path: list_images(Location.parse(path), options) for path in paths}

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.kinds import with_classes_of_name
-from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, over_blocks, threads_for
+from ilastik_lazy.core.parallel import MEMORY, Progress, over_blocks, threads_for
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
@@ -21,6 +21,7 @@ from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.histogram import counted
 from ilastik_lazy.reductions.objects.columns import units_of
 from ilastik_lazy.reductions.objects.object_axes import Space
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_classes"]
@@ -35,13 +36,14 @@ _ROW_BYTES = 64
 """Eight numbers, or references to names."""
 
 
+@shows_progress("counting", 3)
 def measure_classes(
     segmentation: AnySource,
     by: Iterable[str] = (),
     *,
     workers: int | None = None,
     memory: str | int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> pd.DataFrame:
     """Count the voxels of each class, and state the area or volume and the share that they take.
 
@@ -93,7 +95,7 @@ def measure_classes(
     >>> float(slices[slices["name"] == "nucleus"]["share"].max().round(3))
     0.102
     """
-    check_progress(progress, 3)
+    assert not isinstance(progress, bool)
     source, most_bytes = with_classes_of_name(as_source(segmentation)), parse_size(memory, "memory")
     spec = source.spec
     axes, threads = _axes_of(spec, by), threads_for(workers)

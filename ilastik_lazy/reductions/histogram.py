@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.grid import Region, region_shape
-from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, over_blocks, threads_for, work_block
+from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, over_blocks, threads_for, work_block
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, MemoryLimitError, option, remedy
@@ -18,6 +18,7 @@ from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.rows import Rows
+from ilastik_lazy.showing.progress import shows_progress
 
 __all__ = ["HistogramResult", "counted", "histogram"]
 
@@ -71,6 +72,7 @@ class HistogramResult:
         return xr.DataArray(self.counts, coordinates, (*rows, "bin"), "histogram")
 
 
+@shows_progress("counting", 3)
 def histogram(
     source: AnySource,
     *,
@@ -79,7 +81,7 @@ def histogram(
     by: str | None = None,
     workers: int | None = None,
     memory: str | int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> HistogramResult:
     """Count the values of a stored array in bins of equal width, block by block.
 
@@ -113,7 +115,7 @@ def histogram(
     >>> il.reductions.histogram(sample("segmentation")).counts[:4].tolist()
     [0, 46473, 772727, 0]
     """
-    check_progress(progress, 3)
+    assert not isinstance(progress, bool)
     stored = as_source(source)
     spec, rows = stored.spec, Rows.along(by, stored.spec)
     bins = _checked_bins(spec, bins)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, in_pass
+from ilastik_lazy.core.parallel import MEMORY, Progress, in_pass
 from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy.dataset import chunked, to_dataset, variable_name
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.reductions.percentile import percentile
 from ilastik_lazy.reductions.reducing import reduce
+from ilastik_lazy.showing.progress import shows_progress
 
 __all__ = ["normalise", "standardise"]
 
@@ -25,6 +26,7 @@ Array = np.ndarray[Any, Any]
 _AT_ONCE = 2**15
 
 
+@shows_progress("measuring", 3)
 def normalise(
     source: AnySource,
     percentiles: Sequence[float] = (0.0, 100.0),
@@ -33,7 +35,7 @@ def normalise(
     clip: bool = False,
     workers: int | None = None,
     memory: str | int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> xr.DataArray:
     """Scale an array so that two of its percentiles become 0 and 1.
 
@@ -80,13 +82,14 @@ def normalise(
     return scaled.clip(0, 1, keep_attrs=True) if clip else scaled
 
 
+@shows_progress("measuring", 3)
 def standardise(
     source: AnySource,
     *,
     by: str | None = None,
     workers: int | None = None,
     memory: str | int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> xr.DataArray:
     """Shift and scale an array so that its mean becomes 0, and its standard deviation (of the population) 1.
 
@@ -101,7 +104,7 @@ def standardise(
     >>> bool(abs(even.mean()) < 1e-4), round(float(even.std()), 4)
     (True, 1.0)
     """
-    check_progress(progress, 3)
+    assert not isinstance(progress, bool)
     array = _opened(source)
     over = [str(dim) for dim in array.dims if dim != by]
     if not over or (by is not None and by not in array.dims):

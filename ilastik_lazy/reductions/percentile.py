@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.parallel import MEMORY, Progress, check_progress, threads_for
+from ilastik_lazy.core.parallel import MEMORY, Progress, threads_for
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import window_of
@@ -19,12 +19,14 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.ranks import selection_of
 from ilastik_lazy.reductions.rows import Rows
+from ilastik_lazy.showing.progress import shows_progress
 
 __all__ = ["percentile"]
 
 Array = np.ndarray[Any, Any]
 
 
+@shows_progress("counting", 3)
 def percentile(
     source: AnySource,
     q: float | Sequence[float],
@@ -32,7 +34,7 @@ def percentile(
     by: str | None = None,
     workers: int | None = None,
     memory: str | int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> xr.DataArray:
     """Compute percentiles of all values of a stored array, block by block.
 
@@ -71,7 +73,7 @@ def percentile(
     >>> il.reductions.percentile(sample("raw"), [1, 50, 99.8]).values.tolist()
     [9.0, 26.0, 193.0]
     """
-    check_progress(progress, 3)
+    assert not isinstance(progress, bool)
     stored = as_source(source)
     wanted = np.atleast_1d(np.asarray(q, np.float64))
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.grid import Region, grid_shape, region_shape, regions_of_blocks
-from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, check_progress, in_order, threads_for, work_block
+from ilastik_lazy.core.parallel import AHEAD, MEMORY, Progress, in_order, threads_for, work_block
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
@@ -27,6 +27,7 @@ from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.arithmetic import REDUCTIONS, Array, Partial, Reduction
+from ilastik_lazy.showing.progress import shows_progress
 
 __all__ = ["ReductionPlan", "plan_reduction", "reduce"]
 
@@ -172,6 +173,7 @@ def _plan(
     )
 
 
+@shows_progress("reducing", 3)
 def reduce(
     source: AnySource,
     name: str,
@@ -180,7 +182,7 @@ def reduce(
     skipna: bool | None = None,
     workers: int | None = None,
     memory: str | int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> xr.DataArray:
     """Reduce a stored array block by block.
 
@@ -201,7 +203,8 @@ def reduce(
         Largest memory of the result and the blocks being worked on, such as ``"2GB"``, or bytes; fewer threads run
         if necessary.
     progress
-        Called in this thread with the blocks done, all blocks, and the bytes done; an exception in it stops the work.
+        True shows a progress bar; a function is called in this thread with the blocks done, all blocks, and the
+        bytes done.  An exception in it stops the work.
 
     Returns
     -------
@@ -227,7 +230,7 @@ def reduce(
     >>> il.reductions.reduce(sample("probabilities"), "max", over="zc").sizes
     Frozen({'y': 128, 'x': 160})
     """
-    check_progress(progress, 3)
+    assert not isinstance(progress, bool)
     stored = as_source(source)
     reduction, nbytes = _reduction_of(stored.spec, name, skipna), parse_size(memory, "memory")
     plan = _plan(stored.spec, reduction, _axes_over(stored.spec, over), workers, nbytes)

@@ -13,8 +13,8 @@ Progress = Callable[[int, int], None]
 class Counter:
     """Adds up bytes, and reports them at the start and after each addition; not for several threads."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
+    def __init__(self, total: int, progress: Progress | None, done: int = 0) -> None:
+        self._done, self._total, self._progress = done, total, progress
         self.add(0)
 
     def add(self, nbytes: int) -> None:

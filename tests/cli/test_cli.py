@@ -231,7 +231,7 @@ def test_an_interrupted_conversion_exits_with_130_and_says_how_to_go_on(tmp_path
     assert "continue it with ilastik-lazy convert --resume" in run("verify", target).stderr
     resumed = run("convert", path, target, "--workers", "1", "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "from an earlier run" in resumed.stdout
+    assert "written by an earlier run" in resumed.stdout
     np.testing.assert_array_equal(zarr.open_array(target / "scale0" / "image", mode="r")[...], data)
 
 

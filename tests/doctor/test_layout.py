@@ -12,9 +12,9 @@ from ilastik_lazy.core.grid import overlaps, region_shape
 from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.doctor import layout
 from ilastik_lazy.doctor.layout import chunk_shape, chunk_size, read_in_one_thread, uncompressed
-from ilastik_lazy.doctor.statements import access_of
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.listing.statements import access_of
 
 LARGE = (512, 512, 512)
 

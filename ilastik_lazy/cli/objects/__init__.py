@@ -121,10 +121,10 @@ def objects(
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
     from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, open_jobs, run_jobs
     from ilastik_lazy.cli.objects.table import ObjectTable, locked
-    from ilastik_lazy.cli.progress import progress_bar
     from ilastik_lazy.core.parallel import threads_for
     from ilastik_lazy.reductions.objects.columns import DEFAULT_PROPERTIES, PROPERTIES, unknown_property
     from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS
+    from ilastik_lazy.showing.progress import progress_bar
 
     if resume and out is None:
         raise ArgumentError("--resume continues the table of --out: name it")

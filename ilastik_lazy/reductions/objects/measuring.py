@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from ilastik_lazy.core.options import OpenOptions, Trust
-from ilastik_lazy.core.parallel import Progress, check_progress, threads_for
+from ilastik_lazy.core.parallel import Progress, threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import converted
 from ilastik_lazy.core.views.view import DescribedSource
@@ -33,6 +33,7 @@ from ilastik_lazy.reductions.objects.crops import OF_WHOLE_OBJECTS, check_whole_
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measured_labels, measured_objects
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.allowed import checked_options
 from ilastik_lazy.tables.frames import Frames, frames_of
 
@@ -41,6 +42,7 @@ __all__ = ["measure_objects"]
 Array = np.ndarray[Any, Any]
 
 
+@shows_progress("measuring", 3)
 def measure_objects(
     labels: AnySource,
     intensity: AnySource | None = None,
@@ -49,7 +51,7 @@ def measure_objects(
     project: str | os.PathLike[str] | None = None,
     trust: Trust = "local",
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> pd.DataFrame:
     """Measure the objects of a label image, block by block.
 
@@ -84,7 +86,8 @@ def measure_objects(
     workers
         Number of threads; by default one for each processor.  The result does not depend on it.
     progress
-        Called now and then from this thread; an exception that it raises ends the work.
+        True shows a progress bar; a function is called now and then from this thread, and an exception in it ends
+        the work.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def measure_objects(
     0      1        1121           141.1
     1      2         765           119.1
     """
-    check_progress(progress, 3)
+    assert not isinstance(progress, bool)
     options = checked_options(trust=trust)
     source = as_source(labels, options=options)
     shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ilastik_lazy.core.parallel import check_progress, threads_for
-from ilastik_lazy.core.size_text import human_bytes
+from ilastik_lazy.core.parallel import threads_for
+from ilastik_lazy.core.size_text import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
@@ -22,6 +22,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, optio
 from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.new_folder import new_folder
@@ -57,16 +58,17 @@ class ExportReport:
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
-        rate = f" ({human_bytes(self.bytes_decoded / self.seconds)}/s)" if self.seconds >= 1 else ""
+        rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 else ""
         lost = f"\n  not stored, since ilastik's HDF5 has no place for it: {', '.join(self.not_stored)}"
         return (
             f"{self.path}/{self.internal_path}\n"
             f"  {'/'.join(self.dims)}: {shape} {self.dtype}\n"
             f"  {human_bytes(self.bytes_written)} on disk, {human_bytes(self.bytes_decoded)} in memory; "
-            f"{self.seconds:.1f} s{rate}" + (lost if self.not_stored else "")
+            f"{human_seconds(self.seconds)}{rate}" + (lost if self.not_stored else "")
         )
 
 
+@shows_progress("exporting", 2)
 def to_ilastik(
     array: AnySource,
     path: str | os.PathLike[str],
@@ -78,7 +80,7 @@ def to_ilastik(
     workers: int | None = None,
     overwrite: bool = False,
     on_error: Literal["raise", "mask"] = "raise",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool | None = None,
 ) -> ExportReport:
     """Write an image of any size as HDF5 or N5 that ilastik opens with the right axes, voxel size and units.
 
@@ -113,7 +115,7 @@ def to_ilastik(
         ``mask`` fills chunks of an unfinished export, which were never written, with the file's fill value; ``raise``
         refuses such an export.
     progress
-        Called with the bytes done and all bytes, in the caller's thread.
+        True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def to_ilastik(
     'micrometer'
     """
     start = time.perf_counter()
-    check_progress(progress, 2)
+    assert not isinstance(progress, bool)
     target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
     source = as_source(array)
     require_written(source, on_error)

@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ilastik_lazy import __version__
-from ilastik_lazy.core.parallel import check_progress
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
 from ilastik_lazy.lazy.clusters import current_client
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.target import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
@@ -41,6 +41,7 @@ from ilastik_lazy.writers.progress import Counter, Progress
 __all__ = ["to_ome_zarr"]
 
 
+@shows_progress("converting", 2)
 def to_ome_zarr(
     source: AnySource,
     target: str | os.PathLike[str],
@@ -57,7 +58,7 @@ def to_ome_zarr(
     table: Table | None = None,
     on_error: Literal["raise", "mask"] = "raise",
     storage_options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> ConversionReport:
     """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
 
@@ -116,7 +117,8 @@ def to_ome_zarr(
     storage_options
         Options for a `target` or a `source` in a bucket: ``endpoint_url``, ``region``, ``key``, ``secret``, ...
     progress
-        Called with the bytes done and all bytes, in the caller's thread; verifying counts them again.
+        True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
+        Verifying counts them again.
 
     Returns
     -------
@@ -151,7 +153,7 @@ def to_ome_zarr(
     (2, 40, 128, 160)
     """
     start = time.perf_counter()
-    check_progress(progress, 2)
+    assert not isinstance(progress, bool)
     array = as_source(source, storage_options)
     absent = require_written(array, on_error)
     store = store_at(target, array, storage_options)
@@ -167,12 +169,11 @@ def to_ome_zarr(
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
     with Transaction(store, settings, overwrite=overwrite, resume=resume) as transaction:
-        counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress)
         found = sound_units(plan, transaction.store, transaction.done)
         if len(found) < len(transaction.done):
             transaction.repair()
-        if found:
-            counter.add(sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize)
+        before = sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize
+        counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress, before)
         client = current_client()
         shared = with_shared_parts(array, plan.workers, plan.spare, client and client.get)
         # Shards share what they read; on a cluster, a task has one thread, and chunks of its own.

@@ -86,8 +86,8 @@ class ConversionReport:
     def _time(self) -> str:
         rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 and not self.resumed else ""
         # A rate would include what an earlier run has done.
-        parts = f"{self.resumed:,} of {counted(self.parts, 'part')}" if self.parts else counted(self.resumed, "part")
-        earlier = f"; {parts} from an earlier run" if self.resumed else ""
+        parts = "all" if self.resumed == self.parts else f"{self.resumed:,} of {counted(self.parts, 'part')}"
+        earlier = f"; {parts} written by an earlier run" if self.resumed else ""
         return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
 
     def _classes(self) -> str:

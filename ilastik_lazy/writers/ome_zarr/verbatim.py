@@ -60,8 +60,10 @@ def why_recompress(source: ArraySource, permutation: Index, chunks: Index) -> st
     if not isinstance(source, EncodedChunks) or source.chunk_codec != "zlib":
         if spec.storage.access == COMPUTED:
             return "the array is computed by dask or in memory, so that there are no stored chunks"
+        if spec.storage.compression == "none":
+            return "the source is not compressed"
         if spec.storage.compression != "gzip":
-            return f"the source has no chunks of plain gzip ({spec.storage.compression})"
+            return f"the source is compressed by {spec.storage.compression}, not by gzip alone"
         if spec.storage.access != "direct":
             return (
                 f"the source has chunks of gzip that are not chunks of the image (read through {spec.storage.access})"

@@ -17,6 +17,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, remedy
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
@@ -58,13 +59,14 @@ class Verification:
         return f"{self.target}\n  {'; '.join(parts)}"
 
 
+@shows_progress("verifying", 2)
 def verify_image(
     target: str | os.PathLike[str],
     source: AnySource | None = None,
     *,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Verification:
     """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
@@ -77,7 +79,8 @@ def verify_image(
     source
         What the image was made from, in any order of axes.
     progress
-        Called with the bytes that were compared and all of them, in the caller's thread.
+        True shows a progress bar; a function is called with the bytes that were compared and all of them, in the
+        caller's thread.
 
     Raises
     ------
@@ -86,6 +89,7 @@ def verify_image(
     ArgumentError
         There is no manifest, and no source to compare with.
     """
+    assert not isinstance(progress, bool)
     place = checked_path(target, "the image to verify")
     store = open_store(place, storage_options)
     try:

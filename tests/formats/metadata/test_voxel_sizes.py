@@ -12,10 +12,10 @@ import xarray as xr
 import zarr
 
 import ilastik_lazy as il
-from ilastik_lazy.cli.info.describe import describe, spec_as_json
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.listing.describe import describe, spec_as_json
 from ilastik_lazy.reductions import reduce
 from tests.support.children import run_command as run
 from tests.support.makers import axistags

@@ -50,7 +50,7 @@ def test_of_noise_tells_that_it_grew() -> None:
 
 def test_of_a_resumed_conversion_tells_no_rate() -> None:
     text = str(replace(REPORT, resumed=1, parts=1000, verified=False))
-    assert text.endswith("  1 min 15 s; 1 of 1,000 parts from an earlier run")
+    assert text.endswith("  1 min 15 s; 1 of 1,000 parts written by an earlier run")
     assert "/s" not in text.splitlines()[-1]
 
 

@@ -8,23 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.doctor.statements import access_of, voxel_size_of
+from ilastik_lazy.errors import option
+from ilastik_lazy.listing.statements import access_of, voxel_size_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
 
-__all__ = ["describe", "describe_plan", "describe_project", "spec_as_json"]
+__all__ = ["CLASSES", "class_names", "describe", "describe_plan", "describe_project", "spec_as_json"]
+
+
+CLASSES = ("classes", "values")
+"""Labels of the row of names: along ``c``, and of the values of a label image."""
 
 
 def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:
     return "  ".join(f"{dim} {value}" for dim, value in zip(dims, values, strict=True))
 
 
+def class_names(spec: ArraySpec) -> tuple[str, ...]:
+    """Return the names of the classes; in a label image after their values."""
+    names = spec.channel_names
+    return tuple(f"{value} {name}" for value, name in enumerate(names, 1)) if spec.is_label_image else names
+
+
 def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     """Describe an image for people, as pairs of label and text."""
-    guessed = "  (axes guessed from the shape: pass --axes if wrong)" if spec.axes_guessed else ""
+    guessed = f"  (axes guessed from the shape: pass {option('axes')} if wrong)" if spec.axes_guessed else ""
     rows = [
         ("image", f"{spec.kind or 'kind unknown'}, {spec.dtype.name}, {human_bytes(spec.nbytes)} in memory"),
         ("size", _by_dim(spec.dims, spec.shape) + guessed),
@@ -33,9 +44,7 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     if spec.packing is not None:
         rows.append(("packed", str(spec.packing)))
     if spec.channel_names:
-        label = "classes" if not spec.is_label_image else "values"
-        names = [f"{value} {name}" if spec.is_label_image else name for value, name in enumerate(spec.channel_names, 1)]
-        rows.append((label, ", ".join(names)))
+        rows.append((CLASSES[spec.is_label_image], ", ".join(class_names(spec))))
     chunk = math.prod(spec.chunks) * spec.dtype.itemsize
     if spec.storage.layout == "chunked":
         count = math.prod(spec.grid)

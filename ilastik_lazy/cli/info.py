@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 from typing import Any
 
 import click
@@ -43,9 +44,10 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    from ilastik_lazy.cli.info.contents import lines_of, values_of
-    from ilastik_lazy.doctor.contents import contents_of
+    from ilastik_lazy.listing.contents import contents_of
+    from ilastik_lazy.listing.entries import lines_of, values_of
 
+    bold = partial(click.style, bold=True)
     options = options_given(axes)
     values: list[Any] = []
     failed: list[IlastikLazyError] = []
@@ -67,7 +69,7 @@ def info(
         if as_json:
             values += values_of(found)
         else:
-            for line in lines_of(found):
+            for line in lines_of(found, bold):
                 click.echo(line)
     if as_json:
         click.echo(json.dumps(values, indent=2))

@@ -66,7 +66,7 @@ def contents_of(
     location: Location,
     options: OpenOptions,
     *,
-    project: str | None = None,
+    project: str | os.PathLike[str] | None = None,
     source_roots: Sequence[str] = (),
     memory: str = "4GB",
 ) -> Contents:
