@@ -1,4 +1,4 @@
-"""Run the package as on Windows, on any system: it finds neither the modules nor the calls that Windows lacks.
+"""Run the package as on Windows, on Linux: it finds neither the modules nor the calls that Windows lacks.
 
 Modules of the package, and only those, get their own `os` and `sys` from ``import``: other libraries and the tests
 keep theirs.  Files behave as on Windows, too: those that are open cannot be renamed, replaced or removed, and folders
@@ -17,25 +17,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-VARIABLE = "ILASTIK_LAZY_AS_WINDOWS"
 PACKAGE = "ilastik_lazy"
-ON = VARIABLE in os.environ
 
-MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "posix", "_posixsubprocess", "syslog", "readline")
+MODULES = (
+    "fcntl",
+    "resource",
+    "pwd",
+    "grp",
+    "termios",
+    "tty",
+    "pty",
+    "posix",
+    "_posixsubprocess",
+    "syslog",
+    "readline",
+)
 # What `os` lacks on Windows, by its documentation.
-CALLS = """
-    O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_NONBLOCK O_SYNC O_DSYNC O_NOCTTY O_PATH O_TMPFILE O_DIRECT O_NOATIME
-    chown chroot copy_file_range eventfd fchdir fchmod fchown fdatasync fork forkpty getegid geteuid getgid
-    getgroups getpgid getpgrp getpriority getsid getuid killpg lchown lockf major makedev memfd_create minor mkfifo
-    mknod nice openpty pathconf pipe2 posix_fadvise posix_fallocate posix_spawn pread preadv pwrite pwritev readv
-    register_at_fork sched_getaffinity sched_setaffinity sched_yield sendfile setpgid setsid setxattr getxattr
-    statvfs fstatvfs sync sysconf ttyname uname wait wait3 wait4 WEXITSTATUS writev
-""".split()
+CALLS = (
+    "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_SYNC", "O_DSYNC", "O_NOCTTY", "O_PATH",
+    "O_TMPFILE", "O_DIRECT", "O_NOATIME", "chown", "chroot", "copy_file_range", "eventfd", "fchdir", "fchmod",
+    "fchown", "fdatasync", "fork", "forkpty", "getegid", "geteuid", "getgid", "getgroups", "getpgid", "getpgrp",
+    "getpriority", "getsid", "getuid", "killpg", "lchown", "lockf", "major", "makedev", "memfd_create", "minor",
+    "mkfifo", "mknod", "nice", "openpty", "pathconf", "pipe2", "posix_fadvise", "posix_fallocate",
+    "posix_spawn", "pread", "preadv", "pwrite", "pwritev", "readv", "register_at_fork", "sched_getaffinity",
+    "sched_setaffinity", "sched_yield", "sendfile", "setpgid", "setsid", "setxattr", "getxattr", "statvfs",
+    "fstatvfs", "sync", "sysconf", "ttyname", "uname", "wait", "wait3", "wait4", "WEXITSTATUS", "writev",
+)  # fmt: skip
 _BINARY = 1 << 30
 
 
 def pretend() -> None:
-    """From now on, modules of the package that are imported see Windows."""
+    """From now on, modules of the package that are imported see Windows; nothing changes where they do so anyway."""
+    if os.name == "nt":
+        return
     assert not any(name.split(".")[0] == PACKAGE for name in sys.modules), "the package is imported already"
     seen = {"os": _windows_os(), "sys": _view(sys, platform="win32")}
     real_import, real_open = builtins.__import__, builtins.open
