@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, settings
 
 from ilastik_lazy.core import parallel as blockwise
 from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.storage import isolation
+from ilastik_lazy.storage.system import IS_WINDOWS
 from tests.support.children import forked_child
 from tests.support.open_files import open_files
 from tests.support.servers import S3Server, moto_server
@@ -48,7 +50,10 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of tests marked `any_layout`, keep those with the first and with the last parameter of the fixture `stored`."""
+    """Of tests marked `any_layout`, keep those with the first and with the last parameter of the fixture `stored`.
+
+    On Windows, leave out those that are marked `posix`.
+    """
     numbers = {
         item: item.callspec.indices.get("stored", 0)
         for item in items
@@ -58,6 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item, number in numbers.items():
         last[item.parent] = max(number, last.get(item.parent, 0))
     left = [item for item, number in numbers.items() if number not in (0, last[item.parent])]
+    left += [item for item in items if IS_WINDOWS and item.get_closest_marker("posix")]
     config.hook.pytest_deselected(items=left)
     gone = set(left)
     items[:] = [item for item in items if item not in gone]
@@ -67,6 +73,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test without the mark `shared` must not need ``../shared``."""
     note_marker(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Skip on Windows what it refuses."""
+    try:
+        return (yield)
+    except ArgumentError as error:
+        if IS_WINDOWS and "Windows sets no such limits" in str(error):
+            pytest.skip(str(error))
+        raise
 
 
 @pytest.fixture(autouse=True)

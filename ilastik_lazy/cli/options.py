@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilastik_lazy.storage.system import can_limit_children
+
 if TYPE_CHECKING:
     from ilastik_lazy.core.options import OpenOptions, Trust
     from ilastik_lazy.core.spec import ArraySource
@@ -107,9 +109,10 @@ def trust_option(default: Trust) -> Callable[[_Command], _Command]:
     return _remembered(
         "--trust",
         type=click.Choice(["untrusted", "local"]),
-        default=default,
+        default=default if can_limit_children() else "local",
         show_default=True,
-        help="untrusted: the HDF5 library opens FILE only in a separate process, since a malicious file can crash it.",
+        help="untrusted: the HDF5 library opens FILE only in a separate process, since a malicious file can crash it; "
+        "not on Windows.",
     )
 
 

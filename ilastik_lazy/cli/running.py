@@ -7,8 +7,11 @@ How advice is worded for the command line is in `errors` (`option`, `remedy`); t
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -29,12 +32,15 @@ from ilastik_lazy.errors import (
     printable,
 )
 
-__all__ = ["Command", "Group", "end_with_failed", "exit_code", "interrupted", "run", "say"]
+__all__ = ["Command", "Group", "end_with_failed", "exit_code", "interrupted", "run", "say", "wait_for_interrupt"]
 
 INTERRUPTED = 130
 
 # Words in the errors of loaders, allocators, threads and C libraries that are short of memory.
 _OUT_OF_MEMORY = ("failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed")
+
+# For outputs in an encoding that lacks them, such as cp1252 of Windows in a pipe.
+_PLAIN = {"µ": "u", "×": "x", "→": "->", "…": "..."}
 
 _BAD_INPUT = (FormatError, UnsafeFileError, ArgumentError, SourceNotFoundError, DestinationExistsError)
 
@@ -69,6 +75,10 @@ class Group(click.Group):
 def run(command: click.Group, arguments: list[str] | None) -> None:
     """Run `command`, print any error on one line, and exit."""
     warnings.showwarning = _show_warning
+    codecs.register_error("ilastik_lazy", _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="ilastik_lazy")
     try:
         code = command.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
     except click.ClickException as error:
@@ -95,6 +105,19 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         say("error", text or type(error).__name__)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    """Spell the characters that the encoding of an output lacks: in ASCII, or as escape sequences."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter) or ascii(letter)[1:-1] for letter in lacking), error.end
+
+
+def wait_for_interrupt() -> NoReturn:
+    """Wait for Ctrl-C; on Windows it ends a sleep, but not the wait for an event."""
+    while True:
+        time.sleep(3600)
 
 
 def interrupted(what_now: str) -> NoReturn:

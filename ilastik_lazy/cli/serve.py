@@ -6,14 +6,13 @@ import contextlib
 import getpass
 import logging
 import socket
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from ilastik_lazy.cli.options import image_options, kind_option, source_at
-from ilastik_lazy.cli.running import Command
+from ilastik_lazy.cli.running import Command, wait_for_interrupt
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
 
@@ -60,7 +59,7 @@ def serve(
     logging.basicConfig(format="ilastik-lazy: error: %(message)s")
     with contextlib.suppress(KeyboardInterrupt), serve_images(*sources, labels=beneath, host=host, port=port) as server:
         click.echo("\n".join(_described(server)))
-        threading.Event().wait()
+        wait_for_interrupt()
     click.echo("\nilastik-lazy: no longer served", err=True)
 
 

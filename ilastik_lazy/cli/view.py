@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at
-from ilastik_lazy.cli.running import Command
+from ilastik_lazy.cli.running import Command, wait_for_interrupt
 from ilastik_lazy.cli.serve import tunnel
 from ilastik_lazy.errors import printable
 
@@ -84,7 +83,7 @@ def view(
         ) as page,
     ):
         click.echo("\n".join(_described(page)))
-        threading.Event().wait()
+        wait_for_interrupt()
     click.echo("\nilastik-lazy: no longer shown", err=True)
 
 

@@ -157,7 +157,8 @@ def _place_of(each: Any) -> Storage | None:
     """Locate an array, a file or a store of another library; None for a text that names no file."""
     if isinstance(each, str | os.PathLike):
         path = os.fspath(each)
-        return Storage(path, path) if isinstance(path, str) and os.sep in path and _holds_data(path) else None
+        may_be_path = isinstance(path, str) and (os.sep in path or "/" in path)
+        return Storage(path, path) if may_be_path and _holds_data(path) else None
     if isinstance(each, CachingFileManager):
         # What it is pickled as: its cache holds the files of all others.
         args = each.__getstate__()[1]  # type: ignore[no-untyped-call]

@@ -270,7 +270,7 @@ def _globbed(pattern: str, folder: str, roots: Roots, shown: str) -> list[str]:
 def _place(external: str, roots: Roots) -> tuple[str, tuple[str, ...]]:
     """Return where a path leads, and the folders that it must stay below."""
     expanded = os.path.expanduser(external) if external.startswith("~") and roots.named else external
-    if expanded.startswith("~") or DRIVE.match(expanded):
+    if expanded.startswith("~") or (DRIVE.match(expanded) and not os.path.isabs(expanded)):
         return expanded, roots.named
     own = os.path.join(roots.project, expanded)
     # `os.path.join` returns an absolute path unchanged.

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
+from ilastik_lazy.storage.system import can_limit_children
 
 __all__ = ["Folders", "check_links", "checked_options", "is_below", "named_folders"]
 
@@ -30,10 +31,16 @@ def checked_options(
     Raises
     ------
     ArgumentError
-        `trust` has an unknown value, a root is not a folder, or a list of `axes` has an unknown name.
+        `trust` has an unknown value or needs limits that this system lacks, a root is not a folder, or a list of
+        `axes` has an unknown name.
     """
     if trust not in ("local", "untrusted"):
         raise ArgumentError(f"{option('trust', trust)}: expected 'local' or 'untrusted'")
+    if trust == "untrusted" and not can_limit_children():
+        raise ArgumentError(
+            f"{option('trust', trust)} reads a file in a process with little memory and time, and Windows sets no such "
+            f"limits here: read it on Linux, as in WSL, or pass {option('trust', 'local')} if you know who made it"
+        )
     if limits is not None and not isinstance(limits, Limits):
         raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
@@ -56,7 +63,10 @@ def named_folders(given: Folders, argument: str) -> list[str]:
 
 def is_below(path: str, folders: Sequence[str]) -> bool:
     """Return whether `path` is one of `folders` or lies in one; both must be free of symbolic links."""
-    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+    # On Windows capitals do not matter, and either slash may stand; elsewhere `normcase` changes nothing.
+    path = os.path.normcase(path)
+    named = map(os.path.normcase, folders)
+    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in named)
 
 
 def check_links(path: str, folder: str, roots: Sequence[str] = (), known: set[str] | None = None) -> None:

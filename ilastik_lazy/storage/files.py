@@ -1,8 +1,8 @@
 """All system calls on files, in one place, so that a test can make each of them fail.
 
-Reading calls `pread` until every byte is there.  After an error of a network file system (EIO, or ESTALE when a
-server was restarted) it opens the file anew and tries again.  Writing uses a temporary file, fsync and a rename,
-so that a reader sees either the old bytes or the new ones.
+Reading calls `pread` (on Windows what `system` has for it) until every byte is there.  After an error of a network
+file system (EIO, or ESTALE when a server was restarted) it opens the file anew and tries again.  Writing uses a
+temporary file, fsync and a rename, so that a reader sees either the old bytes or the new ones.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ilastik_lazy.errors import (
     SourceIOError,
     SourceNotFoundError,
 )
+from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, file_id, positioned
 
 __all__ = [
     "Stamp",
@@ -43,9 +44,8 @@ __all__ = [
     "writing",
 ]
 
-# Without O_BINARY Windows would translate line ends; without O_NONBLOCK opening a named pipe would block forever.
-_BINARY = getattr(os, "O_BINARY", 0)
-_READING = os.O_RDONLY | _BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+# Without O_NONBLOCK opening a named pipe would block forever.
+_READING = os.O_RDONLY | BINARY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _TRANSIENT = (errno.EIO, errno.ESTALE, errno.EINTR)
 _ATTEMPTS = 3
@@ -97,7 +97,7 @@ class Stamp:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return cls(*file_id(status), status.st_size, status.st_mtime_ns)
 
 
 def stamp_of(path: str) -> Stamp:
@@ -111,6 +111,8 @@ def stamp_of(path: str) -> Stamp:
 @contextlib.contextmanager
 def opened(path: str, stamp: Stamp | None = None) -> Iterator[int]:
     """Open a file for reading; with `stamp`, require that version of the file before and after the block.
+
+    Only one thread may read from the descriptor: on Windows, reading moves its position.
 
     Raises
     ------
@@ -182,9 +184,9 @@ def read_into(fd: int, target: memoryview, offset: int, path: str) -> None:
     done = 0
     while done < len(target):
         try:
-            count = os.preadv(fd, [target[done:]], offset + done)
+            count = positioned.preadv(fd, [target[done:]], offset + done)
         except OSError:
-            count = _read_again(partial(os.preadv, fd, [target[done:]], offset + done), fd, path, offset + done)
+            count = _read_again(partial(positioned.preadv, fd, [target[done:]], offset + done), fd, path, offset + done)
         if count == 0:
             raise SourceChangedError(f"{path} ends at byte {offset + done}: it was cut since it was opened")
         done += count
@@ -201,7 +203,7 @@ def _read_again(call: Callable[[], _T], fd: int, path: str, at: int) -> _T:
 def read_exactly(fd: int, size: int, offset: int, path: str) -> bytes:
     """Return `size` bytes from `offset`; raise if there are fewer."""
     try:
-        data = os.pread(fd, size, offset)
+        data = positioned.pread(fd, size, offset)
     except OSError:
         data = b""
     if len(data) == size:
@@ -217,9 +219,9 @@ def read_up_to(fd: int, size: int, offset: int, path: str) -> bytes:
     parts: list[bytes] = []
     while size > 0:
         try:
-            part = os.pread(fd, size, offset)
+            part = positioned.pread(fd, size, offset)
         except OSError:
-            part = _read_again(partial(os.pread, fd, size, offset), fd, path, offset)
+            part = _read_again(partial(positioned.pread, fd, size, offset), fd, path, offset)
         if not part:
             break
         parts.append(part)
@@ -235,7 +237,7 @@ def make_directories(path: str) -> None:
 
 def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:
     """Write `parts` to a new file, sync it to the disk, and return the number of bytes."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
     total = 0
     try:
         for part in parts:
@@ -268,7 +270,9 @@ def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporar
 
 
 def sync_directory(path: str) -> None:
-    """Make a renamed file durable under its name; skip that on file systems that do not support it."""
+    """Make a renamed file durable under its name; skip that on systems that do not support it."""
+    if IS_WINDOWS:
+        return
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

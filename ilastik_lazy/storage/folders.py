@@ -16,6 +16,7 @@ import sys
 import uuid
 
 from ilastik_lazy.storage.files import sync_directory
+from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, file_id
 
 __all__ = [
     "SEEN_AT_OPENING",
@@ -47,7 +48,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)
 
 def append_line(path: str, line: bytes) -> None:
     """Append one line to a file in one call: a process that dies leaves at most one incomplete line."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
     try:
         data = line + b"\n"
         while data:
@@ -59,7 +60,7 @@ def append_line(path: str, line: bytes) -> None:
 def create_exclusively(path: str, data: bytes) -> bool:
     """Write a new small file; return False if it exists."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
     except FileExistsError:
         return False
     try:
@@ -163,7 +164,8 @@ def keep_tree(old: str, new: str, *, temporary: str) -> None:
 
 def sync_file(path: str) -> None:
     """Make the content of a file durable that another program wrote."""
-    fd = os.open(path, os.O_RDONLY)
+    # Windows syncs only what is open for writing.
+    fd = os.open(path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
@@ -230,7 +232,11 @@ def exchange(new: str, old: str) -> None:
                 raise OSError(code, os.strerror(code), old)
     aside = f"{new}.old"
     os.rename(old, aside)
-    os.rename(new, old)
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(aside, old)
+        raise
     os.rename(aside, new)
 
 
@@ -246,7 +252,8 @@ def free_bytes(path: str) -> int | None:
 
 def lies_in(path: str, folder: str) -> bool:
     """Return whether `path` is `folder` or lies in it, with symbolic links resolved."""
-    return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep)
+    inner, outer = (os.path.normcase(os.path.realpath(each)) for each in (path, folder))
+    return (inner + os.sep).startswith(outer.rstrip(os.sep) + os.sep)
 
 
 def version_of(path: str, most: int | None = None) -> str:
@@ -271,7 +278,7 @@ def version_of(path: str, most: int | None = None) -> str:
         made = hashlib.sha256("\0".join(names).encode(errors="surrogateescape"))
         for name in sorted(looked_at):
             status = os.stat(os.path.join(path, name))
-            made.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}".encode())
+            made.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{file_id(status)[1]}".encode())
         return made.hexdigest()
     except OSError:
         return ""

@@ -16,6 +16,7 @@ import uuid
 from typing import Protocol
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationError, SourceError
+from ilastik_lazy.storage.system import IS_WINDOWS
 
 __all__ = ["HeartbeatLock"]
 
@@ -120,7 +121,8 @@ class HeartbeatLock:
         """Return the record of an owner that has ended; None if it is gone."""
         seen = self._store.get(self._key)
         found = _fields(seen)
-        if found.get("host") == socket.gethostname():
+        # On Windows `os.kill` would interrupt the owner instead of asking for it: there, its beats are watched.
+        if found.get("host") == socket.gethostname() and not IS_WINDOWS:
             if _is_running(found.get("pid")):
                 raise self._busy()
             return seen

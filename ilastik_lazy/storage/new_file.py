@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, option
 from ilastik_lazy.storage.files import make_directories, sync_directory, writing
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
+from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, positioned
 
 __all__ = ["NewFile", "new_file"]
 
-# Without the first flag Windows would translate line ends.
-_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = BINARY | getattr(os, "O_CLOEXEC", 0)
 
 # Ctrl-C while libhdf5 writes: raised through C code, it would become a SystemError and leave the file open.
 _KEPT = (OSError, KeyboardInterrupt, MemoryError)
@@ -60,7 +60,7 @@ class NewFile:
         """Fill `buffer`, or a part of it if the file ends before."""
         view = memoryview(buffer).cast("B")
         done = 0
-        while done < len(view) and (part := os.pread(self.fd, len(view) - done, self.position)):
+        while done < len(view) and (part := positioned.pread(self.fd, len(view) - done, self.position)):
             view[done : done + len(part)] = part
             done += len(part)
             self.position += len(part)
@@ -77,7 +77,7 @@ class NewFile:
         done = 0
         while done < len(view) and self.error is None:
             try:
-                done += os.pwrite(self.fd, view[done:], self.position + done)
+                done += positioned.pwrite(self.fd, view[done:], self.position + done)
             except _KEPT as error:
                 self.error = error
         self.position += len(view)
@@ -108,15 +108,16 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
         _remove_litter(folder)
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
     try:
-        try:
+        with contextlib.ExitStack() as while_open:
+            while_open.callback(os.close, fd)
             # The lock marks the file as in use; it is released after the rename.
             lock_opened(fd)
             yield NewFile(fd, path)
             with writing(path):
                 os.fsync(fd)
+                if IS_WINDOWS:
+                    while_open.close()  # a file that is open cannot be renamed, and there is no lock
                 _publish(temporary, path, overwrite=overwrite)
-        finally:
-            os.close(fd)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -151,8 +152,8 @@ def _check_free(path: str, *, overwrite: bool) -> None:
 def _publish(temporary: str, path: str, *, overwrite: bool) -> None:
     if not overwrite:
         try:
-            # Unlike a rename, a link never replaces a file that another process has just created.
-            os.link(temporary, path)
+            # Unlike a rename on POSIX, this never replaces a file that another process has just created.
+            (os.rename if IS_WINDOWS else os.link)(temporary, path)
         except FileExistsError:
             _check_free(path, overwrite=False)
             raise

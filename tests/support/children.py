@@ -22,8 +22,10 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.storage import isolation
 
 # Forks of a process that has imported, but not run, what commands and sources need: 0.6 s of importing less for each.
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["dask.array", "h5py", "pandas", "rich.progress", "xarray", "zarr", "ilastik_lazy.cli"])
+_SERVER: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
+_SERVER.set_forkserver_preload(
+    ["tests", "dask.array", "h5py", "pandas", "rich.progress", "xarray", "zarr", "ilastik_lazy.cli"]
+)
 
 
 def run_python(code: str, *arguments: str, stdin: bytes = b"", timeout: float = 120) -> bytes:

@@ -135,7 +135,7 @@ def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
     """Compare metadata and coordinates."""
     noted = manifest.get("documents", {})
     # These names come from a file: none may lead out of the image.
-    if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.split("/")) for key in noted):
+    if not isinstance(noted, dict) or any({"", ".", ".."} & set(key.replace("\\", "/").split("/")) for key in noted):
         raise VerificationError(f"{store.place}: {MANIFEST} is damaged")
     for key, crc in noted.items():
         if (data := store.get(key)) is None:
