@@ -12,7 +12,7 @@ from ilastik_lazy.core.options import Limits, Trust
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
 from ilastik_lazy.formats.location import Location, checked_path
-from ilastik_lazy.formats.stack import is_pattern, matching, number_key
+from ilastik_lazy.formats.stack import is_pattern, matching
 from ilastik_lazy.listing.contents import Contents, Images, contents_of
 from ilastik_lazy.listing.entries import html_of, lines_of, values_of
 from ilastik_lazy.showing.html import html_table
@@ -120,5 +120,4 @@ def _names_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
     name = checked_path(path)
     if is_url(name) or not is_pattern(name):
         return [name]
-    paths, inside = matching(name)
-    return [f"{each}/{inside}" if inside else each for each in sorted(paths, key=number_key)]
+    return ["/".join(filter(None, image)) for image in matching(name)]

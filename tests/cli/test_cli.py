@@ -112,7 +112,7 @@ def test_dry_run_writes_nothing(tmp_path):
     assert "shards: 1 of" in result.stdout
     assert "\n  gzip chunks are moved as they are\n" in result.stdout
     assert "of memory" in result.stdout
-    assert re.search(r"about [\d.]+ s and [\d.]+ .B on disk, an estimate", result.stdout)
+    assert re.search(r"about [\d.]+ m?s and [\d.]+ .B on disk, an estimate", result.stdout)
     assert list(tmp_path.iterdir()) == []
 
 
