@@ -18,9 +18,15 @@ from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url
 from ilastik_lazy.storage.similar import did_you_mean
 
-__all__ = ["Location", "checked_path", "checked_target"]
+__all__ = ["Location", "checked_path", "checked_target", "with_slashes"]
 
 _CONTAINERS = re.compile(f"{CONTAINER}(?=/)", re.IGNORECASE)
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
+
+
+def with_slashes(path: str) -> str:
+    r"""Return a path with ``/`` in place of ``\``, if this system takes both."""
+    return path.replace("\\", "/") if os.sep == "\\" and not is_url(path) else path
 
 
 def checked_path(path: object, what: str = "the path") -> str:
@@ -167,12 +173,16 @@ def _split_url(url: str) -> tuple[str, str | None]:
 def _split(text: str) -> tuple[str, str | None]:
     if os.path.exists(text):
         return text, None
-    unified = text.replace("\\", "/") if os.sep == "/" and "/" not in text else text.replace(os.sep, "/")
+    unified = text.replace("\\", "/") if "/" not in text else with_slashes(text)
+    # On Windows the file keeps its spelling: in \\?\C:\x.h5, slashes would be letters.
+    spelt = text if os.sep == "\\" else unified
     # The last container extension counts: "a.h5/b.h5/data" is the file "a.h5/b.h5".
     for match in reversed(list(_CONTAINERS.finditer(unified))):
-        file, inside = unified[: match.end()], unified[match.end() :].strip("/")
+        file, inside = spelt[: match.end()], unified[match.end() :].strip("/")
         if os.path.exists(file):
             return file, inside or None
     parent = os.path.dirname(os.path.abspath(text)) or "."
     hint = "" if os.path.isdir(parent) else f" (nor a folder {parent})"
+    if os.sep == "/" and _OF_WINDOWS.match(text):
+        hint = ", which is a path of Windows: pass the path on this system, such as /mnt/c/data for C:\\data in WSL"
     raise SourceNotFoundError(f"no such file: {text}{hint}{did_you_mean(text)}")

@@ -18,7 +18,7 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, option
 from ilastik_lazy.formats import list_images, open_source
-from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.location import Location, with_slashes
 from ilastik_lazy.formats.named_image import no_such_image
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.object_store import is_url
@@ -140,7 +140,7 @@ def matching(
     DatasetNotFoundError
         No image in the files fits.
     """
-    pattern = os.path.expanduser(pattern)
+    pattern = with_slashes(os.path.expanduser(pattern))
     inside, found = None, list(_INSIDE.finditer(pattern))
     if found and not os.path.exists(pattern):
         pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :].strip("/") or None

@@ -28,7 +28,7 @@ def did_you_mean(path: str) -> str:
         return ""
     similar = difflib.get_close_matches(name.lower(), by_lower, 3, 0.8)
     meant = [os.path.join(parent, by_lower[each], rest).rstrip(os.sep) for each in similar]
-    if not os.path.isabs(path):
+    if not (os.path.isabs(path) or os.path.splitdrive(path)[0]):  # on Windows, another drive is never relative
         meant = list(map(os.path.relpath, meant))
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 
 import ilastik_lazy
 from ilastik_lazy import errors
-from ilastik_lazy.cli import cli
+from ilastik_lazy.cli import cli, running
 from tests.support.children import run_command as run
 from tests.support.makers import axistags, some_data, write_hdf5_export
 from tests.support.table_makers import write_table
@@ -227,3 +228,29 @@ def test_paths_stay_as_they_are(tmp_path):
     path = folder / "memory=1, pass overwrite=True.h5"
     write_hdf5_export(path, some_data((4, 5, 6)), axes="zyx")
     assert f"no dataset 'axes=x' in {path}; " in run("info", path, "--dataset", "axes=x").stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("utf-8", "3 µm × 2 → Zelle Ω"), ("cp1252", "3 µm × 2 -> Zelle \\u03a9"), ("cp437", "3 µm x 2 -> Zelle Ω")],
+)
+def test_what_an_old_encoding_lacks_is_spelt_in_ascii_and_never_an_error(monkeypatch, encoding, printed):
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+
+    @click.group()
+    def group():
+        pass
+
+    @group.command()
+    def speak():
+        click.echo("3 µm × 2 → Zelle Ω")
+        print("3 µm × 2 → Zelle Ω")
+        running.say("error", "3 µm × 2 → Zelle Ω")
+
+    with pytest.raises(SystemExit, match="0"):
+        running.run(group, ["speak"])
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams if not stream.flush())
+    assert out.splitlines() == [printed, printed]
+    assert err.splitlines() == [f"ilastik-lazy: error: {printed}"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ntpath
+import os
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import xarray as xr
 import ilastik_lazy as il
 from ilastik_lazy.cli.results import check_output
 from ilastik_lazy.errors import ArgumentError, FormatError, SourceNotFoundError
+from ilastik_lazy.formats import location
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
@@ -135,3 +139,40 @@ def test_a_target_that_can_be_none_is_a_named_error_and_nothing_is_written(name,
         with pytest.raises(ArgumentError):
             check_output(name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Paths are those of Windows, and only these files exist."""
+    files = {pathlib.PureWindowsPath(path) for path in (r"C:\data\x.h5", r"D:x.h5", r"\\server\share\x.h5")}
+
+    def exists(path):
+        return pathlib.PureWindowsPath(path.removeprefix("\\\\?\\")) in files
+
+    path = types.SimpleNamespace(**{**vars(ntpath), "exists": exists, "expanduser": str, "isdir": lambda path: True})
+    names = {"path": path, "sep": "\\", "fsdecode": os.fsdecode, "fsencode": os.fsencode, "PathLike": os.PathLike}
+    monkeypatch.setattr(location, "os", types.SimpleNamespace(**names))
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "inside"),
+    [
+        (r"C:\data\x.h5", r"C:\data\x.h5", None),
+        (r"C:\data\x.h5\volume\data", r"C:\data\x.h5", "volume/data"),
+        (r"C:\data\x.h5/volume/data", r"C:\data\x.h5", "volume/data"),
+        ("C:/data/x.h5/volume", r"C:\data\x.h5", "volume"),
+        ("c://data/x.h5", r"c:\data\x.h5", None),
+        (r"D:x.h5\data", "D:x.h5", "data"),
+        (r"\\server\share\x.h5", r"\\server\share\x.h5", None),
+        (r"\\server\share\x.h5\volume\data", r"\\server\share\x.h5", "volume/data"),
+        (r"\\?\C:\data\x.h5\volume", r"\\?\C:\data\x.h5", "volume"),
+    ],
+)
+def test_paths_of_windows_are_split_behind_the_file(windows, text, file, inside):
+    assert Location.parse(text) == Location(file, inside)
+
+
+@pytest.mark.parametrize("text", [r"C:\data\x.h5", "C:/data/x.h5/volume", r"\\server\share\x.h5"])
+def test_a_path_of_windows_is_named_as_such_on_other_systems(text):
+    with pytest.raises(SourceNotFoundError, match=r"no such file: .*x\.h5.*, which is a path of Windows: .* /mnt/c"):
+        il.open_dataarray(text)

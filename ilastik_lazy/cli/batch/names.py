@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.formats.location import with_slashes
 from ilastik_lazy.formats.stack import is_pattern, matching
 from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import is_url
@@ -48,5 +49,5 @@ def stem_of(name: str) -> str:
     >>> stem_of("exports/control_1_Probabilities.h5/exported_data"), stem_of("raw/control_1.ome.tif")
     ('control_1_Probabilities', 'control_1')
     """
-    stem = os.path.splitext(os.path.basename(_INSIDE.sub(r"\1", name).rstrip("/")))[0]
+    stem = os.path.splitext(os.path.basename(_INSIDE.sub(r"\1", with_slashes(name)).rstrip("/")))[0]
     return stem[:-4] if stem.lower().endswith(".ome") else stem

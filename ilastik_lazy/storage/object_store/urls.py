@@ -13,14 +13,14 @@ _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "https
 
 
 def is_url(text: object) -> bool:
-    """Return whether a path is a URL, not a file.
+    """Return whether a path is a URL, not a file; a single letter is a drive of Windows.
 
     Examples
     --------
-    >>> is_url("s3://bucket/brain.zarr"), is_url("/data/brain.zarr")
-    (True, False)
+    >>> is_url("s3://bucket/brain.zarr"), is_url("/data/brain.zarr"), is_url("C://data/brain.zarr")
+    (True, False, False)
     """
-    return isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+    return isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
 def shown_url(text: str) -> str:
