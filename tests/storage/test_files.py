@@ -92,6 +92,7 @@ def test_an_interrupted_call_is_repeated(file, monkeypatch):
         assert read_exactly(fd, 10, 5, file) == bytes(range(5, 15))
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("layout", ["gzip", "plain"])
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
 def test_every_call_that_fails_is_a_typed_error_with_the_path(tmp_path, number, layout):

@@ -116,6 +116,7 @@ class Failing(ArrayInMemory):
         super().__init__(some_data((40, 41, 42), "u2"), "zyx", (5, 6, 7), before)
 
 
+@pytest.mark.posix
 @pytest.mark.usefixtures("small_blocks", "small_chunks")
 class TestFailures:
     @pytest.mark.parametrize("error", [CorruptChunkError("a chunk"), OSError(5, "theirs"), KeyboardInterrupt()])
@@ -283,7 +284,7 @@ print(json.dumps([list(deaths(target, overwrite)) for overwrite, target in enume
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.posix
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class TestKilled:
     def test_at_any_call_leaves_no_file_at_the_target_but_the_old_one(self, tmp_path: Path) -> None:
@@ -298,6 +299,7 @@ class TestKilled:
             np.testing.assert_array_equal(found.values.reshape(-1), np.arange(20 * 21 * 22, dtype="u4"))
 
 
+@pytest.mark.posix
 def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
     litter = tmp_path / f".ilastik_lazy-{'0' * 32}.part"
     litter.write_bytes(b"half")
