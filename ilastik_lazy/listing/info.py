@@ -114,7 +114,7 @@ def info(
 
 
 def _names_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return the files that a name, a pattern or a list stands for; those of a pattern by the numbers in them."""
+    """Return the files that a name, a pattern or a list stands for."""
     if isinstance(path, list | tuple):
         return [name for each in path for name in _names_of(each)]
     name = checked_path(path)
