@@ -30,7 +30,6 @@ PYTHON_ONLY = {
     "core.parallel": "a progress that is no function: commands pass their own",
     "demo": "code that the demo prints to be typed into Python",
     "formats.location": "storage_options that are no dict: commands make their own",
-    "formats.stack": "stack_along for one file: no command passes it",
     "lazy.dask_array": "dask arrays, which no command makes",
     "lazy.dataset": "chunks of dask arrays",
     "lazy.from_xarray": "arrays that were computed",

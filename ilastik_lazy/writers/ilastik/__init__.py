@@ -22,6 +22,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, optio
 from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.lazy.from_xarray import AnySource, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.new_file import new_file
@@ -56,6 +57,9 @@ class ExportReport:
     seconds: float
     not_stored: tuple[str, ...] = ()
     """Known facts about the image that ilastik's HDF5 cannot store."""
+
+    def _repr_html_(self) -> str:
+        return html_table(self.path, [("", line.strip()) for line in str(self).split("\n")[1:]])
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))

@@ -17,6 +17,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, remedy
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
@@ -48,6 +49,10 @@ class Verification:
 
     voxels: int
     """Voxels that are equal to those of the source; 0 if no source was named."""
+
+    def _repr_html_(self) -> str:
+        title, result = str(self).split("\n  ")
+        return html_table(title, [("verified", result)])
 
     def __str__(self) -> str:
         parts = []
