@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ilastik_lazy import doctor as doctor
     from ilastik_lazy import errors as errors
     from ilastik_lazy import reductions as reductions
     from ilastik_lazy.api import open_dataarray as open_dataarray
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from ilastik_lazy.viewing.plot import plot as plot
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
     from ilastik_lazy.writers.ome_zarr import to_ome_zarr as to_ome_zarr
+    from ilastik_lazy.writers.ome_zarr.verify import verify_image as verify
 
 __version__ = "0.1.0"
 
-_MODULES = ("errors", "reductions")
+_MODULES = ("doctor", "errors", "reductions")
 _HOME = {
     "Limits": "ilastik_lazy.core.options",
     "label_objects": "ilastik_lazy.reductions.objects",
@@ -53,12 +55,14 @@ _HOME = {
     "serve": "ilastik_lazy.serving",
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
+    "verify": "ilastik_lazy.writers.ome_zarr.verify",
     "view": "ilastik_lazy.viewing.neuroglancer",
 }
 __all__ = [
     "Limits",
     "__version__",
     "classify",
+    "doctor",
     "errors",
     "info",
     "label_objects",
@@ -74,6 +78,7 @@ __all__ = [
     "serve",
     "to_ilastik",
     "to_ome_zarr",
+    "verify",
     "view",
 ]
 
@@ -83,7 +88,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"ilastik_lazy.{name}")
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(importlib.import_module(_HOME[name]), "verify_image" if name == "verify" else name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

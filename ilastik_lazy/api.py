@@ -9,7 +9,6 @@ from typing import Any
 import xarray as xr
 
 from ilastik_lazy.core.axes import parse_axis_names
-from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
@@ -21,6 +20,7 @@ from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.formats.stack import StackOrder, open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
 from ilastik_lazy.storage.allowed import Folders, checked_options
+from ilastik_lazy.writers.opening import with_kind_and_classes
 
 __all__ = ["open_dataarray", "open_dataset", "open_datatree", "sources_of"]
 
@@ -128,7 +128,7 @@ def open_dataarray(
     _check_arguments(axes, order)
     options = checked_options(limits, trust, allow_external, axes)
     source = open_paths(path, internal_path, stack_along, storage_options, options, stack_order)
-    source = _with_kind_and_classes(source, project, kind, options)
+    source = with_kind_and_classes(source, project, kind, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = variable_name(source.spec.name.rsplit("/", 1)[-1])
@@ -250,8 +250,7 @@ def sources_of(
         )
     sources = open_sources(location, list(names.values()), options)
     return {
-        name: _with_kind_and_classes(source, project, kind, options)
-        for name, source in zip(names, sources, strict=True)
+        name: with_kind_and_classes(source, project, kind, options) for name, source in zip(names, sources, strict=True)
     }
 
 
@@ -260,18 +259,6 @@ def _check_arguments(axes: str | None, order: str | None = None) -> None:
     for names in (axes, order):
         if names is not None:
             parse_axis_names(names)
-
-
-def _with_kind_and_classes(
-    source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, options: OpenOptions
-) -> ArraySource:
-    if kind is not None:
-        source = with_kind(source, kind)
-    if project is None:
-        return source
-    from ilastik_lazy.project.classes import with_classes
-
-    return with_classes(source, project, options)
 
 
 def _places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:

@@ -26,6 +26,7 @@ __all__ = ["export"]
     show_default=True,
     help="Chunks of FILE that were never written: refuse it, or fill them.",
 )
+@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def export(
     file: str,
@@ -36,6 +37,7 @@ def export(
     compression: str,
     overwrite: bool,
     on_error: Literal["raise", "mask"],
+    workers: int | None,
     quiet: bool,
 ) -> None:
     """Write the image in FILE as ilastik opens it: TARGET.h5 or TARGET.n5, with its axes and voxel size.
@@ -54,6 +56,7 @@ def export(
             compression=None if compression == "none" else "gzip",
             overwrite=overwrite,
             on_error=on_error,
+            workers=workers,
             progress=progress,
         )
     if not quiet:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from ilastik_lazy.showing.html import Row, html_table
+
 __all__ = ["Check", "Finding", "Place", "Report", "Severity", "located", "merged"]
 
 Severity = Literal["warning", "error"]
@@ -87,6 +89,14 @@ class Report:
     def exit_code(self) -> int:
         """0: nothing found, 1: warnings, 2: something cannot be opened or read."""
         return max((2 if finding.severity == "error" else 1 for finding in self.findings), default=0)
+
+    def _repr_html_(self) -> str:
+        rows: list[Row] = []
+        for finding in self.findings:
+            where = f"{', '.join(finding.where)}: " if finding.where else ""
+            rows.append((finding.severity, f"{where}{finding.what}"))
+            rows += [("why", finding.why), ("do", finding.remedy)]
+        return html_table(self.file, rows or [("", "nothing found")])
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values; `docs/doctor.md` describes the keys."""

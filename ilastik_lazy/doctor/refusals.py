@@ -178,11 +178,10 @@ def _conversion(store: Store, path: str, severity: Severity) -> Finding:
     if source == "a computation":
         how = "run the program that began it once more, with " + option("resume", True)
     else:
-        arguments = ", overwrite=True" if replaces else ""
-        options = " --overwrite" if replaces else ""
         how = "continue it, with the options that it was begun with: " + remedy(
-            f"il.to_ome_zarr({source!r}, {path!r}, resume=True{arguments})",
-            f"ilastik-lazy convert {shlex.quote(source)} {shlex.quote(path)} --resume{options}",
+            f"il.to_ome_zarr({source!r}, {path!r}, resume=True{', overwrite=True' if replaces else ''})",
+            f"ilastik-lazy convert {shlex.quote(source)} {shlex.quote(path)} --resume"
+            + (" --overwrite" if replaces else ""),
         )
     return Finding(
         "unfinished",

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilastik_lazy.core.options import Limits, Trust
+from ilastik_lazy.core.options import Limits, OpenOptions, Trust
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
 from ilastik_lazy.formats.location import Location, checked_path
@@ -96,7 +96,7 @@ def info(
         voxel    z 0.8 micrometer  y 0.25 micrometer  x 0.25 micrometer
     """
     options = checked_options(limits, trust, allow_external, axes)
-    names = _names_of(path)
+    names = _names_of(path, options)
     opened: list[Contents] = []
     failed: dict[str, IlastikLazyError] = {}
     for name in names:
@@ -113,11 +113,11 @@ def info(
     return Listing(tuple(opened), failed)
 
 
-def _names_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return the files that a name, a pattern or a list stands for; those of a pattern by the numbers in them."""
+def _names_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], options: OpenOptions) -> list[str]:
+    """Return the files that a name, a pattern or a list stands for."""
     if isinstance(path, list | tuple):
-        return [name for each in path for name in _names_of(each)]
+        return [name for each in path for name in _names_of(each, options)]
     name = checked_path(path)
     if is_url(name) or not is_pattern(name):
         return [name]
-    return ["/".join(filter(None, image)) for image in matching(name)]
+    return ["/".join(filter(None, image)) for image in matching(name, options)]

@@ -33,6 +33,7 @@ from ilastik_lazy.serving.connections import Connections
 from ilastik_lazy.serving.http import Answer, Request, failure
 from ilastik_lazy.serving.image import ServedImage
 from ilastik_lazy.serving.pyramid import Blocks, Pyramid
+from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 
 __all__ = ["Server", "serve", "served_images"]
@@ -207,6 +208,9 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server {' '.join(self.urls)}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("served as OME-Zarr until it is closed", zip(self._images, self.urls, strict=True))
 
     def _refusal(self, request: Request) -> Answer | None:
         """Refuse what no client of this server would ask for."""

@@ -157,7 +157,9 @@ def _check_frames(
     frames: np.ndarray[Any, Any], when: str | None, shown: np.ndarray[Any, Any] | None, length: int | None
 ) -> None:
     if when is None and shown is not None and shown.size > 1:
-        raise ArgumentError(f"the label image has {shown.size} frames, but the table has no frames: pass time=")
+        raise ArgumentError(
+            f"the label image has {shown.size} frames, but the table has no frames" + remedy(": name them with time=")
+        )
     if length is None:
         if len(frames) and frames.min() != frames.max():
             raise ArgumentError(

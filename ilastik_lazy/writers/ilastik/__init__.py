@@ -7,9 +7,9 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -20,14 +20,16 @@ from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option, remedy
 from ilastik_lazy.formats.location import checked_target
-from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
+from ilastik_lazy.lazy.from_xarray import AnySource, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.new_folder import new_folder
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.writers.ilastik.n5 import write_n5
+from ilastik_lazy.writers.opening import Opening, open_any
 
 __all__ = ["ExportReport", "to_ilastik"]
 
@@ -56,6 +58,9 @@ class ExportReport:
     not_stored: tuple[str, ...] = ()
     """Known facts about the image that ilastik's HDF5 cannot store."""
 
+    def _repr_html_(self) -> str:
+        return html_table(self.path, [("", line.strip()) for line in str(self).split("\n")[1:]])
+
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
         rate = f", {human_bytes(self.bytes_decoded / self.seconds)}/s" if self.seconds >= 1 else ""
@@ -80,7 +85,9 @@ def to_ilastik(
     workers: int | None = None,
     overwrite: bool = False,
     on_error: Literal["raise", "mask"] = "raise",
+    storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | bool | None = None,
+    **opening: Unpack[Opening],
 ) -> ExportReport:
     """Write an image of any size as HDF5 or N5 that ilastik opens with the right axes, voxel size and units.
 
@@ -116,6 +123,8 @@ def to_ilastik(
         refuses such an export.
     progress
         True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
+    axes, project, kind, storage_options, limits, trust, allow_external
+        How the file at a path `array` is opened, see `open_dataarray`; `project` and `kind` also hold for a DataArray.
 
     Returns
     -------
@@ -154,7 +163,7 @@ def to_ilastik(
     start = time.perf_counter()
     assert not isinstance(progress, bool)
     target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
-    source = as_source(array)
+    source = open_any(array, None, storage_options, **opening)
     require_written(source, on_error)
     spec = source.spec
     for stored in map(storage_of, leaves_of(source)):

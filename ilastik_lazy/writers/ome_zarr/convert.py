@@ -10,14 +10,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
 from ilastik_lazy.lazy.clusters import current_client
-from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
+from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
@@ -36,6 +36,7 @@ from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard, Version
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
+from ilastik_lazy.writers.opening import Opening, open_any
 from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["to_ome_zarr"]
@@ -57,8 +58,10 @@ def to_ome_zarr(
     verify: bool = False,
     table: Table | None = None,
     on_error: Literal["raise", "mask"] = "raise",
+    internal_path: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | bool | None = None,
+    **opening: Unpack[Opening],
 ) -> ConversionReport:
     """Write an image as OME-Zarr: sharded Zarr v3, a pyramid, physical positions, class names.
 
@@ -119,6 +122,8 @@ def to_ome_zarr(
     progress
         True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
         Verifying counts them again.
+    internal_path, axes, project, kind, limits, trust, allow_external
+        How the file at a path is opened, see `open_dataarray`; `project` and `kind` also hold for a DataArray.
 
     Returns
     -------
@@ -154,7 +159,7 @@ def to_ome_zarr(
     """
     start = time.perf_counter()
     assert not isinstance(progress, bool)
-    array = as_source(source, storage_options)
+    array = open_any(source, internal_path, storage_options, **opening)
     absent = require_written(array, on_error)
     store = store_at(target, array, storage_options)
     plan = plan_conversion(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes, human_seconds
 from ilastik_lazy.errors import remedy
+from ilastik_lazy.showing.html import html_table
 
 __all__ = ["ConversionReport"]
 
@@ -71,6 +72,12 @@ class ConversionReport:
             if len(self.masked) > _MOST_CHUNKS:
                 lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more{remedy(', in `masked`')}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [("levels", self._levels()), ("size", self._size()), ("time", self._time())]
+        rows += [("voxels", self._classes())] if self.voxels_per_class else []
+        rows += [("filled", "\n".join(self.masked[:_MOST_CHUNKS]))] if self.masked else []
+        return html_table(self.target, rows)
 
     def _levels(self) -> str:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.levels)

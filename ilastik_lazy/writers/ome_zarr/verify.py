@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, remedy
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
+from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.stores import WORK, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
@@ -24,6 +25,7 @@ from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifes
 from ilastik_lazy.writers.ome_zarr.commit.target import open_store
 from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
+from ilastik_lazy.writers.opening import Opening, open_any
 from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["Verification", "verify_image"]
@@ -48,6 +50,10 @@ class Verification:
     voxels: int
     """Voxels that are equal to those of the source; 0 if no source was named."""
 
+    def _repr_html_(self) -> str:
+        title, result = str(self).split("\n  ")
+        return html_table(title, [("verified", result)])
+
     def __str__(self) -> str:
         parts = []
         if self.units:
@@ -65,8 +71,10 @@ def verify_image(
     source: AnySource | None = None,
     *,
     workers: int | None = None,
+    internal_path: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | bool | None = None,
+    **opening: Unpack[Opening],
 ) -> Verification:
     """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
@@ -77,10 +85,15 @@ def verify_image(
     target
         The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
     source
-        What the image was made from, in any order of axes.
+        What the image was made from, in any order of axes: a path, a DataArray or an `ArraySource`.
+    workers
+        Threads; None takes all cores.
     progress
         True shows a progress bar; a function is called with the bytes that were compared and all of them, in the
         caller's thread.
+
+    internal_path, axes, project, kind, storage_options, limits, trust, allow_external
+        How the file at a path `source` is opened, see `open_dataarray`.
 
     Raises
     ------
@@ -88,6 +101,15 @@ def verify_image(
         The message names the first shard, file of metadata or voxel that differs.
     ArgumentError
         There is no manifest, and no source to compare with.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "nuclei.zarr"
+    >>> report = il.to_ome_zarr(sample("raw"), folder)
+    >>> il.verify(folder, sample("raw")).voxels
+    819200
     """
     assert not isinstance(progress, bool)
     place = checked_path(target, "the image to verify")
@@ -105,7 +127,7 @@ def verify_image(
     if manifest is None and source is None:
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
     crew = threads_for(workers)
-    expected = None if source is None else as_source(source, storage_options)
+    expected = None if source is None else open_any(source, internal_path, storage_options, **opening)
     rows = [] if manifest is None else _expected_units(store, manifest)
     nbytes = sum(unit.nbytes for _, unit in rows)
     counter = Counter(nbytes + (0 if expected is None else expected.spec.nbytes), progress)
