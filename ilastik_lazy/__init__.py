@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.reductions.classify import classify as classify
     from ilastik_lazy.reductions.objects import label_objects as label_objects
     from ilastik_lazy.reductions.objects import measure_objects as measure_objects
+    from ilastik_lazy.reductions.select_classes import select_classes as select_classes
     from ilastik_lazy.serving import serve as serve
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
@@ -52,6 +53,7 @@ _HOME = {
     "open_table": "ilastik_lazy.tables",
     "paint": "ilastik_lazy.tables.paint",
     "plot": "ilastik_lazy.viewing.plot",
+    "select_classes": "ilastik_lazy.reductions.select_classes",
     "serve": "ilastik_lazy.serving",
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
@@ -75,6 +77,7 @@ __all__ = [
     "paint",
     "plot",
     "reductions",
+    "select_classes",
     "serve",
     "to_ilastik",
     "to_ome_zarr",

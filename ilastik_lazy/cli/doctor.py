@@ -34,7 +34,7 @@ _INDENT = " " * 11
 
 @click.command(cls=Command, short_help="Find what will cause trouble in files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@image_options("untrusted")
+@image_options("untrusted", selects=False)
 @memory_option
 @click.option("--full", is_flag=True, help="Read every chunk, and all ids of a table's label image.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document (docs/doctor.md).")

@@ -16,6 +16,7 @@ from ilastik_lazy.cli.options import (
     memory_option,
     options_given,
     source_roots_option,
+    with_selection,
 )
 from ilastik_lazy.cli.running import Command, exit_code, say
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
@@ -44,7 +45,7 @@ def info(
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
     """
-    from ilastik_lazy.listing.contents import contents_of
+    from ilastik_lazy.listing.contents import Images, contents_of
     from ilastik_lazy.listing.entries import lines_of, values_of
 
     bold = partial(click.style, bold=True)
@@ -60,6 +61,8 @@ def info(
                     location_of(file, dataset), options,
                     project=project, source_roots=source_roots, memory=memory_given("4GB"),
                 )  # fmt: skip
+            if isinstance(found, Images):
+                found.sources[:] = map(with_selection, found.sources)
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise

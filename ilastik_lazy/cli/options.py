@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.formats.location import Location
 
 __all__ = [
+    "BESIDE",
     "image_options",
     "kind_given",
     "kind_option",
@@ -22,13 +23,18 @@ __all__ = [
     "memory_given",
     "memory_option",
     "options_given",
+    "selections_given",
     "source_at",
     "source_roots_option",
     "storage_options",
     "trust_option",
+    "with_selection",
 ]
 
 _Command = Callable[..., None]
+_AXES = "tzyxc"
+BESIDE = "tzyx"
+"""Axes that an image shares with another one beside it."""
 
 
 def storage_options() -> dict[str, str] | None:
@@ -63,14 +69,22 @@ def location_of(file: str, dataset: str | None) -> Location:
 
 
 def source_at(
-    file: str, dataset: str | None, axes: str | None, project: str | None, *, wants_classes: bool = False
+    file: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    *,
+    wants_classes: bool = False,
+    selectable: str = _AXES,
 ) -> ArraySource:
-    """Open the one image that a command works on.
+    """Open an image that a command works on, and take the part that ``--select`` names.
 
     Parameters
     ----------
     wants_classes
         Whether a segmentation, by its file name, that is stored as floating-point numbers becomes integers.
+    selectable
+        Axes that ``--select`` applies to: see `with_selection`.
     """
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
@@ -83,11 +97,32 @@ def source_at(
         source = with_kind(source, kind)
     elif wants_classes:
         source = with_classes_of_name(source)
-    if project is None:
-        return source
-    from ilastik_lazy.project.classes import with_classes
+    if project is not None:
+        from ilastik_lazy.project.classes import with_classes
 
-    return with_classes(source, project, options)
+        source = with_classes(source, project, options)
+    return with_selection(source, selectable)
+
+
+def selections_given() -> list[str]:
+    """Return the values of ``--select``."""
+    return list(_given("select") or ())
+
+
+def with_selection(source: ArraySource, selectable: str = _AXES) -> ArraySource:
+    """Return the part of an image that ``--select`` names.
+
+    Parameters
+    ----------
+    selectable
+        Axes that it applies to.  An image beside another one, such as raw data under labels, has other channels: pass
+        `BESIDE`, which lacks ``c``.
+    """
+    from ilastik_lazy.core.views.selected import selected
+
+    return selected(
+        source, [part for part in selections_given() if part.lstrip()[:1].lower() not in set(_AXES) - set(selectable)]
+    )
 
 
 def _given(option: str) -> Any:
@@ -138,10 +173,28 @@ source_roots_option = click.option(
 )
 
 
-def image_options(trust: Trust) -> Callable[[_Command], _Command]:
-    """Return the options of every command that opens an image; `trust` is the default of ``--trust``."""
+_select_option = _remembered(
+    "--select",
+    metavar="AXIS=PART",
+    multiple=True,
+    help="Part of the image, such as c=nucleus, z=10:40 or z=5um:20um; may be given several times.",
+)
+
+
+def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command], _Command]:
+    """Return the options of every command that opens an image.
+
+    Parameters
+    ----------
+    trust
+        Default of ``--trust``.
+    selects
+        Whether the command works on a part of the image, named with ``--select``.
+    """
 
     def decorate(command: _Command) -> _Command:
+        if selects:
+            command = _select_option(command)
         for option in (
             _remembered(
                 "--allow-external",

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
+from ilastik_lazy.cli.options import (
+    BESIDE,
+    image_options,
+    kind_option,
+    options_given,
+    source_at,
+    storage_options,
+    with_selection,
+)
 from ilastik_lazy.cli.running import Command
 from ilastik_lazy.core.size_text import human_bytes
 from ilastik_lazy.errors import ArgumentError, printable
@@ -76,10 +84,14 @@ def plot(
         if name is not None and os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
             raise ArgumentError(f"{out} is read for the picture, and would be lost: choose another name for --out")
     require_package("matplotlib", "plot", "plot draws with matplotlib")
-    source = source_at(file, dataset, axes, None if labels is not None else project, wants_classes=True)
+    # Names come first: --select may use them.
+    given, selectable = (project, "tzyxc") if labels is None else (None, "")
+    source = source_at(file, dataset, axes, given, wants_classes=True, selectable=selectable)
     over = None if labels is None else _labels_at(labels)
-    if over is not None and project is not None:
-        source, over = (_named(each, project) for each in (source, over))
+    if over is not None:
+        if project is not None:
+            source, over = (_named(each, project) for each in (source, over))
+        source, over = with_selection(source), with_selection(over, BESIDE)
     from ilastik_lazy.storage.new_file import new_file
     from ilastik_lazy.viewing.plot import plot as draw
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilastik_lazy.cli.options import image_options, kind_option, source_at
+from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, source_at
 from ilastik_lazy.cli.running import Command, wait_for_interrupt
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
@@ -52,7 +52,7 @@ def serve(
     ilastik-lazy serve brain_Probabilities.h5 --project brain.ilp
     """
     sources = [source_at(file, dataset, axes, project) for file in files]
-    beneath = [source_at(file, dataset, None, project) for file in labels]
+    beneath = [source_at(file, dataset, None, project, selectable=BESIDE) for file in labels]
     from ilastik_lazy.serving import serve as serve_images
 
     # What cannot be read is logged, as nobody waits for an exception.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at
+from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, options_given, source_at
 from ilastik_lazy.cli.running import Command, wait_for_interrupt
 from ilastik_lazy.cli.serve import tunnel
 from ilastik_lazy.errors import printable
@@ -68,7 +68,7 @@ def view(
     named = [*files, *([] if raw is None else [raw]), *labels, *([] if table is None else [table])]
     click.echo(printable(f"ilastik-lazy: opening {', '.join(named)}"), err=True)
     sources = [source_at(file, dataset, axes, project) for file in files]
-    beneath = None if raw is None else source_at(raw, None, None, None)
+    beneath = None if raw is None else source_at(raw, None, None, None, selectable=BESIDE)
     above = [_labels_at(file, project) for file in labels]
     from ilastik_lazy.tables import open_table
     from ilastik_lazy.viewing.neuroglancer import view as view_images
@@ -89,8 +89,8 @@ def view(
 
 def _labels_at(file: str, project: str | None) -> ArraySource:
     """Open a label image; a project names the values of those that hold classes."""
-    source = source_at(file, None, None, None)
-    return source_at(file, None, None, project) if source.spec.holds_classes else source
+    source = source_at(file, None, None, None, selectable=BESIDE)
+    return source_at(file, None, None, project, selectable=BESIDE) if source.spec.holds_classes else source
 
 
 def _described(page: View) -> Iterator[str]:

@@ -41,7 +41,7 @@ _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
     ("labels", "labels"),
 )
 WHOLE_NUMBERS = ("segmentation", "labels", "object identities", "object predictions", "tracking")
-# Probabilities and uncertainty may be exported as uint8, 0 to 255.
+# Probabilities and uncertainty may be exported as integers of 8 or 16 bits, whose ``drange`` stands for 0 to 1.
 _REAL_NUMBERS = ("features", "density")
 
 # Columns of ilastik's input tables, of all its workflows.
@@ -86,7 +86,9 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
     stem = re.sub(r" stage \d+$", "", stem)
     for name, kind in _RESULT_TYPES:
         if stem == name or stem.endswith(" " + name):
-            if (kind in WHOLE_NUMBERS) != (dtype.kind in "ui") and not (kind == "probabilities" and dtype == np.uint8):
+            if (kind in WHOLE_NUMBERS) != (dtype.kind in "ui") and not (
+                kind == "probabilities" and dtype in (np.uint8, np.uint16)
+            ):
                 return None
             return None if kind == "probabilities" and channels < 2 else kind
     return None

@@ -204,6 +204,10 @@ def source_of(array: xr.DataArray) -> ArraySource:
     if kind in WHOLE_NUMBERS:
         names = without_inherited(names, array, origins)
     classes = len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)
+    if original is not None and "c" not in array.dims and names == original.spec.channel_names:
+        colors = original.spec.channel_colors
+    else:
+        colors = colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins)
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
@@ -212,7 +216,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else _storage_of(array),
         channel_names=names,
-        channel_colors=colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins),
+        channel_colors=colors,
         kind=kind,
         may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
         # A range for display of something else is none.
@@ -245,7 +249,8 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
     known = stored.positions(len(positions)) if stored is not None else None
-    if stored is not None and known is not None and np.array_equal(known, positions):
+    near = 1e-6 * (stored.scale or 0.0) if stored is not None else 0.0
+    if stored is not None and known is not None and np.allclose(known, positions, rtol=0.0, atol=near):
         # Also for a single plane, whose position gives no step.  The unit may be the caller's correction.
         return replace(stored, unit=unit, since=since) if unit else stored
     if positions.dtype.kind == "f" and not np.isfinite(positions).all():

@@ -90,7 +90,7 @@ def histogram(
     source
         Path of a file, what `open_dataarray` returned, or an `ArraySource`.
     bins
-        Number of bins; by default 64, or 256 for uint8, one for each value.
+        Number of bins; by default 64, or one for each value of uint8, of a mask, and of classes and ids.
     range
         Lower and upper edge of all bins.  By default: all values of uint8; ``drange`` of floats, or (0, 1) for
         probabilities; else a first pass finds the least and greatest finite value.
@@ -118,14 +118,20 @@ def histogram(
     assert not isinstance(progress, bool)
     stored = as_source(source)
     spec, rows = stored.spec, Rows.along(by, stored.spec)
-    bins = _checked_bins(spec, bins)
-    workers = _threads_that_fit(spec, rows, bins, workers, parse_size(memory, "memory"))
+    has_own_bins = bins is None and range is None and spec.dtype != np.uint8 and spec.is_label_image
+    bins, most = _checked_bins(spec, bins), parse_size(memory, "memory")
+    workers = _threads_that_fit(spec, rows, bins, workers, most)
     stored = with_shared_parts(stored, workers)
     is_known = not (spec.is_inherited and spec.dtype.kind == "f")
     limits = (_known_range(spec) if is_known else None) if range is None else range
     passes = 1 if limits is not None else 2
     if limits is None:
         limits = _extent(stored, workers, progress)
+        if has_own_bins and limits[1] - limits[0] < _MOST_BINS:
+            # A bin for each class or id.
+            limits = limits[0], limits[1] + 1
+            bins = int(limits[1] - limits[0])
+            workers = _threads_that_fit(spec, rows, bins, workers, most)
     binning = _Binning.of(spec.dtype, bins, limits)
     count = rows.count(spec.shape)
     counts, sizes = np.zeros((count, bins), np.int64), np.zeros(count, np.int64)
@@ -139,14 +145,14 @@ def histogram(
         sizes[target] += math.prod(region_shape(region)) // len(found)
     outside = sizes - counts.sum(axis=1)
     if by is None:
-        return HistogramResult(binning.edges, counts[0], outside[0], is_of_integers=spec.dtype.kind in "iu")
+        return HistogramResult(binning.edges, counts[0], outside[0], is_of_integers=spec.dtype.kind in "biu")
     labels = to_dataarray(stored).coords.get(by)
-    return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "iu")
+    return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "biu")
 
 
 def _checked_bins(spec: ArraySpec, bins: int | None) -> int:
     if bins is None:
-        return 256 if spec.dtype == np.uint8 else 64
+        return {"uint8": 256, "bool": 2}.get(spec.dtype.name, 64)
     if not 1 <= bins <= _MOST_BINS:
         raise ArgumentError(f"{option('bins', bins)}: expected 1 to {_MOST_BINS:,}")
     return bins
@@ -170,7 +176,7 @@ def _known_range(spec: ArraySpec) -> tuple[float, float] | None:
     if spec.dtype == np.uint8:
         return 0.0, 256.0
     if spec.dtype == np.bool_:
-        return 0.0, 1.0
+        return 0.0, 2.0
     if spec.dtype.kind != "f":
         return None
     return (0.0, 1.0) if spec.kind == "probabilities" else spec.drange

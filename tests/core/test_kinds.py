@@ -186,3 +186,18 @@ def test_a_role_says_what_an_input_of_a_project_is(role, dtype, kind):
 )  # fmt: skip
 def test_words_for_ids_are_found_however_they_are_joined(name: str, word: str) -> None:
     assert name_of_ids(name) == word
+
+
+def test_probabilities_of_16_bits_are_probabilities_with_thresholds_on_their_range(tmp_path):
+    stored = np.random.default_rng(1).integers(0, 65536, (2, 9, 8, 2), "u2")
+    path = tmp_path / "x_Probabilities.h5"
+    il.to_ilastik(xr.DataArray(stored, dims=["z", "y", "x", "c"]), path)
+    with h5py.File(path, "r+") as file:
+        file["exported_data"].attrs["drange"] = [0, 65535]
+    found = il.open_dataarray(path)
+    assert found.attrs["ilastik_kind"] == "probabilities"
+    assert found.attrs["drange"] == [0, 65535]
+    np.testing.assert_array_equal(il.classify(found, threshold=0.6) == 0, stored.max(-1) / 65535 < 0.6)
+    assert il.to_ome_zarr(found, tmp_path / "x.zarr", levels=2) is not None
+    multiscales = json.loads((tmp_path / "x.zarr/zarr.json").read_text())["attributes"]["ome"]["multiscales"]
+    assert multiscales[0]["type"] == "mean"

@@ -7,6 +7,7 @@ import threading
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,3 +145,13 @@ def test_as_a_dataarray_bins_have_centres_and_classes_names():
     assert array.sel(c="cell").values.tolist() == [12, 0]
     assert array.coords["bin"].values.tolist() == [0.25, 0.75]
     assert histogram(source, bins=2).to_dataarray().dims == ("bin",)
+
+
+def test_classes_ids_and_masks_have_a_bin_for_each_value():
+    ids = xr.DataArray(np.array([[3, 5], [700, 5]], "u4"), dims=["y", "x"], attrs={"ilastik_kind": "object identities"})
+    found = histogram(ids).to_dataarray()
+    np.testing.assert_array_equal(found.coords["bin"], np.arange(3, 701))
+    np.testing.assert_array_equal(found, np.bincount(ids.values.ravel())[3:])
+    mask = histogram(ids == 5).to_dataarray()
+    np.testing.assert_array_equal(mask.coords["bin"], [0, 1])
+    np.testing.assert_array_equal(mask, [2, 2])

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilastik_lazy.cli.options import (
+    BESIDE,
     image_options,
     kind_given,
     kind_option,
     options_given,
+    selections_given,
     source_at,
     storage_options,
+    with_selection,
 )
 from ilastik_lazy.cli.running import Command, end_with_failed, interrupted
 from ilastik_lazy.core.size_text import counted
@@ -147,7 +150,7 @@ def objects(
         {
             "--class": list(classes), "--threshold": threshold, "--core": core, "--smooth": smooth,
             "--min-size": min_size, "--max-size": max_size, "--connectivity": connectivity, "--axes": axes,
-            "--kind": kind_given(),
+            "--kind": kind_given(), "--select": selections_given(),
             "--dataset": dataset, "--project": None if project is None else _version(project),
             "--properties": measured, "--labels": labels,
         },
@@ -193,7 +196,8 @@ def _intensity_at(name: str) -> Any:
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
 
-    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
+    image = open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
+    return with_selection(image, BESIDE)
 
 
 def _has_settings(project: str | None) -> bool:
