@@ -155,7 +155,7 @@ def lines_of(capsys: pytest.CaptureFixture[str], clock: Clock, steps: list[tuple
     errors = capsys.readouterr().err
     assert "\r" not in errors
     assert "\x1b" not in errors
-    return [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in errors.splitlines()]
+    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line) for line in errors.splitlines()]
 
 
 class TestProgressOfPython:
