@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
-from ilastik_lazy.cli.running import Command, interrupted
+from ilastik_lazy.cli.batch.names import images_and_targets
+from ilastik_lazy.cli.options import (
+    batch_given,
+    batch_options,
+    image_options,
+    kind_option,
+    options_given,
+    scheduler_option,
+    source_at,
+    storage_options,
+)
+from ilastik_lazy.cli.running import Command
+
+if TYPE_CHECKING:
+    from ilastik_lazy.showing.progress import Callback
 
 __all__ = ["convert", "verify"]
 
 
 @click.command(cls=Command, short_help="Write an image as OME-Zarr.")
-@click.argument("file")
-@click.argument("target")
+@click.argument("files", nargs=-1, required=True, metavar="FILE... [TARGET]")
 @image_options("local")
 @kind_option
+@batch_options("an image")
+@scheduler_option
 @click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
 @click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
 @click.option(
@@ -47,14 +61,13 @@ __all__ = ["convert", "verify"]
 @click.option(
     "--overwrite", is_flag=True, help="Replace the image TARGET once the new one is complete; its labels stay."
 )
-@click.option("--resume", is_flag=True, help="Continue a stopped conversion, without writing finished parts again.")
+@click.option("--resume", is_flag=True, help="Continue what was stopped, without writing finished parts again.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
 @click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds; viewers show its values.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
-    file: str,
-    target: str,
+    files: tuple[str, ...],
     dataset: str | None,
     axes: str | None,
     project: str | None,
@@ -72,41 +85,56 @@ def convert(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as OME-Zarr to TARGET, a folder or s3://bucket/name.
+    """Write the image in FILE as OME-Zarr to TARGET, a folder or s3://bucket/name; many into --out-dir.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
+    ilastik-lazy convert 'exports/*_Probabilities.h5' --out-dir zarr --resume --report done.json
+    ilastik-lazy convert 'frames/t*.h5' movie.zarr --stack t
+
+    A pattern in quotes stands for many images, inside files too: 'brain.h5/t*'. A file that fails does not stop the
+    others: it is listed at the end, and the exit code is 1. With --resume, files that are finished are not converted
+    again.
     """
-    source = source_at(file, dataset, axes, project)
-    from ilastik_lazy.showing.progress import progress_bar
+    batch = batch_given()
+    images, targets = images_and_targets(files, batch.out_dir, ".zarr", may_exist=resume or overwrite or dry_run)
+    from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
+    from ilastik_lazy.core.size_text import human_bytes
     from ilastik_lazy.tables import open_table
     from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
     options: dict[str, Any] = {
-        "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
-        "codec": codec,
+        "version": ome_version, "memory": memory_of_each(memory, batch.jobs), "levels": levels,
+        "downsample": downsample, "workers": threads_of_each(workers, batch.jobs), "codec": codec,
     }  # fmt: skip
     if dry_run:
         from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
-        plan = plan_conversion(source, **options)
-        click.echo("\n".join(describe_plan(plan, target)))
-        click.echo(f"  {estimate_conversion(source, plan)}")
+        for name, paths in images.items():
+            source = source_at(paths, dataset, axes, project)
+            plan = plan_conversion(source, **options)
+            click.echo("\n".join(describe_plan(plan, targets[name])))
+            click.echo(f"  {estimate_conversion(source, plan)}")
         return
-    try:
-        with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
-            options |= {"overwrite": overwrite, "resume": resume, "verify": verify}
-            options["table"] = None if table is None else open_table(table, trust=options_given().trust)
-            options |= {"on_error": on_error, "storage_options": storage_options()}
-            report = to_ome_zarr(source, target, progress=progress, **options)
-    except KeyboardInterrupt:
-        is_begun = is_unfinished(target, storage_options())
-        interrupted("run the same command with --resume to continue" if is_begun else "nothing was written")
-    if not quiet:
-        click.echo(str(report))
+    options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "on_error": on_error}
+    options |= {"storage_options": storage_options()}
+    options["table"] = None if table is None else open_table(table, trust=options_given().trust)
+
+    def work(name: str, progress: Callback | None) -> Made:
+        source = source_at(images[name], dataset, axes, project)
+        report = to_ome_zarr(source, targets[name], progress=progress, **options)
+        is_old = report.parts > 0 and report.resumed == report.parts
+        return Made(targets[name], str(report), human_bytes(report.bytes_written), report.as_json(), is_old)
+
+    run_batch(
+        list(images), work, batch, quiet=quiet, done="converted",
+        doing="converting and verifying" if verify else "converting",
+        again="run the same command with --resume to continue",
+        is_begun=lambda: any(is_unfinished(target, storage_options()) for target in targets.values()),
+    )  # fmt: skip
 
 
 @click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.storage.system import can_limit_children
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BESIDE",
+    "BatchOptions",
+    "batch_given",
+    "batch_options",
     "image_options",
     "kind_given",
     "kind_option",
@@ -24,8 +29,11 @@ __all__ = [
     "memory_option",
     "options_given",
     "selections_given",
+    "scheduler_option",
     "source_at",
     "source_roots_option",
+    "stack_given",
+    "stack_options",
     "storage_options",
     "trust_option",
     "with_selection",
@@ -35,6 +43,27 @@ _Command = Callable[..., None]
 _AXES = "tzyxc"
 BESIDE = "tzyx"
 """Axes that an image shares with another one beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """The options of a command that writes a file for each of many images."""
+
+    out_dir: str | None
+    jobs: int
+    report: str | None
+    log_file: str | None
+
+
+def batch_given() -> BatchOptions:
+    """Return the options of many files from the command line."""
+    names = ("out_dir", "report", "log_file")
+    return BatchOptions(jobs=_given("jobs") or 1, **{name: _given(name) for name in names})
+
+
+def stack_given() -> tuple[str | None, Any]:
+    """Return the axis along which all files are one image, None if they are not, and their order if it is given."""
+    return _given("stack"), _given("order")
 
 
 def storage_options() -> dict[str, str] | None:
@@ -76,11 +105,14 @@ def source_at(
     *,
     wants_classes: bool = False,
     selectable: str = _AXES,
+    file: str | list[str], dataset: str | None, axes: str | None, project: str | None, *, wants_classes: bool = False
 ) -> ArraySource:
     """Open an image that a command works on, and take the part that ``--select`` names.
 
     Parameters
     ----------
+    file
+        What `batch.names.images_of` returns for it: several files, or a pattern, are a stack.
     wants_classes
         Whether a segmentation, by its file name, that is stored as floating-point numbers becomes integers.
     selectable
@@ -90,7 +122,9 @@ def source_at(
     from ilastik_lazy.storage.object_store import is_url
 
     options = options_given(axes)
-    source = open_paths(file, dataset, storage_options=storage_options() if is_url(file) else None, options=options)
+    reached = storage_options() if is_url(file if isinstance(file, str) else file[0]) else None
+    along, order = stack_given()
+    source = open_paths(file, dataset, along, reached, options, order or "natural")
     from ilastik_lazy.core.kinds import with_classes_of_name, with_kind
 
     if kind := kind_given():
@@ -162,6 +196,73 @@ memory_option = _remembered(
     "--memory",
     metavar="SIZE",
     help="Most memory to use, such as 2GB.",
+)
+
+
+def stack_options(command: _Command) -> _Command:
+    """Add the options that make one image of several FILEs, which `images_of` and `source_at` read."""
+    for option in (
+        _remembered(
+            "--order",
+            type=click.Choice(["natural", "text"]),
+            help="With --stack: t2 before t10 (natural), or after it as ilastik sorts [default: natural in patterns, "
+            "else as given].",
+        ),
+        _remembered(
+            "--stack",
+            type=click.Choice(["t", "z", "c"]),
+            help="All FILEs, one behind the other along this axis, are one image [default: each is an image].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def batch_options(made: str) -> Callable[[_Command], _Command]:
+    """Return the options of a command that writes a file for each image, which `batch_given` reads."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            _remembered("--log-file", metavar="FILE", help="Append what is done to FILE, with date and time."),
+            _remembered("--report", metavar="FILE.json", help="Write for programs what became of each FILE."),
+            _remembered(
+                "--jobs",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Files to work on at the same time; they share --memory and the cores [default: 1].",
+            ),
+            _remembered("--out-dir", metavar="FOLDER", help=f"Write {made} for each FILE into FOLDER."),
+        ):
+            command = option(command)
+        return stack_options(command)
+
+    return decorate
+
+
+def _work_on_cluster(context: click.Context, option: click.Parameter, address: str | None) -> None:
+    """Make the cluster at `address` the one that works (`lazy.clusters`), until the command ends."""
+    if address is None:
+        return
+    from ilastik_lazy.core.library_errors import require_package
+
+    require_package("distributed", "distributed", "--scheduler needs dask.distributed")
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            f"--scheduler {address}: no dask scheduler answers there ({' '.join(str(error).split())})"
+        ) from error
+    context.call_on_close(client.close)
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    expose_value=False,
+    callback=_work_on_cluster,
+    help="Let a running dask cluster do the work, such as tcp://host:8786.",
 )
 
 source_roots_option = click.option(

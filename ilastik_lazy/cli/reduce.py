@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.options import image_options, kind_option, memory_given, memory_option, source_at
+from ilastik_lazy.cli.batch.names import images_of, targets_of
+from ilastik_lazy.cli.options import (
+    batch_given,
+    batch_options,
+    image_options,
+    kind_option,
+    memory_given,
+    memory_option,
+    scheduler_option,
+    source_at,
+)
 from ilastik_lazy.cli.running import Command
+from ilastik_lazy.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ilastik_lazy.showing.progress import Callback
 
 __all__ = ["reduce"]
 
@@ -15,10 +29,13 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 
 
 @click.command(cls=Command, short_help="Reduce an image: mean, max, histogram, ...")
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.argument("operation", type=click.Choice(_OPERATIONS))
 @image_options("local")
 @kind_option
+@batch_options("a result")
+@click.option("--resume", is_flag=True, help="Keep the results in --out-dir that are there, and make the others.")
+@scheduler_option
 @click.option(
     "--over",
     metavar="AXES",
@@ -36,7 +53,7 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def reduce(
-    file: str,
+    files: tuple[str, ...],
     operation: str,
     dataset: str | None,
     axes: str | None,
@@ -49,12 +66,17 @@ def reduce(
     skipna: bool | None,
     workers: int | None,
     quiet: bool,
+    resume: bool,
 ) -> None:
-    """Reduce the image in FILE block by block: its mean over z, its maximum, its histogram.
+    """Reduce the image in each FILE block by block: its mean over z, its maximum, its histogram.
 
     \b
     ilastik-lazy reduce brain_Probabilities.h5 mean --over z --out mean.npy
     ilastik-lazy reduce brain_Probabilities.h5 histogram --by c
+    ilastik-lazy reduce 'exports/*.h5' max --over z --out-dir projections
+
+    A pattern in quotes stands for many images. A file that fails does not stop the others: it is listed at the end,
+    and the exit code is 1.
     """
     dims = tuple(name for name in "".join(over).lower() if name not in ", ")
     if operation != "histogram" and (bins is not None or by is not None or limits is not None):
@@ -63,34 +85,64 @@ def reduce(
         raise click.UsageError(
             "a histogram covers the whole image and leaves out NaN: drop --over and --skipna, or use --by c"
         )
-    from ilastik_lazy.cli.results import check_output, check_printable, result_text, write_result
+    from ilastik_lazy.cli.results import check_output
 
+    batch = batch_given()
+    if out is not None and batch.out_dir is not None:
+        raise click.UsageError("--out names one file, --out-dir a folder: drop one of them")
+    if resume and batch.out_dir is None:
+        raise click.UsageError("--resume is for --out-dir")
     if out is not None:
         check_output(out)
-    source = source_at(file, dataset, axes, project)
+    images = images_of(files)
+    targets: dict[str, str] = {}
+    if batch.out_dir is not None:
+        targets = targets_of(list(images), batch.out_dir, f"_{operation}.npy", may_exist=resume)
+    elif out is not None:
+        if len(images) > 1:
+            raise ArgumentError(f"{len(images)} results cannot all be {out}: pass --out-dir FOLDER, or --stack t")
+        targets = dict.fromkeys(images, out)
     from ilastik_lazy import reductions
+    from ilastik_lazy.cli.batch.run import Made, is_made, memory_of_each, run_batch, threads_of_each
+    from ilastik_lazy.cli.results import check_printable, result_text, write_result
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
     from ilastik_lazy.core.size_text import parse_size
-    from ilastik_lazy.showing.progress import progress_bar
 
-    options: dict[str, Any] = {"workers": workers, "memory": parse_size(memory_given(str(MEMORY)), "memory")}
+    memory = memory_of_each(memory_given(str(MEMORY)), batch.jobs)
+    options: dict[str, Any] = {
+        "workers": threads_of_each(workers, batch.jobs), "memory": parse_size(memory or MEMORY, "memory"),
+    }  # fmt: skip
     if operation == "histogram":
         options |= {"bins": bins, "by": by, "range": limits}
     else:
         options |= {"over": dims, "skipna": skipna}
-        plan = reductions.plan_reduction(source.spec, operation, **options)
-        if out is None:
-            kept = [dim for dim in source.spec.dims if dim not in plan.over]
-            check_printable(f"{operation} over {''.join(plan.over)}", dict(zip(kept, plan.shape, strict=True)))
-    with progress_bar(operation, quiet=quiet) as bar:
-        options["progress"] = in_bytes(bar, source.spec)
+
+    def work(name: str, progress: Callback | None) -> Made:
+        target = targets.get(name)
+        if resume and target is not None and is_made(target, images[name]):
+            return Made(target, f"{target}: made by an earlier run", is_old=True)
+        source = source_at(images[name], dataset, axes, project)
+        if operation != "histogram":
+            plan = reductions.plan_reduction(source.spec, operation, **options)
+            if target is None:
+                kept = [dim for dim in source.spec.dims if dim not in plan.over]
+                sizes = dict(zip(kept, plan.shape, strict=True))
+                check_printable(f"{operation} over {''.join(plan.over)}", sizes)
+        counted = in_bytes(progress, source.spec)
         if operation == "histogram":
-            result = reductions.histogram(source, **options).to_dataarray()
+            result = reductions.histogram(source, **options, progress=counted).to_dataarray()
         else:
-            result = reductions.reduce(source, operation, **options)
-    if out is None:
-        click.echo(result_text(result))
-        return
-    write_result(result, out)
-    shape = "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
-    click.echo(f"{out}: {operation} of {source.spec.storage.location}, {shape}, {result.dtype}")
+            result = reductions.reduce(source, operation, **options, progress=counted)
+        shape = "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
+        facts = {"operation": operation, "dims": list(result.dims), "shape": list(result.shape)}
+        if target is None:
+            text = result_text(result)
+            return Made("", text, text if result.ndim == 0 else f"\n{text}\n ", facts)
+        write_result(result, target)
+        text = f"{target}: {operation} of {source.spec.storage.location}, {shape}, {result.dtype}"
+        return Made(target, text, shape, facts)
+
+    run_batch(
+        list(images), work, batch, doing=operation, done="reduced", quiet=quiet, prints=not targets,
+        again="run the same command with --resume" if batch.out_dir is not None else "",
+    )  # fmt: skip

@@ -48,11 +48,15 @@ def check_printable(what: str, sizes: Mapping[str, int]) -> None:
 
 
 def write_result(result: xr.DataArray, path: str) -> None:
-    """Write a bare ``.npy``, or a ``.zarr`` with coordinates."""
+    """Write a bare ``.npy``, which appears when it is whole, or a ``.zarr`` with coordinates."""
     if path.endswith(".npy"):
         import numpy as np
 
-        np.save(path, result.values, allow_pickle=False)
+        from ilastik_lazy.storage.new_file import new_file
+
+        with new_file(os.path.abspath(path), overwrite=False) as file:
+            np.lib.format.write_array(file, result.values, allow_pickle=False)
+            file.check()
     else:
         result.to_dataset(name=str(result.name or "result")).to_zarr(path, zarr_format=3, consolidated=False)
 

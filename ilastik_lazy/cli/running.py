@@ -2,18 +2,22 @@
 
 How advice is worded for the command line is in `errors` (`option`, `remedy`); this module only switches it on.
 
-0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted.
+0 done, 1 failed (disk, network, a file that changed), 2 bad input, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
+import logging
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import click
@@ -22,6 +26,7 @@ from ilastik_lazy import errors
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import (
     ArgumentError,
+    DestinationError,
     DestinationExistsError,
     FormatError,
     IlastikLazyError,
@@ -32,9 +37,23 @@ from ilastik_lazy.errors import (
     printable,
 )
 
-__all__ = ["Command", "Group", "end_with_failed", "exit_code", "interrupted", "run", "say", "wait_for_interrupt"]
+__all__ = [
+    "Command",
+    "Group",
+    "end_with_failed",
+    "exit_code",
+    "interrupted",
+    "logged_to",
+    "run",
+    "say",
+    "wait_for_interrupt",
+]
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+
+_log = logging.getLogger("ilastik_lazy.cli")
+_log.propagate = False
+_log.addHandler(logging.NullHandler())
 
 # Words in the errors of loaders, allocators, threads and C libraries that are short of memory.
 _OUT_OF_MEMORY = ("failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed")
@@ -60,6 +79,10 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, by which a cluster or a service manager ends a process: treated as Ctrl-C."""
+
+
 class Group(click.Group):
     """All commands."""
 
@@ -80,15 +103,16 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="ilastik_lazy")
     try:
-        code = command.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
+        with _terminable():
+            code = command.main(arguments, prog_name="ilastik-lazy", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         click.echo("ilastik-lazy: interrupted", err=True)
         # Objects that the interrupt left incomplete, such as an event loop, complain when they are deleted.
         sys.unraisablehook = lambda _: None
-        code = INTERRUPTED
+        code = TERMINATED if isinstance(error.__cause__, Terminated) else INTERRUPTED
     except IlastikLazyError as error:
         say("error", str(error))
         code = exit_code(error)
@@ -120,10 +144,59 @@ def wait_for_interrupt() -> NoReturn:
         time.sleep(3600)
 
 
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end what is done as Ctrl-C would; only the main thread may ask for it."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def logged_to(path: str | None) -> Iterator[None]:
+    """Append what the package logs to a file, with date and time.
+
+    Raises
+    ------
+    DestinationError
+        The file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise DestinationError(f"cannot write {path}: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("ilastik_lazy")
+    level = package.level
+    package.setLevel(logging.INFO)
+    for logger in (package, _log):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in (package, _log):
+            logger.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()
+
+
 def interrupted(what_now: str) -> NoReturn:
     """Exit as after Ctrl-C; `what_now` says what the user can do next."""
     click.echo(f"ilastik-lazy: stopped; {what_now}", err=True)
-    raise SystemExit(INTERRUPTED)
+    _log.warning("stopped; %s", what_now)
+    raise SystemExit(TERMINATED if isinstance(sys.exception(), Terminated) else INTERRUPTED)
 
 
 def exit_code(error: IlastikLazyError) -> int:
@@ -133,17 +206,20 @@ def exit_code(error: IlastikLazyError) -> int:
     return 2 if isinstance(error, _BAD_INPUT) else 1
 
 
-def end_with_failed(failed: Mapping[str, IlastikLazyError | MemoryError], count: int, again: str = "") -> NoReturn:
-    """Print the error of each file that could not be measured, of `count` files, and exit with 1."""
+def end_with_failed(
+    failed: Mapping[str, IlastikLazyError | MemoryError], count: int, again: str = "", *, done: str = "measured"
+) -> NoReturn:
+    """Print the error of each file that could not be measured (or `done`), of `count` files, and exit with 1."""
     for name, error in failed.items():
         reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
         say("error", reason if name in reason else f"{printable(name)}: {reason}")
-    say("error", f"{len(failed)} of {counted(count, 'file')} could not be measured{again}")
+    say("error", f"{len(failed)} of {counted(count, 'file')} could not be {done}{again}")
     raise SystemExit(1)
 
 
 def say(what: str, text: str) -> None:
-    """Print an error or a warning."""
+    """Print, and log, an error or a warning."""
+    _log.log(logging.ERROR if what == "error" else logging.WARNING, "%s", text)
     click.echo(f"ilastik-lazy: {click.style(what, fg='red' if what == 'error' else 'yellow')}: {text}", err=True)
 
 

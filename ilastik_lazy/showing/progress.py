@@ -17,7 +17,7 @@ from typing import Literal, ParamSpec, TypeVar
 from ilastik_lazy.core.parallel import check_progress
 from ilastik_lazy.core.size_text import counted, human_bytes, human_seconds
 
-__all__ = ["progress_bar", "shows_progress"]
+__all__ = ["Callback", "progress_bar", "shows_progress"]
 
 Unit = Literal["byte", "block"]
 Callback = Callable[[int, int], None]
@@ -63,8 +63,13 @@ def shows_progress(
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, *, quiet: bool = False, unit: Unit = "byte") -> Iterator[Callback | None]:
-    """Yield a callback for what is done and all there is to do, None if `quiet`."""
+def progress_bar(
+    what: str, *, quiet: bool = False, unit: Unit = "byte", is_listed: bool = False
+) -> Iterator[Callback | None]:
+    """Yield a callback for what is done and all there is to do, None if `quiet`.
+
+    In a log there is no line for the end of the work if it `is_listed` elsewhere.
+    """
     figures = _Figures(unit)
     if quiet:
         yield None
@@ -74,7 +79,7 @@ def progress_bar(what: str, *, quiet: bool = False, unit: Unit = "byte") -> Iter
     elif "ipykernel" in sys.modules:
         yield _one_line(what, figures)
     else:
-        yield _lines(what, figures)
+        yield _lines(what, figures, is_listed=is_listed)
 
 
 class _Figures:
@@ -144,7 +149,7 @@ def _one_line(what: str, figures: _Figures) -> Callback:
     return update
 
 
-def _lines(what: str, figures: _Figures) -> Callback:
+def _lines(what: str, figures: _Figures, *, is_listed: bool = False) -> Callback:
     """Print a line from time to time, for logs."""
     last: float | None = None
     is_over = False
@@ -162,7 +167,9 @@ def _lines(what: str, figures: _Figures) -> Callback:
         if is_over or (not is_due and done < total):
             return
         last, tenth, is_over = now, here, done >= total
-        # The time of day helps readers of the log later on.
-        print(f"{time.strftime('%H:%M:%S')} {what}: {text}", file=sys.stderr, flush=True)
+        if is_over and is_listed:
+            return
+        # Date and time help readers of the log later on.
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}: {text}", file=sys.stderr, flush=True)
 
     return update

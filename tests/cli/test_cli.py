@@ -300,10 +300,10 @@ def test_a_table_fits_a_narrow_terminal(tmp_path, monkeypatch, capsys):
     assert "5000" in lines[-1] or "5000" in lines[-2]
 
 
-def test_a_pattern_in_quotes_is_a_stack(tmp_path):
+def test_a_pattern_in_quotes_may_be_a_stack(tmp_path):
     for k in range(3):
         np.save(tmp_path / f"a{k}.npy", np.full((20, 30), k, np.uint8))
-    result = run("convert", "-q", f"{tmp_path}/a*.npy", tmp_path / "o.zarr", "--verify")
+    result = run("convert", "-q", f"{tmp_path}/a*.npy", tmp_path / "o.zarr", "--stack", "z", "--verify")
     assert result.returncode == 0, result.stderr
     assert zarr.open_array(tmp_path / "o.zarr/scale0/image", mode="r").shape == (3, 20, 30)
 

@@ -155,7 +155,7 @@ def lines_of(capsys: pytest.CaptureFixture[str], clock: Clock, steps: list[tuple
     errors = capsys.readouterr().err
     assert "\r" not in errors
     assert "\x1b" not in errors
-    return [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in errors.splitlines()]
+    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line) for line in errors.splitlines()]
 
 
 class TestProgressOfPython:
@@ -165,8 +165,8 @@ class TestProgressOfPython:
         verify_image(tmp_path / "a.zarr", progress=True)
         to_ilastik(source, tmp_path / "a.h5", progress=True)
         lines = capsys.readouterr().err.splitlines()
-        assert [re.sub(r"^[\d:]+ | in .*", "", line) for line in lines] == [
-            "converting: 100 % of 480 kB", lines[1].split(" ", 1)[1].split(" in ")[0], "exporting: 100 % of 480 kB",
+        assert [re.sub(r"^[\d-]+ [\d:]+ | in .*", "", line) for line in lines] == [
+            "converting: 100 % of 480 kB", lines[1].split(" ", 2)[2].split(" in ")[0], "exporting: 100 % of 480 kB",
         ]  # fmt: skip
         assert "verifying: 100 % of " in lines[1]
 
