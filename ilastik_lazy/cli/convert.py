@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilastik_lazy.cli.batch.names import images_and_targets
+from ilastik_lazy.cli.batch.options import batch_given, batch_options, scheduler_option
 from ilastik_lazy.cli.options import (
-    batch_given,
-    batch_options,
     image_options,
     kind_option,
     options_given,
-    scheduler_option,
     source_at,
     storage_options,
 )

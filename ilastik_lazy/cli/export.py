@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ilastik_lazy.cli.batch.names import images_and_targets
+from ilastik_lazy.cli.batch.options import batch_given, batch_options
 from ilastik_lazy.cli.options import (
-    batch_given,
-    batch_options,
     image_options,
     kind_option,
     source_at,
@@ -81,10 +80,9 @@ def export(
             source,
             target,
             compression=None if compression == "none" else "gzip",
-            workers=threads_of_each(None, batch.jobs),
+            workers=threads_of_each(workers, batch.jobs),
             overwrite=overwrite,
             on_error=on_error,
-            workers=workers,
             progress=progress,
         )
         facts = {"shape": list(report.shape), "dtype": str(report.dtype), "bytes_written": report.bytes_written}

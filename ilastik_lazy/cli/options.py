@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.storage.system import can_limit_children
 
 if TYPE_CHECKING:
@@ -18,9 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BESIDE",
-    "BatchOptions",
-    "batch_given",
-    "batch_options",
+    "given",
     "image_options",
     "kind_given",
     "kind_option",
@@ -28,8 +24,8 @@ __all__ = [
     "memory_given",
     "memory_option",
     "options_given",
+    "remembered",
     "selections_given",
-    "scheduler_option",
     "source_at",
     "source_roots_option",
     "stack_given",
@@ -45,30 +41,14 @@ BESIDE = "tzyx"
 """Axes that an image shares with another one beside it."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """The options of a command that writes a file for each of many images."""
-
-    out_dir: str | None
-    jobs: int
-    report: str | None
-    log_file: str | None
-
-
-def batch_given() -> BatchOptions:
-    """Return the options of many files from the command line."""
-    names = ("out_dir", "report", "log_file")
-    return BatchOptions(jobs=_given("jobs") or 1, **{name: _given(name) for name in names})
-
-
 def stack_given() -> tuple[str | None, Any]:
     """Return the axis along which all files are one image, None if they are not, and their order if it is given."""
-    return _given("stack"), _given("order")
+    return given("stack"), given("order")
 
 
 def storage_options() -> dict[str, str] | None:
     """Return the options for object storage from the command line."""
-    endpoint = _given("endpoint_url")
+    endpoint = given("endpoint_url")
     return {"endpoint_url": endpoint} if endpoint else None
 
 
@@ -76,17 +56,17 @@ def options_given(axes: str | None = None) -> OpenOptions:
     """Return the options of opening from the command line."""
     from ilastik_lazy.storage.allowed import checked_options
 
-    return checked_options(None, _given("trust"), _given("allow_external") or (), axes)
+    return checked_options(None, given("trust"), given("allow_external") or (), axes)
 
 
 def kind_given() -> Any:
     """Return the kind that the command line states, None if it states none."""
-    return _given("kind")
+    return given("kind")
 
 
 def memory_given(default: str) -> str:
     """Return the memory limit from the command line."""
-    return _given("memory") or default
+    return given("memory") or default
 
 
 def location_of(file: str, dataset: str | None) -> Location:
@@ -98,14 +78,13 @@ def location_of(file: str, dataset: str | None) -> Location:
 
 
 def source_at(
-    file: str,
+    file: str | list[str],
     dataset: str | None,
     axes: str | None,
     project: str | None,
     *,
     wants_classes: bool = False,
     selectable: str = _AXES,
-    file: str | list[str], dataset: str | None, axes: str | None, project: str | None, *, wants_classes: bool = False
 ) -> ArraySource:
     """Open an image that a command works on, and take the part that ``--select`` names.
 
@@ -140,7 +119,7 @@ def source_at(
 
 def selections_given() -> list[str]:
     """Return the values of ``--select``."""
-    return list(_given("select") or ())
+    return list(given("select") or ())
 
 
 def with_selection(source: ArraySource, selectable: str = _AXES) -> ArraySource:
@@ -159,7 +138,7 @@ def with_selection(source: ArraySource, selectable: str = _AXES) -> ArraySource:
     )
 
 
-def _given(option: str) -> Any:
+def given(option: str) -> Any:
     """Return the value of an option that is not an argument of its command; None if the command lacks the option."""
     return click.get_current_context().meta.get(f"ilastik_lazy.{option}")
 
@@ -168,14 +147,14 @@ def _remember(context: click.Context, option: click.Parameter, value: object) ->
     context.meta[f"ilastik_lazy.{option.name}"] = value
 
 
-def _remembered(*names: str, **attributes: Any) -> Callable[[_Command], _Command]:
-    """Return an option that is not an argument of its command, but is read with `_given`."""
+def remembered(*names: str, **attributes: Any) -> Callable[[_Command], _Command]:
+    """Return an option that is not an argument of its command, but is read with `given`."""
     return click.option(*names, expose_value=False, callback=_remember, **attributes)
 
 
 def trust_option(default: Trust) -> Callable[[_Command], _Command]:
     """Return the option ``--trust``, which `options_given` reads."""
-    return _remembered(
+    return remembered(
         "--trust",
         type=click.Choice(["untrusted", "local"]),
         default=default if can_limit_children() else "local",
@@ -185,14 +164,14 @@ def trust_option(default: Trust) -> Callable[[_Command], _Command]:
     )
 
 
-kind_option = _remembered(
+kind_option = remembered(
     "--kind",
     metavar="KIND",
     help="What the numbers mean, such as segmentation, if neither FILE nor its name shows it.",
 )
 
 
-memory_option = _remembered(
+memory_option = remembered(
     "--memory",
     metavar="SIZE",
     help="Most memory to use, such as 2GB.",
@@ -202,13 +181,13 @@ memory_option = _remembered(
 def stack_options(command: _Command) -> _Command:
     """Add the options that make one image of several FILEs, which `images_of` and `source_at` read."""
     for option in (
-        _remembered(
+        remembered(
             "--order",
             type=click.Choice(["natural", "text"]),
             help="With --stack: t2 before t10 (natural), or after it as ilastik sorts [default: natural in patterns, "
             "else as given].",
         ),
-        _remembered(
+        remembered(
             "--stack",
             type=click.Choice(["t", "z", "c"]),
             help="All FILEs, one behind the other along this axis, are one image [default: each is an image].",
@@ -217,53 +196,6 @@ def stack_options(command: _Command) -> _Command:
         command = option(command)
     return command
 
-
-def batch_options(made: str) -> Callable[[_Command], _Command]:
-    """Return the options of a command that writes a file for each image, which `batch_given` reads."""
-
-    def decorate(command: _Command) -> _Command:
-        for option in (
-            _remembered("--log-file", metavar="FILE", help="Append what is done to FILE, with date and time."),
-            _remembered("--report", metavar="FILE.json", help="Write for programs what became of each FILE."),
-            _remembered(
-                "--jobs",
-                type=click.IntRange(1),
-                metavar="N",
-                help="Files to work on at the same time; they share --memory and the cores [default: 1].",
-            ),
-            _remembered("--out-dir", metavar="FOLDER", help=f"Write {made} for each FILE into FOLDER."),
-        ):
-            command = option(command)
-        return stack_options(command)
-
-    return decorate
-
-
-def _work_on_cluster(context: click.Context, option: click.Parameter, address: str | None) -> None:
-    """Make the cluster at `address` the one that works (`lazy.clusters`), until the command ends."""
-    if address is None:
-        return
-    from ilastik_lazy.core.library_errors import require_package
-
-    require_package("distributed", "distributed", "--scheduler needs dask.distributed")
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout=10)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"--scheduler {address}: no dask scheduler answers there ({' '.join(str(error).split())})"
-        ) from error
-    context.call_on_close(client.close)
-
-
-scheduler_option = click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    expose_value=False,
-    callback=_work_on_cluster,
-    help="Let a running dask cluster do the work, such as tcp://host:8786.",
-)
 
 source_roots_option = click.option(
     "--source-root",
@@ -274,7 +206,7 @@ source_roots_option = click.option(
 )
 
 
-_select_option = _remembered(
+_select_option = remembered(
     "--select",
     metavar="AXIS=PART",
     multiple=True,
@@ -297,7 +229,7 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
         if selects:
             command = _select_option(command)
         for option in (
-            _remembered(
+            remembered(
                 "--allow-external",
                 metavar="FOLDER",
                 multiple=True,
@@ -311,7 +243,7 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
                 help="Axes in storage order, such as zyxc, if the file does not name them or names them wrongly.",
             ),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
-            _remembered(
+            remembered(
                 "--endpoint-url",
                 metavar="URL",
                 help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilastik_lazy.cli.batch.names import images_of, targets_of
+from ilastik_lazy.cli.batch.options import batch_given, batch_options, scheduler_option
 from ilastik_lazy.cli.options import (
-    batch_given,
-    batch_options,
     image_options,
     kind_option,
     memory_given,
     memory_option,
-    scheduler_option,
     source_at,
 )
 from ilastik_lazy.cli.running import Command

@@ -17,7 +17,7 @@ import click
 from click.globals import push_context
 
 from ilastik_lazy import __version__
-from ilastik_lazy.cli.options import BatchOptions
+from ilastik_lazy.cli.batch.options import BatchOptions
 from ilastik_lazy.cli.running import end_with_failed, interrupted, logged_to
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import counted, human_seconds, parse_size
