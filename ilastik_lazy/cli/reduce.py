@@ -14,7 +14,6 @@ from ilastik_lazy.cli.options import (
     kind_option,
     memory_given,
     memory_option,
-    scheduler_option,
     source_at,
 )
 from ilastik_lazy.cli.running import Command
@@ -35,7 +34,6 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 @kind_option
 @batch_options("a result")
 @click.option("--resume", is_flag=True, help="Keep the results in --out-dir that are there, and make the others.")
-@scheduler_option
 @click.option(
     "--over",
     metavar="AXES",
