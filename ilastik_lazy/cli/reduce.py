@@ -33,7 +33,6 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 @kind_option
 @batch_options("a result")
 @click.option("--resume", is_flag=True, help="Keep the results in --out-dir that are there, and make the others.")
-@scheduler_option
 @click.option(
     "--over",
     metavar="AXES",

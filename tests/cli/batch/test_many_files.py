@@ -16,6 +16,7 @@ import zarr
 from ilastik_lazy.cli import main
 from ilastik_lazy.cli.batch import run as batch_run
 from ilastik_lazy.errors import MetadataWarning
+from ilastik_lazy.writers.ome_zarr import convert
 from tests.support.makers import write_hdf5_export
 
 DATA = {number: np.full((4, 8, 9), number, "u1") for number in (1, 2, 10)}
@@ -196,3 +197,22 @@ def test_a_stopped_command_says_how_to_go_on(folder, run, monkeypatch, sent, cod
     assert statuses == ["done", "not finished"]
     assert run(*arguments, "--resume")[0] == 0
     np.testing.assert_array_equal(image("out/t2.zarr"), DATA[2])
+
+
+def test_a_running_cluster_does_the_work_if_its_address_is_given(folder, run, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    clients = []
+    write = convert.write_on_cluster
+
+    def write_on_cluster(client, *rest, **named):
+        clients.append(client)
+        write(client, *rest, **named)
+
+    monkeypatch.setattr(convert, "write_on_cluster", write_on_cluster)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        code, _, errors = run("convert", "in/t1.h5", "o.zarr", "--scheduler", cluster.scheduler_address, "--quiet")
+    assert code == 0, errors
+    assert [client.status for client in clients] == ["closed"]
+    np.testing.assert_array_equal(image("o.zarr"), DATA[1])
