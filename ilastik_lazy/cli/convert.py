@@ -83,7 +83,7 @@ def convert(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as OME-Zarr to TARGET, a folder or s3://bucket/name; many into --out-dir.
+    """Write the image in FILE as OME-Zarr to TARGET: a folder, one file (.ozx), s3://bucket/name; many into --out-dir.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp

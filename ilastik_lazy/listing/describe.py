@@ -10,6 +10,7 @@ from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import option
 from ilastik_lazy.listing.statements import access_of, voxel_size_of
+from ilastik_lazy.writers.ome_zarr.commit.zip_target import is_zip_target
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -96,6 +97,8 @@ def describe_plan(plan: Plan, target: str) -> list[str]:
         lines.append(f"  {level.path:14} {shape:24} {unit}: {math.prod(level.grid)} of {shard}, chunks of {chunks}")
     size, memory = human_bytes(plan.nbytes), human_bytes(plan.memory)
     lines.append(f"  {size} before compression, {counted(plan.workers, 'worker')}, at most {memory} of memory")
+    if is_zip_target(target):
+        lines.append("  packed into one file at the end: the disk needs room for two copies of what is written")
     return lines
 
 

@@ -17,7 +17,7 @@ from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.files import make_directories, write_atomically, writing
 from ilastik_lazy.storage.locks import HeartbeatLock
 
-__all__ = ["LAST_ROOTS", "LOCK", "PLAN", "ROOTS", "WORK", "LocalStore", "Lock", "Store"]
+__all__ = ["LAST_ROOTS", "LOCK", "PLAN", "ROOTS", "WORK", "LocalStore", "Lock", "ReadableStore", "Store"]
 
 WORK = ".ilz"
 """Folder in an unfinished image: plan, journal, lock, temporary files."""
@@ -41,8 +41,8 @@ class Lock(Protocol):
         """Raise `DestinationBusyError` if it was lost; with `ask`, check even if it was checked just now."""
 
 
-class Store(Protocol):
-    """A place for one image.  Safe to share between threads; a pickled copy writes to the same place."""
+class ReadableStore(Protocol):
+    """A place that holds one image: a folder, a bucket, or an archive."""
 
     @property
     def place(self) -> str:
@@ -56,6 +56,14 @@ class Store(Protocol):
         DestinationExistsError
             The place is a file.
         """
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def size(self, key: str) -> int | None: ...
+
+
+class Store(ReadableStore, Protocol):
+    """A place for one image.  Safe to share between threads; a pickled copy writes to the same place."""
 
     def make(self) -> bool:
         """Make the place; return False if it exists."""
@@ -74,10 +82,6 @@ class Store(Protocol):
 
     def add_line(self, key: str, line: bytes) -> None:
         """Append a line to `key`, or add an object with it below `key`."""
-
-    def get(self, key: str) -> bytes | None: ...
-
-    def size(self, key: str) -> int | None: ...
 
     def keys(self, prefix: str) -> list[str]:
         """List the keys below `prefix`, in order."""

@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import no_such_image, only_image
-from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
+from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES, ZIP_SUFFIXES
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
@@ -39,6 +39,7 @@ from ilastik_lazy.formats.zarr.tree import (
     node_inside,
     require_consolidated_agrees,
 )
+from ilastik_lazy.formats.zarr.zip_files import ZipFiles
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 
 __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
@@ -46,13 +47,15 @@ __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
 # Groups above an array that are searched for its multiscales: "scale0/image" needs two.
 _MOST_PARENTS = 4
 # Asking a server for metadata takes time, and these names are surely no Zarr.
-_OTHER_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".zip"))
+_OTHER_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *TABLE_SUFFIXES))
 
 
 def recognises(location: Location, options: OpenOptions) -> bool:
-    """Return whether the path is a folder with Zarr metadata; for a URL, whether its name may be that of a Zarr."""
+    """Return whether the path is a folder with Zarr metadata or an archive; for a URL, whether its name may be one."""
     if location.is_remote:
         return location.suffix not in _OTHER_SUFFIXES
+    if location.suffix in ZIP_SUFFIXES and os.path.isfile(location.path):
+        return True
     return os.path.isdir(location.path) and is_zarr(location.path, LocalFiles(location.path))
 
 
@@ -90,20 +93,32 @@ def tree(location: Location, options: OpenOptions) -> dict[str, str]:
 
 
 def _files_of(location: Location, options: OpenOptions) -> ZarrFiles:
+    if location.suffix in ZIP_SUFFIXES and not os.path.isdir(location.path):
+        return ZipFiles.at(location.path, location.options, options.limits.chunk_bytes)
     return RemoteFiles(location.folder) if location.is_remote else LocalFiles(location.path, options.external_roots)
 
 
 def _root(location: Location, options: OpenOptions) -> Node:
-    root = node_at(location.path, _files_of(location, options))
+    files = _files_of(location, options)
+    root = node_at(location.path, files)
     if root is not None:
         return root
+    if isinstance(files, ZipFiles):
+        folders = ", ".join(files.folders(location.path)[:4])
+        raise DatasetNotFoundError(
+            f"{location.path} has no Zarr group or array at its top"
+            + (f", but the folders {folders}: pack what is in the folder of the image" if folders else "")
+        )
     if location.is_remote:
         raise SourceNotFoundError(f"no Zarr group or array at {location.path}")
     raise DatasetNotFoundError(f"{location.path} holds no Zarr group or array")
 
 
 def _stem(path: str) -> str:
-    return os.path.basename(path).removesuffix(".zarr").removesuffix(".ome") or "image"
+    name = os.path.basename(path)
+    for suffix in (*ZIP_SUFFIXES, ".zarr", ".ome"):
+        name = name.removesuffix(suffix)
+    return name or "image"
 
 
 def _joined(above: str, path: str) -> str:
@@ -160,7 +175,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     where = _joined(location.path, inside)
     layout = parse_layout(node.document, node.version, where, limits)
     home = _home_of(node, location.path, where, axes)
-    store = home.group if home is not None else location.path
+    store = home.group if home is not None and not isinstance(node.files, ZipFiles) else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
     buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
     version = str(node.metadata_version) if location.is_remote else ""
@@ -249,7 +264,7 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
 
 def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
     """Return whether all files of the array exist; None if there are too many to check."""
-    counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles) else None
+    counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles | ZipFiles) else None
     if counted is None:
         return None
     absent, count = counted

@@ -24,12 +24,12 @@ from ilastik_lazy.errors import (
     IncompleteSourceWarning,
     LimitExceededError,
     SourceChangedError,
-    SourceIOError,
     SourceNotFoundError,
 )
 from ilastik_lazy.formats.zarr.files import LocalFiles, StoredFile, Version, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout
 from ilastik_lazy.formats.zarr.shard_index import NO_CHUNK, ShardIndex
+from ilastik_lazy.formats.zarr.zip_files import ZipFiles
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
@@ -38,7 +38,7 @@ __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
 COUNTED_AT_OPENING = 20_000
 
 
-def count_absent(files: LocalFiles, folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
+def count_absent(files: LocalFiles | ZipFiles, folder: str, layout: ArrayLayout) -> tuple[int, int] | None:
     """Return the numbers of missing and of expected files of an array; None if there are too many to check."""
     grid = grid_shape(layout.shape, layout.files)
     if (count := math.prod(grid)) > COUNTED_AT_OPENING:
@@ -50,13 +50,7 @@ def count_absent(files: LocalFiles, folder: str, layout: ArrayLayout) -> tuple[i
     absent, known = 0, set[str]()
     for above, names in wanted.items():
         files.check_links(os.path.join(folder, above), known)
-        try:
-            present = os.listdir(os.path.join(folder, above))
-        except (FileNotFoundError, NotADirectoryError):
-            present = []
-        except OSError as error:
-            raise SourceIOError(f"cannot list {os.path.join(folder, above)}: {error.strerror}") from error
-        absent += len(names.difference(present))
+        absent += len(names.difference(files.names(os.path.join(folder, above))))
     return absent, count
 
 

@@ -5,9 +5,7 @@ A path is a text: the path of a file, or a URL.  A `Stamp` identifies a version 
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,16 +21,12 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, require_unchanged, stamp_of
 from ilastik_lazy.storage.object_store import ObjectFolder, ObjectState
+from ilastik_lazy.storage.object_store.requests import at_once, near_runs, request_pool
 
-__all__ = ["LocalFiles", "RemoteFiles", "StoredFile", "Version", "ZarrFiles"]
+__all__ = ["LocalFiles", "Part", "RemoteFiles", "StoredFile", "Version", "ZarrFiles"]
 
 Part = TypeVar("Part")
 Version = Stamp | ObjectState
-
-# Concurrent requests: each takes 20 to 100 ms, however little it asks for.
-_REQUESTS = 16
-# Chunks of a shard with at most this gap are fetched by one request, up to this size.
-_NEAR, _MOST_AT_ONCE = 2**18, 2**24
 
 
 class StoredFile(Protocol):
@@ -111,6 +105,15 @@ class LocalFiles:
         except OSError as error:
             raise SourceIOError(f"cannot list {path}: {error.strerror}") from error
 
+    def names(self, path: str) -> list[str]:
+        """List the names in a folder, none if it is missing."""
+        try:
+            return os.listdir(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise SourceIOError(f"cannot list {path}: {error.strerror}") from error
+
     def has_folder(self, path: str) -> bool:
         return os.path.exists(path)
 
@@ -175,7 +178,7 @@ class RemoteFiles:
         return self.top.can_list
 
     def load(self, paths: Sequence[str], limit: int) -> list[tuple[bytes, Version] | AccessDeniedError | None]:
-        return list(_pool().map(lambda path: self._load(path, limit), paths))
+        return list(request_pool().map(lambda path: self._load(path, limit), paths))
 
     def _load(self, path: str, limit: int) -> tuple[bytes, Version] | AccessDeniedError | None:
         folder, key = self._at(path)
@@ -226,19 +229,7 @@ class RemoteFiles:
             raise SourceChangedError(f"{path} changed since it was opened: open it again")
 
     def each(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
-        requests = [_pool().submit(function, part) for part in parts]
-        try:
-            for request in requests:
-                request.result()
-        finally:
-            for request in requests:
-                request.cancel()
-            concurrent.futures.wait(requests)
-
-
-@functools.cache
-def _pool() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(_REQUESTS, thread_name_prefix="objects")
+        at_once(function, parts)
 
 
 @dataclass(slots=True)
@@ -255,19 +246,10 @@ class _RemoteFile:
         return found, self.state.size
 
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-        waiting = list(places)
-        while waiting:
-            start, stop = waiting[0][0], sum(waiting[0])
-            run = 1
-            for offset, size in waiting[1:]:
-                if offset - stop > _NEAR or offset + size - start > _MOST_AT_ONCE:
-                    break
-                stop, run = max(stop, offset + size), run + 1
+        for start, stop, run in near_runs(places):
             try:
                 found = self.folder.get_range(self.key, start, stop - start, state=self.state)
             except SourceNotFoundError as error:
                 # Its index was read a moment ago, so the shard is not one that was never written.
                 raise SourceChangedError(f"{self.folder.join(self.key)} is gone since its index was read") from error
-            for offset, size in waiting[:run]:
-                yield found[offset - start : offset - start + size]
-            del waiting[:run]
+            yield from (found[offset - start : offset - start + size] for offset, size in run)

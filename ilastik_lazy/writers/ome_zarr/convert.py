@@ -21,8 +21,10 @@ from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, require_wri
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
+from ilastik_lazy.writers.ome_zarr.commit.manifest import noted_units
 from ilastik_lazy.writers.ome_zarr.commit.target import name_of, store_at
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
+from ilastik_lazy.writers.ome_zarr.commit.zip_target import ZipTarget
 from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
 from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
@@ -79,7 +81,8 @@ def to_ome_zarr(
         of ``t, z, y, x, c``, or an `ArraySource`.
     target
         Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
-        ``remote``).
+        ``remote``).  ``something.ozx`` or ``something.ome.zarr.zip`` becomes one file, zipped OME-Zarr (RFC-9): a
+        hidden folder beside it is packed at the end, so the disk needs room for both.
     version
         Version of OME-Zarr: ``"0.4"`` uses Zarr v2, without shards, for older programs and for ilastik itself.
     memory
@@ -161,18 +164,23 @@ def to_ome_zarr(
     assert not isinstance(progress, bool)
     array = open_any(source, internal_path, storage_options, **opening)
     absent = require_written(array, on_error)
-    store = store_at(target, array, storage_options)
+    archive = ZipTarget.of(target, version)
+    store = store_at(target if archive is None else archive.folder, array, storage_options)
+    place = store.place if archive is None else archive.path
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
     # An interrupted conversion is resumed only if its metadata had the same digest; ranges are measured on the way.
     properties = None if table is None else object_properties(array.spec, table)
-    planned = _documents(plan, store.place, properties, None)
+    planned = _documents(plan, place, properties, None)
     identity = source_identity(array)
     if unknown := without_version(array):
         # A different text each time, so that this conversion is never resumed.
         identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
     settings = _settings(plan, identity, planned, on_error)
+    if archive is not None and (made := archive.finished(settings, overwrite=overwrite, resume=resume)) is not None:
+        units = noted_units(made) or {}
+        return _report(plan, place, units, len(units), *_learned({}, made.get("learned", {})), absent, verify, start)
     with Transaction(store, settings, overwrite=overwrite, resume=resume) as transaction:
         found = sound_units(plan, transaction.store, transaction.done)
         if len(found) < len(transaction.done):
@@ -189,7 +197,7 @@ def to_ome_zarr(
         units = _write_units(reader, transaction, found, counter, client)
         require_units(plan, transaction.store, units)
         statistics, masked = _learned(units, transaction.learned)
-        documents = _documents(plan, store.place, properties, statistics)
+        documents = _documents(plan, place, properties, statistics)
         transaction.write_arrays(documents)
         if verify:
             try:
@@ -200,8 +208,24 @@ def to_ome_zarr(
         if source_identity(array).get("version") != identity.get("version"):
             raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
         transaction.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
+    if archive is not None:
+        archive.pack(overwrite=overwrite)
+    return _report(plan, place, units, len(found), statistics, masked, absent, verify, start)
+
+
+def _report(
+    plan: Plan,
+    place: str,
+    units: Mapping[str, Unit],
+    resumed: int,
+    statistics: Statistics,
+    masked: list[str],
+    absent: int,
+    verified: bool,
+    start: float,
+) -> ConversionReport:
     return ConversionReport(
-        target=store.place,
+        target=place,
         levels=tuple(level.shape for level in plan.levels),
         dims=tuple(axis.name for axis in plan.levels[0].axes),
         method=plan.method,
@@ -209,10 +233,10 @@ def to_ome_zarr(
         bytes_decoded=plan.spec.nbytes,
         bytes_written=sum(unit.nbytes for unit in units.values()),
         seconds=time.perf_counter() - start,
-        verified=verify,
+        verified=verified,
         reason=plan.reason,
         method_reason=plan.method_reason,
-        resumed=len(found),
+        resumed=resumed,
         parts=len(units),
         voxels_per_class=statistics.voxels_per_class(plan.spec),
         masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),

@@ -19,10 +19,10 @@ from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.storage.stores import WORK, Store
+from ilastik_lazy.storage.stores import WORK, ReadableStore
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
-from ilastik_lazy.writers.ome_zarr.commit.target import open_store
+from ilastik_lazy.writers.ome_zarr.commit.target import readable_store
 from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
 from ilastik_lazy.writers.opening import Opening, open_any
@@ -113,7 +113,7 @@ def verify_image(
     """
     assert not isinstance(progress, bool)
     place = checked_path(target, "the image to verify")
-    store = open_store(place, storage_options)
+    store = readable_store(place, storage_options)
     try:
         names = store.names()
     except DestinationExistsError as error:
@@ -139,7 +139,7 @@ def verify_image(
 
 
 def _compare_units(
-    store: Store, expected: list[tuple[Shard, Unit]], workers: int, advance: Callable[[int], None]
+    store: ReadableStore, expected: list[tuple[Shard, Unit]], workers: int, advance: Callable[[int], None]
 ) -> None:
     """Raise unless all units are sound."""
 
@@ -153,7 +153,7 @@ def _compare_units(
         advance(size)
 
 
-def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
+def _compare_documents(store: ReadableStore, manifest: Mapping[str, Any]) -> None:
     """Compare metadata and coordinates."""
     noted = manifest.get("documents", {})
     # These names come from a file: none may lead out of the image.
@@ -168,7 +168,7 @@ def _compare_documents(store: Store, manifest: Mapping[str, Any]) -> None:
             )
 
 
-def _expected_units(store: Store, manifest: Mapping[str, Any]) -> list[tuple[Shard, Unit]]:
+def _expected_units(store: ReadableStore, manifest: Mapping[str, Any]) -> list[tuple[Shard, Unit]]:
     """Every shard in the plan of a manifest, and its length and checksum."""
     made = []
     try:

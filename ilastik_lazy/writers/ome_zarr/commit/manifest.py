@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ilastik_lazy.errors import option
-from ilastik_lazy.storage.stores import Store
+from ilastik_lazy.storage.stores import ReadableStore
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 
 __all__ = ["MANIFEST", "Manifest", "as_json", "difference", "is_json", "noted_units", "read_manifest"]
@@ -30,7 +30,7 @@ _MEANINGS = {
 """Texts for settings whose values mean nothing to people."""
 
 
-def read_manifest(store: Store) -> Manifest | None:
+def read_manifest(store: ReadableStore) -> Manifest | None:
     """The manifest of a finished image; None if it has none that can be read."""
     try:
         manifest = json.loads(store.get(MANIFEST) or b"")

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
-from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, Store
+from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, ReadableStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
 
 __all__ = [
@@ -129,7 +129,7 @@ def _members(store: Store, folder: str, arrays: Collection[str]) -> Iterator[tup
         yield key, role
 
 
-def arrays_of(store: Store) -> list[str]:
+def arrays_of(store: ReadableStore) -> list[str]:
     """Paths of the arrays of an image, also if it is unfinished or from another program; empty if unknown."""
     plan = (read_manifest(store) or {}).get("plan") or _object(store, PLAN)
     levels = plan.get("levels") if isinstance(plan, dict) else None
@@ -146,7 +146,7 @@ def arrays_of(store: Store) -> list[str]:
     return [path for path in found if isinstance(path, str) and not {"", ".", ".."} & set(path.split("/"))]
 
 
-def root_of(store: Store, names: Collection[str]) -> dict[str, Any]:
+def root_of(store: ReadableStore, names: Collection[str]) -> dict[str, Any]:
     """The root's metadata in the form of Zarr v3; empty if there are none that can be read."""
     if "zarr.json" in names and (root := _object(store, "zarr.json")):
         return root
@@ -163,7 +163,7 @@ def image_attributes(root: dict[str, Any]) -> dict[str, Any]:
     return attributes if isinstance(attributes, dict) else {}
 
 
-def _object(store: Store, key: str) -> dict[str, Any]:
+def _object(store: ReadableStore, key: str) -> dict[str, Any]:
     """Read a JSON object; an empty one if there is none that can be read."""
     try:
         found = json.loads(store.get(key) or b"")

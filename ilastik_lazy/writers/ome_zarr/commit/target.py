@@ -11,19 +11,22 @@ from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
 from ilastik_lazy.core.views.window import TransposedSource, WindowSource
 from ilastik_lazy.errors import ArgumentError, encodable
-from ilastik_lazy.formats.location import checked_target
-from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES
+from ilastik_lazy.formats.location import Location, checked_target
+from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES, ZIP_SUFFIXES
 from ilastik_lazy.lazy.from_xarray import ComputedSource
+from ilastik_lazy.storage.archives.archive import Archive
+from ilastik_lazy.storage.archives.archive_store import ArchiveStore
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url
 from ilastik_lazy.storage.remote_store import RemoteStore
-from ilastik_lazy.storage.stores import LocalStore, Store
+from ilastik_lazy.storage.stores import LocalStore, ReadableStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
 from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
+from ilastik_lazy.writers.ome_zarr.commit.zip_target import ZipTarget, is_zip_target, refuse_inside_archives
 
-__all__ = ["is_unfinished", "name_of", "open_store", "store_at"]
+__all__ = ["is_unfinished", "name_of", "open_store", "readable_store", "store_at"]
 
-_OTHER_FORMATS = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".nc", ".zip", ".ozx", ".tar")
+_OTHER_FORMATS = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, *ZIP_SUFFIXES, ".nc", ".tar")
 
 
 def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
@@ -41,6 +44,7 @@ def store_at(target: str | os.PathLike[str], source: ArraySource, storage_option
     """
     text = checked_target(target, endings=_OTHER_FORMATS)
     if not is_url(text):
+        refuse_inside_archives(text)
         _check_target(os.path.expanduser(text), source)
     for stored in map(storage_of, leaves_of(source)):
         if is_url(text) and f"{stored.location.rstrip('/')}/".startswith(f"{text.rstrip('/')}/"):
@@ -57,9 +61,18 @@ def open_store(target: str, storage_options: Mapping[str, Any] | None) -> Store:
     return LocalStore(os.path.realpath(path) if os.path.islink(path) and os.path.isdir(path) else path)
 
 
+def readable_store(target: str, storage_options: Mapping[str, Any] | None) -> ReadableStore:
+    """Return what is at a path or URL, which may be an archive, to be read."""
+    location = Location.parse(target, None, storage_options) if os.path.isfile(target) or is_url(target) else None
+    if location is not None and location.suffix in ZIP_SUFFIXES:
+        return ArchiveStore(Archive.at(location.path, location.options))
+    return open_store(target, storage_options)
+
+
 def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Whether an unfinished conversion is at `target`, or beside an image there that it will replace."""
-    store = open_store(target, storage_options)
+    archive = ZipTarget.of(target, "0.5") if is_zip_target(target) else None
+    store = open_store(target if archive is None else archive.folder, storage_options)
     return any(is_begun(place.names() or ()) for place in (store, store.beside()) if place is not None)
 
 
@@ -89,10 +102,12 @@ def _levels_at(target: str) -> set[str]:
 
 
 def name_of(target: str) -> str:
-    """Return the name of an image: the name of its folder without ``.ome.zarr`` or ``.zarr``.
+    """Return the name of an image: the name of its folder or file without ``.ome.zarr``, ``.zarr`` or ``.ozx``.
 
     >>> name_of("/data/brain.ome.zarr")
     'brain'
     """
     name = Path(target).name
-    return encodable(name.removesuffix(".zarr").removesuffix(".ome") or name)
+    for suffix in (*ZIP_SUFFIXES, ".zarr", ".ome"):
+        name = name.removesuffix(suffix)
+    return encodable(name or Path(target).name)

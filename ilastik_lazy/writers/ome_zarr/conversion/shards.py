@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.core.grid import Region, region_shape, regions_of_blocks
 from ilastik_lazy.core.spec import ArraySource, EncodedChunks
 from ilastik_lazy.errors import CorruptChunkError, DestinationBusyError, VerificationError
-from ilastik_lazy.storage.stores import PLAN, Store
+from ilastik_lazy.storage.stores import PLAN, ReadableStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, Unit, checksum
 from ilastik_lazy.writers.ome_zarr.encode import decode_chunks, decode_shard, encode_chunks, encode_shard
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
@@ -137,7 +137,7 @@ class ShardWriter:
         return unit
 
 
-def damage(store: Store, shard: Shard, unit: Unit) -> str:
+def damage(store: ReadableStore, shard: Shard, unit: Unit) -> str:
     """Read the files of a shard, and say what differs from what is noted; empty if they are sound."""
     parts = []
     for key in shard.keys:
