@@ -1,4 +1,4 @@
-"""A file that libhdf5 writes, and that gets its name only when it is complete.
+"""A file that libhdf5 or tifffile writes, and that gets its name only when it is complete.
 
 It is written beside the target under another name, synced, and renamed.  libhdf5 uses it as a Python file, so that
 every system call is made here, and an error is reported with the reason of the system.
@@ -50,7 +50,8 @@ class NewFile:
         raise DestinationError(f"cannot write {self.path}: {what}") from self.error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = offset + (os.fstat(self.fd).st_size if whence == os.SEEK_END else 0)
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self.position}
+        self.position = offset + (os.fstat(self.fd).st_size if whence == os.SEEK_END else starts[whence])
         return self.position
 
     def tell(self) -> int:

@@ -16,18 +16,17 @@ import numpy as np
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option, remedy
-from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.new_folder import new_folder
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.writers.ilastik.n5 import write_n5
+from ilastik_lazy.writers.target import full_path, local_target, require_not_read
 
 __all__ = ["ExportReport", "to_ilastik"]
 
@@ -157,11 +156,7 @@ def to_ilastik(
     source = as_source(array)
     require_written(source, on_error)
     spec = source.spec
-    for stored in map(storage_of, leaves_of(source)):
-        if _is_same_file(target, stored.path):
-            raise ArgumentError(f"{target} is the file that the image is read from: choose another name")
-        if os.path.isdir(stored.path) and lies_in(target, stored.path):
-            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another name")
+    require_not_read(target, source)
     layout = ImageLayout(
         inside, spec.axes, spec.shape, _stored_dtype(spec), _checked_compression(compression),
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
@@ -185,14 +180,12 @@ def to_ilastik(
 
 
 def _checked_target(path: str | os.PathLike[str]) -> str:
-    text = checked_target(path)
-    if "://" in text:
-        raise ArgumentError(f"{text} is a URL: this release writes local files")
+    text = local_target(path)
     if not text.endswith((".h5", ".hdf5", ".n5")):
         has_path_inside = re.search(r"\.(h5|hdf5|n5)[/\\]", text)
         hint = remedy(", and name the dataset with internal_path=") if has_path_inside else ""
         raise ArgumentError(f"{text}: ilastik needs a name that ends in .h5 or .n5: choose one{hint}")
-    return os.path.abspath(os.path.expanduser(text))
+    return full_path(text)
 
 
 def _is_n5(path: str) -> bool:
@@ -209,13 +202,6 @@ def _checked_internal_path(internal_path: str) -> str:
         given = option("internal_path", internal_path)
         raise ArgumentError(f"{given}: expected names with '/' between, such as 'volume/data'")
     return inside
-
-
-def _is_same_file(target: str, source: str) -> bool:
-    if os.path.isdir(target) and os.path.exists(source):
-        # A dataset of an N5 is a folder in it.
-        return lies_in(source, target)
-    return bool(source) and os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source)
 
 
 def _checked_compression(compression: object) -> Literal["gzip"] | None:
