@@ -25,7 +25,9 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
     multiple=True,
     help="Axes to reduce, such as z, zyx or z,y; may be given several times [default: all].",
 )
-@click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
+@click.option(
+    "--out", metavar="FILE", help="Write the result to FILE.npy, FILE.zarr or FILE.tif instead of printing it."
+)
 @click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one per value for uint8].")
 @click.option(
     "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."
@@ -63,10 +65,11 @@ def reduce(
         raise click.UsageError(
             "a histogram covers the whole image and leaves out NaN: drop --over and --skipna, or use --by c"
         )
-    from ilastik_lazy.cli.results import check_output, check_printable, result_text, write_result
+    from ilastik_lazy.cli.results import check_image, check_output, check_printable, result_text, write_result
+    from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 
     if out is not None:
-        check_output(out)
+        check_output(out, (".npy", ".zarr", *TIFF_SUFFIXES))
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy import reductions
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
@@ -75,13 +78,16 @@ def reduce(
 
     options: dict[str, Any] = {"workers": workers, "memory": parse_size(memory_given(str(MEMORY)), "memory")}
     if operation == "histogram":
+        check_image("a histogram", out or "", ())
         options |= {"bins": bins, "by": by, "range": limits}
     else:
         options |= {"over": dims, "skipna": skipna}
         plan = reductions.plan_reduction(source.spec, operation, **options)
+        what, kept = f"{operation} over {''.join(plan.over)}", [dim for dim in source.spec.dims if dim not in plan.over]
         if out is None:
-            kept = [dim for dim in source.spec.dims if dim not in plan.over]
-            check_printable(f"{operation} over {''.join(plan.over)}", dict(zip(kept, plan.shape, strict=True)))
+            check_printable(what, dict(zip(kept, plan.shape, strict=True)))
+        else:
+            check_image(what, out, kept)
     with progress_bar(operation, quiet=quiet) as bar:
         options["progress"] = in_bytes(bar, source.spec)
         if operation == "histogram":
