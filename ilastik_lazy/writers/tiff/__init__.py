@@ -173,7 +173,7 @@ def to_tiff(
         method_reason=why,
         voxels_per_class=statistics.voxels_per_class(plan.spec),
         masked=masked + ((f"{absent} chunks that were never written",) if absent else ()),
-        dtype=str(plan.spec.dtype),
+        dtype=plan.spec.dtype.name,
         not_stored=not_stored(plan.spec),
     )
 

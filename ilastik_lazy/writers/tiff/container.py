@@ -26,6 +26,8 @@ except ImportError as missing:
 __all__ = ["note_places", "tile_shape", "write_frame"]
 
 _COMPRESSION, _OFFSETS, _SIZES = 259, 324, 325
+# Of a file with offsets of 32 bits; the rest is for streams that are longer than what they encode.
+_MOST_BYTES = 2**32 - 2**25
 # Numbers of a table, by the type of its tag: SHORT, LONG, LONG8.
 _NUMBERS = {3: "<u2", 4: "<u4", 16: "<u8"}
 
@@ -94,4 +96,4 @@ def _needs_64_bits(plan: Plan) -> bool:
         math.prod(grid_shape(level.shape, level.chunks)) * math.prod(tile_shape(level)) for level in plan.levels
     )
     pages = sum(math.prod(level.shape) // math.prod(level.shape[-3:]) + 1 for level in plan.levels)
-    return tiles * plan.dtype.itemsize + pages * 1024 > 2**32 - 2**25
+    return tiles * plan.dtype.itemsize + pages * 1024 > _MOST_BYTES

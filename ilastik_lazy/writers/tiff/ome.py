@@ -63,6 +63,8 @@ def not_stored(spec: ArraySpec) -> tuple[str, ...]:
         lost.append("class names")
     if spec.channel_colors and not _colors_channels(spec):
         lost.append("class colours")
+    if spec.packing is not None and not spec.is_unpacked:
+        lost.append("scale and offset of packed numbers")
     return tuple(lost)
 
 
