@@ -14,7 +14,15 @@ import uuid
 from collections.abc import Iterator
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, option
-from ilastik_lazy.storage.files import make_directories, sync_directory, writing
+from ilastik_lazy.storage.files import (
+    make_directories,
+    opened,
+    read_up_to,
+    require_unchanged,
+    stamp_of,
+    sync_directory,
+    writing,
+)
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, positioned
 
@@ -26,6 +34,8 @@ _FLAGS = BINARY | getattr(os, "O_CLOEXEC", 0)
 _KEPT = (OSError, KeyboardInterrupt, MemoryError)
 
 _TEMPORARY = re.compile(r"\.ilastik_lazy-[0-9a-f]{32}\.part")
+
+_COPIED_AT_ONCE = 2**23
 
 _Bytes = bytes | bytearray | memoryview
 
@@ -83,6 +93,14 @@ class NewFile:
                 self.error = error
         self.position += len(view)
         return len(view)
+
+    def copy(self, path: str) -> None:
+        """Write the contents of the file at `path`."""
+        with opened(path, stamp := stamp_of(path)) as fd:
+            while self.error is None and (data := read_up_to(fd, _COPIED_AT_ONCE, self.position, path)):
+                self.write(data)
+        require_unchanged(path, stamp)
+        self.check()
 
     def truncate(self, size: int) -> int:
         """Set the length of the file, or record the error."""
@@ -145,8 +163,7 @@ def _check_free(path: str, *, overwrite: bool) -> None:
         raise DestinationExistsError(f"{path} is a folder: choose another name")
     if not overwrite and os.path.lexists(path):
         raise DestinationExistsError(
-            f"{path} already exists: choose another name, or pass {option('overwrite', True)} to replace all of "
-            "it (a dataset cannot be added to an existing file)"
+            f"{path} already exists: choose another name, or pass {option('overwrite', True)} to replace all of it"
         )
 
 

@@ -8,11 +8,12 @@ import re
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySpec
@@ -22,8 +23,10 @@ from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, optio
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.progress import shows_progress
+from ilastik_lazy.storage.files import require_unchanged, stamp_of
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.new_folder import new_folder
+from ilastik_lazy.writers.ilastik.adding import is_free_in_hdf5, is_free_in_n5
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.writers.ilastik.n5 import write_n5
 from ilastik_lazy.writers.target import full_path, local_target, require_not_read
@@ -76,6 +79,7 @@ def to_ilastik(
     compression: Literal["gzip"] | None = "gzip",
     drange: tuple[float, float] | None = None,
     display_mode: str | None = None,
+    axes: str | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     on_error: Literal["raise", "mask"] = "raise",
@@ -90,11 +94,13 @@ def to_ilastik(
     ----------
     array
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out of
-        ``t, z, y, x, c``, also a computed one, or an `ArraySource`.  Dims keep their order; ilastik needs
-        ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are stored as they are,
-        bool as uint8 and float16 as float32, since ilastik supports neither.
+        ``t, z, y, x, c``, also a computed one, an `ArraySource`, or an array of numpy or dask with `axes`.
+        Dims keep their order; ilastik needs ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are
+        stored as they are, bool as uint8 and float16 as float32, since ilastik supports neither.
     path
-        A new file whose name ends in ``.h5`` or ``.hdf5``, or a new folder whose name ends in ``.n5``.
+        A file whose name ends in ``.h5`` or ``.hdf5``, or a folder whose name ends in ``.n5``.  If it exists, and
+        has nothing at `internal_path`, the dataset is added: to a copy of the HDF5 file, which replaces the
+        file when it is complete, so that a process that is killed loses nothing.
     internal_path
         Path of the dataset in the file, such as ``"volume/data"``.
     compression
@@ -105,11 +111,12 @@ def to_ilastik(
     display_mode
         ``default``, ``grayscale``, ``rgba``, ``random-colortable`` or ``binary-mask``; by default the mode
         in the file of `array`.
+    axes
+        Names of the axes of an array without names, such as ``"zyx"``, or those of a file that does not name its own.
     workers
         Threads; None takes all cores.
     overwrite
-        Replace the file at `path` and all its contents, once the new one is complete.  A dataset cannot be added
-        to an existing file.
+        Replace the file at `path` and all its contents, once the new one is complete.
     on_error
         ``mask`` fills chunks of an unfinished export, which were never written, with the file's fill value; ``raise``
         refuses such an export.
@@ -125,7 +132,7 @@ def to_ilastik(
     Raises
     ------
     DestinationExistsError
-        `path` already exists.
+        `path` already exists, and is not a file or folder that the dataset can be added to.
     DestinationError
         The file cannot be written; nothing of it is left.
     UnfinishedWriteError
@@ -153,7 +160,7 @@ def to_ilastik(
     start = time.perf_counter()
     assert not isinstance(progress, bool)
     target, inside, threads = _checked_target(path), _checked_internal_path(internal_path), threads_for(workers)
-    source = as_source(array)
+    source = as_source(array, options=replace(DEFAULTS, axes=axes))
     require_written(source, on_error)
     spec = source.spec
     require_not_read(target, source)
@@ -166,13 +173,22 @@ def to_ilastik(
     held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
     # Blocks of the target share what they read or compute.
     described = DescribedSource(spec, WholeChunks.of(with_shared_parts(source, threads), held * threads))
+    adds = not overwrite and (is_free_in_n5 if target.endswith(".n5") else is_free_in_hdf5)(target, inside)
     if target.endswith(".n5"):
-        with new_folder(target, overwrite=overwrite, is_replaceable=_is_n5) as folder:
+        place = os.path.join(target, *inside.split("/")) if adds else target
+        layout = replace(layout, internal_path="") if adds else layout
+        with new_folder(place, overwrite=overwrite, is_replaceable=_is_n5) as folder:
             written = write_n5(folder, described, layout, workers=threads, progress=progress)
     else:
-        with new_file(target, overwrite=overwrite) as file:
-            write_image(file, described, layout, workers=threads, progress=progress)
-            written = os.fstat(file.fd).st_size
+        with new_file(target, overwrite=overwrite or adds) as file:
+            stamp = stamp_of(target) if adds else None
+            if adds:
+                file.copy(target)
+            copied = os.fstat(file.fd).st_size
+            write_image(file, described, layout, workers=threads, progress=progress, adds=adds)
+            written = os.fstat(file.fd).st_size - copied
+            if stamp is not None:
+                require_unchanged(target, stamp)
     return ExportReport(
         target, inside, spec.dims, spec.shape, layout.dtype, spec.nbytes, written, time.perf_counter() - start,
         _not_stored(spec),

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ilastik_lazy import __version__
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
 from ilastik_lazy.lazy.attributes import attributes_of
@@ -46,6 +47,7 @@ def to_ome_zarr(
     source: AnySource,
     target: str | os.PathLike[str],
     *,
+    axes: str | None = None,
     version: Version = "0.5",
     memory: str | int | None = None,
     levels: int | None = None,
@@ -73,10 +75,12 @@ def to_ome_zarr(
     ----------
     source
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
-        of ``t, z, y, x, c``, or an `ArraySource`.
+        of ``t, z, y, x, c``, an `ArraySource`, or an array of numpy or dask with `axes`.
     target
         Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
         ``remote``).
+    axes
+        Names of the axes of an array without names, such as ``"zyx"``, or those of a file that does not name its own.
     version
         Version of OME-Zarr: ``"0.4"`` uses Zarr v2, without shards, for older programs and for ilastik itself.
     memory
@@ -154,7 +158,7 @@ def to_ome_zarr(
     """
     start = time.perf_counter()
     assert not isinstance(progress, bool)
-    array = as_source(source, storage_options)
+    array = as_source(source, storage_options, replace(DEFAULTS, axes=axes))
     absent = require_written(array, on_error)
     store = store_at(target, array, storage_options)
     plan = plan_conversion(

@@ -7,9 +7,10 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.core.parallel import check_progress, threads_for
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySpec
@@ -55,6 +56,7 @@ def to_tiff(
     image: AnySource,
     path: str | os.PathLike[str],
     *,
+    axes: str | None = None,
     compression: Literal["gzip"] | None = "gzip",
     levels: int | None = None,
     downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
@@ -73,13 +75,15 @@ def to_tiff(
     ----------
     image
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out of
-        ``t, z, y, x, c``, also a computed one, or an `ArraySource`.  It needs ``y`` and ``x``; the file has
-        the order ``t, c, z, y, x``, or ``t, z, y, x, c`` for a colour picture.
+        ``t, z, y, x, c``, also a computed one, an `ArraySource`, or an array of numpy or dask with `axes`.
+        It needs ``y`` and ``x``; the file has the order ``t, c, z, y, x``, or ``t, z, y, x, c`` for a colour picture.
         OME-TIFF has no bool, float16 and integers of 64 bits: these become uint8, float32, and integers of 32 bits
         if all of them fit.
     path
         A new file whose name ends in ``.ome.tif``, ``.tif``, ``.tiff``, ``.btf`` or ``.tf8``.  All are OME-TIFF,
         and BigTIFF where 4 GiB might not be enough.
+    axes
+        Names of the axes of an array without names, such as ``"zyx"``, or those of a file that does not name its own.
     compression
         ``"gzip"`` is TIFF's "deflate", which all programs read; None stores the voxels as they are.
     levels
@@ -139,7 +143,7 @@ def to_tiff(
     # Imported before anything is written or read: it may be missing.
     from ilastik_lazy.writers.tiff.container import note_places, write_frame
 
-    source = as_source(image)
+    source = as_source(image, options=replace(DEFAULTS, axes=axes))
     absent = require_written(source, on_error)
     require_not_read(target, source)
     _check_axes(source.spec)
