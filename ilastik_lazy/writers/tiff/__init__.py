@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ilastik_lazy.core.options import DEFAULTS
-from ilastik_lazy.core.parallel import check_progress, threads_for
+from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
@@ -19,6 +19,7 @@ from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, optio
 from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.compression.deflating import zlib_deflater
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
@@ -52,6 +53,7 @@ class TiffReport(ConversionReport):
         return f"{ConversionReport.__str__(self)}\n  {self.dtype}" + (lost if self.not_stored else "")
 
 
+@shows_progress("writing", 2)
 def to_tiff(
     image: AnySource,
     path: str | os.PathLike[str],
@@ -64,7 +66,7 @@ def to_tiff(
     workers: int | None = None,
     overwrite: bool = False,
     on_error: Literal["raise", "mask"] = "raise",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool | None = None,
 ) -> TiffReport:
     """Write an image of any size as tiled OME-TIFF, with a pyramid, voxel size, units, channel names and colours.
 
@@ -101,7 +103,7 @@ def to_tiff(
         ``mask`` fills chunks of the source that cannot be decoded with NaN or 0, and chunks that were never written
         with the file's fill value, and lists them in the report; ``raise`` stops at the first one.
     progress
-        Called with the bytes done and all bytes, in the caller's thread.
+        True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
 
     Returns
     -------
@@ -138,7 +140,7 @@ def to_tiff(
     'micrometer'
     """
     start = time.perf_counter()
-    check_progress(progress, 2)
+    assert not isinstance(progress, bool)
     target, deflate = _checked_target(path), _deflater(compression)
     # Imported before anything is written or read: it may be missing.
     from ilastik_lazy.writers.tiff.container import note_places, write_frame
