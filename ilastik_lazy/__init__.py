@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
     from ilastik_lazy.writers.ome_zarr import to_ome_zarr as to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.verify import verify_image as verify
+    from ilastik_lazy.writers.tiff import to_tiff as to_tiff
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _HOME = {
     "serve": "ilastik_lazy.serving",
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
+    "to_tiff": "ilastik_lazy.writers.tiff",
     "verify": "ilastik_lazy.writers.ome_zarr.verify",
     "view": "ilastik_lazy.viewing.neuroglancer",
 }
@@ -81,6 +83,7 @@ __all__ = [
     "serve",
     "to_ilastik",
     "to_ome_zarr",
+    "to_tiff",
     "verify",
     "view",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilastik_lazy.cli.batch.names import images_of, targets_of
-from ilastik_lazy.cli.batch.options import batch_given, batch_options, scheduler_option
+from ilastik_lazy.cli.batch.options import batch_given, batch_options
 from ilastik_lazy.cli.options import (
     image_options,
     kind_option,
@@ -39,7 +39,9 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
     multiple=True,
     help="Axes to reduce, such as z, zyx or z,y; may be given several times [default: all].",
 )
-@click.option("--out", metavar="FILE", help="Write the result to FILE.npy or FILE.zarr instead of printing it.")
+@click.option(
+    "--out", metavar="FILE", help="Write the result to FILE.npy, FILE.zarr or FILE.tif instead of printing it."
+)
 @click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one per value for uint8].")
 @click.option(
     "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."
@@ -82,7 +84,8 @@ def reduce(
         raise click.UsageError(
             "a histogram covers the whole image and leaves out NaN: drop --over and --skipna, or use --by c"
         )
-    from ilastik_lazy.cli.results import check_output
+    from ilastik_lazy.cli.results import check_image, check_output
+    from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 
     batch = batch_given()
     if out is not None and batch.out_dir is not None:
@@ -90,7 +93,7 @@ def reduce(
     if resume and batch.out_dir is None:
         raise click.UsageError("--resume is for --out-dir")
     if out is not None:
-        check_output(out)
+        check_output(out, (".npy", ".zarr", *TIFF_SUFFIXES))
     images = images_of(files)
     targets: dict[str, str] = {}
     if batch.out_dir is not None:
@@ -110,6 +113,7 @@ def reduce(
         "workers": threads_of_each(workers, batch.jobs), "memory": parse_size(memory or MEMORY, "memory"),
     }  # fmt: skip
     if operation == "histogram":
+        check_image("a histogram", out or "", ())
         options |= {"bins": bins, "by": by, "range": limits}
     else:
         options |= {"over": dims, "skipna": skipna}
@@ -121,10 +125,12 @@ def reduce(
         source = source_at(images[name], dataset, axes, project)
         if operation != "histogram":
             plan = reductions.plan_reduction(source.spec, operation, **options)
+            what = f"{operation} over {''.join(plan.over)}"
+            kept = [dim for dim in source.spec.dims if dim not in plan.over]
             if target is None:
-                kept = [dim for dim in source.spec.dims if dim not in plan.over]
-                sizes = dict(zip(kept, plan.shape, strict=True))
-                check_printable(f"{operation} over {''.join(plan.over)}", sizes)
+                check_printable(what, dict(zip(kept, plan.shape, strict=True)))
+            else:
+                check_image(what, target, kept)
         counted = in_bytes(progress, source.spec)
         if operation == "histogram":
             result = reductions.histogram(source, **options, progress=counted).to_dataarray()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationError, DestinationExistsError
 from ilastik_lazy.formats.location import checked_target
+from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_output", "check_printable", "result_text", "write_result"]
+__all__ = ["check_image", "check_output", "check_printable", "result_text", "write_result"]
 
 _PRINTED_VALUES = 1000
 
@@ -38,6 +39,12 @@ def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr"), *, ove
         raise DestinationError(f"there is no folder {folder}: make it first")
 
 
+def check_image(what: str, path: str, dims: Collection[str]) -> None:
+    """Reject a result that is no image for a TIFF, before anything is read."""
+    if path.lower().endswith(TIFF_SUFFIXES) and not {"y", "x"} <= set(dims):
+        raise ArgumentError(f"{what} is no image with y and x, as a TIFF is: write .npy or .zarr")
+
+
 def check_printable(what: str, sizes: Mapping[str, int]) -> None:
     """Reject printing an image as numbers, before anything is read."""
     if (count := math.prod(sizes.values())) > _PRINTED_VALUES:
@@ -48,7 +55,7 @@ def check_printable(what: str, sizes: Mapping[str, int]) -> None:
 
 
 def write_result(result: xr.DataArray, path: str) -> None:
-    """Write a bare ``.npy``, which appears when it is whole, or a ``.zarr`` with coordinates."""
+    """Write a bare ``.npy``, which appears when it is whole, a ``.zarr`` with coordinates, or an OME-TIFF."""
     if path.endswith(".npy"):
         import numpy as np
 
@@ -57,6 +64,10 @@ def write_result(result: xr.DataArray, path: str) -> None:
         with new_file(os.path.abspath(path), overwrite=False) as file:
             np.lib.format.write_array(file, result.values, allow_pickle=False)
             file.check()
+    elif path.lower().endswith(TIFF_SUFFIXES):
+        from ilastik_lazy.writers.tiff import to_tiff
+
+        to_tiff(result, path)
     else:
         result.to_dataset(name=str(result.name or "result")).to_zarr(path, zarr_format=3, consolidated=False)
 

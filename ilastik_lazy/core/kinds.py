@@ -82,7 +82,7 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
     >>> kind_from_name("brain_Simple Segmentation.h5", np.dtype("uint8"), 1)
     'segmentation'
     """
-    stem = re.sub(r"[ _-]+", " ", Path(path).stem.lower())
+    stem = re.sub(r"[ _-]+", " ", Path(path).stem.lower().removesuffix(".ome"))
     stem = re.sub(r" stage \d+$", "", stem)
     for name, kind in _RESULT_TYPES:
         if stem == name or stem.endswith(" " + name):

@@ -40,6 +40,7 @@ def _spellings() -> tuple[dict[str, str], dict[str, str]]:
         "sec": "second", "secs": "second", "min": "minute", "mins": "minute", "hr": "hour",
         "hrs": "hour", "hours": "hour", "minutes": "minute", "days": "day", "inches": "inch",
         "micron": "micrometer", "microns": "micrometer", "feet": "foot", "ft": "foot",
+        "mi": "mile", "yd": "yard", "pc": "parsec",
         "msec": "millisecond", "usec": "microsecond", "nsec": "nanosecond",
         "ångström": "angstrom", "ångstrom": "angstrom",
     }  # fmt: skip

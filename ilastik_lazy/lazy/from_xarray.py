@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.axes import AXIS_NAMES, Axis, step_and_origin
+from ilastik_lazy.core.axes import AXIS_NAMES, Axis, parse_axis_names, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, with_classes_of_name
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
@@ -39,26 +40,30 @@ __all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_labels", "as_sour
 
 
 _CAPITALS = "".join(AXIS_NAMES).upper()
-AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray
+AnySource = str | os.PathLike[str] | ArraySource | xr.DataArray | np.ndarray[Any, Any] | da.Array
 
 
 def as_source(
     source: object, storage_options: Mapping[str, Any] | None = None, options: OpenOptions = DEFAULTS
 ) -> ArraySource:
-    """Return the source behind a path (a URL, a pattern), a DataArray, or itself.
+    """Return the source behind a path (a URL, a pattern), a DataArray, an array with axes in `options`, or itself.
 
     Parameters
     ----------
     storage_options
         How the server of a URL is reached.
     options
-        How a path is opened.
+        How a path is opened; its `axes` also name those of an array without names.
 
     Raises
     ------
     ArgumentError
-        It is something else.
+        It is something else, or names its own axes.
     """
+    if isinstance(source, np.ndarray | da.Array) and options.axes is not None:
+        source, options = xr.DataArray(source, dims=parse_axis_names(options.axes, source.ndim)), DEFAULTS
+    if isinstance(source, xr.DataArray | ArraySource) and options.axes is not None:
+        raise ArgumentError(f"{option('axes', options.axes)}: the image names its own axes; rename them")
     if isinstance(source, xr.DataArray):
         return source_of(source)
     if isinstance(source, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""A file that libhdf5 writes, and that gets its name only when it is complete.
+"""A file that libhdf5 or tifffile writes, and that gets its name only when it is complete.
 
 It is written beside the target under another name, synced, and renamed.  libhdf5 uses it as a Python file, so that
 every system call is made here, and an error is reported with the reason of the system.
@@ -14,7 +14,15 @@ import uuid
 from collections.abc import Iterator
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, option
-from ilastik_lazy.storage.files import make_directories, sync_directory, writing
+from ilastik_lazy.storage.files import (
+    make_directories,
+    opened,
+    read_up_to,
+    require_unchanged,
+    stamp_of,
+    sync_directory,
+    writing,
+)
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, positioned
 
@@ -26,6 +34,8 @@ _FLAGS = BINARY | getattr(os, "O_CLOEXEC", 0)
 _KEPT = (OSError, KeyboardInterrupt, MemoryError)
 
 _TEMPORARY = re.compile(r"\.ilastik_lazy-[0-9a-f]{32}\.part")
+
+_COPIED_AT_ONCE = 2**23
 
 _Bytes = bytes | bytearray | memoryview
 
@@ -50,7 +60,8 @@ class NewFile:
         raise DestinationError(f"cannot write {self.path}: {what}") from self.error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = offset + (os.fstat(self.fd).st_size if whence == os.SEEK_END else 0)
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self.position}
+        self.position = offset + (os.fstat(self.fd).st_size if whence == os.SEEK_END else starts[whence])
         return self.position
 
     def tell(self) -> int:
@@ -82,6 +93,14 @@ class NewFile:
                 self.error = error
         self.position += len(view)
         return len(view)
+
+    def copy(self, path: str) -> None:
+        """Write the contents of the file at `path`."""
+        with opened(path, stamp := stamp_of(path)) as fd:
+            while self.error is None and (data := read_up_to(fd, _COPIED_AT_ONCE, self.position, path)):
+                self.write(data)
+        require_unchanged(path, stamp)
+        self.check()
 
     def truncate(self, size: int) -> int:
         """Set the length of the file, or record the error."""
@@ -144,8 +163,7 @@ def _check_free(path: str, *, overwrite: bool) -> None:
         raise DestinationExistsError(f"{path} is a folder: choose another name")
     if not overwrite and os.path.lexists(path):
         raise DestinationExistsError(
-            f"{path} already exists: choose another name, or pass {option('overwrite', True)} to replace all of "
-            "it (a dataset cannot be added to an existing file)"
+            f"{path} already exists: choose another name, or pass {option('overwrite', True)} to replace all of it"
         )
 
 

@@ -41,7 +41,7 @@ def open_any(
     trust: Trust = "local",
     allow_external: Folders = (),
 ) -> ArraySource:
-    """Open a path; `project` and `kind` also hold for what is open already.
+    """Open a path; `project` and `kind` also hold for what is open already, `axes` for an array without names.
 
     Raises
     ------
@@ -52,12 +52,12 @@ def open_any(
     if isinstance(source, str | os.PathLike):
         at = storage_options if is_url(source) else None
         found = open_paths(source, internal_path, storage_options=at, options=options)
-    elif given := [name for name, value in (("axes", axes), ("internal_path", internal_path)) if value is not None]:
+    elif internal_path is not None:
         raise ArgumentError(
-            f"{option(given[0])} is for a path, and the source is open already: pass it to open_dataarray"
+            f"{option('internal_path')} is for a path, and the source is open already: pass it to open_dataarray"
         )
     else:
-        found = as_source(source, storage_options)
+        found = as_source(source, storage_options, options)
     return with_kind_and_classes(found, project, kind, options)
 
 

@@ -47,7 +47,7 @@ class TestTarget:
 
     def test_what_is_there_stays(self, tmp_path: Path) -> None:
         (tmp_path / "a.h5").write_text("mine")
-        with pytest.raises(DestinationExistsError, match="cannot be added to an existing file"):
+        with pytest.raises(DestinationExistsError, match="already exists: choose another name"):
             to_ilastik(self.array, tmp_path / "a.h5")
         assert (tmp_path / "a.h5").read_text() == "mine"
         assert len(list(tmp_path.iterdir())) == 1

@@ -100,6 +100,9 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         ),
         axes_guessed=guessed,
         channel_names=image.notes.channel_names if len(image.notes.channel_names) == channels and "c" in names else (),
+        channel_colors=image.notes.channel_colors
+        if len(image.notes.channel_colors) == channels and "c" in names
+        else (),
         kind=kind_from_name(location.path, dtype, channels),
         remarks=tuple(image.notes.problems),
     )

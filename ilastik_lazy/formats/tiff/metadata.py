@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ilastik_lazy.core.axes import AXIS_NAMES
+from ilastik_lazy.core.classes import RGB
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError
 from ilastik_lazy.formats.metadata.xml_text import parse_xml
@@ -31,6 +32,7 @@ _OME_SIZES = {
     "z": ("PhysicalSizeZ", "µm"),
     "t": ("TimeIncrement", "s"),
 }
+_WHITE = (255, 255, 255)
 _OME_UNITLESS = ("pixel", "reference frame")
 
 
@@ -45,6 +47,7 @@ class Notes:
     """Full names, such as ``micrometer``."""
 
     channel_names: tuple[str, ...] = ()
+    channel_colors: tuple[RGB, ...] = ()
     problems: tuple[str, ...] = ()
     """Statements that were ignored, and why."""
 
@@ -103,8 +106,8 @@ class _Collected:
         if isinstance(text, str) and (unit := full_unit_name(_plain(text))):
             self.units[axis] = unit
 
-    def notes(self, channel_names: Sequence[str] = ()) -> Notes:
-        return Notes(self.steps, self.units, tuple(channel_names), tuple(self.problems))
+    def notes(self, channel_names: Sequence[str] = (), channel_colors: Sequence[RGB] = ()) -> Notes:
+        return Notes(self.steps, self.units, tuple(channel_names), tuple(channel_colors), tuple(self.problems))
 
 
 def _plain(text: str) -> str:
@@ -180,14 +183,26 @@ def ome_notes(root: ElementTree.Element, index: int, name: str) -> Notes:
         index = 0
     pixels = [child for image in images[index : index + 1] for child in image if _tag(child) == "Pixels"]
     found = _Collected()
-    names = []
+    names, colors = [], []
     for element in pixels[:1]:
         for axis, (attribute, default) in _OME_SIZES.items():
             found.step(axis, element.get(attribute))
             unit = element.get(f"{attribute}Unit", default if axis in found.steps else "")
             found.unit(axis, "" if unit in _OME_UNITLESS else unit)
-        names = [channel.get("Name", "") for channel in element if _tag(channel) == "Channel"]
-    return found.notes(names if all(names) else ())
+        channels = [channel for channel in element if _tag(channel) == "Channel"]
+        names = [channel.get("Name", "") for channel in channels]
+        colors = [_color(channel.get("Color", "")) for channel in channels]
+    # Where no colour was chosen, programs write white for all channels.
+    are_known = any(color != _WHITE for color in colors)
+    return found.notes(names if all(names) else (), [c for c in colors if c] if all(colors) and are_known else ())
+
+
+def _color(text: str) -> RGB | None:
+    """Read a colour of OME: red, green, blue and opacity in a signed number of 32 bits."""
+    if not re.fullmatch(r"-?\d{1,10}", text) or not -(2**31) <= int(text) < 2**31:
+        return None
+    red, green, blue, _ = int(text).to_bytes(4, "big", signed=True)
+    return red, green, blue
 
 
 def imagej_notes(notes: Mapping[str, Any], x_resolution: object, y_resolution: object) -> Notes:

@@ -8,7 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -16,20 +16,21 @@ import numpy as np
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.core.views.view import DescribedSource, leaves_of, storage_of
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option, remedy
-from ilastik_lazy.formats.location import checked_target
 from ilastik_lazy.lazy.from_xarray import AnySource, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.storage.folders import lies_in
+from ilastik_lazy.storage.files import require_unchanged, stamp_of
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.new_folder import new_folder
+from ilastik_lazy.writers.ilastik.adding import is_free_in_hdf5, is_free_in_n5
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.writers.ilastik.n5 import write_n5
 from ilastik_lazy.writers.opening import Opening, open_any
+from ilastik_lazy.writers.target import full_path, local_target, require_not_read
 
 __all__ = ["ExportReport", "to_ilastik"]
 
@@ -98,11 +99,13 @@ def to_ilastik(
     ----------
     array
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out of
-        ``t, z, y, x, c``, also a computed one, or an `ArraySource`.  Dims keep their order; ilastik needs
-        ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are stored as they are,
-        bool as uint8 and float16 as float32, since ilastik supports neither.
+        ``t, z, y, x, c``, also a computed one, an `ArraySource`, or an array of numpy or dask with `axes`.
+        Dims keep their order; ilastik needs ``y`` and ``x``.  Integers of 8 to 64 bits, float32 and float64 are
+        stored as they are, bool as uint8 and float16 as float32, since ilastik supports neither.
     path
-        A new file whose name ends in ``.h5`` or ``.hdf5``, or a new folder whose name ends in ``.n5``.
+        A file whose name ends in ``.h5`` or ``.hdf5``, or a folder whose name ends in ``.n5``.  If it exists, and
+        has nothing at `internal_path`, the dataset is added: to a copy of the HDF5 file, which replaces the
+        file when it is complete, so that a process that is killed loses nothing.
     internal_path
         Path of the dataset in the file, such as ``"volume/data"``.
     compression
@@ -116,15 +119,15 @@ def to_ilastik(
     workers
         Threads; None takes all cores.
     overwrite
-        Replace the file at `path` and all its contents, once the new one is complete.  A dataset cannot be added
-        to an existing file.
+        Replace the file at `path` and all its contents, once the new one is complete.
     on_error
         ``mask`` fills chunks of an unfinished export, which were never written, with the file's fill value; ``raise``
         refuses such an export.
     progress
         True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
     axes, project, kind, storage_options, limits, trust, allow_external
-        How the file at a path `array` is opened, see `open_dataarray`; `project` and `kind` also hold for a DataArray.
+        How the file at a path `array` is opened, see `open_dataarray`; `axes` also
+        names those of a numpy or dask array, `project` and `kind` also hold for a DataArray.
 
     Returns
     -------
@@ -135,7 +138,7 @@ def to_ilastik(
     Raises
     ------
     DestinationExistsError
-        `path` already exists.
+        `path` already exists, and is not a file or folder that the dataset can be added to.
     DestinationError
         The file cannot be written; nothing of it is left.
     UnfinishedWriteError
@@ -166,11 +169,7 @@ def to_ilastik(
     source = open_any(array, None, storage_options, **opening)
     require_written(source, on_error)
     spec = source.spec
-    for stored in map(storage_of, leaves_of(source)):
-        if _is_same_file(target, stored.path):
-            raise ArgumentError(f"{target} is the file that the image is read from: choose another name")
-        if os.path.isdir(stored.path) and lies_in(target, stored.path):
-            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another name")
+    require_not_read(target, source)
     layout = ImageLayout(
         inside, spec.axes, spec.shape, _stored_dtype(spec), _checked_compression(compression),
         _checked_drange(drange, spec), _checked_display_mode(display_mode, spec),
@@ -180,13 +179,22 @@ def to_ilastik(
     held = 0 if spec.storage.compression == "none" else chunks_held(block_of(spec, layout), spec.chunks, spec.shape)
     # Blocks of the target share what they read or compute.
     described = DescribedSource(spec, WholeChunks.of(with_shared_parts(source, threads), held * threads))
+    adds = not overwrite and (is_free_in_n5 if target.endswith(".n5") else is_free_in_hdf5)(target, inside)
     if target.endswith(".n5"):
-        with new_folder(target, overwrite=overwrite, is_replaceable=_is_n5) as folder:
+        place = os.path.join(target, *inside.split("/")) if adds else target
+        layout = replace(layout, internal_path="") if adds else layout
+        with new_folder(place, overwrite=overwrite, is_replaceable=_is_n5) as folder:
             written = write_n5(folder, described, layout, workers=threads, progress=progress)
     else:
-        with new_file(target, overwrite=overwrite) as file:
-            write_image(file, described, layout, workers=threads, progress=progress)
-            written = os.fstat(file.fd).st_size
+        with new_file(target, overwrite=overwrite or adds) as file:
+            stamp = stamp_of(target) if adds else None
+            if adds:
+                file.copy(target)
+            copied = os.fstat(file.fd).st_size
+            write_image(file, described, layout, workers=threads, progress=progress, adds=adds)
+            written = os.fstat(file.fd).st_size - copied
+            if stamp is not None:
+                require_unchanged(target, stamp)
     return ExportReport(
         target, inside, spec.dims, spec.shape, layout.dtype, spec.nbytes, written, time.perf_counter() - start,
         _not_stored(spec),
@@ -194,14 +202,12 @@ def to_ilastik(
 
 
 def _checked_target(path: str | os.PathLike[str]) -> str:
-    text = checked_target(path)
-    if "://" in text:
-        raise ArgumentError(f"{text} is a URL: this release writes local files")
+    text = local_target(path)
     if not text.endswith((".h5", ".hdf5", ".n5")):
         has_path_inside = re.search(r"\.(h5|hdf5|n5)[/\\]", text)
         hint = remedy(", and name the dataset with internal_path=") if has_path_inside else ""
         raise ArgumentError(f"{text}: ilastik needs a name that ends in .h5 or .n5: choose one{hint}")
-    return os.path.abspath(os.path.expanduser(text))
+    return full_path(text)
 
 
 def _is_n5(path: str) -> bool:
@@ -218,13 +224,6 @@ def _checked_internal_path(internal_path: str) -> str:
         given = option("internal_path", internal_path)
         raise ArgumentError(f"{given}: expected names with '/' between, such as 'volume/data'")
     return inside
-
-
-def _is_same_file(target: str, source: str) -> bool:
-    if os.path.isdir(target) and os.path.exists(source):
-        # A dataset of an N5 is a folder in it.
-        return lies_in(source, target)
-    return bool(source) and os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source)
 
 
 def _checked_compression(compression: object) -> Literal["gzip"] | None:

@@ -251,8 +251,9 @@ def write_image(
     *,
     workers: int,
     progress: Progress | None = None,
+    adds: bool = False,
 ) -> None:
-    """Write `source` into a new, empty file; memory is bound by `workers`, not by the image.
+    """Write `source` into a new file, which is empty unless it `adds` to others; memory is bound by `workers`.
 
     Raises
     ------
@@ -261,7 +262,7 @@ def write_image(
     """
     try:
         # Superblock 0, as in every file of ilastik.
-        with h5py.File(file, "w", libver="earliest") as opened:
+        with h5py.File(file, "r+" if adds else "w", libver="earliest") as opened:
             _write_chunks(layout.create(opened), file, source, layout, workers, progress)
     except H5PY_ERRORS:
         file.check()

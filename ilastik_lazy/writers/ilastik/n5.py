@@ -52,6 +52,8 @@ def write_n5(
 ) -> int:
     """Write `source` into a new, empty folder, and return the number of bytes; memory is bound by `workers`.
 
+    Without an internal path in `layout`, the folder is that of the dataset, inside an N5.
+
     Raises
     ------
     DestinationError
@@ -60,7 +62,8 @@ def write_n5(
     dataset = os.path.join(folder, *layout.internal_path.split("/"))
     with writing(folder):
         make_directories(dataset)
-        written = write_new(os.path.join(folder, _FILE), json.dumps({"n5": "2.0.0"}, indent=4).encode())
+        root = json.dumps({"n5": "2.0.0"}, indent=4).encode()
+        written = write_new(os.path.join(folder, _FILE), root) if layout.internal_path else 0
         text = json.dumps(n5_attributes(layout), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         written += write_new(os.path.join(dataset, _FILE), text.encode())
     make = functools.partial(_write_blocks, dataset, source, layout, gzip_deflater() if layout.compression else None)

@@ -78,7 +78,7 @@ def to_ome_zarr(
     ----------
     source
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
-        of ``t, z, y, x, c``, or an `ArraySource`.
+        of ``t, z, y, x, c``, an `ArraySource`, or an array of numpy or dask with `axes`.
     target
         Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
         ``remote``).  ``something.ozx`` or ``something.ome.zarr.zip`` becomes one file, zipped OME-Zarr (RFC-9): a

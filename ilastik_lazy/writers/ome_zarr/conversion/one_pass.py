@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
-from ilastik_lazy.writers.ome_zarr.conversion.shards import Files, Intake, ShardReader, ShardWriter, read_back
-from ilastik_lazy.writers.ome_zarr.metadata.statistics import statistics_of
+from ilastik_lazy.writers.ome_zarr.conversion.shards import Intake, ShardReader, ShardWriter, read_back
+from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics, statistics_of
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
 
-__all__ = ["write_shards"]
+__all__ = ["Writer", "write_shards"]
+
+
+class Writer(Protocol):
+    """Encodes and writes shards; both in several threads at once."""
+
+    def encode(self, shard: Shard, intake: Intake) -> Any:
+        """Return what `write` is given."""
+
+    def write(self, shard: Shard, files: Any, statistics: Statistics | None = None, masked: Sequence[str] = ()) -> Unit:
+        """Write what `encode` returned."""
 
 
 class _UpperShards:
@@ -53,7 +63,7 @@ class _UpperShards:
 
 def write_shards(
     reader: ShardReader,
-    writer: ShardWriter,
+    writer: Writer,
     shards: Iterator[Shard],
     done: Container[Shard],
     *,
@@ -84,6 +94,7 @@ def write_shards(
 
         def convert(shard: Shard) -> tuple[int, list[Future[Unit]]]:
             if shard in done:
+                assert isinstance(writer, ShardWriter), "only a conversion to OME-Zarr is resumed"
                 decoded, made, block = 0, [], read_back(writer.store, shard, plan.dtype)
             else:
                 intake = reader.read(shard)
@@ -111,7 +122,7 @@ class _Disk:
     At most as many shards wait as there are workers.
     """
 
-    def __init__(self, writer: ShardWriter, workers: int) -> None:
+    def __init__(self, writer: Writer, workers: int) -> None:
         self._writer = writer
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ilastik_lazy disk")
         self._free = threading.BoundedSemaphore(workers)
@@ -122,8 +133,8 @@ class _Disk:
     def __exit__(self, *exception: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, shard: Shard, files: Files, *noted: Any) -> Future[Unit]:
-        """Have `ShardWriter.write` called with these arguments."""
+    def write(self, shard: Shard, files: Any, *noted: Any) -> Future[Unit]:
+        """Have `Writer.write` called with these arguments."""
         self._free.acquire()
         future = self._pool.submit(self._writer.write, shard, files, *noted)
         future.add_done_callback(lambda _: self._free.release())

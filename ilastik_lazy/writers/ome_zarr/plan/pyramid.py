@@ -22,7 +22,7 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
 from ilastik_lazy.writers.ome_zarr.plan.shapes import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.writers.ome_zarr.verbatim import why_recompress
 
-__all__ = ["OME_ORDER", "method_for", "plan_conversion", "plan_pyramid"]
+__all__ = ["OME_ORDER", "checked_levels", "method_for", "plan_conversion", "plan_levels", "plan_pyramid"]
 
 OME_ORDER = ("t", "c", "z", "y", "x")
 """Order of axes that https://ngff.openmicroscopy.org/0.5/#multiscale-md demands."""
@@ -131,8 +131,6 @@ def plan_pyramid(
         `memory` is too small; the message says how much is enough.
     """
     _check_convertible(spec)
-    if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
-        raise ArgumentError(f"{option('levels', levels)}: expected a whole number from 1 to {MOST_LEVELS}")
     if version not in get_args(Version):
         raise ArgumentError(f"{option('version', version)}: expected '0.5' or '0.4'")
     codec = codec or ("zstd" if version == "0.5" else "blosc")
@@ -140,9 +138,33 @@ def plan_pyramid(
     shape = tuple(spec.shape[i] for i in permutation)
     axes = tuple(spec.axes[i] for i in permutation)
     stored = tuple(min(spec.chunks[i], spec.shape[i]) for i in permutation)
-    itemsize = spec.dtype.itemsize
-    chunks = inner_chunks(shape, stored, itemsize, axes)
-    shapes = level_shapes(shape, axes, levels)
+    chunks = inner_chunks(shape, stored, spec.dtype.itemsize, axes)
+    shapes = level_shapes(shape, axes, checked_levels(levels))
+    return plan_levels(spec, permutation, chunks, shapes, method, codec, version, workers, memory)
+
+
+def checked_levels(levels: int | None) -> int | None:
+    """Return `levels` if it is None or a possible number of resolutions; else raise `ArgumentError`."""
+    if levels is not None and not (isinstance(levels, int | np.integer) and 1 <= levels <= MOST_LEVELS):
+        raise ArgumentError(f"{option('levels', levels)}: expected a whole number from 1 to {MOST_LEVELS}")
+    return levels
+
+
+def plan_levels(
+    spec: ArraySpec,
+    permutation: Index,
+    chunks: Index,
+    shapes: list[tuple[Index, Index]],
+    method: Method,
+    codec: Codec,
+    version: Version,
+    workers: int,
+    memory: int | None,
+) -> Plan:
+    """Plan levels of the given chunks and `shapes` (see `level_shapes`): their shards, the workers, the memory."""
+    axes = tuple(spec.axes[i] for i in permutation)
+    stored = tuple(min(spec.chunks[i], spec.shape[i]) for i in permutation)
+    shape, itemsize = shapes[0][0], spec.dtype.itemsize
     factors = shapes[1][1] if len(shapes) > 1 else ()
     # Smaller shards first, then fewer workers: both cost speed, the second more.
     crews = [(part, workers) for part in (1, 2, 4)] + [(4, crew) for crew in range(workers - 1, 0, -1)]
