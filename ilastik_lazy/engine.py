@@ -69,7 +69,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
         `mask_and_scale` is the only decoder of CF conventions with an effect: False leaves packed numbers packed.
         """
-        from ilastik_lazy.api import sources_of
+        from ilastik_lazy.api.sources import sources_of
         from ilastik_lazy.core.views.unpacked import packed_again
         from ilastik_lazy.lazy.dataset import to_dataset
 

@@ -8,23 +8,21 @@ from typing import Any
 
 import xarray as xr
 
+from ilastik_lazy.api.sources import check_arguments, places_in_tree, sources_of, with_kind_and_classes
 from ilastik_lazy.core.axes import parse_axis_names
-from ilastik_lazy.core.options import Limits, OpenOptions, Trust
+from ilastik_lazy.core.options import Limits, Trust
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.errors import ArgumentError, option
-from ilastik_lazy.formats import format_of, list_images, open_sources
+from ilastik_lazy.formats import open_sources
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.formats.stack import StackOrder, open_paths
-from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
+from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name
 from ilastik_lazy.storage.allowed import Folders, checked_options
-from ilastik_lazy.writers.opening import with_kind_and_classes
 
-__all__ = ["open_dataarray", "open_dataset", "open_datatree", "sources_of"]
+__all__ = ["open_dataarray", "open_dataset", "open_datatree"]
 
-_MOST_VARIABLES = 200
 # The name that to_ome_zarr gives to the array of each level.
 _VARIABLE = "image"
 
@@ -125,7 +123,7 @@ def open_dataarray(
     >>> round(float(prob.sel(c="nucleus").mean()), 3)
     0.057
     """
-    _check_arguments(axes, order)
+    check_arguments(axes, order)
     options = checked_options(limits, trust, allow_external, axes)
     source = open_paths(path, internal_path, stack_along, storage_options, options, stack_order)
     source = with_kind_and_classes(source, project, kind, options)
@@ -166,7 +164,7 @@ def open_dataset(
     >>> dict(il.open_dataset(sample("probabilities")).sizes)
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
-    _check_arguments(axes, order)
+    check_arguments(axes, order)
     options = checked_options(limits, trust, allow_external, axes)
     sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
     return _as_dataset(sources, chunks, order)
@@ -210,7 +208,7 @@ def open_datatree(
     >>> list(tree.children), dict(tree["exported_data"].sizes)
     (['exported_data'], {'z': 40, 'y': 128, 'x': 160, 'c': 2})
     """
-    _check_arguments(axes, order)
+    check_arguments(axes, order)
     location = Location.parse(path, storage_options=storage_options)
     options = checked_options(limits, trust, allow_external, axes)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
@@ -220,58 +218,12 @@ def open_datatree(
             what = f"{option('axes')} and order="
             raise ArgumentError(f"{what} are for images: a project states the axes of each of its images")
         return open_project(location.path, source_roots=source_roots, chunks=chunks, options=options)
-    places = _places_in_tree(location, options)
+    places = places_in_tree(location, options)
     sources = open_sources(location, list(places.values()), options)
     nodes = {
         place: _as_dataset({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
     }
     return xr.DataTree.from_dict(nodes)
-
-
-def sources_of(
-    path: str | os.PathLike[str],
-    internal_path: str | None,
-    project: str | os.PathLike[str] | None,
-    kind: Kind | None,
-    drop_variables: str | Iterable[str] | None,
-    storage_options: Mapping[str, Any] | None,
-    options: OpenOptions,
-) -> dict[str, ArraySource]:
-    """The images that become the variables of `open_dataset`, by their names."""
-    _check_arguments(options.axes)
-    location = Location.parse(path, internal_path, storage_options)
-    inside = [location.internal_path] if location.internal_path else list_images(location, options)
-    require_images(inside, location.path)
-    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
-    names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
-    if len(names) > _MOST_VARIABLES:
-        raise ArgumentError(
-            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
-        )
-    sources = open_sources(location, list(names.values()), options)
-    return {
-        name: with_kind_and_classes(source, project, kind, options) for name, source in zip(names, sources, strict=True)
-    }
-
-
-def _check_arguments(axes: str | None, order: str | None = None) -> None:
-    """Check names of axes before a file is opened, so that a bad call is not reported as a bad file."""
-    for names in (axes, order):
-        if names is not None:
-            parse_axis_names(names)
-
-
-def _places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
-    """Internal paths of the images at `location`, by their nodes."""
-    if location.internal_path:
-        return {location.internal_path: location.internal_path}
-    places = format_of(location, options).tree(location, options)
-    require_images(places, location.path)
-    above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
-    if above.isdisjoint(places):
-        return places
-    # A node hands its coordinates down to the nodes below it, so that none may lie inside another.
-    return {place.replace("/", "_"): internal_path for place, internal_path in places.items()}
 
 
 def _as_dataset(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:

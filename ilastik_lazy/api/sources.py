@@ -1,0 +1,80 @@
+"""The sources of the images that a caller names, with what the caller states about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ilastik_lazy.core.axes import parse_axis_names
+from ilastik_lazy.core.kinds import with_kind
+from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.spec import ArraySource, Kind
+from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.formats import format_of, list_images, open_sources
+from ilastik_lazy.formats.location import Location
+from ilastik_lazy.formats.named_image import require_images
+from ilastik_lazy.lazy.dataset import variable_names
+
+__all__ = ["check_arguments", "places_in_tree", "sources_of", "with_kind_and_classes"]
+
+_MOST_VARIABLES = 200
+
+
+def sources_of(
+    path: str | os.PathLike[str],
+    internal_path: str | None,
+    project: str | os.PathLike[str] | None,
+    kind: Kind | None,
+    drop_variables: str | Iterable[str] | None,
+    storage_options: Mapping[str, Any] | None,
+    options: OpenOptions,
+) -> dict[str, ArraySource]:
+    """The images that become the variables of `open_dataset`, by their names."""
+    check_arguments(options.axes)
+    location = Location.parse(path, internal_path, storage_options)
+    inside = [location.internal_path] if location.internal_path else list_images(location, options)
+    require_images(inside, location.path)
+    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+    names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
+    if len(names) > _MOST_VARIABLES:
+        raise ArgumentError(
+            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
+        )
+    sources = open_sources(location, list(names.values()), options)
+    return {
+        name: with_kind_and_classes(source, project, kind, options) for name, source in zip(names, sources, strict=True)
+    }
+
+
+def check_arguments(axes: str | None, order: str | None = None) -> None:
+    """Check names of axes before a file is opened, so that a bad call is not reported as a bad file."""
+    for names in (axes, order):
+        if names is not None:
+            parse_axis_names(names)
+
+
+def with_kind_and_classes(
+    source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, options: OpenOptions
+) -> ArraySource:
+    """Return `source` with the kind that the caller states, and with the classes of the project."""
+    if kind is not None:
+        source = with_kind(source, kind)
+    if project is None:
+        return source
+    from ilastik_lazy.project.classes import with_classes
+
+    return with_classes(source, project, options)
+
+
+def places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
+    """Internal paths of the images at `location`, by their nodes."""
+    if location.internal_path:
+        return {location.internal_path: location.internal_path}
+    places = format_of(location, options).tree(location, options)
+    require_images(places, location.path)
+    above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
+    if above.isdisjoint(places):
+        return places
+    # A node hands its coordinates down to the nodes below it, so that none may lie inside another.
+    return {place.replace("/", "_"): internal_path for place, internal_path in places.items()}
