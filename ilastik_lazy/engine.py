@@ -20,7 +20,7 @@ from ilastik_lazy.storage.files import opened, read_up_to
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ilastik_lazy.core.options import Limits, Trust
+    from ilastik_lazy.core.options import Axes, Limits, Trust
     from ilastik_lazy.core.spec import Kind
 
 __all__ = ["IlastikBackendEntrypoint"]
@@ -51,7 +51,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         internal_path: str | None = None,
-        axes: str | None = None,
+        axes: Axes | None = None,
         project: str | os.PathLike[str] | None = None,
         kind: Kind | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -85,7 +85,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         drop_variables: str | Iterable[str] | None = None,
-        axes: str | None = None,
+        axes: Axes | None = None,
         source_roots: Any = (),
         storage_options: Mapping[str, Any] | None = None,
         limits: Limits | None = None,

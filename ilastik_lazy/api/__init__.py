@@ -10,7 +10,7 @@ import xarray as xr
 
 from ilastik_lazy.api.sources import check_arguments, places_in_tree, sources_of, with_kind_and_classes
 from ilastik_lazy.core.axes import parse_axis_names
-from ilastik_lazy.core.options import Limits, Trust
+from ilastik_lazy.core.options import Axes, Limits, Trust
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
@@ -31,7 +31,7 @@ def open_dataarray(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     internal_path: str | None = None,
     *,
-    axes: str | None = None,
+    axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
     chunks: Chunks = "auto",
@@ -56,7 +56,7 @@ def open_dataarray(
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
         Names of the axes in storage order, such as ``"zyxc"``, if the file does not name them or
-        names them wrongly.
+        names them wrongly; or those of each image, by its name or a pattern: ``{"raw": "czyx", "label*": "zyx"}``.
     project
         The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
     kind
@@ -137,7 +137,7 @@ def open_dataset(
     path: str | os.PathLike[str],
     *,
     internal_path: str | None = None,
-    axes: str | None = None,
+    axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
     chunks: Chunks = "auto",
@@ -174,7 +174,7 @@ def open_datatree(
     path: str | os.PathLike[str],
     *,
     chunks: Chunks = "auto",
-    axes: str | None = None,
+    axes: Axes | None = None,
     order: str | None = None,
     source_roots: Sequence[str | os.PathLike[str]] = (),
     storage_options: Mapping[str, Any] | None = None,

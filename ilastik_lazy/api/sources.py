@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.kinds import with_kind
-from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.options import Axes, OpenOptions, is_called
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
@@ -16,7 +16,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.lazy.dataset import variable_names
 
-__all__ = ["check_arguments", "places_in_tree", "sources_of", "with_kind_and_classes"]
+__all__ = ["check_arguments", "places_in_tree", "require_named", "sources_of", "with_kind_and_classes"]
 
 _MOST_VARIABLES = 200
 
@@ -31,10 +31,11 @@ def sources_of(
     options: OpenOptions,
 ) -> dict[str, ArraySource]:
     """The images that become the variables of `open_dataset`, by their names."""
-    check_arguments(options.axes)
     location = Location.parse(path, internal_path, storage_options)
     inside = [location.internal_path] if location.internal_path else list_images(location, options)
     require_images(inside, location.path)
+    if location.internal_path is None:
+        require_named(options, inside, location.path)
     dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
     if len(names) > _MOST_VARIABLES:
@@ -47,9 +48,18 @@ def sources_of(
     }
 
 
-def check_arguments(axes: str | None, order: str | None = None) -> None:
+def require_named(options: OpenOptions, inside: Collection[str], where: str) -> None:
+    """Raise `ArgumentError` if `axes` names an image that is not among those `inside` a file."""
+    for name, _ in options.axes_by_name:
+        if not any(is_called(path, name) for path in inside):
+            held = ", ".join(list(inside)[:8])
+            raise ArgumentError(f"{option('axes')} names an image {name!r}, which is not in {where}; it holds {held}")
+
+
+def check_arguments(axes: Axes | None, order: str | None = None) -> None:
     """Check names of axes before a file is opened, so that a bad call is not reported as a bad file."""
-    for names in (axes, order):
+    given = axes.values() if isinstance(axes, Mapping) else (axes,)
+    for names in (*given, order):
         if names is not None:
             parse_axis_names(names)
 
@@ -73,6 +83,7 @@ def places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
         return {location.internal_path: location.internal_path}
     places = format_of(location, options).tree(location, options)
     require_images(places, location.path)
+    require_named(options, [*places.values()], location.path)
     above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
     if above.isdisjoint(places):
         return places

@@ -76,7 +76,8 @@ def options_given(axes: str | None = None) -> OpenOptions:
     """Return the options of opening from the command line."""
     from ilastik_lazy.storage.allowed import checked_options
 
-    return checked_options(None, _given("trust"), _given("allow_external") or (), axes)
+    by_name = None if axes is None or "=" not in axes else dict(each.rpartition("=")[::2] for each in axes.split(","))
+    return checked_options(None, _given("trust"), _given("allow_external") or (), by_name or axes)
 
 
 def kind_given() -> Any:
@@ -308,7 +309,7 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
             click.option(
                 "--axes",
                 metavar="AXES",
-                help="Axes in storage order, such as zyxc, if the file does not name them or names them wrongly.",
+                help="Axes in storage order, such as zyxc, or of each image: raw=czyx,label=zyx [default: by FILE].",
             ),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
             _remembered(

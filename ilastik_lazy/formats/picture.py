@@ -124,7 +124,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         raise LimitExceededError(f"{location} is a picture of {nbytes} bytes, more than {limits.chunk_bytes}")
     if max(layout.shape) > limits.axis_length:
         raise LimitExceededError(f"{location} has shape {layout.shape}: more than {limits.axis_length} along an axis")
-    names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], len(layout.shape))
+    names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], layout.shape, location)
     channels = layout.shape[names.index("c")] if "c" in names else 1
     # The file, the picture in Pillow (four bytes for three samples), and its pixels.
     buffers = 3 if len(layout.shape) == 2 else 4

@@ -123,7 +123,7 @@ def _check_image(image: TiffImage, location: Location, limits: Limits) -> None:
 
 
 def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tuple[tuple[Axis, ...], bool]:
-    chosen = parse_axis_names(axes, len(image.shape)) if axes is not None else None
+    chosen = parse_axis_names(axes, image.shape, location) if axes is not None else None
     stored: Sequence[str | None] | None
     try:
         stored = axis_letters(image.letters)
