@@ -8,12 +8,13 @@ from typing import Any
 
 import xarray as xr
 
-from ilastik_lazy.api.sources import check_arguments, places_in_tree, sources_of, with_kind_and_classes
+from ilastik_lazy.api.sources import Stated, check_arguments, places_in_tree, sources_of
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.options import Axes, Limits, Trust
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
+from ilastik_lazy.core.views.stated import VoxelSizes
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import open_sources
 from ilastik_lazy.formats.location import Location
@@ -34,6 +35,8 @@ def open_dataarray(
     axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
+    voxel_size: VoxelSizes | None = None,
+    squeeze: bool = False,
     chunks: Chunks = "auto",
     order: str | None = None,
     cache: str | int | None = None,
@@ -63,6 +66,11 @@ def open_dataarray(
         What the numbers mean (``attrs["ilastik_kind"]``), where neither the file nor its name says so: for
         instance ``"segmentation"``, whose pyramid must not be made by averaging.  Classes and ids that are stored as
         floating-point numbers become uint32.
+    voxel_size
+        Steps along axes where the file does not state them or states them wrongly: ``"z=2um,y=0.5um,x=0.5um"``, or a
+        dict ``{"z": "2um", "y": 0.5}``, in which a number has the unit that the file states, or none.
+    squeeze
+        Drop the single channel of images of classes and ids; by default, dims and shape are those of the file.
     chunks
         Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, ``{}``
         takes the storage chunks, a dict, int or tuple works as in xarray, None uses no dask at all.
@@ -124,9 +132,10 @@ def open_dataarray(
     0.057
     """
     check_arguments(axes, order)
-    options = checked_options(limits, trust, allow_external, axes)
+    options = checked_options(limits, trust, allow_external, axes, kind)
+    stated = Stated(kind, project, voxel_size, squeeze)
     source = open_paths(path, internal_path, stack_along, storage_options, options, stack_order)
-    source = with_kind_and_classes(source, project, kind, options)
+    source = stated.view(source, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = variable_name(source.spec.name.rsplit("/", 1)[-1])
@@ -140,6 +149,8 @@ def open_dataset(
     axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
+    voxel_size: VoxelSizes | None = None,
+    squeeze: bool = False,
     chunks: Chunks = "auto",
     order: str | None = None,
     drop_variables: str | Iterable[str] | None = None,
@@ -150,8 +161,8 @@ def open_dataset(
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
 
-    The parameters are those of `open_dataarray`; `kind` applies to every image, and `drop_variables` names images
-    to leave out.
+    The parameters are those of `open_dataarray`; `kind`, `voxel_size` and `squeeze` apply to every image, and
+    `drop_variables` names images to leave out.
     A variable has the name of the last part of its image's path, or of the whole path, with ``_`` for ``/``,
     where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
     If two images differ in the length or the positions of a dimension, the dimension of the later image gets the
@@ -165,8 +176,9 @@ def open_dataset(
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
     check_arguments(axes, order)
-    options = checked_options(limits, trust, allow_external, axes)
-    sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
+    options = checked_options(limits, trust, allow_external, axes, kind)
+    stated = Stated(kind, project, voxel_size, squeeze)
+    sources = sources_of(path, internal_path, stated, drop_variables, storage_options, options)
     return _as_dataset(sources, chunks, order)
 
 

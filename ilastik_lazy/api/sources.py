@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.options import Axes, OpenOptions, is_called
 from ilastik_lazy.core.spec import ArraySource, Kind
+from ilastik_lazy.core.views.stated import VoxelSizes, parse_voxel_size, with_voxel_size
+from ilastik_lazy.core.views.window import without_single_channel
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.lazy.dataset import variable_names
 
-__all__ = ["check_arguments", "places_in_tree", "require_named", "sources_of", "with_kind_and_classes"]
+__all__ = ["Stated", "check_arguments", "places_in_tree", "require_named", "sources_of"]
 
 _MOST_VARIABLES = 200
 
@@ -24,8 +27,7 @@ _MOST_VARIABLES = 200
 def sources_of(
     path: str | os.PathLike[str],
     internal_path: str | None,
-    project: str | os.PathLike[str] | None,
-    kind: Kind | None,
+    stated: Stated,
     drop_variables: str | Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
     options: OpenOptions,
@@ -43,9 +45,7 @@ def sources_of(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
     sources = open_sources(location, list(names.values()), options)
-    return {
-        name: with_kind_and_classes(source, project, kind, options) for name, source in zip(names, sources, strict=True)
-    }
+    return {name: stated.view(source, options) for name, source in zip(names, sources, strict=True)}
 
 
 def require_named(options: OpenOptions, inside: Collection[str], where: str) -> None:
@@ -64,17 +64,32 @@ def check_arguments(axes: Axes | None, order: str | None = None) -> None:
             parse_axis_names(names)
 
 
-def with_kind_and_classes(
-    source: ArraySource, project: str | os.PathLike[str] | None, kind: Kind | None, options: OpenOptions
-) -> ArraySource:
-    """Return `source` with the kind that the caller states, and with the classes of the project."""
-    if kind is not None:
-        source = with_kind(source, kind)
-    if project is None:
-        return source
-    from ilastik_lazy.project.classes import with_classes
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the caller states about images, beyond how to open them."""
 
-    return with_classes(source, project, options)
+    kind: Kind | None = None
+    project: str | os.PathLike[str] | None = None
+    voxel_size: VoxelSizes | None = None
+    squeeze: bool = False
+    """Whether images of classes and ids lose a single channel."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes before a file is opened."""
+        if self.voxel_size is not None:
+            parse_voxel_size(self.voxel_size)
+
+    def view(self, source: ArraySource, options: OpenOptions) -> ArraySource:
+        """Return `source` as the caller describes it."""
+        if self.kind is not None:
+            source = with_kind(source, self.kind)
+        if self.voxel_size is not None:
+            source = with_voxel_size(source, self.voxel_size)
+        if self.project is not None:
+            from ilastik_lazy.project.classes import with_classes
+
+            source = with_classes(source, self.project, options)
+        return without_single_channel(source) if self.squeeze and source.spec.is_label_image else source
 
 
 def places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:

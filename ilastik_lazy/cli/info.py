@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from ilastik_lazy.cli.options import (
     memory_given,
     memory_option,
     options_given,
+    sized,
     source_roots_option,
     with_selection,
 )
@@ -69,6 +71,8 @@ def info(
             say("error", str(error))
             failed.append(error)
             continue
+        if isinstance(found, Images):
+            found = replace(found, sources=list(map(sized, found.sources)))
         if as_json:
             values += values_of(found)
         else:

@@ -30,6 +30,7 @@ __all__ = [
     "options_given",
     "selections_given",
     "scheduler_option",
+    "sized",
     "source_at",
     "source_roots_option",
     "stack_given",
@@ -77,12 +78,21 @@ def options_given(axes: str | None = None) -> OpenOptions:
     from ilastik_lazy.storage.allowed import checked_options
 
     by_name = None if axes is None or "=" not in axes else dict(each.rpartition("=")[::2] for each in axes.split(","))
-    return checked_options(None, _given("trust"), _given("allow_external") or (), by_name or axes)
+    return checked_options(None, _given("trust"), _given("allow_external") or (), by_name or axes, kind_given())
 
 
 def kind_given() -> Any:
     """Return the kind that the command line states, None if it states none."""
     return _given("kind")
+
+
+def sized(source: ArraySource) -> ArraySource:
+    """Return `source` with the voxel size from the command line; as it is if there is none."""
+    if (sizes := _given("voxel_size")) is None:
+        return source
+    from ilastik_lazy.core.views.stated import with_voxel_size
+
+    return with_voxel_size(source, sizes)
 
 
 def memory_given(default: str) -> str:
@@ -132,6 +142,7 @@ def source_at(
         source = with_kind(source, kind)
     elif wants_classes:
         source = with_classes_of_name(source)
+    source = sized(source)
     if project is not None:
         from ilastik_lazy.project.classes import with_classes
 
@@ -275,6 +286,13 @@ source_roots_option = click.option(
 )
 
 
+_voxel_size_option = _remembered(
+    "--voxel-size",
+    metavar="SIZES",
+    help="Steps along axes, such as z=2um,y=0.5um,x=0.5um, if FILE does not state them.",
+)
+
+
 _select_option = _remembered(
     "--select",
     metavar="AXIS=PART",
@@ -291,12 +309,13 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
     trust
         Default of ``--trust``.
     selects
-        Whether the command works on a part of the image, named with ``--select``.
+        Whether the command works on a part of the image, named with ``--select``, and with
+        the voxel size of ``--voxel-size``.
     """
 
     def decorate(command: _Command) -> _Command:
         if selects:
-            command = _select_option(command)
+            command = _voxel_size_option(_select_option(command))
         for option in (
             _remembered(
                 "--allow-external",

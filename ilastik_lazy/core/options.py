@@ -66,7 +66,7 @@ class OpenOptions:
     Examples
     --------
     >>> OpenOptions(axes="zyx", trust="untrusted").in_child
-    OpenOptions(axes='zyx', limits=Limits(...), trust='local', external_roots=(), axes_by_name=())
+    OpenOptions(axes='zyx', limits=Limits(...), trust='local', external_roots=(), axes_by_name=(), kind='')
     """
 
     axes: str | None = None
@@ -83,6 +83,9 @@ class OpenOptions:
 
     axes_by_name: tuple[tuple[str, str], ...] = ()
     """Where `axes` is None: names of images, and the axes of each (see `axes_of`)."""
+
+    kind: str = ""
+    """What the numbers mean, where the caller states it: the indices of a palette may be classes."""
 
     def axes_of(self, internal_path: str | None) -> str | None:
         """Return the axes that the caller names for the image at a path: by its path, its last part, or a pattern.

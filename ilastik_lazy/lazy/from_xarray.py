@@ -246,6 +246,8 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
         # xarray's own engines make dates of numbers: they become numbers again.
         unit, since = "second", str(np.datetime_as_string(positions[0], "auto"))
         positions = (positions - positions[0]) / np.timedelta64(1, "s")
+    if positions.dtype.kind == "m" and positions.size and not np.isnat(positions).any():
+        unit, since, positions = "second", "", positions / np.timedelta64(1, "s")
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
     known = stored.positions(len(positions)) if stored is not None else None

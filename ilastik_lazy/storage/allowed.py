@@ -25,6 +25,7 @@ def checked_options(
     trust: Trust = "local",
     allow_external: Folders = (),
     axes: Axes | Sequence[str] | None = None,
+    kind: str | None = None,
 ) -> OpenOptions:
     """Check the arguments of a caller, and return them as one value.
 
@@ -46,10 +47,10 @@ def checked_options(
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
     if isinstance(axes, Mapping):
         by_name = tuple((str(name).strip("/"), "".join(parse_axis_names(each))) for name, each in axes.items())
-        return OpenOptions(None, limits or Limits(), trust, roots, by_name)
+        return OpenOptions(None, limits or Limits(), trust, roots, by_name, kind or "")
     # A list of names as one text, which a child process also takes.
     names = axes if axes is None or isinstance(axes, str) else "".join(parse_axis_names(axes))
-    return OpenOptions(names, limits or Limits(), trust, roots)
+    return OpenOptions(names, limits or Limits(), trust, roots, (), kind or "")
 
 
 def named_folders(given: Folders, argument: str) -> list[str]:
