@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -64,15 +63,13 @@ def info(
                     project=project, source_roots=source_roots, memory=memory_given("4GB"),
                 )  # fmt: skip
             if isinstance(found, Images):
-                found.sources[:] = map(with_selection, found.sources)
+                found.sources[:] = [with_selection(sized(source)) for source in found.sources]
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise
             say("error", str(error))
             failed.append(error)
             continue
-        if isinstance(found, Images):
-            found = replace(found, sources=list(map(sized, found.sources)))
         if as_json:
             values += values_of(found)
         else:
