@@ -20,8 +20,9 @@ from ilastik_lazy.storage.files import opened, read_up_to
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ilastik_lazy.core.options import Limits, Trust
+    from ilastik_lazy.core.options import Axes, Limits, Trust
     from ilastik_lazy.core.spec import Kind
+    from ilastik_lazy.core.views.stated import VoxelSizes
 
 __all__ = ["IlastikBackendEntrypoint"]
 
@@ -40,8 +41,8 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     url = "https://pypi.org/project/ilastik_lazy"
     supports_groups = True
     open_dataset_parameters = (
-        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "kind", "storage_options",
-        "limits", "trust", "allow_external",
+        "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "kind", "voxel_size",
+        "squeeze", "storage_options", "limits", "trust", "allow_external",
         "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
     )  # fmt: skip
 
@@ -51,9 +52,11 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         internal_path: str | None = None,
-        axes: str | None = None,
+        axes: Axes | None = None,
         project: str | os.PathLike[str] | None = None,
         kind: Kind | None = None,
+        voxel_size: VoxelSizes | None = None,
+        squeeze: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         trust: Trust = "local",
@@ -69,12 +72,15 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
         `mask_and_scale` is the only decoder of CF conventions with an effect: False leaves packed numbers packed.
         """
-        from ilastik_lazy.api import sources_of
+        from ilastik_lazy.api.sources import sources_of
+        from ilastik_lazy.project.stated import Stated
         from ilastik_lazy.core.views.unpacked import packed_again
         from ilastik_lazy.lazy.dataset import to_dataset
 
-        path, options = _path(filename_or_obj), checked_options(limits, trust, allow_external, axes)
-        sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
+        path, options = _path(filename_or_obj), checked_options(limits, trust, allow_external, axes, kind)
+        sources = sources_of(
+            path, internal_path, Stated(kind, project, voxel_size, squeeze), drop_variables, storage_options, options
+        )
         for name, source in sources.items():
             wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale
             sources[name] = packed_again(source) if wanted is False else source
@@ -85,7 +91,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         drop_variables: str | Iterable[str] | None = None,
-        axes: str | None = None,
+        axes: Axes | None = None,
         source_roots: Any = (),
         storage_options: Mapping[str, Any] | None = None,
         limits: Limits | None = None,

@@ -74,7 +74,7 @@ def doctor(
                 file,
                 dataset,
                 full=full,
-                axes=axes,
+                axes=options.axes or dict(options.axes_by_name) or None,
                 project=project,
                 source_roots=source_roots,
                 storage_options=storage_options() if is_url(file) else None,

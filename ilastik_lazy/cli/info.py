@@ -15,6 +15,7 @@ from ilastik_lazy.cli.options import (
     memory_given,
     memory_option,
     options_given,
+    sized,
     source_roots_option,
     with_selection,
 )
@@ -62,7 +63,7 @@ def info(
                     project=project, source_roots=source_roots, memory=memory_given("4GB"),
                 )  # fmt: skip
             if isinstance(found, Images):
-                found.sources[:] = map(with_selection, found.sources)
+                found.sources[:] = [with_selection(sized(source)) for source in found.sources]
         except IlastikLazyError as error:
             if len(files) == 1:
                 raise

@@ -26,6 +26,7 @@ __all__ = [
     "options_given",
     "remembered",
     "selections_given",
+    "sized",
     "source_at",
     "source_roots_option",
     "stack_given",
@@ -56,12 +57,22 @@ def options_given(axes: str | None = None) -> OpenOptions:
     """Return the options of opening from the command line."""
     from ilastik_lazy.storage.allowed import checked_options
 
-    return checked_options(None, given("trust"), given("allow_external") or (), axes)
+    by_name = None if axes is None or "=" not in axes else dict(each.rpartition("=")[::2] for each in axes.split(","))
+    return checked_options(None, given("trust"), given("allow_external") or (), by_name or axes, kind_given())
 
 
 def kind_given() -> Any:
     """Return the kind that the command line states, None if it states none."""
     return given("kind")
+
+
+def sized(source: ArraySource) -> ArraySource:
+    """Return `source` with the voxel size from the command line; as it is if there is none."""
+    if (sizes := given("voxel_size")) is None:
+        return source
+    from ilastik_lazy.core.views.stated import with_voxel_size
+
+    return with_voxel_size(source, sizes)
 
 
 def memory_given(default: str) -> str:
@@ -110,6 +121,7 @@ def source_at(
         source = with_kind(source, kind)
     elif wants_classes:
         source = with_classes_of_name(source)
+    source = sized(source)
     if project is not None:
         from ilastik_lazy.project.classes import with_classes
 
@@ -206,6 +218,13 @@ source_roots_option = click.option(
 )
 
 
+_voxel_size_option = remembered(
+    "--voxel-size",
+    metavar="SIZES",
+    help="Steps along axes, such as z=2um,y=0.5um,x=0.5um, if FILE does not state them.",
+)
+
+
 _select_option = remembered(
     "--select",
     metavar="AXIS=PART",
@@ -222,12 +241,13 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
     trust
         Default of ``--trust``.
     selects
-        Whether the command works on a part of the image, named with ``--select``.
+        Whether the command works on a part of the image, named with ``--select``, and with
+        the voxel size of ``--voxel-size``.
     """
 
     def decorate(command: _Command) -> _Command:
         if selects:
-            command = _select_option(command)
+            command = _voxel_size_option(_select_option(command))
         for option in (
             remembered(
                 "--allow-external",
@@ -240,7 +260,7 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
             click.option(
                 "--axes",
                 metavar="AXES",
-                help="Axes in storage order, such as zyxc, if the file does not name them or names them wrongly.",
+                help="Axes in storage order, such as zyxc, or of each image: raw=czyx,label=zyx [default: by FILE].",
             ),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
             remembered(

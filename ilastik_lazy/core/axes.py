@@ -21,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 AXIS_NAMES = ("t", "z", "y", "x", "c")
+_MOST_CHANNELS = 64
 _IN_WORDS = {"time": "t", "channel": "c", "channels": "c"}
 
 
@@ -84,13 +85,15 @@ def axis_names(axes: Sequence[Axis]) -> tuple[str, ...]:
     return tuple(axis.name for axis in axes)
 
 
-def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tuple[str, ...]:
+def parse_axis_names(
+    names: str | Sequence[str], shape: Sequence[int] | None = None, where: object = "the dataset"
+) -> tuple[str, ...]:
     """Check names that a caller gave, such as ``"zyxc"`` or ``["z", "y", "x", "c"]``.
 
     Raises
     ------
     AxesError
-        A name is unknown or stands twice, or there are not `ndim` of them.
+        A name is unknown or stands twice, or there are not as many as the image at `where` has dimensions.
     """
     if not isinstance(names, str | Sequence):
         raise AxesError(f"{option('axes', names)}: expected letters of 'tzyxc', such as 'zyxc'")
@@ -99,13 +102,14 @@ def parse_axis_names(names: str | Sequence[str], ndim: int | None = None) -> tup
         raise AxesError(f"unknown axis {unknown[0]!r} in {option('axes', names)}: expected letters of 'tzyxc'")
     if len(set(found)) != len(found):
         raise AxesError(f"{option('axes', names)} names an axis twice")
-    if ndim is not None and len(found) != ndim:
-        raise AxesError(f"{option('axes', names)} names {len(found)} axes, but the dataset has {ndim} dimensions")
+    if shape is not None and len(found) != len(shape):
+        dimensions = f"{len(shape)} dimensions, shape {tuple(shape)}"
+        raise AxesError(f"{option('axes', names)} names {len(found)} axes, but {where} has {dimensions}")
     return found
 
 
 def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis, ...]:
-    """Guess the axes of an array that does not name all of them, as ilastik itself does.
+    """Guess the axes of an array that does not name all of them, as ilastik itself does if that makes sense.
 
     Where some of its `labels` are names of axes, the other dimensions are those of space, the last ones first.
 
@@ -116,6 +120,8 @@ def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis
 
     Examples
     --------
+    >>> "".join(axis_names(default_axes((3, 100, 256, 256))))  # ilastik guesses zyxc
+    'czyx'
     >>> "".join(axis_names(default_axes((512, 512, 3)))), "".join(axis_names(default_axes((3, 4, 5), ("time", "", ""))))
     ('yxc', 'tyx')
     """
@@ -130,7 +136,14 @@ def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis
         free = iter([name for name in "xyzct" if name not in known])
         return tuple(Axis(name or next(free)) for name in reversed(names))[::-1]
     # lazyflow's get_default_axisordering has the same rule: a short last axis is colour.
-    return tuple(map(Axis, "yxc" if len(shape) == 3 and shape[2] <= 4 else order[len(shape)]))
+    likely = "yxc" if len(shape) == 3 and shape[2] <= 4 else order[len(shape)]
+    if len(shape) > 3 and shape[-1] > _MOST_CHANNELS:
+        # ilastik would read hundreds of channels; other programs write channels before planes or pictures.
+        if len(shape) == 4:
+            likely = "czyx" if shape[0] <= min(16, shape[1]) else "tzyx"
+        else:
+            likely = "tczyx" if shape[1] <= shape[2] else "tzcyx"
+    return tuple(map(Axis, likely))
 
 
 def with_units(axes: Sequence[Axis], units: Mapping[str, object]) -> tuple[Axis, ...]:

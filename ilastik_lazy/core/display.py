@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.core.classes import RGB, color_of
 from ilastik_lazy.core.spec import ArraySpec
 
-__all__ = ["Channel", "channels_of", "class_color", "is_color_picture", "shows_labels", "states_contrast"]
+__all__ = ["Channel", "channels_of", "class_color", "is_color_picture", "samples_of", "shows_labels", "states_contrast"]
 
 _WHITE: RGB = (255, 255, 255)
 _PRIMARY: dict[str, RGB] = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -43,8 +43,18 @@ def class_color(spec: ArraySpec, number: int) -> RGB:
 
 def is_color_picture(spec: ArraySpec) -> bool:
     """Whether the channels are red, green and blue, as in pictures of tissue; ilastik shows them so, too."""
-    is_unnamed = not spec.channel_names and not spec.channel_colors and spec.kind in (None, "intensity")
-    return spec.dtype == np.uint8 and _count(spec) == 3 and is_unnamed
+    is_unnamed = spec.channel_names in ((), tuple(_PRIMARY)) and spec.channel_colors in ((), tuple(_PRIMARY.values()))
+    return spec.dtype == np.uint8 and _count(spec) == 3 and is_unnamed and spec.kind in (None, "intensity")
+
+
+def samples_of(count: int) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
+    """Return names and colours of the samples of a colour picture; alpha is black, since it adds no light.
+
+    >>> samples_of(3)
+    (('red', 'green', 'blue'), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+    """
+    known = _PRIMARY | {"alpha": (0, 0, 0)}
+    return (tuple(known)[:count], tuple(known.values())[:count]) if count in (3, 4) else ((), ())
 
 
 def states_contrast(spec: ArraySpec) -> bool:

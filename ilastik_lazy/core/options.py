@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
-__all__ = ["DEFAULTS", "Limits", "OpenOptions", "Trust"]
+__all__ = ["DEFAULTS", "Axes", "Limits", "OpenOptions", "Trust", "is_called"]
+
+Axes = str | Mapping[str, str]
+"""Names of the axes of every image, or by the names of the images."""
 
 Trust = Literal["local", "untrusted"]
 
@@ -61,7 +66,7 @@ class OpenOptions:
     Examples
     --------
     >>> OpenOptions(axes="zyx", trust="untrusted").in_child
-    OpenOptions(axes='zyx', limits=Limits(...), trust='local', external_roots=())
+    OpenOptions(axes='zyx', limits=Limits(...), trust='local', external_roots=(), axes_by_name=(), kind='')
     """
 
     axes: str | None = None
@@ -76,10 +81,34 @@ class OpenOptions:
     external_roots: tuple[str, ...] = ()
     """Folders, without symbolic links, whose files may be referred to."""
 
+    axes_by_name: tuple[tuple[str, str], ...] = ()
+    """Where `axes` is None: names of images, and the axes of each (see `axes_of`)."""
+
+    kind: str = ""
+    """What the numbers mean, where the caller states it: the indices of a palette may be classes."""
+
+    def axes_of(self, internal_path: str | None) -> str | None:
+        """Return the axes that the caller names for the image at a path: by its path, its last part, or a pattern.
+
+        >>> OpenOptions(axes_by_name=(("label*", "zyx"), ("raw", "czyx"))).axes_of("t0/raw")
+        'czyx'
+        """
+        if self.axes is not None or internal_path is None:
+            return self.axes
+        exact = dict(self.axes_by_name).get(internal_path)
+        return exact or next((axes for name, axes in self.axes_by_name if is_called(internal_path, name)), None)
+
     @property
     def in_child(self) -> OpenOptions:
         """The same options for a child process, in which the HDF5 library may see the file."""
         return replace(self, trust="local")
+
+
+def is_called(internal_path: str, name: str) -> bool:
+    """Whether the path of an image, or its last part, is `name` or fits it as a pattern."""
+    return name == internal_path or any(
+        map(fnmatchcase, (internal_path, internal_path.rsplit("/", 1)[-1]), (name,) * 2)
+    )
 
 
 DEFAULTS = OpenOptions()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ilastik_lazy.core.options import Limits, OpenOptions, Trust
+from ilastik_lazy.core.options import Axes, Limits, OpenOptions, Trust
 from ilastik_lazy.core.parallel import in_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.doctor.axes import guessed_axes, unknown_units, unknown_voxel_size
@@ -44,7 +44,7 @@ def examine(
     internal_path: str | None = None,
     *,
     full: bool = False,
-    axes: str | None = None,
+    axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     source_roots: Sequence[str] = (),
     storage_options: Mapping[str, Any] | None = None,

@@ -88,7 +88,7 @@ def list_images(location: Location, options: OpenOptions = DEFAULTS) -> list[str
 
 def open_source(location: Location, options: OpenOptions = DEFAULTS) -> ArraySource:
     """Source of one image: its spec is known, none of its voxels is read."""
-    return format_of(location, options).open_image(location, options)
+    return format_of(location, options).open_images(location, [location.internal_path], options)[0]
 
 
 def open_sources(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ilastik_lazy.core.options import OpenOptions
@@ -90,7 +90,12 @@ class Format:
         if paths is None:
             # Without any image, opening "the only one" raises an error that explains why.
             paths = self.images(location, options) or [None]
-        return [self.open_image(location.at(path), options) for path in paths]
+        if options.axes_by_name and list(paths) == [None] and len(names := self.images(location, options)) == 1:
+            paths = names
+        return [
+            self.open_image(location.at(path), replace(options, axes=options.axes_of(path), axes_by_name=()))
+            for path in paths
+        ]
 
     def tree(self, location: Location, options: OpenOptions) -> dict[str, str]:
         """Internal paths of the images by their nodes in a DataTree."""

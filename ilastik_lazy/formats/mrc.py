@@ -56,7 +56,7 @@ def _open_file(path: str, stamp: Stamp, options: OpenOptions) -> ArraySource:
     elif space_group == 0 and intervals[2] == 1:  # a stack of images, such as a tilt series
         steps[0] = None
     if options.axes is not None:
-        names = "".join(parse_axis_names(options.axes, len(shape)))
+        names = "".join(parse_axis_names(options.axes, shape, path))
     axes = [
         Axis(name, step, unit="angstrom") if step and name in "zyx" else Axis(name)
         for name, step in zip(names, steps, strict=True)

@@ -11,14 +11,16 @@ import math
 import os
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, parse_axis_names
+from ilastik_lazy.core.classes import RGB
+from ilastik_lazy.core.display import samples_of
 from ilastik_lazy.core.grid import Region, check_region, region_shape
-from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.library_errors import require_package, translated
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
@@ -96,6 +98,12 @@ class _Layout:
     """``pillow``, or ``png`` and ``ppm`` for 16 bits per colour, of which Pillow drops eight."""
     offset: int = 0
     """Offset of the pixels of a ``ppm`` in bytes."""
+    palette: tuple[RGB, ...] = ()
+    """Colours of the indices that are stored in place of colours."""
+
+    def of_classes(self) -> _Layout:
+        """Return the layout of the indices themselves, which are numbers of classes."""
+        return replace(self, shape=self.shape[:2], mode=None)
 
 
 def open_image(location: Location, options: OpenOptions) -> ArraySource:
@@ -119,15 +127,20 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     axes, limits = options.axes, options.limits
     stamp = stamp_of(location.path)
     layout = _layout_of_file(location.path, stamp)
+    stated = options.kind or kind_from_name(location.path, layout.dtype, layout.shape[-1])
+    if has_classes := bool(layout.palette) and stated in WHOLE_NUMBERS:
+        layout = layout.of_classes()
     nbytes = math.prod(layout.shape) * layout.dtype.itemsize
     if nbytes > limits.chunk_bytes:
         raise LimitExceededError(f"{location} is a picture of {nbytes} bytes, more than {limits.chunk_bytes}")
     if max(layout.shape) > limits.axis_length:
         raise LimitExceededError(f"{location} has shape {layout.shape}: more than {limits.axis_length} along an axis")
-    names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], len(layout.shape))
+    names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], layout.shape, location)
     channels = layout.shape[names.index("c")] if "c" in names else 1
     # The file, the picture in Pillow (four bytes for three samples), and its pixels.
     buffers = 3 if len(layout.shape) == 2 else 4
+    kind = kind_from_name(location.path, layout.dtype, channels)
+    named, colors = samples_of(channels if kind not in WHOLE_NUMBERS and stated not in WHOLE_NUMBERS else 0)
     spec = ArraySpec(
         name=_NAME,
         shape=layout.shape,
@@ -137,9 +150,12 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         storage=Storage(
             location=str(location), path=location.path, compression=location.suffix.lstrip("."), buffers=buffers
         ),
-        kind=kind_from_name(location.path, layout.dtype, channels),
+        kind=kind,
+        channel_names=named if names[-1] == "c" else (),
+        # Class 1 has the second colour of the palette: the first is that of 0.
+        channel_colors=layout.palette[1:] if has_classes else colors if names[-1] == "c" else (),
     )
-    return PictureSource(spec, location, stamp)
+    return PictureSource(spec, location, stamp, has_classes)
 
 
 def _layout_of_file(path: str, stamp: Stamp) -> _Layout:
@@ -187,7 +203,13 @@ def _layout_of(picture: Image, path: str) -> _Layout:
     samples, dtype, mode = _MODES[picture.mode]
     if picture.mode == "P" and "transparency" in picture.info:
         samples, mode = 4, "RGBA"
-    return _Layout((height, width, samples) if samples else (height, width), np.dtype(dtype), mode)
+    palette: tuple[RGB, ...] = ()
+    if picture.mode == "P":
+        # Programs fill what they do not use of a palette with black.
+        flat = bytes(picture.getpalette() or ()).rstrip(b"\0")
+        flat += bytes(-len(flat) % 3)
+        palette = tuple((flat[k], flat[k + 1], flat[k + 2]) for k in range(0, len(flat), 3))
+    return _Layout((height, width, samples) if samples else (height, width), np.dtype(dtype), mode, palette=palette)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +219,8 @@ class PictureSource:
     spec: ArraySpec
     location: Location
     stamp: Stamp
+    has_classes: bool = False
+    """Whether the indices of its palette are the values."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -212,16 +236,17 @@ class PictureSource:
             path,
             self.spec.nbytes,
         ):
-            whole = _decoded(data, path)
+            whole = _decoded(data, path, has_classes=self.has_classes)
         if whole.shape != self.spec.shape:
             raise CorruptChunkError(f"{path} decodes to shape {whole.shape} instead of {self.spec.shape}: damaged")
         return np.array(whole[region], self.spec.dtype, order="C")
 
 
-def _decoded(data: bytes, path: str) -> np.ndarray[Any, Any]:
+def _decoded(data: bytes, path: str, *, has_classes: bool) -> np.ndarray[Any, Any]:
     """Decode the pixels of a picture from the bytes of its file."""
     picture = _opened_picture(io.BytesIO(data), path)
     layout = _layout_of(picture, path)
+    layout = layout.of_classes() if has_classes else layout
     if picture.format == "PNG":
         try:
             check_png(data)

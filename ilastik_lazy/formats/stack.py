@@ -114,7 +114,24 @@ def open_stack(
         )
     if along is None and locations[0].suffix in PICTURE_SUFFIXES:
         along = "z"
-    return stack_of([open_source(one, options) for one in locations], along)
+    return stack_of(_opened(locations, options), along)
+
+
+def _opened(locations: Sequence[Location], options: OpenOptions) -> list[ArraySource]:
+    """Open the files; what is to be warned of in several of them is one warning, with their number."""
+    sources, places = [], dict[tuple[str, type[Warning]], list[str]]()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for location in locations:
+            sources.append(open_source(location, options))
+            for one in caught:
+                text = str(one.message).replace(location.path, "\0")
+                places.setdefault((text, one.category), []).append(location.path)
+            caught.clear()
+    for (text, category), paths in places.items():
+        alike = f" (and {len(paths) - 1} more of {len(locations)} files likewise)" if len(paths) > 1 else ""
+        warnings.warn(text.replace("\0", paths[0]) + alike, category, stacklevel=4)
+    return sources
 
 
 def number_key(path: str) -> list[tuple[int, str]]:

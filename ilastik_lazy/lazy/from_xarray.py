@@ -61,7 +61,7 @@ def as_source(
         It is something else, or names its own axes.
     """
     if isinstance(source, np.ndarray | da.Array) and options.axes is not None:
-        source, options = xr.DataArray(source, dims=parse_axis_names(options.axes, source.ndim)), DEFAULTS
+        source, options = xr.DataArray(source, dims=parse_axis_names(options.axes, source.shape)), DEFAULTS
     if isinstance(source, xr.DataArray | ArraySource) and options.axes is not None:
         raise ArgumentError(f"{option('axes', options.axes)}: the image names its own axes; rename them")
     if isinstance(source, xr.DataArray):
@@ -251,6 +251,8 @@ def _axis(array: xr.DataArray, dim: str, stored: Axis | None, unit_alone: object
         # xarray's own engines make dates of numbers: they become numbers again.
         unit, since = "second", str(np.datetime_as_string(positions[0], "auto"))
         positions = (positions - positions[0]) / np.timedelta64(1, "s")
+    if positions.dtype.kind == "m" and positions.size and not np.isnat(positions).any():
+        unit, since, positions = "second", "", positions / np.timedelta64(1, "s")
     if positions.dtype.kind not in "iuf":
         raise ArgumentError(f"the positions along {dim!r} are {positions.dtype}: expected numbers with units")
     known = stored.positions(len(positions)) if stored is not None else None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilastik_lazy.core.options import Limits, OpenOptions, Trust
+from ilastik_lazy.core.options import Axes, Limits, OpenOptions, Trust
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
 from ilastik_lazy.formats.location import Location, checked_path
@@ -54,7 +54,7 @@ def info(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     internal_path: str | None = None,
     *,
-    axes: str | None = None,
+    axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     source_roots: Sequence[str] = (),
     memory: str = "4GB",

@@ -8,10 +8,10 @@ symbolic links in a folder of N5 or Zarr also lead anywhere.  Here they may lead
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ilastik_lazy.core.axes import parse_axis_names
-from ilastik_lazy.core.options import Limits, OpenOptions, Trust
+from ilastik_lazy.core.options import Axes, Limits, OpenOptions, Trust
 from ilastik_lazy.errors import ArgumentError, SourceIOError, UnsafePathError, folder_option, option
 from ilastik_lazy.storage.system import can_limit_children
 
@@ -24,15 +24,16 @@ def checked_options(
     limits: Limits | None = None,
     trust: Trust = "local",
     allow_external: Folders = (),
-    axes: str | Sequence[str] | None = None,
+    axes: Axes | Sequence[str] | None = None,
+    kind: str | None = None,
 ) -> OpenOptions:
     """Check the arguments of a caller, and return them as one value.
 
     Raises
     ------
     ArgumentError
-        `trust` has an unknown value or needs limits that this system lacks, a root is not a folder, or a list of
-        `axes` has an unknown name.
+        `trust` has an unknown value or needs limits that this system lacks, a root is not a folder, or a list or
+        dict of `axes` has an unknown name.
     """
     if trust not in ("local", "untrusted"):
         raise ArgumentError(f"{option('trust', trust)}: expected 'local' or 'untrusted'")
@@ -44,9 +45,12 @@ def checked_options(
     if limits is not None and not isinstance(limits, Limits):
         raise ArgumentError(f"limits={limits!r}: expected ilastik_lazy.Limits(...)")
     roots = tuple(dict.fromkeys(map(os.path.realpath, named_folders(allow_external, "allow_external"))))
+    if isinstance(axes, Mapping):
+        by_name = tuple((str(name).strip("/"), "".join(parse_axis_names(each))) for name, each in axes.items())
+        return OpenOptions(None, limits or Limits(), trust, roots, by_name, kind or "")
     # A list of names as one text, which a child process also takes.
     names = axes if axes is None or isinstance(axes, str) else "".join(parse_axis_names(axes))
-    return OpenOptions(names, limits or Limits(), trust, roots)
+    return OpenOptions(names, limits or Limits(), trust, roots, (), kind or "")
 
 
 def named_folders(given: Folders, argument: str) -> list[str]:

@@ -134,6 +134,15 @@ def test_axes_are_guessed_as_ilastik_guesses_them(shape, order):
     assert names(default_axes(shape)) == order
 
 
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [((3, 100, 256, 256), "czyx"), ((100, 20, 256, 256), "tzyx"), ((5, 2, 30, 256, 256), "tczyx"),
+     ((5, 30, 2, 256, 256), "tzcyx"), ((100, 256, 256, 64), "zyxc")],
+)  # fmt: skip
+def test_a_last_axis_that_is_too_long_for_channels_is_not_guessed_to_be_them(shape, order):
+    assert names(default_axes(shape)) == order
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (1,) * 6])
 def test_nothing_is_guessed_for_what_is_no_image(shape):
     with pytest.raises(MetadataError, match=r"2 to 5 dimensions"):
@@ -145,11 +154,11 @@ def test_nothing_is_guessed_for_what_is_no_image(shape):
 )
 def test_axes_of_a_caller_that_do_not_fit_are_refused(given_names, ndim):
     with pytest.raises(AxesError, match=r"axes="):
-        parse_axis_names(given_names, ndim)
+        parse_axis_names(given_names, (1,) * ndim)
 
 
 def test_axes_of_a_caller_may_be_a_text_or_a_list_in_any_case():
-    assert parse_axis_names("ZYX") == parse_axis_names(["z", "y", "x"], 3) == ("z", "y", "x")
+    assert parse_axis_names("ZYX") == parse_axis_names(["z", "y", "x"], (3, 4, 5)) == ("z", "y", "x")
 
 
 def test_units_are_spelled_in_full_and_go_to_their_axis():

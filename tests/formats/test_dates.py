@@ -120,3 +120,13 @@ def test_come_from_the_members_of_a_stack_that_have_them(tmp_path: Path, is_firs
         file["image"].attrs["axistags"] = '{"axes": [{"key": "t"}, {"key": "y"}, {"key": "x"}]}'
     stack = open_paths([dated, plain] if is_first else [plain, dated], along="z")
     assert stack.spec.axes[1].units.replace("T", " ") == UNITS
+
+
+def test_durations_along_t_become_seconds(tmp_path):
+    for unit, step in (("s", 5.0), ("ms", 0.005), ("m", 300.0)):
+        times = np.array([0, 5, 10], f"m8[{unit}]")
+        array = xr.DataArray(np.ones((3, 4, 5), np.uint8), dims=("t", "y", "x"), coords={"t": times})
+        il.to_ome_zarr(array, tmp_path / f"{unit}.zarr")
+        found = il.open_dataarray(tmp_path / f"{unit}.zarr")
+        np.testing.assert_allclose(found["t"], [0, step, 2 * step])
+        assert found["t"].units == "second"

@@ -274,3 +274,14 @@ def test_any_stack_is_numpys_and_reads_only_what_it_must(stack, data):
     touched = [n for n in range(count) if n * step < region[place].stop and (n + 1) * step > region[place].start]
     assert asked == (touched if expected[region].size else [])
     assert asked == sorted(set(asked))
+
+
+def test_what_all_files_of_a_stack_lack_is_one_warning_with_their_number(tmp_path):
+    for k in range(12):
+        with h5py.File(tmp_path / f"a{k:02}.h5", "w") as file:
+            file["data"] = np.zeros((5, 6, 7), np.uint8)
+    with pytest.warns(MetadataWarning) as caught:
+        open_stack(str(tmp_path / "a*.h5"))
+    (message,) = [str(one.message) for one in caught]
+    assert "a00.h5/data names no axes" in message
+    assert "(and 11 more of 12 files likewise)" in message

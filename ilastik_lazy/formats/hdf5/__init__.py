@@ -108,7 +108,7 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
         return source_from(one, location.path, stamp, options)
 
     return [
-        bdv.level_source(location, one, list(map(made, one.members)), options.axes)
+        bdv.level_source(location, one, list(map(made, one.members)), options.axes_of(one.name))
         if isinstance(one, bdv.FoundLevel)
         else made(one)
         for one in found

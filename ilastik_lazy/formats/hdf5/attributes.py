@@ -11,8 +11,8 @@ from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import LimitExceededError, MetadataError
 
 __all__ = [
-    "coordinates_of", "decorating_text", "is_scale", "path_of", "plain_attribute", "raw_attribute", "text_attribute",
-    "texts_attribute",
+    "coordinates_of", "decorating_text", "is_matlab_text", "is_scale", "path_of", "plain_attribute", "raw_attribute",
+    "text_attribute", "texts_attribute",
 ]  # fmt: skip
 
 
@@ -90,6 +90,11 @@ def path_of(node: h5py.Dataset) -> str:
 def is_scale(dataset: h5py.Dataset) -> bool:
     """Whether the dataset is a dimension scale, and so no image."""
     return "CLASS" in dataset.attrs and decorating_text(dataset, "CLASS") == "DIMENSION_SCALE"
+
+
+def is_matlab_text(dataset: h5py.Dataset) -> bool:
+    """Whether MATLAB stored text, or pointers to other arrays, as whole numbers."""
+    return decorating_text(dataset, "MATLAB_class") in ("char", "cell", "struct", "function_handle")
 
 
 def coordinates_of(dataset: h5py.Dataset) -> list[str]:

@@ -78,6 +78,11 @@ class FoundLevel:
         if not 0 <= self.level < len(self.setup.factors) or len(self.members) != len(self.setup.times):
             raise ValueError(f"{self.setup.name} has no level {self.level}")
 
+    @property
+    def name(self) -> str:
+        """Its internal path."""
+        return f"{self.setup.name}/scale{self.level}"
+
 
 def setups_in(file: h5py.File, limits: Limits) -> list[Setup]:
     """Return the setups in a file of BigDataViewer; none in any other file."""
@@ -146,7 +151,7 @@ def level_source(location: Location, found: FoundLevel, members: list[ArraySourc
     if axes is not None and len(axes) != stacked.spec.ndim:
         raise MetadataError(f"{location} has the axes tzyx: {option('axes', axes)} names {len(axes)}")
     named = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
-    inside = Location(location.path, f"{setup.name}/scale{found.level}")
+    inside = Location(location.path, found.name)
     storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
     spec = replace(stacked.spec, name=setup.name, axes=tuple(named), storage=storage, remarks=remarks)
     return replace(stacked, spec=spec)

@@ -41,7 +41,7 @@ __all__ = ["described"]
 def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOptions) -> DatasetFacts:
     """Describe the dataset at `location`; a link into another file is refused."""
     assert location.internal_path is not None
-    axes, limits = options.axes, options.limits
+    axes, limits = options.axes_of(location.internal_path), options.limits
     dataset = dataset_at(file, location.internal_path, refuse_external=not options.external_roots)
     check_array(dataset, location, limits)
     pipeline = pipeline_of(dataset, location)

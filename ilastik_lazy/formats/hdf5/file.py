@@ -32,7 +32,7 @@ from ilastik_lazy.errors import (
     folder_option,
     option,
 )
-from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_scale
+from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_matlab_text, is_scale
 from ilastik_lazy.formats.hdf5.superblock import check_superblock
 from ilastik_lazy.formats.named_image import no_such_image
 
@@ -272,7 +272,7 @@ def image_entries(file: h5py.File, limits: Limits) -> list[DatasetEntry]:
             return f"groups nested more than {limits.depth} deep"
         if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 5 and node.dtype.kind in "biuf":
             coordinates.update(coordinates_of(node))
-            if not is_scale(node):
+            if not is_scale(node) and not is_matlab_text(node):
                 entries.append(DatasetEntry(name, node.shape, str(node.dtype)))
         return None
 

@@ -138,7 +138,7 @@ def axes_of(
         The file contradicts itself, or the array cannot be an image.
     """
     ndim = len(shape)
-    chosen = parse_axis_names(names, ndim) if names is not None else None
+    chosen = parse_axis_names(names, shape, where or "the dataset") if names is not None else None
     found: list[tuple[str, tuple[Axis, ...]]] = []
     if axistags is not None:
         try:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_names
+from ilastik_lazy.core.classes import RGB
+from ilastik_lazy.core.display import samples_of
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
-from ilastik_lazy.core.kinds import kind_from_name
+from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.library_errors import translated
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
@@ -85,6 +87,11 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     names = axis_names(found)
     channels = image.shape[names.index("c")] if "c" in names else 1
     dtype = image.dtype.newbyteorder("=")
+    kind = kind_from_name(location.path, dtype, channels)
+    named = image.notes.channel_names if len(image.notes.channel_names) == channels else ()
+    colors = image.notes.channel_colors if len(image.notes.channel_colors) == channels else ()
+    if image.is_rgb and not named and kind not in WHOLE_NUMBERS:
+        named, colors = samples_of(channels)
     spec = ArraySpec(
         name=image.name,
         shape=image.shape,
@@ -99,11 +106,9 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
             buffers=2 if image.is_plain else 3,
         ),
         axes_guessed=guessed,
-        channel_names=image.notes.channel_names if len(image.notes.channel_names) == channels and "c" in names else (),
-        channel_colors=image.notes.channel_colors
-        if len(image.notes.channel_colors) == channels and "c" in names
-        else (),
-        kind=kind_from_name(location.path, dtype, channels),
+        channel_names=named if "c" in names else (),
+        channel_colors=colors if "c" in names else (),
+        kind=kind,
         remarks=tuple(image.notes.problems),
     )
     return TiffSource(spec, location, stamp)
@@ -126,7 +131,7 @@ def _check_image(image: TiffImage, location: Location, limits: Limits) -> None:
 
 
 def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tuple[tuple[Axis, ...], bool]:
-    chosen = parse_axis_names(axes, len(image.shape)) if axes is not None else None
+    chosen = parse_axis_names(axes, image.shape, location) if axes is not None else None
     stored: Sequence[str | None] | None
     try:
         stored = axis_letters(image.letters)

@@ -60,6 +60,9 @@ class TiffImage:
     decode: Callable[[bytes, int], Any]
     """Decode the bytes of one strip or tile, given its number; safe in threads."""
 
+    is_rgb: bool = False
+    """Whether its samples are red, green, blue, and perhaps alpha."""
+
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
@@ -97,7 +100,7 @@ def image_of(
     return TiffImage(
         name, letters, shape, dtype, _notes_of(file, series, number, path),
         compression, is_plain, page_shape,  # type: ignore[arg-type]
-        segment, offsets, counts, lambda data, index: decode(data, index)[0],
+        segment, offsets, counts, lambda data, index: decode(data, index)[0], page.photometric == 2 and "S" in letters,
     )  # fmt: skip
 
 

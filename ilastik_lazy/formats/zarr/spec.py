@@ -122,7 +122,7 @@ def _axes_in(
         )
     if axes is None:
         return Settled(_placed_beside(node, home, stored, dims, layout.shape, limits), remarks=remarks)
-    pairs = zip(parse_axis_names(axes, ndim), [*stored, *[None] * ndim][:ndim], strict=True)
+    pairs = zip(parse_axis_names(axes, layout.shape, where), [*stored, *[None] * ndim][:ndim], strict=True)
     return Settled(tuple(axis if axis and axis.name == name else Axis(name) for name, axis in pairs), remarks=remarks)
 
 

@@ -125,9 +125,9 @@ def to_ilastik(
         refuses such an export.
     progress
         True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
-    axes, project, kind, storage_options, limits, trust, allow_external
+    axes, project, kind, voxel_size, storage_options, limits, trust, allow_external
         How the file at a path `array` is opened, see `open_dataarray`; `axes` also
-        names those of a numpy or dask array, `project` and `kind` also hold for a DataArray.
+        names those of a numpy or dask array; `project`, `kind` and `voxel_size` also hold for a DataArray.
 
     Returns
     -------

@@ -125,8 +125,9 @@ def to_ome_zarr(
     progress
         True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
         Verifying counts them again.
-    internal_path, axes, project, kind, limits, trust, allow_external
-        How the file at a path is opened, see `open_dataarray`; `project` and `kind` also hold for a DataArray.
+    internal_path, axes, project, kind, voxel_size, limits, trust, allow_external
+        How the file at a path is opened, see `open_dataarray`; `axes` also
+        names those of a numpy or dask array; `project`, `kind` and `voxel_size` also hold for a DataArray.
 
     Returns
     -------

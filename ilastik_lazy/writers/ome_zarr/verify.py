@@ -92,7 +92,7 @@ def verify_image(
         True shows a progress bar; a function is called with the bytes that were compared and all of them, in the
         caller's thread.
 
-    internal_path, axes, project, kind, storage_options, limits, trust, allow_external
+    internal_path, axes, project, kind, voxel_size, storage_options, limits, trust, allow_external
         How the file at a path `source` is opened, see `open_dataarray`.
 
     Raises

@@ -104,9 +104,9 @@ def to_tiff(
         with the file's fill value, and lists them in the report; ``raise`` stops at the first one.
     progress
         True shows a progress bar; a function is called with the bytes done and all bytes, in the caller's thread.
-    internal_path, axes, project, kind, storage_options, limits, trust, allow_external
-        How the file at a path `image` is opened, see `open_dataarray`; `axes` also names those of a numpy or dask
-        array, `project` and `kind` also hold for a DataArray.
+    internal_path, axes, project, kind, voxel_size, storage_options, limits, trust, allow_external
+        How the file at a path `image` is opened, see `open_dataarray`; `axes` also
+        names those of a numpy or dask array; `project`, `kind` and `voxel_size` also hold for a DataArray.
 
     Returns
     -------

@@ -8,23 +8,23 @@ from typing import Any
 
 import xarray as xr
 
+from ilastik_lazy.api.sources import check_arguments, places_in_tree, sources_of
 from ilastik_lazy.core.axes import parse_axis_names
-from ilastik_lazy.core.options import Limits, OpenOptions, Trust
+from ilastik_lazy.core.options import Axes, Limits, Trust
 from ilastik_lazy.core.size_text import parse_size
 from ilastik_lazy.core.spec import ArraySource, Kind
 from ilastik_lazy.core.views.cache import CachedSource
+from ilastik_lazy.core.views.stated import VoxelSizes
 from ilastik_lazy.errors import ArgumentError, option
-from ilastik_lazy.formats import format_of, list_images, open_sources
+from ilastik_lazy.formats import open_sources
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.formats.stack import StackOrder, open_paths
-from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name, variable_names
+from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name
+from ilastik_lazy.project.stated import Stated
 from ilastik_lazy.storage.allowed import Folders, checked_options
-from ilastik_lazy.writers.opening import with_kind_and_classes
 
-__all__ = ["open_dataarray", "open_dataset", "open_datatree", "sources_of"]
+__all__ = ["open_dataarray", "open_dataset", "open_datatree"]
 
-_MOST_VARIABLES = 200
 # The name that to_ome_zarr gives to the array of each level.
 _VARIABLE = "image"
 
@@ -33,9 +33,11 @@ def open_dataarray(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     internal_path: str | None = None,
     *,
-    axes: str | None = None,
+    axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
+    voxel_size: VoxelSizes | None = None,
+    squeeze: bool = False,
     chunks: Chunks = "auto",
     order: str | None = None,
     cache: str | int | None = None,
@@ -58,13 +60,18 @@ def open_dataarray(
         Path of the dataset in the file.  Without one, ``exported_data`` or the only image is taken.
     axes
         Names of the axes in storage order, such as ``"zyxc"``, if the file does not name them or
-        names them wrongly.
+        names them wrongly; or those of each image, by its name or a pattern: ``{"raw": "czyx", "label*": "zyx"}``.
     project
         The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
     kind
         What the numbers mean (``attrs["ilastik_kind"]``), where neither the file nor its name says so: for
         instance ``"segmentation"``, whose pyramid must not be made by averaging.  Classes and ids that are stored as
         floating-point numbers become uint32.
+    voxel_size
+        Steps along axes where the file does not state them or states them wrongly: ``"z=2um,y=0.5um,x=0.5um"``, or a
+        dict ``{"z": "2um", "y": 0.5}``, in which a number has the unit that the file states, or none.
+    squeeze
+        Drop the single channel of images of classes and ids; by default, dims and shape are those of the file.
     chunks
         Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, ``{}``
         takes the storage chunks, a dict, int or tuple works as in xarray, None uses no dask at all.
@@ -125,10 +132,11 @@ def open_dataarray(
     >>> round(float(prob.sel(c="nucleus").mean()), 3)
     0.057
     """
-    _check_arguments(axes, order)
-    options = checked_options(limits, trust, allow_external, axes)
+    check_arguments(axes, order)
+    options = checked_options(limits, trust, allow_external, axes, kind)
+    stated = Stated(kind, project, voxel_size, squeeze)
     source = open_paths(path, internal_path, stack_along, storage_options, options, stack_order)
-    source = with_kind_and_classes(source, project, kind, options)
+    source = stated.view(source, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))
     name = variable_name(source.spec.name.rsplit("/", 1)[-1])
@@ -139,9 +147,11 @@ def open_dataset(
     path: str | os.PathLike[str],
     *,
     internal_path: str | None = None,
-    axes: str | None = None,
+    axes: Axes | None = None,
     project: str | os.PathLike[str] | None = None,
     kind: Kind | None = None,
+    voxel_size: VoxelSizes | None = None,
+    squeeze: bool = False,
     chunks: Chunks = "auto",
     order: str | None = None,
     drop_variables: str | Iterable[str] | None = None,
@@ -152,8 +162,8 @@ def open_dataset(
 ) -> xr.Dataset:
     """Open every image of a file as the lazy variables of one Dataset.
 
-    The parameters are those of `open_dataarray`; `kind` applies to every image, and `drop_variables` names images
-    to leave out.
+    The parameters are those of `open_dataarray`; `kind`, `voxel_size` and `squeeze` apply to every image, and
+    `drop_variables` names images to leave out.
     A variable has the name of the last part of its image's path, or of the whole path, with ``_`` for ``/``,
     where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
     If two images differ in the length or the positions of a dimension, the dimension of the later image gets the
@@ -166,9 +176,10 @@ def open_dataset(
     >>> dict(il.open_dataset(sample("probabilities")).sizes)
     {'z': 40, 'y': 128, 'x': 160, 'c': 2}
     """
-    _check_arguments(axes, order)
-    options = checked_options(limits, trust, allow_external, axes)
-    sources = sources_of(path, internal_path, project, kind, drop_variables, storage_options, options)
+    check_arguments(axes, order)
+    options = checked_options(limits, trust, allow_external, axes, kind)
+    stated = Stated(kind, project, voxel_size, squeeze)
+    sources = sources_of(path, internal_path, stated, drop_variables, storage_options, options)
     return _as_dataset(sources, chunks, order)
 
 
@@ -176,7 +187,7 @@ def open_datatree(
     path: str | os.PathLike[str],
     *,
     chunks: Chunks = "auto",
-    axes: str | None = None,
+    axes: Axes | None = None,
     order: str | None = None,
     source_roots: Sequence[str | os.PathLike[str]] = (),
     storage_options: Mapping[str, Any] | None = None,
@@ -210,7 +221,7 @@ def open_datatree(
     >>> list(tree.children), dict(tree["exported_data"].sizes)
     (['exported_data'], {'z': 40, 'y': 128, 'x': 160, 'c': 2})
     """
-    _check_arguments(axes, order)
+    check_arguments(axes, order)
     location = Location.parse(path, storage_options=storage_options)
     options = checked_options(limits, trust, allow_external, axes)
     if location.suffix == ".ilp" and location.internal_path is None and not location.is_remote:
@@ -220,58 +231,12 @@ def open_datatree(
             what = f"{option('axes')} and order="
             raise ArgumentError(f"{what} are for images: a project states the axes of each of its images")
         return open_project(location.path, source_roots=source_roots, chunks=chunks, options=options)
-    places = _places_in_tree(location, options)
+    places = places_in_tree(location, options)
     sources = open_sources(location, list(places.values()), options)
     nodes = {
         place: _as_dataset({_VARIABLE: source}, chunks, order) for place, source in zip(places, sources, strict=True)
     }
     return xr.DataTree.from_dict(nodes)
-
-
-def sources_of(
-    path: str | os.PathLike[str],
-    internal_path: str | None,
-    project: str | os.PathLike[str] | None,
-    kind: Kind | None,
-    drop_variables: str | Iterable[str] | None,
-    storage_options: Mapping[str, Any] | None,
-    options: OpenOptions,
-) -> dict[str, ArraySource]:
-    """The images that become the variables of `open_dataset`, by their names."""
-    _check_arguments(options.axes)
-    location = Location.parse(path, internal_path, storage_options)
-    inside = [location.internal_path] if location.internal_path else list_images(location, options)
-    require_images(inside, location.path)
-    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
-    names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
-    if len(names) > _MOST_VARIABLES:
-        raise ArgumentError(
-            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
-        )
-    sources = open_sources(location, list(names.values()), options)
-    return {
-        name: with_kind_and_classes(source, project, kind, options) for name, source in zip(names, sources, strict=True)
-    }
-
-
-def _check_arguments(axes: str | None, order: str | None = None) -> None:
-    """Check names of axes before a file is opened, so that a bad call is not reported as a bad file."""
-    for names in (axes, order):
-        if names is not None:
-            parse_axis_names(names)
-
-
-def _places_in_tree(location: Location, options: OpenOptions) -> dict[str, str]:
-    """Internal paths of the images at `location`, by their nodes."""
-    if location.internal_path:
-        return {location.internal_path: location.internal_path}
-    places = format_of(location, options).tree(location, options)
-    require_images(places, location.path)
-    above = {place.rsplit("/", k)[0] for place in places for k in range(1, place.count("/") + 1)}
-    if above.isdisjoint(places):
-        return places
-    # A node hands its coordinates down to the nodes below it, so that none may lie inside another.
-    return {place.replace("/", "_"): internal_path for place, internal_path in places.items()}
 
 
 def _as_dataset(sources: Mapping[str, ArraySource], chunks: Chunks, order: str | None) -> xr.Dataset:
