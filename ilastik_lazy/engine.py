@@ -73,9 +73,9 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         `mask_and_scale` is the only decoder of CF conventions with an effect: False leaves packed numbers packed.
         """
         from ilastik_lazy.api.sources import sources_of
-        from ilastik_lazy.project.stated import Stated
         from ilastik_lazy.core.views.unpacked import packed_again
         from ilastik_lazy.lazy.dataset import to_dataset
+        from ilastik_lazy.project.stated import Stated
 
         path, options = _path(filename_or_obj), checked_options(limits, trust, allow_external, axes, kind)
         sources = sources_of(
