@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_names
-from ilastik_lazy.core.classes import RGB
 from ilastik_lazy.core.display import samples_of
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
