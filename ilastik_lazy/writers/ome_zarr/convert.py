@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
 import os
-import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
-from ilastik_lazy import __version__
-from ilastik_lazy.core.views.whole_chunks import WholeChunks
-from ilastik_lazy.errors import SourceChangedError, VerificationError
-from ilastik_lazy.lazy.attributes import attributes_of
-from ilastik_lazy.lazy.clusters import current_client
-from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source, require_written
-from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.target import name_of, store_at
-from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
-from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
-from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
-from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_same_voxels, sound_units
-from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
-from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
-from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
-from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
+from ilastik_lazy.writers.ome_zarr.commit.target import store_at
+from ilastik_lazy.writers.ome_zarr.conversion.image import ImageConversion
 from ilastik_lazy.writers.ome_zarr.metadata.labels import Table, object_properties
-from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
-from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard, Version
+from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
 from ilastik_lazy.writers.progress import Counter, Progress
@@ -152,7 +130,6 @@ def to_ome_zarr(
     >>> zarr.open_array(folder / "scale0/image", mode="r").shape    # c, z, y, x
     (2, 40, 128, 160)
     """
-    start = time.perf_counter()
     assert not isinstance(progress, bool)
     array = as_source(source, storage_options)
     absent = require_written(array, on_error)
@@ -160,105 +137,7 @@ def to_ome_zarr(
     plan = plan_conversion(
         array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
     )
-    # An interrupted conversion is resumed only if its metadata had the same digest; ranges are measured on the way.
     properties = None if table is None else object_properties(array.spec, table)
-    planned = _documents(plan, store.place, properties, None)
-    identity = source_identity(array)
-    if unknown := without_version(array):
-        # A different text each time, so that this conversion is never resumed.
-        identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
-    settings = _settings(plan, identity, planned, on_error)
-    with Transaction(store, settings, overwrite=overwrite, resume=resume) as transaction:
-        found = sound_units(plan, transaction.store, transaction.done)
-        if len(found) < len(transaction.done):
-            transaction.repair()
-        before = sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize
-        counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress, before)
-        client = current_client()
-        shared = with_shared_parts(array, plan.workers, plan.spare, client and client.get)
-        # Shards share what they read; on a cluster, a task has one thread, and chunks of its own.
-        shared = WholeChunks.of(shared, plan.held * (1 if client else plan.workers))
-        reader = ShardReader(plan, shared, mask=on_error == "mask")
-        if found and isinstance(array, ComputedSource):
-            require_same_voxels(reader, transaction.store, found)
-        units = _write_units(reader, transaction, found, counter, client)
-        require_units(plan, transaction.store, units)
-        statistics, masked = _learned(units, transaction.learned)
-        documents = _documents(plan, store.place, properties, statistics)
-        transaction.write_arrays(documents)
-        if verify:
-            try:
-                compare_levels(reader, transaction.store, counter.add)
-            except VerificationError:
-                transaction.withdraw_arrays(documents)
-                raise
-        if source_identity(array).get("version") != identity.get("version"):
-            raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
-        transaction.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
-    return ConversionReport(
-        target=store.place,
-        levels=tuple(level.shape for level in plan.levels),
-        dims=tuple(axis.name for axis in plan.levels[0].axes),
-        method=plan.method,
-        codec=plan.codec,
-        bytes_decoded=plan.spec.nbytes,
-        bytes_written=sum(unit.nbytes for unit in units.values()),
-        seconds=time.perf_counter() - start,
-        verified=verify,
-        reason=plan.reason,
-        method_reason=plan.method_reason,
-        resumed=len(found),
-        parts=len(units),
-        voxels_per_class=statistics.voxels_per_class(plan.spec),
-        masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
-    )
-
-
-def _write_units(
-    reader: ShardReader, transaction: Transaction, found: Mapping[Shard, Unit], counter: Counter, client: Any
-) -> dict[str, Unit]:
-    """Write the shards that were not `found`; returns all units by name."""
-    plan, done = reader.plan, set(found)
-    units = {unit.name: unit for unit in found.values()}
-    writer = ShardWriter(transaction.store, transaction.journal)
-
-    def advance(nbytes: int) -> None:
-        transaction.require_lock()
-        counter.add(nbytes)
-
-    if client is not None:
-        write_on_cluster(client, reader, writer, done, progress=advance)
-        # Read from the journals, since workers that died have written some, too.
-        units = read_journals(transaction.store) | units
-        done = {shard for shard in plan.all_shards() if shard.name in units}
-    made = write_shards(reader, writer, plan.remaining(done), done, workers=plan.workers, progress=advance)
-    return units | {unit.name: unit for unit in made}
-
-
-def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Statistics, list[str]]:
-    """Statistics of all voxels, and errors of masked chunks; of a complete image, those in its manifest."""
-    if noted:
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-            return Statistics.from_json(noted["statistics"]), [str(text) for text in noted["masked"]]
-    parts = (unit.statistics for unit in units.values() if unit.statistics)
-    masked = [text for unit in units.values() for text in unit.masked]
-    return functools.reduce(Statistics.merged, parts, Statistics({}, {})), masked
-
-
-def _documents(
-    plan: Plan, place: str, properties: list[dict[str, Any]] | None, statistics: Statistics | None
-) -> dict[str, bytes]:
-    """All metadata; without `statistics`, the ranges of the voxels are left out."""
-    measured = None if statistics is None else statistics.measured(plan.spec)
-    if statistics is not None:
-        plan = replace(plan, spec=statistics.agreed(plan.spec))
-    attributes = ome_attributes(plan, name_of(place), measured=measured, properties=properties)
-    return metadata_documents(plan, attributes, attributes_of(plan.spec))
-
-
-def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, bytes], on_error: str) -> dict[str, Any]:
-    """Everything that decides what is written, as plain JSON values."""
-    digest = hashlib.sha256()
-    for key in sorted(documents):
-        digest.update(key.encode() + b"\0" + documents[key] + b"\0")
-    return identity | plan.settings() | {"library": __version__, "on_error": on_error, "metadata": digest.hexdigest()}
+    conversion = ImageConversion(array, plan, store, properties, on_error == "mask", absent)
+    counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress, None)
+    return conversion.run(counter, overwrite=overwrite, resume=resume, verify=verify)
