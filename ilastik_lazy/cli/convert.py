@@ -90,9 +90,10 @@ def convert(
     }  # fmt: skip
     if dry_run:
         from ilastik_lazy.listing.describe import describe_plan
+        from ilastik_lazy.core.display import as_shown
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
-        plan = plan_conversion(source, **options)
+        plan = plan_conversion(as_shown(source), **options)
         click.echo("\n".join(describe_plan(plan, target)))
         click.echo(f"  {estimate_conversion(source, plan)}")
         return

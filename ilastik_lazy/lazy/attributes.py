@@ -74,7 +74,8 @@ def channel_names(array: xr.DataArray, kind: Kind | None, stored: tuple[str, ...
     """Return the names of the channels; for label images, those that CF's flags give the values 1, 2, ...."""
     if kind in WHOLE_NUMBERS:
         return flag_names(array.attrs, stored)
-    return names_of(array.coords["c"].values) or () if "c" in array.dims and "c" in array.coords else ()
+    # A single name where one channel was selected.
+    return names_of(np.atleast_1d(array.coords["c"].values)) or () if "c" in array.coords else ()
 
 
 def without_inherited(

@@ -203,7 +203,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
     origins = origins_of(array.variable) if original is None else ()
     if kind in WHOLE_NUMBERS:
         names = without_inherited(names, array, origins)
-    classes = len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)
+    classes = len(names) if kind in WHOLE_NUMBERS or "c" not in array.dims else array.sizes["c"]
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
@@ -212,7 +212,9 @@ def source_of(array: xr.DataArray) -> ArraySource:
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else _storage_of(array),
         channel_names=names,
-        channel_colors=colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins),
+        channel_colors=colors_of(
+            array, classes, () if kind in WHOLE_NUMBERS else names, origins or origins_of(array.variable)
+        ),
         kind=kind,
         may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
         # A range for display of something else is none.

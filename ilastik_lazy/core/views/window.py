@@ -13,7 +13,9 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import MetadataError
 
-__all__ = ["TransposedSource", "Window", "WindowSource", "transposed", "window_of", "windowed"]
+__all__ = [
+    "TransposedSource", "Window", "WindowSource", "transposed", "window_of", "windowed", "without_single_channel",
+]  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -115,6 +117,15 @@ def windowed(source: ArraySource, window: Window) -> ArraySource:
     )
     taken = tuple(axis for axis in range(spec.ndim) if axis not in kept)
     return WindowSource(cut, source, tuple(span.start for span in spans), taken)
+
+
+def without_single_channel(source: ArraySource) -> ArraySource:
+    """Return a source without its axis ``c``, if that has length 1; else itself."""
+    spec = source.spec
+    if "c" not in spec.dims or spec.shape[spec.dims.index("c")] != 1:
+        return source
+    parts = zip(spec.dims, spec.shape, strict=True)
+    return windowed(source, tuple(0 if dim == "c" else slice(0, length) for dim, length in parts))
 
 
 def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]) -> ArraySource:

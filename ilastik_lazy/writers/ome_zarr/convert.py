@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ilastik_lazy.core.display import as_shown
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.writers.ome_zarr.commit.target import store_at
@@ -131,7 +132,7 @@ def to_ome_zarr(
     (2, 40, 128, 160)
     """
     assert not isinstance(progress, bool)
-    array = as_source(source, storage_options)
+    array = as_shown(as_source(source, storage_options))
     absent = require_written(array, on_error)
     store = store_at(target, array, storage_options)
     plan = plan_conversion(

@@ -63,7 +63,7 @@ def ome_attributes(
     if shows_labels(spec) or properties is not None:
         version = {"version": "0.4"} if plan.version == "0.4" else {}
         attributes["image-label"] = version | image_label(spec, measured, properties)
-    elif "c" in spec.dims and not spec.is_label_image:
+    elif not spec.is_label_image:
         attributes["omero"] = _omero(spec, measured)
     return attributes
 
