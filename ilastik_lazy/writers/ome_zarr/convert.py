@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from ilastik_lazy.core.display import as_shown
+from ilastik_lazy.core.kinds import with_kind
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.writers.ome_zarr.commit.target import store_at
+from ilastik_lazy.writers.ome_zarr.commit.label_list import ImageAbove, image_above
+from ilastik_lazy.writers.ome_zarr.commit.target import open_store, store_at
 from ilastik_lazy.writers.ome_zarr.conversion.image import ImageConversion
 from ilastik_lazy.writers.ome_zarr.metadata.labels import Table, object_properties
+from ilastik_lazy.writers.ome_zarr.plan.fitting import fitted
 from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
@@ -25,7 +33,7 @@ def to_ome_zarr(
     source: AnySource,
     target: str | os.PathLike[str],
     *,
-    version: Version = "0.5",
+    version: Version | None = None,
     memory: str | int | None = None,
     levels: int | None = None,
     downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
@@ -35,6 +43,8 @@ def to_ome_zarr(
     resume: bool = False,
     verify: bool = False,
     table: Table | None = None,
+    labels: Mapping[str, AnySource] | None = None,
+    tables: Mapping[str, Table] | None = None,
     on_error: Literal["raise", "mask"] = "raise",
     storage_options: Mapping[str, Any] | None = None,
     progress: Progress | bool | None = None,
@@ -44,9 +54,12 @@ def to_ome_zarr(
     The source is read once; memory does not grow with the image.  The folder becomes an image only
     when all of it is written, so a partial result never looks like a complete one.
 
-    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root.  It is
-    not in a group ``labels``: that is for labels *of another image*, and ilastik does not read it.
-    ome-zarr-py and napari-ome-zarr show such labels.  (napari-ome-zarr 0.10 turns the folder two above into a group.)
+    Label images of an image go below it: with `labels` they are written after the image, each one is listed in
+    ``labels`` when it is whole, and `resume` continues where that stopped.  The target ``IMAGE.zarr/labels/NAME`` adds
+    one to an image that is there, of any program.  What others have put into ``labels`` stays.
+
+    An image of classes or ids with a target of its own becomes a label image, too, with ``image-label`` beside
+    ``multiscales`` in the root; a single channel is left out.
 
     Parameters
     ----------
@@ -54,10 +67,11 @@ def to_ome_zarr(
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
         of ``t, z, y, x, c``, or an `ArraySource`.
     target
-        Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
-        ``remote``).
+        Folder to create, usually ``something.zarr``, or ``image.zarr/labels/name`` for labels of an image; or one in a
+        bucket, ``s3://bucket/something.zarr`` (extra ``remote``).
     version
         Version of OME-Zarr: ``"0.4"`` uses Zarr v2, without shards, for older programs and for ilastik itself.
+        None is ``"0.5"``, and for labels of an image its version.
     memory
         Most bytes to use beside the interpreter, such as ``"2GB"``.  If a DataArray is computed, this includes one
         dask block for each worker, but not the intermediate results of the computation; on a cluster each worker uses
@@ -89,6 +103,11 @@ def to_ome_zarr(
         Table of the objects whose ids the image holds, as `open_table` returns it, or its file.  It becomes the
         properties of the ids in ``image-label``, up to 20,000 values; beyond that, a warning says how many objects
         these are.
+    labels
+        Label images of the image by their names: integers or masks with its axes, without channels, of the same shape,
+        or with positions inside it.  One that states no voxel size takes that of the image.
+    tables
+        Tables of the objects in `labels`, by the names of the label images (see `table`).
     on_error
         ``mask`` fills chunks of the source that cannot be decoded with NaN or 0, and chunks that were never
         written with the file's fill value, and lists them in the report;
@@ -132,13 +151,69 @@ def to_ome_zarr(
     (2, 40, 128, 160)
     """
     assert not isinstance(progress, bool)
-    array = as_shown(as_source(source, storage_options))
-    absent = require_written(array, on_error)
-    store = store_at(target, array, storage_options)
-    plan = plan_conversion(
-        array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
-    )
-    properties = None if table is None else object_properties(array.spec, table)
-    conversion = ImageConversion(array, plan, store, properties, on_error == "mask", absent)
-    counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress, None)
-    return conversion.run(counter, overwrite=overwrite, resume=resume, verify=verify)
+    labels, tables = labels or {}, tables or {}
+    if not isinstance(labels, Mapping):
+        raise ArgumentError(f"{option('labels')}: expected label images by their names, such as {{'cells': ...}}")
+    array = as_source(source, storage_options)
+    options = {"memory": memory, "codec": codec, "workers": workers}
+    planned = functools.partial(_planned, on_error=on_error, storage_options=storage_options)
+    images: list[ImageConversion] = []
+    if (there := image_above(target, storage_options)) is not None:
+        if labels or tables:
+            raise ArgumentError(f"{target} is a label image, and {option('labels')} belong to an image")
+        above, name = there
+        if version not in (None, above.version):
+            raise ArgumentError(f"{above.place} is OME-Zarr {above.version}, and its labels are, too: omit the version")
+        sources, tables = {name: array}, {} if table is None else {name: table}
+        options |= {"levels": levels or above.levels, "downsample": downsample}
+    else:
+        if table is not None and array.spec.kind is None and array.spec.dtype.kind in "iu":
+            array = with_kind(array, "object identities")
+        own = {"version": version or "0.5", "levels": levels, "downsample": downsample}
+        images.append(planned(as_shown(array), target, table, options | own))
+        above = ImageAbove.of(images[0].store.place, images[0].plan, storage_options)
+        if unknown := [name for name in tables if name not in labels]:
+            raise ArgumentError(f"{option('tables')}: there is no label image {unknown[0]!r} in {option('labels')}")
+        sources = {name: as_source(each, storage_options) for name, each in labels.items()}
+        options |= {"levels": above.levels}
+    for name, each in sources.items():
+        below = fitted(each, above.spec, name)
+        images.append(
+            planned(below, above.target(name), tables.get(name), options | {"version": above.version}, is_below=True)
+        )
+    counter = Counter(sum(image.plan.spec.nbytes for image in images) * (2 if verify else 1), progress, None)
+    reports: list[ConversionReport] = []
+    for image in images:
+        with _without_empty_folder(above):
+            reports.append(image.run(counter, overwrite=overwrite, resume=resume, verify=verify))
+        if image.is_below:
+            above.add(image.name)
+    return replace(reports[0], labels=dict(zip(labels, reports[1:], strict=True)))
+
+
+def _planned(
+    source: ArraySource,
+    target: str | os.PathLike[str],
+    table: Table | None,
+    options: dict[str, Any],
+    *,
+    on_error: Literal["raise", "mask"],
+    storage_options: Mapping[str, Any] | None,
+    is_below: bool = False,
+) -> ImageConversion:
+    """Check and plan everything about one image; nothing is written."""
+    absent = require_written(source, on_error)
+    store = store_at(target, source, storage_options, is_below=is_below)
+    properties = None if table is None else object_properties(source.spec, table)
+    plan = plan_conversion(source, **options)
+    return ImageConversion(source, plan, store, properties, on_error == "mask", absent, is_below)
+
+
+@contextlib.contextmanager
+def _without_empty_folder(above: ImageAbove) -> Iterator[None]:
+    """Remove the folder of all labels, if an error leaves it empty."""
+    try:
+        yield
+    except BaseException:
+        open_store(above.place, above.storage_options).prune("labels")
+        raise

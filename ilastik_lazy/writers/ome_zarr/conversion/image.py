@@ -55,6 +55,14 @@ class ImageConversion:
     absent: int = 0
     """Chunks of the source that were never written."""
 
+    is_below: bool = False
+    """Whether it is a label image of another image, in whose ``labels`` it lies."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder; of a label image, as it is listed."""
+        return self.store.place.replace("\\", "/").rsplit("/", 1)[-1]
+
     def run(self, counter: Counter, *, overwrite: bool, resume: bool, verify: bool) -> ConversionReport:
         """Write the image (see `to_ome_zarr`); `counter` gets the bytes that are done, twice if `verify`."""
         start = time.perf_counter()
@@ -120,7 +128,9 @@ class ImageConversion:
         measured = None if statistics is None else statistics.measured(plan.spec)
         if statistics is not None:
             plan = replace(plan, spec=statistics.agreed(plan.spec))
-        attributes = ome_attributes(plan, name_of(self.store.place), measured=measured, properties=self.properties)
+        attributes = ome_attributes(
+            plan, name_of(self.store.place), measured=measured, properties=self.properties, is_below=self.is_below
+        )
         return metadata_documents(plan, attributes, attributes_of(plan.spec))
 
     def _settings(self, identity: dict[str, Any], documents: Mapping[str, bytes]) -> dict[str, Any]:
