@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ilastik_lazy.cli.options import image_options, kind_option, options_given, source_at, storage_options
 from ilastik_lazy.cli.running import Command, interrupted
+
+if TYPE_CHECKING:
+    from ilastik_lazy.core.spec import ArraySource
 
 __all__ = ["convert", "verify"]
 
@@ -27,7 +32,9 @@ __all__ = ["convert", "verify"]
     help="How levels are made: mean for images, mode or nearest for labels; the report says why.",
 )
 @click.option(
-    "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
+    "--ome-version",
+    type=click.Choice(["0.5", "0.4"]),
+    help="0.4: for ilastik and old programs [default: 0.5, or that of the image of a label image].",
 )
 @click.option(
     "--codec",
@@ -50,6 +57,18 @@ __all__ = ["convert", "verify"]
 @click.option("--resume", is_flag=True, help="Continue a stopped conversion, without writing finished parts again.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
 @click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds; viewers show its values.")
+@click.option(
+    "--labels",
+    metavar="[NAME=]FILE",
+    multiple=True,
+    help="Label image to put below TARGET; may be given several times.",
+)
+@click.option(
+    "--tables",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Table of the objects in the label image NAME; viewers show its values.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
@@ -69,45 +88,83 @@ def convert(
     resume: bool,
     verify: bool,
     table: str | None,
+    labels: tuple[str, ...],
+    tables: tuple[str, ...],
     dry_run: bool,
     quiet: bool,
 ) -> None:
     """Write the image in FILE as OME-Zarr to TARGET, a folder or s3://bucket/name.
 
+    TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of an image that is there.
+
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
+    ilastik-lazy convert brain.h5 brain.zarr --labels "cells=brain_Object Identities.h5" --tables cells=brain_table.csv
     """
     source = source_at(file, dataset, axes, project)
     from ilastik_lazy.showing.progress import progress_bar
     from ilastik_lazy.tables import open_table
+    from ilastik_lazy.writers.ome_zarr.commit.label_list import lacks_labels
     from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
     options: dict[str, Any] = {
-        "version": ome_version, "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
+        "memory": memory, "levels": levels, "downsample": downsample, "workers": workers,
         "codec": codec,
     }  # fmt: skip
     if dry_run:
-        from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.core.display import as_shown
+        from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
-        plan = plan_conversion(as_shown(source), **options)
+        plan = plan_conversion(as_shown(source), version=ome_version or "0.5", **options)
         click.echo("\n".join(describe_plan(plan, target)))
         click.echo(f"  {estimate_conversion(source, plan)}")
         return
+    beneath = _labels_at(labels, project)
     try:
         with progress_bar("converting and verifying" if verify else "converting", quiet=quiet) as progress:
             options |= {"overwrite": overwrite, "resume": resume, "verify": verify}
             options["table"] = None if table is None else open_table(table, trust=options_given().trust)
-            options |= {"on_error": on_error, "storage_options": storage_options()}
+            options |= {"on_error": on_error, "storage_options": storage_options(), "version": ome_version}
+            options |= {"labels": beneath, "tables": _tables_at(tables)}
             report = to_ome_zarr(source, target, progress=progress, **options)
     except KeyboardInterrupt:
-        is_begun = is_unfinished(target, storage_options())
+        is_begun = is_unfinished(target, storage_options()) or lacks_labels(target, beneath, storage_options())
         interrupted("run the same command with --resume to continue" if is_begun else "nothing was written")
     if not quiet:
         click.echo(str(report))
+
+
+def _labels_at(texts: Sequence[str], project: str | None) -> dict[str, ArraySource]:
+    """Open label images; one without a name is called after its file."""
+    from ilastik_lazy.serving.addresses import name_of_image
+
+    found: dict[str, ArraySource] = {}
+    for text in texts:
+        name, file = _name_and_file(text)
+        source = source_at(file, None, None, project, takes_kind=False)
+        name = name or name_of_image(source.spec)
+        if name in found:
+            raise click.UsageError(f"--labels: two label images are called {name!r}: name them, --labels NAME=FILE")
+        found[name] = source
+    return found
+
+
+def _tables_at(texts: Sequence[str]) -> dict[str, Any]:
+    from ilastik_lazy.tables import open_table
+
+    named = dict(map(_name_and_file, texts))
+    if "" in named:
+        raise click.UsageError(f"--tables: say which label image {named['']} describes, as --tables NAME={named['']}")
+    return {name: open_table(file, trust=options_given().trust) for name, file in named.items()}
+
+
+def _name_and_file(text: str) -> tuple[str, str]:
+    """Split ``NAME=FILE``; the name is empty where it is missing, and a file may have ``=`` in its name."""
+    name, equals, file = text.partition("=")
+    return (name, file) if equals and "/" not in name and not os.path.exists(text) else ("", text)
 
 
 @click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")

@@ -63,7 +63,13 @@ def location_of(file: str, dataset: str | None) -> Location:
 
 
 def source_at(
-    file: str, dataset: str | None, axes: str | None, project: str | None, *, wants_classes: bool = False
+    file: str,
+    dataset: str | None,
+    axes: str | None,
+    project: str | None,
+    *,
+    wants_classes: bool = False,
+    takes_kind: bool = True,
 ) -> ArraySource:
     """Open the one image that a command works on.
 
@@ -71,6 +77,8 @@ def source_at(
     ----------
     wants_classes
         Whether a segmentation, by its file name, that is stored as floating-point numbers becomes integers.
+    takes_kind
+        Whether ``--kind`` is about this image.
     """
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
@@ -79,7 +87,7 @@ def source_at(
     source = open_paths(file, dataset, storage_options=storage_options() if is_url(file) else None, options=options)
     from ilastik_lazy.core.kinds import with_classes_of_name, with_kind
 
-    if kind := kind_given():
+    if takes_kind and (kind := kind_given()):
         source = with_kind(source, kind)
     elif wants_classes:
         source = with_classes_of_name(source)
