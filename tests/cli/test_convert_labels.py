@@ -40,7 +40,7 @@ def test_writes_an_image_with_its_labels_and_adds_others_later(
         result = invoke(*options, "--ome-version", version, *again)
         assert result.exit_code == 0, result.output
         assert "labels/cells" in result.output
-        assert result.output.count("from an earlier run") == 3 * len(again)
+        assert result.output.count("all written by an earlier run") == 3 * len(again)
     assert invoke(cells, f"{target}/labels/more", "--quiet").exit_code == 0
     groups = {name: zarr.open_group(f"{target}/labels/{name}", mode="r").attrs for name in ("", "cells")}
     found: Any = {name: each.get("ome", each) for name, each in groups.items()}

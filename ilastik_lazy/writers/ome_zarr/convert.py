@@ -149,6 +149,12 @@ def to_ome_zarr(
     >>> report = il.to_ome_zarr(sample("probabilities"), folder)
     >>> zarr.open_array(folder / "scale0/image", mode="r").shape    # c, z, y, x
     (2, 40, 128, 160)
+
+    A raw image with the classes of its voxels:
+
+    >>> report = il.to_ome_zarr(sample("raw"), folder.with_name("raw.zarr"), labels={"classes": sample("segmentation")})
+    >>> zarr.open_group(folder.with_name("raw.zarr") / "labels", mode="r").attrs["ome"]["labels"]
+    ['classes']
     """
     assert not isinstance(progress, bool)
     labels, tables = labels or {}, tables or {}
