@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +11,7 @@ import click
 from ilastik_lazy.cli.batch.names import images_and_targets
 from ilastik_lazy.cli.batch.options import batch_given, batch_options, scheduler_option
 from ilastik_lazy.cli.options import (
+    BESIDE,
     image_options,
     kind_option,
     options_given,
@@ -18,6 +21,7 @@ from ilastik_lazy.cli.options import (
 from ilastik_lazy.cli.running import Command
 
 if TYPE_CHECKING:
+    from ilastik_lazy.core.spec import ArraySource
     from ilastik_lazy.showing.progress import Callback
 
 __all__ = ["convert", "verify"]
@@ -39,7 +43,9 @@ __all__ = ["convert", "verify"]
     help="How levels are made: mean for images, mode or nearest for labels; the report says why.",
 )
 @click.option(
-    "--ome-version", type=click.Choice(["0.5", "0.4"]), default="0.5", help="0.4: for ilastik and old programs."
+    "--ome-version",
+    type=click.Choice(["0.5", "0.4"]),
+    help="0.4: for ilastik and old programs [default: 0.5, or that of the image of a label image].",
 )
 @click.option(
     "--codec",
@@ -62,6 +68,18 @@ __all__ = ["convert", "verify"]
 @click.option("--resume", is_flag=True, help="Continue what was stopped, without writing finished parts again.")
 @click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
 @click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds; viewers show its values.")
+@click.option(
+    "--labels",
+    metavar="[NAME=]FILE",
+    multiple=True,
+    help="Label image to put below TARGET; may be given several times.",
+)
+@click.option(
+    "--tables",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Table of the objects in the label image NAME; viewers show its values.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
@@ -80,13 +98,18 @@ def convert(
     resume: bool,
     verify: bool,
     table: str | None,
+    labels: tuple[str, ...],
+    tables: tuple[str, ...],
     dry_run: bool,
     quiet: bool,
 ) -> None:
     """Write the image in FILE as OME-Zarr to TARGET: a folder, one file (.ozx), s3://bucket/name; many into --out-dir.
 
+    TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of an image that is there.
+
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
+    ilastik-lazy convert brain.h5 brain.zarr --labels "cells=brain_Object Identities.h5" --tables cells=brain_table.csv
     ilastik-lazy convert 'exports/*_Probabilities.h5' --out-dir zarr --resume --report done.json
     ilastik-lazy convert 'frames/t*.h5' movie.zarr --stack t
 
@@ -99,27 +122,34 @@ def convert(
     from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.core.size_text import human_bytes
     from ilastik_lazy.tables import open_table
+    from ilastik_lazy.writers.ome_zarr.commit.label_list import lacks_labels
     from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
     options: dict[str, Any] = {
-        "version": ome_version, "memory": memory_of_each(memory, batch.jobs), "levels": levels,
+        "memory": memory_of_each(memory, batch.jobs), "levels": levels,
         "downsample": downsample, "workers": threads_of_each(workers, batch.jobs), "codec": codec,
     }  # fmt: skip
     if dry_run:
+        from ilastik_lazy.core.display import as_shown
         from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
         for name, paths in images.items():
             source = source_at(paths, dataset, axes, project)
-            plan = plan_conversion(source, **options)
+            plan = plan_conversion(as_shown(source), version=ome_version or "0.5", **options)
             click.echo("\n".join(describe_plan(plan, targets[name])))
             click.echo(f"  {estimate_conversion(source, plan)}")
         return
     options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "on_error": on_error}
-    options |= {"storage_options": storage_options()}
+    options |= {"storage_options": storage_options(), "version": ome_version}
     options["table"] = None if table is None else open_table(table, trust=options_given().trust)
+
+    if (labels or tables or table) and len(images) > 1:
+        raise click.UsageError("--table, --labels and --tables belong to one image: convert it by a command of its own")
+    beneath = _labels_at(labels, project)
+    options |= {"labels": beneath, "tables": _tables_at(tables)}
 
     def work(name: str, progress: Callback | None) -> Made:
         source = source_at(images[name], dataset, axes, project)
@@ -131,8 +161,41 @@ def convert(
         list(images), work, batch, quiet=quiet, done="converted",
         doing="converting and verifying" if verify else "converting",
         again="run the same command with --resume to continue",
-        is_begun=lambda: any(is_unfinished(target, storage_options()) for target in targets.values()),
+        is_begun=lambda: any(
+            is_unfinished(target, storage_options()) or lacks_labels(target, beneath, storage_options())
+            for target in targets.values()
+        ),
     )  # fmt: skip
+
+
+def _labels_at(texts: Sequence[str], project: str | None) -> dict[str, ArraySource]:
+    """Open label images; one without a name is called after its file."""
+    from ilastik_lazy.serving.addresses import name_of_image
+
+    found: dict[str, ArraySource] = {}
+    for text in texts:
+        name, file = _name_and_file(text)
+        source = source_at(file, None, None, project, takes_kind=False, selectable=BESIDE)
+        name = name or name_of_image(source.spec)
+        if name in found:
+            raise click.UsageError(f"--labels: two label images are called {name!r}: name them, --labels NAME=FILE")
+        found[name] = source
+    return found
+
+
+def _tables_at(texts: Sequence[str]) -> dict[str, Any]:
+    from ilastik_lazy.tables import open_table
+
+    named = dict(map(_name_and_file, texts))
+    if "" in named:
+        raise click.UsageError(f"--tables: say which label image {named['']} describes, as --tables NAME={named['']}")
+    return {name: open_table(file, trust=options_given().trust) for name, file in named.items()}
+
+
+def _name_and_file(text: str) -> tuple[str, str]:
+    """Split ``NAME=FILE``; the name is empty where it is missing, and a file may have ``=`` in its name."""
+    name, equals, file = text.partition("=")
+    return (name, file) if equals and "/" not in name and not os.path.exists(text) else ("", text)
 
 
 @click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")

@@ -96,6 +96,7 @@ def source_at(
     *,
     wants_classes: bool = False,
     selectable: str = _AXES,
+    takes_kind: bool = True,
 ) -> ArraySource:
     """Open an image that a command works on, and take the part that ``--select`` names.
 
@@ -107,6 +108,8 @@ def source_at(
         Whether a segmentation, by its file name, that is stored as floating-point numbers becomes integers.
     selectable
         Axes that ``--select`` applies to: see `with_selection`.
+    takes_kind
+        Whether ``--kind`` is about this image.
     """
     from ilastik_lazy.formats.stack import open_paths
     from ilastik_lazy.storage.object_store import is_url
@@ -117,7 +120,7 @@ def source_at(
     source = open_paths(file, dataset, along, reached, options, order or "natural")
     from ilastik_lazy.core.kinds import with_classes_of_name, with_kind
 
-    if kind := kind_given():
+    if takes_kind and (kind := kind_given()):
         source = with_kind(source, kind)
     elif wants_classes:
         source = with_classes_of_name(source)

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilastik_lazy.core.classes import RGB, color_of
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.window import without_single_channel
 
-__all__ = ["Channel", "channels_of", "class_color", "is_color_picture", "samples_of", "shows_labels", "states_contrast"]
+__all__ = [
+    "Channel",
+    "as_shown",
+    "channels_of",
+    "class_color",
+    "is_color_picture",
+    "samples_of",
+    "shows_labels",
+    "states_contrast",
+]
 
 _WHITE: RGB = (255, 255, 255)
 _PRIMARY: dict[str, RGB] = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -34,6 +44,11 @@ class Channel:
 def shows_labels(spec: ArraySpec) -> bool:
     """Whether the values are classes or ids, each shown in a colour of its own; such an image holds integers."""
     return spec.dtype.kind in "iu" and (spec.is_label_image or spec.display_mode == "random-colortable")
+
+
+def as_shown(source: ArraySource) -> ArraySource:
+    """Return a label image without a single channel, since viewers expect no axis ``c`` there; others as they are."""
+    return without_single_channel(source) if shows_labels(source.spec) else source
 
 
 def class_color(spec: ArraySpec, number: int) -> RGB:

@@ -36,11 +36,9 @@ def documents_of(
     measured
         Range of values of each channel, for their contrast; None where it is not known.
     """
-    made = _of_one(replace(plan, version=version), name, {}, measured)
+    made = _of_one(replace(plan, version=version), name, measured)
     for label, below in labels.items():
-        # Viewers colour what has an `image-label`, be it empty.
-        entry = {"image-label": {"source": {"image": "../../"}}}
-        found = _of_one(replace(below, version=version), label, entry)
+        found = _of_one(replace(below, version=version), label, is_below=True)
         made |= {f"labels/{label}/{key}": document for key, document in found.items()}
     if labels:
         made |= _group("labels", {"labels": list(labels)}, version)
@@ -48,14 +46,9 @@ def documents_of(
 
 
 def _of_one(
-    plan: Plan,
-    name: str,
-    entries: Mapping[str, dict[str, Any]],
-    measured: Sequence[tuple[float, float]] | None = None,
+    plan: Plan, name: str, measured: Sequence[tuple[float, float]] | None = None, *, is_below: bool = False
 ) -> dict[str, bytes]:
-    attributes = ome_attributes(plan, name, measured=measured)
-    for key, entry in entries.items():
-        attributes[key] = entry | attributes.get(key, {})
+    attributes = ome_attributes(plan, name, measured=measured, is_below=is_below)
     return metadata_documents(plan, attributes, attributes_of(plan.spec))
 
 

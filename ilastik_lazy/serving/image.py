@@ -53,10 +53,10 @@ class ServedImage:
 
     @functools.cached_property
     def _measured(self) -> list[tuple[float, float]] | None:
-        """Range of values of the channels, where the metadata have a contrast of each and the file notes none."""
+        """Range of values of the channels, where the file notes none; none for label images and computations."""
         spec = self.pyramid.plan.spec
         # A computation may take any time.
-        if "c" not in spec.dims or shows_labels(spec) or spec.storage.access == COMPUTED:
+        if shows_labels(spec) or spec.storage.access == COMPUTED:
             return None
         return measured_contrast(self.pyramid.source)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.byte_cache import ByteCache
+from ilastik_lazy.core.display import as_shown
 from ilastik_lazy.core.grid import Region, overlaps, region_shape
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, EncodedChunks
 from ilastik_lazy.core.views.view import leaves_of, storage_of
@@ -91,6 +92,7 @@ class Pyramid:
     @classmethod
     def of(cls, source: ArraySource, blocks: Blocks, name: str, spare: int) -> Pyramid:
         """Return the levels of an image; `spare` bytes are for chunks of the source that hold several served ones."""
+        source = as_shown(source)
         plan, spec = plan_served(source), source.spec
         paths = {storage_of(leaf).path for leaf in leaves_of(source)}
         stamps = {path: stamp_of(path) for path in paths if os.path.isfile(path)}

@@ -11,11 +11,15 @@ Progress = Callable[[int, int], None]
 
 
 class Counter:
-    """Adds up bytes, and reports them at the start and after each addition; not for several threads."""
+    """Adds up bytes, and reports them at the start and after each addition; not for several threads.
 
-    def __init__(self, total: int, progress: Progress | None, done: int = 0) -> None:
-        self._done, self._total, self._progress = done, total, progress
-        self.add(0)
+    Without a number of bytes that were `done` before, the first report is that of the first addition.
+    """
+
+    def __init__(self, total: int, progress: Progress | None, done: int | None = 0) -> None:
+        self._done, self._total, self._progress = done or 0, total, progress
+        if done is not None:
+            self.add(0)
 
     def add(self, nbytes: int) -> None:
         self._done += nbytes

@@ -1,4 +1,4 @@
-"""A source of classes or ids that are stored as floating-point numbers, with integers in their place."""
+"""A source of classes or ids that are stored in a type for other numbers, with unsigned integers in their place."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from ilastik_lazy.errors import ArgumentError, option
 
 __all__ = ["WholeNumbersSource", "whole_numbers"]
 
-_DTYPE = np.dtype("uint32")
+_DTYPES: dict[str, np.dtype[Any]] = {"f": np.dtype("uint32"), "b": np.dtype("uint8"), "i": np.dtype("uint64")}
 
 
 def whole_numbers(source: ArraySource, kind: Kind) -> ArraySource:
-    """Return a view of a source of floating-point numbers whose values, which must be whole, are uint32."""
-    spec = replace(source.spec, dtype=_DTYPE, kind=kind, drange=None, packing=None, is_unpacked=False)
+    """Return a view of a source whose values, which must be whole, are unsigned: those of floats are uint32."""
+    dtype = _DTYPES[source.spec.dtype.kind]
+    spec = replace(source.spec, dtype=dtype, kind=kind, drange=None, packing=None, is_unpacked=False)
     return WholeNumbersSource(spec, source)
 
 
 @dataclass(frozen=True, slots=True)
 class WholeNumbersSource(View):
-    """Integers of a source of floating-point numbers."""
+    """Unsigned integers of a source of other numbers."""
 
     spec: ArraySpec
     source: ArraySource
@@ -40,18 +41,21 @@ class WholeNumbersSource(View):
             A value is no whole number from 0 on.
         """
         block = self.source.read(region)
-        is_whole = (block == np.floor(block)) & (block >= 0) & (block <= np.iinfo(_DTYPE).max)
+        if block.dtype.kind == "f":
+            is_whole = (block == np.floor(block)) & (block >= 0) & (block <= np.iinfo(self.spec.dtype).max)
+        else:
+            is_whole = block >= 0
         if not is_whole.all():
             raise ArgumentError(
                 f"{self.spec.storage.location} holds {block[~is_whole][0]:g}, and values of the kind "
                 f"{self.spec.kind} are whole numbers from 0 on: state what it holds with {option('kind')}"
             )
-        return block.astype(_DTYPE)
+        return block.astype(self.spec.dtype)
 
     @property
     def how(self) -> Mapping[str, Any]:
         """See `View`."""
-        return {"whole_numbers": str(_DTYPE)}
+        return {"whole_numbers": str(self.spec.dtype)}
 
     @property
     def chunk_codec(self) -> str:

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
-import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Unpack
 
-from ilastik_lazy import __version__
-from ilastik_lazy.core.views.whole_chunks import WholeChunks
-from ilastik_lazy.errors import SourceChangedError, VerificationError
-from ilastik_lazy.lazy.attributes import attributes_of
-from ilastik_lazy.lazy.clusters import current_client
-from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, require_written
-from ilastik_lazy.lazy.shared_parts import with_shared_parts
+from ilastik_lazy.core.display import as_shown
+from ilastik_lazy.core.kinds import with_kind
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, read_journals
-from ilastik_lazy.writers.ome_zarr.commit.manifest import noted_units
-from ilastik_lazy.writers.ome_zarr.commit.target import name_of, store_at
-from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
+from ilastik_lazy.writers.ome_zarr.commit.label_list import ImageAbove, image_above
+from ilastik_lazy.writers.ome_zarr.commit.target import open_store, store_at
 from ilastik_lazy.writers.ome_zarr.commit.zip_target import ZipTarget
-from ilastik_lazy.writers.ome_zarr.conversion.cluster import write_on_cluster
-from ilastik_lazy.writers.ome_zarr.conversion.compare import compare_levels, require_units
-from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
-from ilastik_lazy.writers.ome_zarr.conversion.resuming import require_same_voxels, sound_units
-from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, ShardWriter
-from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
-from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
-from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
+from ilastik_lazy.writers.ome_zarr.conversion.image import ImageConversion
 from ilastik_lazy.writers.ome_zarr.metadata.labels import Table, object_properties
-from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
-from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard, Version
+from ilastik_lazy.writers.ome_zarr.plan.fitting import fitted
+from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
 from ilastik_lazy.writers.opening import Opening, open_any
@@ -49,7 +35,7 @@ def to_ome_zarr(
     source: AnySource,
     target: str | os.PathLike[str],
     *,
-    version: Version = "0.5",
+    version: Version | None = None,
     memory: str | int | None = None,
     levels: int | None = None,
     downsample: Literal["auto", "mean", "mode", "nearest"] = "auto",
@@ -59,6 +45,8 @@ def to_ome_zarr(
     resume: bool = False,
     verify: bool = False,
     table: Table | None = None,
+    labels: Mapping[str, AnySource] | None = None,
+    tables: Mapping[str, Table] | None = None,
     on_error: Literal["raise", "mask"] = "raise",
     internal_path: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -70,9 +58,12 @@ def to_ome_zarr(
     The source is read once; memory does not grow with the image.  The folder becomes an image only
     when all of it is written, so a partial result never looks like a complete one.
 
-    An image of classes or ids becomes a label image, with ``image-label`` beside ``multiscales`` in the root.  It is
-    not in a group ``labels``: that is for labels *of another image*, and ilastik does not read it.
-    ome-zarr-py and napari-ome-zarr show such labels.  (napari-ome-zarr 0.10 turns the folder two above into a group.)
+    Label images of an image go below it: with `labels` they are written after the image, each one is listed in
+    ``labels`` when it is whole, and `resume` continues where that stopped.  The target ``IMAGE.zarr/labels/NAME`` adds
+    one to an image that is there, of any program.  What others have put into ``labels`` stays.
+
+    An image of classes or ids with a target of its own becomes a label image, too, with ``image-label`` beside
+    ``multiscales`` in the root; a single channel is left out.
 
     Parameters
     ----------
@@ -80,11 +71,13 @@ def to_ome_zarr(
         Path of a file that `open_dataarray` opens, what it returned, any DataArray with dims out
         of ``t, z, y, x, c``, an `ArraySource`, or an array of numpy or dask with `axes`.
     target
-        Folder to create, usually ``something.zarr``; or one in a bucket, ``s3://bucket/something.zarr`` (extra
-        ``remote``).  ``something.ozx`` or ``something.ome.zarr.zip`` becomes one file, zipped OME-Zarr (RFC-9): a
-        hidden folder beside it is packed at the end, so the disk needs room for both.
+        Folder to create, usually ``something.zarr``, or ``image.zarr/labels/name`` for labels of an image; or one in a
+        bucket, ``s3://bucket/something.zarr`` (extra ``remote``).  ``something.ozx`` or ``something.ome.zarr.zip``
+        becomes one file, zipped OME-Zarr (RFC-9): a hidden folder beside it is packed at the end, so the disk needs
+        room for both.
     version
         Version of OME-Zarr: ``"0.4"`` uses Zarr v2, without shards, for older programs and for ilastik itself.
+        None is ``"0.5"``, and for labels of an image its version.
     memory
         Most bytes to use beside the interpreter, such as ``"2GB"``.  If a DataArray is computed, this includes one
         dask block for each worker, but not the intermediate results of the computation; on a cluster each worker uses
@@ -116,6 +109,11 @@ def to_ome_zarr(
         Table of the objects whose ids the image holds, as `open_table` returns it, or its file.  It becomes the
         properties of the ids in ``image-label``, up to 20,000 values; beyond that, a warning says how many objects
         these are.
+    labels
+        Label images of the image by their names: integers or masks with its axes, without channels, of the same shape,
+        or with positions inside it.  One that states no voxel size takes that of the image.
+    tables
+        Tables of the objects in `labels`, by the names of the label images (see `table`).
     on_error
         ``mask`` fills chunks of the source that cannot be decoded with NaN or 0, and chunks that were never
         written with the file's fill value, and lists them in the report;
@@ -160,135 +158,86 @@ def to_ome_zarr(
     >>> report = il.to_ome_zarr(sample("probabilities"), folder)
     >>> zarr.open_array(folder / "scale0/image", mode="r").shape    # c, z, y, x
     (2, 40, 128, 160)
+
+    A raw image with the classes of its voxels:
+
+    >>> report = il.to_ome_zarr(sample("raw"), folder.with_name("raw.zarr"), labels={"classes": sample("segmentation")})
+    >>> zarr.open_group(folder.with_name("raw.zarr") / "labels", mode="r").attrs["ome"]["labels"]
+    ['classes']
     """
-    start = time.perf_counter()
     assert not isinstance(progress, bool)
+    labels, tables = labels or {}, tables or {}
+    if not isinstance(labels, Mapping):
+        raise ArgumentError(f"{option('labels')}: expected label images by their names, such as {{'cells': ...}}")
     array = open_any(source, internal_path, storage_options, **opening)
-    absent = require_written(array, on_error)
-    archive = ZipTarget.of(target, version)
-    store = store_at(target if archive is None else archive.folder, array, storage_options)
-    place = store.place if archive is None else archive.path
-    plan = plan_conversion(
-        array, version=version, memory=memory, levels=levels, downsample=downsample, codec=codec, workers=workers
-    )
-    # An interrupted conversion is resumed only if its metadata had the same digest; ranges are measured on the way.
-    properties = None if table is None else object_properties(array.spec, table)
-    planned = _documents(plan, place, properties, None)
-    identity = source_identity(array)
-    if unknown := without_version(array):
-        # A different text each time, so that this conversion is never resumed.
-        identity |= {"unversioned": [*unknown, uuid.uuid4().hex]}
-    settings = _settings(plan, identity, planned, on_error)
-    if archive is not None and (made := archive.finished(settings, overwrite=overwrite, resume=resume)) is not None:
-        units = noted_units(made) or {}
-        return _report(plan, place, units, len(units), *_learned({}, made.get("learned", {})), absent, verify, start)
-    with Transaction(store, settings, overwrite=overwrite, resume=resume) as transaction:
-        found = sound_units(plan, transaction.store, transaction.done)
-        if len(found) < len(transaction.done):
-            transaction.repair()
-        before = sum(shard.voxels for shard in found if shard.number == 0) * plan.dtype.itemsize
-        counter = Counter(plan.spec.nbytes * (2 if verify else 1), progress, before)
-        client = current_client()
-        shared = with_shared_parts(array, plan.workers, plan.spare, client and client.get)
-        # Shards share what they read; on a cluster, a task has one thread, and chunks of its own.
-        shared = WholeChunks.of(shared, plan.held * (1 if client else plan.workers))
-        reader = ShardReader(plan, shared, mask=on_error == "mask")
-        if found and isinstance(array, ComputedSource):
-            require_same_voxels(reader, transaction.store, found)
-        units = _write_units(reader, transaction, found, counter, client)
-        require_units(plan, transaction.store, units)
-        statistics, masked = _learned(units, transaction.learned)
-        documents = _documents(plan, place, properties, statistics)
-        transaction.write_arrays(documents)
-        if verify:
-            try:
-                compare_levels(reader, transaction.store, counter.add)
-            except VerificationError:
-                transaction.withdraw_arrays(documents)
-                raise
-        if source_identity(array).get("version") != identity.get("version"):
-            raise SourceChangedError(f"{array.spec.storage.location} changed while it was converted: convert it again")
-        transaction.publish(documents, units, {"statistics": statistics.as_json(), "masked": masked})
+    options = {"memory": memory, "codec": codec, "workers": workers}
+    planned = functools.partial(_planned, on_error=on_error, storage_options=storage_options)
+    images: list[ImageConversion] = []
+    archive: ZipTarget | None = None
+    if (there := image_above(target, storage_options)) is not None:
+        if labels or tables:
+            raise ArgumentError(f"{target} is a label image, and {option('labels')} belong to an image")
+        above, name = there
+        if version not in (None, above.version):
+            raise ArgumentError(f"{above.place} is OME-Zarr {above.version}, and its labels are, too: omit the version")
+        sources, tables = {name: array}, {} if table is None else {name: table}
+        options |= {"levels": levels or above.levels, "downsample": downsample}
+    else:
+        if table is not None and array.spec.kind is None and array.spec.dtype.kind in "iu":
+            array = with_kind(array, "object identities")
+        own = {"version": version or "0.5", "levels": levels, "downsample": downsample}
+        archive = ZipTarget.of(target, version or "0.5")
+        images.append(planned(as_shown(array), archive or target, table, options | own))
+        above = ImageAbove.of(images[0].store.place, images[0].plan, storage_options)
+        if unknown := [name for name in tables if name not in labels]:
+            raise ArgumentError(f"{option('tables')}: there is no label image {unknown[0]!r} in {option('labels')}")
+        sources = {name: as_source(each, storage_options) for name, each in labels.items()}
+        options |= {"levels": above.levels}
+    for name, each in sources.items():
+        below = fitted(each, above.spec, name)
+        images.append(
+            planned(below, above.target(name), tables.get(name), options | {"version": above.version}, is_below=True)
+        )
+    counter = Counter(sum(image.plan.spec.nbytes for image in images) * (2 if verify else 1), progress, None)
+    reports: list[ConversionReport] = []
+    for image in images:
+        with _without_empty_folder(above):
+            reports.append(image.run(counter, overwrite=overwrite, resume=resume, verify=verify))
+        if image.is_below:
+            above.add(image.name)
+        elif archive is not None and archive.is_packed:
+            archive.require_labels(labels)
+            return reports[0]
     if archive is not None:
         archive.pack(overwrite=overwrite)
-    return _report(plan, place, units, len(found), statistics, masked, absent, verify, start)
+    return replace(reports[0], labels=dict(zip(labels, reports[1:], strict=True)))
 
 
-def _report(
-    plan: Plan,
-    place: str,
-    units: Mapping[str, Unit],
-    resumed: int,
-    statistics: Statistics,
-    masked: list[str],
-    absent: int,
-    verified: bool,
-    start: float,
-) -> ConversionReport:
-    return ConversionReport(
-        target=place,
-        levels=tuple(level.shape for level in plan.levels),
-        dims=tuple(axis.name for axis in plan.levels[0].axes),
-        method=plan.method,
-        codec=plan.codec,
-        bytes_decoded=plan.spec.nbytes,
-        bytes_written=sum(unit.nbytes for unit in units.values()),
-        seconds=time.perf_counter() - start,
-        verified=verified,
-        reason=plan.reason,
-        method_reason=plan.method_reason,
-        resumed=resumed,
-        parts=len(units),
-        voxels_per_class=statistics.voxels_per_class(plan.spec),
-        masked=tuple(masked) + ((f"{absent} chunks that were never written",) if absent else ()),
-    )
+def _planned(
+    source: ArraySource,
+    target: str | os.PathLike[str] | ZipTarget,
+    table: Table | None,
+    options: dict[str, Any],
+    *,
+    on_error: Literal["raise", "mask"],
+    storage_options: Mapping[str, Any] | None,
+    is_below: bool = False,
+) -> ImageConversion:
+    """Check and plan everything about one image; nothing is written."""
+    absent = require_written(source, on_error)
+    archive = target if isinstance(target, ZipTarget) else None
+    place = target.folder if isinstance(target, ZipTarget) else target
+    store = store_at(place, source, storage_options, is_below=is_below)
+    properties = None if table is None else object_properties(source.spec, table)
+    plan = plan_conversion(source, **options)
+    return ImageConversion(source, plan, store, properties, on_error == "mask", absent, is_below, archive)
 
 
-def _write_units(
-    reader: ShardReader, transaction: Transaction, found: Mapping[Shard, Unit], counter: Counter, client: Any
-) -> dict[str, Unit]:
-    """Write the shards that were not `found`; returns all units by name."""
-    plan, done = reader.plan, set(found)
-    units = {unit.name: unit for unit in found.values()}
-    writer = ShardWriter(transaction.store, transaction.journal)
-
-    def advance(nbytes: int) -> None:
-        transaction.require_lock()
-        counter.add(nbytes)
-
-    if client is not None:
-        write_on_cluster(client, reader, writer, done, progress=advance)
-        # Read from the journals, since workers that died have written some, too.
-        units = read_journals(transaction.store) | units
-        done = {shard for shard in plan.all_shards() if shard.name in units}
-    made = write_shards(reader, writer, plan.remaining(done), done, workers=plan.workers, progress=advance)
-    return units | {unit.name: unit for unit in made}
-
-
-def _learned(units: Mapping[str, Unit], noted: Mapping[str, Any]) -> tuple[Statistics, list[str]]:
-    """Statistics of all voxels, and errors of masked chunks; of a complete image, those in its manifest."""
-    if noted:
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-            return Statistics.from_json(noted["statistics"]), [str(text) for text in noted["masked"]]
-    parts = (unit.statistics for unit in units.values() if unit.statistics)
-    masked = [text for unit in units.values() for text in unit.masked]
-    return functools.reduce(Statistics.merged, parts, Statistics({}, {})), masked
-
-
-def _documents(
-    plan: Plan, place: str, properties: list[dict[str, Any]] | None, statistics: Statistics | None
-) -> dict[str, bytes]:
-    """All metadata; without `statistics`, the ranges of the voxels are left out."""
-    measured = None if statistics is None else statistics.measured(plan.spec)
-    if statistics is not None:
-        plan = replace(plan, spec=statistics.agreed(plan.spec))
-    attributes = ome_attributes(plan, name_of(place), measured=measured, properties=properties)
-    return metadata_documents(plan, attributes, attributes_of(plan.spec))
-
-
-def _settings(plan: Plan, identity: dict[str, Any], documents: Mapping[str, bytes], on_error: str) -> dict[str, Any]:
-    """Everything that decides what is written, as plain JSON values."""
-    digest = hashlib.sha256()
-    for key in sorted(documents):
-        digest.update(key.encode() + b"\0" + documents[key] + b"\0")
-    return identity | plan.settings() | {"library": __version__, "on_error": on_error, "metadata": digest.hexdigest()}
+@contextlib.contextmanager
+def _without_empty_folder(above: ImageAbove) -> Iterator[None]:
+    """Remove the folder of all labels, if an error leaves it empty."""
+    try:
+        yield
+    except BaseException:
+        open_store(above.place, above.storage_options).prune("labels")
+        raise

@@ -47,6 +47,8 @@ def _version_of(leaf: ArraySource | Storage) -> str | None:
     storage = storage_of(leaf)
     if is_url(path := storage.path):
         return storage.version
+    # In the folder of an image lie its labels, too: the array alone is what is read.
+    path = storage.location if os.path.isdir(storage.location) else path
     return (version_of(path) if path else "") or ("" if isinstance(leaf, Storage) else None)
 
 

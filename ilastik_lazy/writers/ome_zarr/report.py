@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes, human_seconds
@@ -50,6 +50,9 @@ class ConversionReport:
     voxels_per_class: Mapping[str, int] = field(default_factory=dict)
     """Voxels of a label image of 8 bits, by the name of the class, or its number."""
 
+    labels: Mapping[str, ConversionReport] = field(default_factory=dict)
+    """Reports of the label images that were written with the image, by name."""
+
     masked: tuple[str, ...] = ()
     """Chunks of the source that could not be decoded, and are filled (``on_error="mask"``)."""
 
@@ -60,7 +63,8 @@ class ConversionReport:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values by name, for programs."""
-        return {**dataclasses.asdict(self), "voxels_per_class": dict(self.voxels_per_class), "ratio": self.ratio}
+        labels = {name: report.as_json() for name, report in self.labels.items()}
+        return {**dataclasses.asdict(replace(self, labels={})), "labels": labels, "ratio": self.ratio}
 
     def __str__(self) -> str:
         lines = [self.target, *(f"  {line}" for line in (self._levels(), self._size(), self._time()))]
@@ -71,7 +75,7 @@ class ConversionReport:
             lines += [f"    {text}" for text in self.masked[:_MOST_CHUNKS]]
             if len(self.masked) > _MOST_CHUNKS:
                 lines.append(f"    and {len(self.masked) - _MOST_CHUNKS:,} more{remedy(', in `masked`')}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.labels.values())])
 
     def _repr_html_(self) -> str:
         rows = [("levels", self._levels()), ("size", self._size()), ("time", self._time())]

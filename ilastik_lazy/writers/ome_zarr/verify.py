@@ -14,6 +14,7 @@ from ilastik_lazy.core.grid import Region, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order, threads_for, work_block
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.views.window import without_single_channel
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, VerificationError, remedy
 from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
@@ -183,6 +184,8 @@ def _expected_units(store: ReadableStore, manifest: Mapping[str, Any]) -> list[t
 
 def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, advance: Callable[[int], None]) -> int:
     """Raise unless all voxels are equal; returns their number."""
+    if "c" not in found.spec.dims:
+        expected = without_single_channel(expected)
     here, there = found.spec, expected.spec
     sizes = dict(zip(there.dims, there.shape, strict=True))
     if sorted(here.dims) != sorted(there.dims) or any(

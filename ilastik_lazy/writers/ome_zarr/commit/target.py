@@ -29,13 +29,21 @@ __all__ = ["is_unfinished", "name_of", "open_store", "readable_store", "store_at
 _OTHER_FORMATS = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, *ZIP_SUFFIXES, ".nc", ".tar")
 
 
-def store_at(target: str | os.PathLike[str], source: ArraySource, storage_options: Mapping[str, Any] | None) -> Store:
+def store_at(
+    target: str | os.PathLike[str],
+    source: ArraySource,
+    storage_options: Mapping[str, Any] | None,
+    *,
+    is_below: bool = False,
+) -> Store:
     """Check the target of a conversion, and return the store there.
 
     Parameters
     ----------
     source
         What will be converted: its files must not lie in the store, nor the store in them.
+    is_below
+        Whether the target is a label image of an image, which may be the source.
 
     Raises
     ------
@@ -45,7 +53,7 @@ def store_at(target: str | os.PathLike[str], source: ArraySource, storage_option
     text = checked_target(target, endings=_OTHER_FORMATS)
     if not is_url(text):
         refuse_inside_archives(text)
-        _check_target(os.path.expanduser(text), source)
+        _check_target(os.path.expanduser(text), source, is_below)
     for stored in map(storage_of, leaves_of(source)):
         if is_url(text) and f"{stored.location.rstrip('/')}/".startswith(f"{text.rstrip('/')}/"):
             raise ArgumentError(f"{text} holds the source {stored.location}: choose another folder")
@@ -76,7 +84,7 @@ def is_unfinished(target: str, storage_options: Mapping[str, Any] | None = None)
     return any(is_begun(place.names() or ()) for place in (store, store.beside()) if place is not None)
 
 
-def _check_target(target: str, source: ArraySource) -> None:
+def _check_target(target: str, source: ArraySource, is_below: bool) -> None:
     # A computation may replace the image that it reads, which is read completely before; others would be lost.
     is_made = isinstance(source, ComputedSource) or (
         isinstance(source, DescribedSource) and isinstance(source.source, WindowSource | TransposedSource)
@@ -87,8 +95,9 @@ def _check_target(target: str, source: ArraySource) -> None:
             continue
         if lies_in(stored.location, target):
             raise ArgumentError(f"{target} holds the source {stored.location}: choose another folder")
-        if os.path.isdir(stored.path) and lies_in(target, stored.path):
-            raise ArgumentError(f"{target} lies in the source {stored.path}: choose another folder")
+        inside = stored.location if is_below else stored.path
+        if os.path.isdir(stored.path) and lies_in(target, inside):
+            raise ArgumentError(f"{target} lies in the source {inside}: choose another folder")
 
 
 def _levels_at(target: str) -> set[str]:

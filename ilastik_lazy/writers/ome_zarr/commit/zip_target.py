@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,19 @@ class ZipTarget:
     def folder(self) -> str:
         """Where the image is built."""
         return os.path.join(os.path.dirname(self.path), f".{os.path.basename(self.path)}.ilz-folder.zarr")
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether nothing is left to pack: an earlier run has made the file."""
+        return not os.path.isdir(self.folder)
+
+    def require_labels(self, names: Collection[str]) -> None:
+        """Raise `ResumeMismatchError` unless the file holds these label images: none can be added to it."""
+        store = ArchiveStore(Archive.at(self.path))
+        if missing := [name for name in names if not set(ROOTS) & set(store.names(f"labels/{name}") or ())]:
+            raise ResumeMismatchError(
+                f"{self.path} is complete, and has no label image {missing[0]!r}: remove it, and convert it anew"
+            )
 
     def finished(self, settings: Mapping[str, Any], *, overwrite: bool, resume: bool) -> Manifest | None:
         """Return the manifest of the archive if an earlier run has made it; None if it is to be written.

@@ -32,6 +32,7 @@ def ome_attributes(
     *,
     measured: Sequence[tuple[float, float]] | None = None,
     properties: list[dict[str, Any]] | None = None,
+    is_below: bool = False,
 ) -> dict[str, Any]:
     """The attributes of the root group: in 0.5 the value of ``ome``, in 0.4 all of them.
 
@@ -41,6 +42,8 @@ def ome_attributes(
         Least and largest value of each channel, without NaN; one pair if there is no axis ``c``.
     properties
         Properties of the objects whose ids the image holds, from `object_properties`.
+    is_below
+        Whether it lies in ``labels`` of the image that it belongs to.
     """
     multiscale: dict[str, Any] = {
         "name": name,
@@ -60,10 +63,12 @@ def ome_attributes(
     else:
         attributes = {"version": "0.5", "multiscales": [multiscale]}
     spec = plan.spec
-    if shows_labels(spec) or properties is not None:
+    if shows_labels(spec) or properties is not None or is_below:
         version = {"version": "0.4"} if plan.version == "0.4" else {}
-        attributes["image-label"] = version | image_label(spec, measured, properties)
-    elif "c" in spec.dims and not spec.is_label_image:
+        # Viewers colour what has an `image-label`, be it empty.
+        source = {"source": {"image": "../../"}} if is_below else {}
+        attributes["image-label"] = version | source | image_label(spec, measured, properties)
+    elif not spec.is_label_image:
         attributes["omero"] = _omero(spec, measured)
     return attributes
 

@@ -52,6 +52,9 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
     is_v2 = plan.version == "0.4"
     root = zarr.open_group(store, mode="w", zarr_format=2 if is_v2 else 3)
     root.attrs.update(attributes if is_v2 else {"ome": attributes})
+    if not is_v2 and "omero" in attributes:
+        # Neuroglancer looks for it here, up to version 2.41 also in 0.5; programs that follow 0.5 ignore the copy.
+        root.attrs["omero"] = attributes["omero"]
     for level in plan.levels:
         group = root.create_group(level.path.rsplit("/", 1)[0])
         _create_image(group, level, plan.dtype, image_attributes)

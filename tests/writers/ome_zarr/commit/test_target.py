@@ -119,4 +119,4 @@ def test_no_file_of_a_stack_is_replaced_by_the_stack(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match="holds the source"):
             to_ome_zarr(open_paths(paths, along="z"), path, overwrite=True)
     with pytest.raises(ArgumentError, match="lies in the source"):
-        to_ome_zarr(open_paths(paths, along="z"), paths[1] / "labels" / "x")
+        to_ome_zarr(open_paths(paths, along="z"), paths[1] / "scale0" / "x")

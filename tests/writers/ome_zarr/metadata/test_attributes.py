@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import h5py
+import ngff_zarr
 import numpy as np
+import ome_zarr_models
 import pytest
 import yaozarrs
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ilastik_lazy as il
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
+from ilastik_lazy.demo import sample
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_pyramid
+from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.ome_zarr.fakes import ArrayBackedSource, spec_of
 
 ORDERS = ["yx", "xy", "zyx", "xyz", "zyxc", "cyx", "xyc", "yxc", "tyx", "tzyxc", "txyzc", "czyx", "ctzyx", "yxzct"]
@@ -129,9 +136,47 @@ class TestChannels:
         channels = attributes((3, 4, 5), "cyx", channel_names=("a",))["omero"]["channels"]
         assert [channel["label"] for channel in channels] == ["a", "channel 1", "channel 2"]
 
-    def test_are_not_described_where_there_is_no_channel_axis_or_where_values_are_ids(self) -> None:
-        assert "omero" not in attributes((4, 5), "yx")
+    def test_are_described_where_there_is_one_without_an_axis(self) -> None:
+        plan = plan_pyramid(spec_of((4, 5), "uint16", "yx"))
+        (channel,) = ome_attributes(plan, "a", measured=[(12, 900)])["omero"]["channels"]
+        assert (channel["color"], channel["window"]["start"], channel["window"]["end"]) == ("FFFFFF", 12, 900)
+
+    def test_are_not_described_where_values_are_ids(self) -> None:
         assert "omero" not in attributes((1, 4, 5), "cyx", kind="segmentation")
+
+    def test_stand_at_the_top_of_0_5_too_where_neuroglancer_reads_them(self, tmp_path: Path) -> None:
+        to_ome_zarr(ArrayBackedSource(np.arange(25, dtype="u2").reshape(5, 5), "yx"), tmp_path / "a.zarr")
+        root = zarr.open_group(tmp_path / "a.zarr", mode="r")
+        assert root.attrs["omero"] == root.attrs["ome"]["omero"]
+        yaozarrs.validate_zarr_store(tmp_path / "a.zarr")
+        assert ome_zarr_models.open_ome_zarr(root).attributes.ome.omero is not None
+        ngff_zarr.from_ngff_zarr(tmp_path / "a.zarr", validate=True)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_one_class_of_a_probability_map_keeps_name_colour_and_contrast(tmp_path: Path, version: Any) -> None:
+    probabilities = il.open_dataarray(sample("probabilities"), project=sample("project"))
+    for name, part in {
+        "one": probabilities.sel(c="background"),
+        "doubled": probabilities.sel(c="background") / 2,
+    }.items():
+        to_ome_zarr(part, tmp_path / name, version=version)
+        found = zarr.open_group(tmp_path / name, mode="r").attrs.asdict()
+        (channel,) = (found["ome"] if version == "0.5" else found)["omero"]["channels"]
+        assert (channel["label"], channel["color"]) == ("background", "3C50A0")
+        assert (channel["window"]["start"], channel["window"]["end"]) == (0, 1)
+
+
+def test_label_images_have_no_axis_for_their_single_channel(tmp_path: Path) -> None:
+    report = to_ome_zarr(sample("segmentation"), tmp_path / "a.zarr", verify=True)
+    assert (report.dims, report.codec) == (("z", "y", "x"), "gzip")  # chunks still move as they are
+    with h5py.File(sample("segmentation")) as file:
+        expected = np.squeeze(file["exported_data"][...], -1)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr/scale0/image", mode="r")[...], expected)
+    assert verify_image(tmp_path / "a.zarr", sample("segmentation")).voxels == expected.size
+    with il.serve(sample("segmentation")) as server:
+        found = json.loads(urllib.request.urlopen(f"{server.url}/zarr.json").read())
+    assert [axis["name"] for axis in found["attributes"]["ome"]["multiscales"][0]["axes"]] == ["z", "y", "x"]
 
 
 def test_are_plain_json(tmp_path: Path) -> None:
