@@ -27,12 +27,14 @@ ARGUMENT = re.compile(rf"(?<![\w.])(?:{'|'.join(sorted(name for name in ARGUMENT
 
 PYTHON_ONLY = {
     "api": "open_datatree, which no command calls",
+    "cli.options": "values of --axes, which name images",
     "core.parallel": "a progress that is no function: commands pass their own",
     "demo": "code that the demo prints to be typed into Python",
     "formats.location": "storage_options that are no dict: commands make their own",
     "lazy.dask_array": "dask arrays, which no command makes",
     "lazy.dataset": "chunks of dask arrays",
     "lazy.from_xarray": "arrays that were computed",
+    "reductions.select_classes": "a function: commands have --select",
     "storage.allowed": "limits that are no Limits: no command passes them",
     "tables": "images of objects, which open_table(images=True) returns",
     "tables.rows": "background, an argument of paint",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.batch.names import images_and_targets
 from ilastik_lazy.cli.batch.options import batch_given, batch_options, scheduler_option
 from ilastik_lazy.cli.options import (
     BESIDE,
@@ -118,6 +117,8 @@ def convert(
     again.
     """
     batch = batch_given()
+    from ilastik_lazy.cli.batch.names import images_and_targets
+
     images, targets = images_and_targets(files, batch.out_dir, ".zarr", may_exist=resume or overwrite or dry_run)
     from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.core.size_text import human_bytes

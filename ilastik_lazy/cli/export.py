@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ilastik_lazy.cli.batch.names import images_and_targets
 from ilastik_lazy.cli.batch.options import batch_given, batch_options
 from ilastik_lazy.cli.options import (
     image_options,
@@ -90,6 +89,8 @@ def export(
     and the exit code is 1.
     """
     batch = batch_given()
+    from ilastik_lazy.cli.batch.names import images_and_targets
+
     if resume and batch.out_dir is None:
         raise click.UsageError("--resume is for --out-dir")
     images, targets = images_and_targets(files, batch.out_dir, suffix, may_exist=resume or overwrite)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.batch.names import images_of, targets_of
 from ilastik_lazy.cli.batch.options import batch_given, batch_options
 from ilastik_lazy.cli.options import (
     image_options,
@@ -88,6 +87,8 @@ def reduce(
     from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 
     batch = batch_given()
+    from ilastik_lazy.cli.batch.names import images_of, targets_of
+
     if out is not None and batch.out_dir is not None:
         raise click.UsageError("--out names one file, --out-dir a folder: drop one of them")
     if resume and batch.out_dir is None:

@@ -10,7 +10,6 @@ from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import option
 from ilastik_lazy.listing.statements import access_of, voxel_size_of
-from ilastik_lazy.writers.ome_zarr.commit.zip_target import is_zip_target
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,6 +83,8 @@ def describe_project(tree: xr.DataTree, drawn: Callable[[str, str], dict[str, in
 
 def describe_plan(plan: Plan, target: str) -> list[str]:
     """Describe for people, line by line, what a conversion will write."""
+    from ilastik_lazy.writers.ome_zarr.commit.zip_target import is_zip_target
+
     dims = " ".join(axis.name for axis in plan.levels[0].axes)
     lines = [
         f"{target}: OME-Zarr {plan.version}, axes {dims}, {plan.dtype.name}, {plan.codec}"

@@ -46,7 +46,7 @@ IN_THE_SHELL = {
     "out_dir": "a loop over files",
     "scheduler": "dask.distributed.Client",
     "stack_along": "an argument of open_dataarray",
-    "order": "stack_order= of open_dataarray",
+    "stack_order": "an argument of open_dataarray",
     "suffix": "part of the path",
     ("export", "resume"): "a loop over files",
     ("reduce", "resume"): "a loop over files",

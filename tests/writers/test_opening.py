@@ -50,7 +50,7 @@ def test_to_ilastik_opens_a_path_as_it_is_told(plain: Path) -> None:
 
 def test_how_to_open_what_is_open_is_refused(plain: Path) -> None:
     image = il.open_dataarray(plain, "raw", axes="zyx")
-    with pytest.raises(il.errors.ArgumentError, match="axes= is for a path, and the source is open already"):
+    with pytest.raises(il.errors.ArgumentError, match="the image names its own axes"):
         il.to_ome_zarr(image, plain.with_suffix(".zarr"), axes="xyz")
     with pytest.raises(TypeError, match="unexpected keyword argument 'axis'"):
         il.to_ome_zarr(plain, plain.with_suffix(".zarr"), axis="xyz")  # type: ignore[call-arg]
