@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.core.options import OpenOptions
     from ilastik_lazy.core.spec import ArraySource
     from ilastik_lazy.formats.location import Location
-    from ilastik_lazy.project.label_counts import LabelCount
+    from ilastik_lazy.project.labels.counts import LabelCount
 
 __all__ = ["Contents", "Images", "Project", "Table", "contents_of", "inside"]
 
@@ -114,7 +114,7 @@ def inside(source: ArraySource, path: str) -> str:
 
 def _project_at(path: str, source_roots: Sequence[str], options: OpenOptions) -> Project:
     from ilastik_lazy.formats.location import Location
-    from ilastik_lazy.project.label_counts import label_counts
+    from ilastik_lazy.project.labels.counts import label_counts
     from ilastik_lazy.project.tree import open_project
 
     with warnings.catch_warnings():

@@ -15,7 +15,7 @@ from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5.chunks.index import _indexes
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.stack import open_stack
-from ilastik_lazy.project.label_blocks import _lanes
+from ilastik_lazy.project.labels.blocks import _lanes
 from ilastik_lazy.project.tree import open_project
 from ilastik_lazy.storage import files
 from tests.support.faults import CALLS, ERRORS, LONG, READING, Faults, always, from_then_on, injected, once

@@ -281,7 +281,7 @@ def test_why_an_image_is_not_there_stands_in_its_node(tmp_path, text, status):
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path, image, monkeypatch):
     from ilastik_lazy.formats.hdf5.h5py_source import H5pySource
-    from ilastik_lazy.project.label_blocks import LabelBlocksSource
+    from ilastik_lazy.project.labels.blocks import LabelBlocksSource
 
     def forbidden(*args):
         raise AssertionError

@@ -26,7 +26,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.storage import locks
 from ilastik_lazy.storage.object_store import ObjectFolder
-from ilastik_lazy.storage.remote_store import RemoteStore
+from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.faults import LONG

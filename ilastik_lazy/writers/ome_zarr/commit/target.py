@@ -18,7 +18,7 @@ from ilastik_lazy.storage.archives.archive import Archive
 from ilastik_lazy.storage.archives.archive_store import ArchiveStore
 from ilastik_lazy.storage.folders import lies_in
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url
-from ilastik_lazy.storage.remote_store import RemoteStore
+from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.storage.stores import LocalStore, ReadableStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
 from ilastik_lazy.writers.ome_zarr.commit.states import is_begun

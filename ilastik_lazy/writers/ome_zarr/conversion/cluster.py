@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ilastik_lazy.errors import CorruptChunkError, DestinationError, option
-from ilastik_lazy.storage.remote_store import RemoteStore
+from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.storage.stores import PLAN, WORK
 from ilastik_lazy.writers.ome_zarr.commit.journal import Journal, read_journals
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards

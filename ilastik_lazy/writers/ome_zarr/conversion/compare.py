@@ -16,7 +16,7 @@ from ilastik_lazy.core.grid import Region, block_shape, region_shape, regions_of
 from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.errors import CorruptChunkError, VerificationError
-from ilastik_lazy.storage.remote_store import RemoteStore
+from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader, has_length, read_back

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 
 from ilastik_lazy.core.parallel import in_order
 from ilastik_lazy.errors import ResumeMismatchError, option
-from ilastik_lazy.storage.remote_store import RemoteStore
+from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.storage.stores import Store
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit
 from ilastik_lazy.writers.ome_zarr.conversion.compare import differing

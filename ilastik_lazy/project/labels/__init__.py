@@ -19,8 +19,8 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import ClassSet
 from ilastik_lazy.project.fields import group_in
 from ilastik_lazy.project.inputs import Lane
-from ilastik_lazy.project.label_axes import LabelledImage, label_order
-from ilastik_lazy.project.label_blocks import label_blocks, open_labels
+from ilastik_lazy.project.labels.axes import LabelledImage, label_order
+from ilastik_lazy.project.labels.blocks import label_blocks, open_labels
 from ilastik_lazy.storage.files import Stamp
 
 __all__ = ["LabelSet", "label_sets_of", "labelled_image", "open_label_set"]

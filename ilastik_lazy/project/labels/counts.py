@@ -8,7 +8,7 @@ from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.project.label_blocks import label_blocks, open_labels
+from ilastik_lazy.project.labels.blocks import label_blocks, open_labels
 from ilastik_lazy.project.record import read_project
 from ilastik_lazy.storage.isolation import ask_hdf5
 

@@ -16,8 +16,8 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
 )
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.project import label_blocks as module
-from ilastik_lazy.project.label_blocks import label_blocks, open_labels
+from ilastik_lazy.project.labels import blocks as module
+from ilastik_lazy.project.labels.blocks import label_blocks, open_labels
 from ilastik_lazy.storage.files import stamp_of
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import axistags

@@ -6,7 +6,7 @@ import pytest
 
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.errors import MetadataError
-from ilastik_lazy.project.label_axes import LabelledImage, internal_order, label_order
+from ilastik_lazy.project.labels.axes import LabelledImage, internal_order, label_order
 
 PIXELS, OBJECTS = "Pixel Classification", "Object Classification (from pixel classification)"
 
