@@ -69,11 +69,12 @@ class ServedImage:
             It cannot be read.
         """
         wanted = request.headers.get("range", "") if request.method == "GET" else ""
-        if (document := self.documents(version).get(key)) is not None:
+        # Chunks first: for the documents, the contrast may have to be measured.
+        if (found := self._chunk_at(version, key)) is None:
+            if (document := self.documents(version).get(key)) is None:
+                return failure(HTTPStatus.NOT_FOUND)
             is_json = key in self.others or key.rsplit("/", 1)[-1].startswith((".z", "zarr.json"))
             return answer_range(document, wanted, _JSON if is_json else _BYTES)
-        if (found := self._chunk_at(version, key)) is None:
-            return failure(HTTPStatus.NOT_FOUND)
         pyramid, level, index = found
         if request.method == "HEAD":
             return Answer(HTTPStatus.OK, headers=_BYTES, length=pyramid.nbytes(level))

@@ -126,6 +126,7 @@ MAKERS = {
     "several images": lambda: several("x.h5"),
     "any HDF5 array": lambda: image("x.h5", axes=None, shape=(4, 6, 8, 2)),
     "N5": lambda: n5("x.n5"),
+    "zipped OME-Zarr": lambda: il.to_ome_zarr(xr.DataArray(VOLUME, dims=tuple("zyx")), "x.ozx"),
     "OME-Zarr": lambda: pyramid("x.zarr"),
     "TIFF": lambda: pytest.importorskip("tifffile").imwrite("x.tiff", VOLUME, ome=True, metadata={"axes": "ZYX"}),
     "numpy": lambda: np.save("x.npy", VOLUME),

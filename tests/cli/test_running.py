@@ -181,8 +181,9 @@ OPTIONS = {"--help", "--version"} | {
 }
 # Functions, methods and arguments of Python; only `remedy` may name them where a command can raise the message.
 PYTHON = re.compile(r"\bopen_\w+\(|\.(?:astype|rename|sel)\(|\b(?:limits|internal_path|label|storage_options)=")
-# Functions that no command calls.
+# Functions that no command calls; values of options, such as z=10:40, that look like arguments.
 PYTHON_ONLY = {
+    "cli/options", "core/views/selected",
     "demo", "formats/location", "lazy/dask_array", "lazy/dataset", "lazy/from_xarray", "lazy/indexing",
     "reductions/normalise", "storage/allowed", "storage/object_store/urls", "tables/images", "tables/paint",
     "viewing/napari/images",

@@ -50,7 +50,7 @@ def test_every_command_takes_the_part(command, tmp_path):
     if command == "plot":
         result = run("plot", sample("probabilities"), *PART, "--out", tmp_path / "p.png")
         assert result.returncode == 0, result.stdout + result.stderr
-        assert "z = 12.8" in result.stderr
+        assert "z = 12.8" in result.stdout + result.stderr
     if command == "classes":
         part = ("--select", "z=0", "--project", sample("project"))
         result = run("classes", sample("segmentation"), *part, "--out", tmp_path / "c.csv", "-q")

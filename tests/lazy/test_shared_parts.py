@@ -188,9 +188,9 @@ def test_a_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     decode, count = picture._decoded, []
 
-    def counted(data: bytes, path: str) -> Any:
+    def counted(data: bytes, path: str, **more: Any) -> Any:
         count.append(path)
-        return decode(data, path)
+        return decode(data, path, **more)
 
     monkeypatch.setattr(picture, "_decoded", counted)
     il.to_ome_zarr(tmp_path / "a.png", tmp_path / "a.zarr", workers=2)

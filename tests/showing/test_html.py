@@ -13,7 +13,7 @@ def test_reports_are_tables_with_what_their_text_says(tmp_path: Path) -> None:
     target = tmp_path / "a.zarr"
     report = il.to_ome_zarr(sample("segmentation"), target, project=sample("project"))
     shown = report._repr_html_()
-    for part in (str(target), "x40x128x160", " on disk, ", "nucleus 46,473 (5.67 %)"):
+    for part in (str(target), "40x128x160", " on disk, ", "nucleus 46,473 (5.67 %)"):
         assert part in shown
     assert "819,200 voxels are equal" in il.verify(target, sample("segmentation"))._repr_html_()
     assert "on disk" in il.to_ilastik(sample("segmentation"), tmp_path / "a.h5")._repr_html_()

@@ -361,7 +361,7 @@ def test_the_unit_of_a_column_is_kept():
 
 
 PROBLEMS = {
-    "frames without a column": (lambda i, t: paint(i, t[:2].drop(columns="timestep"), "size"), "pass time="),
+    "frames without a column": (lambda i, t: paint(i, t[:2].drop(columns="timestep"), "size"), "name them with time="),
     "no such column": (lambda i, t: paint(i, t, "sise"), r"no column 'sise'; similar are 'size'"),
     "no such label": (lambda i, t: paint(i, t, "size", label="x"), "pass label="),
     "no such time": (lambda i, t: paint(i, t, "size", time="x"), "pass time="),

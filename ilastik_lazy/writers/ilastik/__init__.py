@@ -262,7 +262,7 @@ def _checked_display_mode(display_mode: str | None, spec: ArraySpec) -> str:
     if mode and mode not in _DISPLAY_MODES:
         where = spec.storage.location or spec.name
         warnings.warn(
-            f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning, stacklevel=3
+            f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning, stacklevel=4
         )
         return ""
     return mode
@@ -279,14 +279,14 @@ def _check_axes(spec: ArraySpec) -> None:
         warnings.warn(
             f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens only images with x and y",
             MetadataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     if moved := [axis for axis in spec.axes if axis.translation]:
         first = ", ".join(f"{axis.name} = {axis.translation:g} {axis.unit}".rstrip() for axis in moved)
         warnings.warn(
             f"ilastik's HDF5 has no place for an origin: {where} begins at {first}, and at 0 in the file",
             MetadataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -214,5 +214,5 @@ def _check_axes(spec: ArraySpec) -> None:
         warnings.warn(
             f"OME-TIFF has no place for an origin: {where} begins at {first}, and at 0 in the file",
             MetadataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -16,7 +16,7 @@ import zarr
 from ilastik_lazy.cli import main
 from ilastik_lazy.cli.batch import run as batch_run
 from ilastik_lazy.errors import MetadataWarning
-from ilastik_lazy.writers.ome_zarr import convert
+from ilastik_lazy.writers.ome_zarr.conversion import image as conversion
 from tests.support.makers import write_hdf5_export
 
 DATA = {number: np.full((4, 8, 9), number, "u1") for number in (1, 2, 10)}
@@ -202,13 +202,13 @@ def test_a_stopped_command_says_how_to_go_on(folder, run, monkeypatch, sent, cod
 def test_a_running_cluster_does_the_work_if_its_address_is_given(folder, run, monkeypatch):
     distributed = pytest.importorskip("distributed")
     clients = []
-    write = convert.write_on_cluster
+    write = conversion.write_on_cluster
 
     def write_on_cluster(client, *rest, **named):
         clients.append(client)
         write(client, *rest, **named)
 
-    monkeypatch.setattr(convert, "write_on_cluster", write_on_cluster)
+    monkeypatch.setattr(conversion, "write_on_cluster", write_on_cluster)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster:
