@@ -26,7 +26,7 @@ from ilastik_lazy.storage.files import (
 from ilastik_lazy.storage.folders import hold_lock, lock_opened, release_lock
 from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, positioned
 
-__all__ = ["NewFile", "new_file"]
+__all__ = ["NewFile", "new_file", "remove_litter"]
 
 _FLAGS = BINARY | getattr(os, "O_CLOEXEC", 0)
 
@@ -124,7 +124,7 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
     temporary = os.path.join(folder, f".ilastik_lazy-{uuid.uuid4().hex}.part")
     with writing(path):
         make_directories(folder)
-        _remove_litter(folder)
+        remove_litter(folder)
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
     try:
         with contextlib.ExitStack() as while_open:
@@ -144,8 +144,8 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[NewFile]:
         sync_directory(folder)
 
 
-def _remove_litter(folder: str) -> None:
-    """Remove the files of dead processes; a living process holds a lock on its own."""
+def remove_litter(folder: str) -> None:
+    """Remove the unfinished files of dead processes; a living process holds a lock on its own."""
     for name in os.listdir(folder):
         if _TEMPORARY.fullmatch(name):
             place = os.path.join(folder, name)

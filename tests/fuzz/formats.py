@@ -1,4 +1,4 @@
-"""Damage Zarr, N5, TIFF, numpy arrays, MRC, pictures, CSV and BigDataViewer's XML as `fuzz.py` damages HDF5.
+"""Damage Zarr, zipped Zarr, N5, TIFF, numpy arrays, MRC, pictures, CSV and BigDataViewer's XML as `fuzz.py` does HDF5.
 
     python -m tests.fuzz.formats --formats zarr n5 --count 20000 --seed 1
 
@@ -11,6 +11,7 @@ import argparse
 import collections
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ import tifffile
 import zarr
 from PIL import Image
 
+from ilastik_lazy import open_dataarray, to_ome_zarr
 from ilastik_lazy.core.options import DEFAULTS
 from tests.fuzz import children as fuzz_children
 from tests.fuzz import outcomes as fuzz_outcomes
@@ -29,8 +31,9 @@ from tests.support.makers import some_data
 from tests.support.mrc_makers import write_mrc
 from tests.support.shared_files import FILES
 from tests.support.store_mutations import damage
+from tests.support.zip_makers import pack
 
-FORMATS = ("zarr", "n5", "tiff", "npy", "mrc", "pictures", "csv", "bdv")
+FORMATS = ("zarr", "zip", "n5", "tiff", "npy", "mrc", "pictures", "csv", "bdv")
 _MOST_MEMORY = 300 * 2**20
 _XML = """<?xml version="1.0" encoding="UTF-8"?>
 <SpimData version="0.2"><SequenceDescription>
@@ -43,8 +46,6 @@ _XML = """<?xml version="1.0" encoding="UTF-8"?>
 def _zarr(folder: Path) -> None:
     for name in zarr_makers.LAYOUTS:
         zarr_makers.write_array(folder / f"{name.replace(' ', '_')}.zarr", name)
-    from ilastik_lazy import open_dataarray, to_ome_zarr
-
     path = folder / "image.npy"
     np.save(path, some_data((9, 20, 21), "u2"))
     to_ome_zarr(open_dataarray(path, axes="zyx"), folder / "ours.zarr")
@@ -52,6 +53,17 @@ def _zarr(folder: Path) -> None:
     group = zarr.create_group(folder / "consolidated.zarr", zarr_format=2)
     group.create_array("s0", data=some_data((9, 20, 21), "u2"), chunks=(4, 9, 9))
     zarr.consolidate_metadata(folder / "consolidated.zarr")
+
+
+def _zip(folder: Path) -> None:
+    stores = folder.with_name("zipped")
+    for number, name in enumerate(("v2 blosc", "v2 plain", "v3 plain", "v3 shards", "v3 shards index first")):
+        zarr_makers.write_array(stores / str(number), name)
+        pack(stores / str(number), folder / f"{name.replace(' ', '_')}.ozx")
+    pack(stores / "1", folder / "deflated.ozx", method=zipfile.ZIP_DEFLATED)
+    pack(stores / "2", folder / "with_its_folder.ozx", top="a.zarr/")
+    np.save(stores / "image.npy", some_data((9, 20, 21), "u2"))
+    to_ome_zarr(open_dataarray(stores / "image.npy", axes="zyx"), folder / "ours.ozx")
 
 
 def _n5(folder: Path) -> None:
@@ -111,10 +123,11 @@ def _bdv(folder: Path) -> None:
 
 
 _MAKERS: dict[str, Callable[[Path], None]] = {
-    "zarr": _zarr, "n5": _n5, "tiff": _tiff, "npy": _npy, "mrc": _mrc, "pictures": _pictures, "csv": _csv, "bdv": _bdv
+    "zarr": _zarr, "zip": _zip, "n5": _n5, "tiff": _tiff, "npy": _npy, "mrc": _mrc, "pictures": _pictures, "csv": _csv,
+    "bdv": _bdv,
 }  # fmt: skip
-_ENDS = {"zarr": (".zarr",), "n5": (".n5",), "tiff": (".tif", ".tiff"), "npy": (".npy",), "mrc": (".mrc",),
-         "pictures": (".png",), "csv": (".csv",), "bdv": ()}  # fmt: skip
+_ENDS = {"zarr": (".zarr",), "zip": (".ozx",), "n5": (".n5",), "tiff": (".tif", ".tiff"), "npy": (".npy",),
+         "mrc": (".mrc",), "pictures": (".png",), "csv": (".csv",), "bdv": ()}  # fmt: skip
 
 
 def sources(formats: list[str], folder: Path) -> list[Path]:
@@ -187,7 +200,8 @@ class FormatsJob:
                 continue
             stage(f"another reader, {how} of {source.name}")
             others = independent_readers.answers(_opened(path), inside)
-            if how == "chunk delete" and path.suffix == ".zarr" and "IncompleteSourceWarning" not in outcome.warned:
+            is_zarr = path.suffix in (".zarr", ".ozx")
+            if how == "chunk delete" and is_zarr and "IncompleteSourceWarning" not in outcome.warned:
                 outcome.faults.append(f"{inside}: a chunk is gone, and nothing said so")
             if any(independent_readers.agrees(values, other) for other in others):
                 counts["as another program reads it"] += 1

@@ -7,12 +7,15 @@ import random
 import re
 import shutil
 import struct
+import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.support.mutations import mutated
+from tests.support.zip_makers import pack
 
 METADATA = (".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json", "attributes.json")
 _LONG = "<long>"
@@ -156,6 +159,34 @@ def damaged_tiff(data: bytes, chance: random.Random) -> tuple[str, bytes]:
     return how, bytes(changed)
 
 
+# Places and sizes of the fields that follow each mark of a ZIP archive.
+_ZIP_FIELDS = {
+    b"PK\3\4": ((6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)),
+    b"PK\1\2": ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (34, 2), (42, 4)),
+    b"PK\5\6": ((4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)),
+    b"PK\6\6": ((4, 8), (16, 4), (20, 4), (24, 8), (32, 8), (40, 8), (48, 8)),
+    b"PK\6\7": ((4, 4), (8, 8), (16, 4)),
+}
+
+
+def damaged_zip(data: bytes, chance: random.Random) -> tuple[str, bytes]:
+    """A ZIP archive in which a field of a header, or of the directory, is another one."""
+    if chance.random() < 0.3:
+        return mutated(data, str(chance.random()))
+    changed = bytearray(data)
+    mark = chance.choice([mark for mark in _ZIP_FIELDS if mark in data])
+    starts = [match.start() for match in re.finditer(re.escape(mark), data)]
+    start, other = chance.choice(starts), chance.choice(starts)
+    at, size = chance.choice(_ZIP_FIELDS[mark])
+    old = int.from_bytes(data[start + at : start + at + size], "little")
+    value = chance.choice((0, 1, 8, 2**16 - 1, 2**31, 2**32 - 1, 2**64 - 1, len(data), old - 1, old + 1, old ^ 8, None))
+    if value is None:
+        changed[start + at : start + at + size] = data[other + at : other + at + size]
+    else:
+        changed[start + at : start + at + size] = (value % 256**size).to_bytes(size, "little")
+    return f"field {mark[2]} {at}", bytes(changed)
+
+
 def damaged_png(data: bytes, chance: random.Random) -> tuple[str, bytes]:
     """A PNG with one damaged part, the checksum of which is right half of the times."""
     parts, at = [], 8
@@ -210,8 +241,17 @@ def damage(source: Path, target: Path, seed: str) -> str:
     if source.is_dir():
         shutil.copytree(source, target)
         return damage_store(target, chance)
+    if source.suffix == ".ozx" and chance.random() < 0.3:
+        # Packed again, so that all checksums are right.
+        with zipfile.ZipFile(source) as archive, tempfile.TemporaryDirectory() as folder:
+            archive.extractall(folder)
+            how = damage_store(Path(folder), chance)
+            pack(Path(folder), target)
+        return how
     data = source.read_bytes()
-    if source.suffix in (".tif", ".tiff"):
+    if source.suffix == ".ozx":
+        how, data = damaged_zip(data, chance)
+    elif source.suffix in (".tif", ".tiff"):
         how, data = damaged_tiff(data, chance)
     elif source.suffix == ".csv":
         how, data = damaged_text(data, chance)

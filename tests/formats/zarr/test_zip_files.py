@@ -21,6 +21,7 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataWarning,
 )
+from ilastik_lazy.storage.object_store import ObjectFolder
 from tests.support.contract import SourceContract, Stored
 from tests.support.makers import some_data
 from tests.support.servers import serving
@@ -72,10 +73,12 @@ def test_an_archive_opens_as_its_folder_does(tmp_path, name, top):
 
 
 def test_the_commands_take_an_archive(tmp_path, capsys):
-    path = pack(an_image(tmp_path), tmp_path / "a.ozx")
+    path = pack(folder := an_image(tmp_path), tmp_path / "a.ozx")
     assert run("info", f"{path}/scale0/image", "--json") == 0
     assert json.dumps(f"{path}/scale0/image") in capsys.readouterr().out
-    assert run("doctor", str(path)) == 0
+    images = [f"{each}/scale0/image" for each in (path, folder)]
+    examined = [(run("doctor", image), capsys.readouterr().out.replace(image, "IMAGE")) for image in images]
+    assert examined[0] == examined[1]
     assert run("reduce", f"{path}/scale0/image", "mean", "--over", "yx") == 0
     assert run("convert", f"{path}/scale0/image", str(tmp_path / "b.zarr"), "-q") == 0
     np.testing.assert_array_equal(il.open_dataarray(tmp_path / "b.zarr"), il.open_dataarray(path, "scale0/image"))
@@ -95,6 +98,17 @@ def test_other_programs_archives_read_the_same(tmp_path):
     with pytest.warns(MetadataWarning, match="more than once"):
         found = il.open_dataarray(tmp_path / "a.zarr.zip")
     np.testing.assert_array_equal(found, data)
+
+
+def test_a_bucket_and_a_server_give_what_is_in_an_archive(tmp_path, s3, bucket):
+    folder = an_image(tmp_path)
+    path = pack(folder, tmp_path / "a.ozx")
+    expected = il.open_dataarray(folder, "scale0/image")
+    ObjectFolder.parse(f"s3://{bucket}/deep", s3.options).put("a.ozx", path.read_bytes())
+    found = il.open_dataarray(f"s3://{bucket}/deep/a.ozx", "scale0/image", storage_options=s3.options)
+    xr.testing.assert_equal(found, expected)
+    with il.serve(path) as server:
+        np.testing.assert_array_equal(zarr.open_array(f"{server.url}/scale0/image", mode="r")[:], expected)
 
 
 def test_over_a_network_only_the_end_and_what_is_needed_is_fetched(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import warnings
 import zipfile
@@ -20,6 +21,7 @@ from ilastik_lazy.errors import (
     UnsupportedFilterError,
 )
 from ilastik_lazy.storage.archives.archive import Archive
+from tests.support.faults import LONG
 from tests.support.makers import some_data
 from tests.support.zarr_makers import opened
 from tests.support.zip_makers import pack
@@ -146,12 +148,13 @@ def test_the_directory_of_many_entries_is_small(tmp_path):
     ]
 
 
-def test_every_flipped_byte_gives_an_error_or_the_right_data(tmp_path):
+def test_a_flipped_byte_gives_an_error_or_the_right_data(tmp_path):
     data = some_data((4, 5), "u1")
     zarr.create_array(tmp_path / "a.zarr", data=data, chunks=(4, 3), compressors=None, dimension_names=["y", "x"])
     path = pack(tmp_path / "a.zarr", tmp_path / "a.zip")
     content, outcomes = path.read_bytes(), {"error": 0, "right": 0}
-    for at in range(len(content)):
+    chosen = range(len(content)) if LONG else random.Random(1).sample(range(len(content)), 150)
+    for at in chosen:
         # A name of its own for each: directories are kept by name, size and time.
         damaged = tmp_path / f"{at}.zip"
         damaged.write_bytes(content[:at] + bytes([content[at] ^ (1 << at % 8)]) + content[at + 1 :])
@@ -165,5 +168,5 @@ def test_every_flipped_byte_gives_an_error_or_the_right_data(tmp_path):
             np.testing.assert_array_equal(found, data, err_msg=f"byte {at}")
             outcomes["right"] += 1
         damaged.unlink()
-    assert sum(outcomes.values()) == len(content)
-    assert min(outcomes.values()) > 50
+    assert sum(outcomes.values()) == len(chosen)
+    assert min(outcomes.values()) > len(chosen) / 30

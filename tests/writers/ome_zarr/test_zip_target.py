@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 
 import ngff_zarr
@@ -24,7 +25,8 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.archives import packing
 from ilastik_lazy.writers.ome_zarr.commit import zip_target
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
-from tests.support.ome_zarr.targets import a_source, convert
+from tests.support.children import run_python
+from tests.support.ome_zarr.targets import HERE, a_source, convert
 
 SMALL = (33, 50)
 
@@ -121,6 +123,70 @@ def test_a_conversion_that_was_killed_continues(tmp_path, monkeypatch, step):
     assert report.resumed == report.parts
     assert left_beside(target) == []
     assert verify_image(target, source).units == report.parts
+
+
+# Imports once, then forks conversions that kill themselves with SIGKILL at the first or last call of each kind that
+# packing makes (a write is half done by then), and others that continue them.  Prints how many were killed.
+_KILLED_PACKING = """
+import os, signal, sys, zipfile
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.support.ome_zarr.targets import a_source, convert
+from ilastik_lazy.writers.ome_zarr.commit import zip_target
+
+# A killed process loses nothing that it wrote: waiting for the disk takes longest.
+os.fsync = lambda fd: None
+source, pack = a_source(shape=(20, 20)), zip_target.pack_folder
+
+def run(target, limit, **options):
+    def packing(*arguments, **more):
+        calls = []
+        def killing(name, original):
+            def call(*given, **named):
+                calls.append(name)
+                if len(calls) == limit:
+                    if name == "pwrite":
+                        original(given[0], bytes(given[1])[: len(given[1]) // 2], given[2])
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*given, **named)
+            setattr(os, name, call)
+        for name in ("pwrite", "link", "unlink"):
+            killing(name, getattr(os, name))
+        pack(*arguments, **more)
+        Path(target.parent, "calls").write_text(" ".join(calls))
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            zip_target.pack_folder = packing
+            convert(target, source=source, levels=1, **options)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def is_whole(target):
+    with zipfile.ZipFile(target) as archive:
+        return archive.testzip() is None and "scale0/image/zarr.json" in archive.namelist()
+
+first = Path(sys.argv[2], "first", "a.ozx")
+assert run(first, 0) == 0
+calls = list(enumerate(first.with_name("calls").read_text().split(), 1))
+limits = {*{kind: number for number, kind in calls}.values(), *{kind: number for number, kind in calls[::-1]}.values()}
+for limit in limits:
+    target = Path(sys.argv[2], str(limit), "a.ozx")
+    assert run(target, limit) == -signal.SIGKILL, limit
+    assert not target.exists() or is_whole(target), limit
+    assert run(target, 0, resume=True) == 0, limit
+    assert is_whole(target), limit
+    left = {path.name for path in target.parent.iterdir()} - {"a.ozx", "calls"}
+    assert not left, (limit, left)
+print(len(limits))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_packing_that_was_killed_leaves_no_part_of_a_file_and_continues(tmp_path):
+    assert int(run_python(_KILLED_PACKING, str(HERE), str(tmp_path))) >= 4
 
 
 def test_a_file_is_replaced_only_if_asked_and_if_nothing_is_lost(tmp_path):

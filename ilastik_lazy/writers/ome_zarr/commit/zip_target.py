@@ -26,6 +26,7 @@ from ilastik_lazy.formats.location import checked_path
 from ilastik_lazy.storage.archives.archive import Archive
 from ilastik_lazy.storage.archives.archive_store import ArchiveStore
 from ilastik_lazy.storage.archives.packing import pack_folder
+from ilastik_lazy.storage.new_file import remove_litter
 from ilastik_lazy.storage.object_store import is_url
 from ilastik_lazy.storage.stores import ROOTS, WORK, LocalStore
 from ilastik_lazy.writers.ome_zarr.commit.manifest import Manifest, as_json, difference, noted_units, read_manifest
@@ -113,6 +114,7 @@ class ZipTarget:
         is_same = manifest is not None and manifest.get("plan") == plan and noted_units(manifest) is not None
         if resume and is_same:
             LocalStore(self.folder).delete("")
+            remove_litter(os.path.dirname(self.path))
             return manifest
         if resume and not overwrite and manifest is not None:
             found = difference(as_json(manifest.get("plan")), plan)
