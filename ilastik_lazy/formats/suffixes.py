@@ -9,7 +9,7 @@ __all__ = [
     "TIFF_SUFFIXES", "ZIP_SUFFIXES",
 ]  # fmt: skip
 
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp", ".ims")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pnm", ".ppm", ".pgm", ".pbm", ".ras")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import h5py
 
@@ -12,7 +13,7 @@ from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option
 from ilastik_lazy.formats.format import Format
-from ilastik_lazy.formats.hdf5 import bdv
+from ilastik_lazy.formats.hdf5 import bdv, imaris
 from ilastik_lazy.formats.hdf5.dataset import described
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.external import allowed_file, found_at
@@ -32,6 +33,8 @@ _CUT_OUTS = re.compile(r"^images/")
 _EMBEDDED = "Input Data/local_data/"
 # Links from file to file to file.
 _MOST_FILES = 8
+
+_Found = DatasetFacts | bdv.FoundLevel | imaris.FoundLevel
 
 
 def recognises(location: Location, options: OpenOptions) -> bool:
@@ -54,13 +57,22 @@ def images(location: Location, options: OpenOptions) -> list[str]:
 
 def _images(location: Location, options: OpenOptions) -> list[str]:
     with open_hdf5(location.path) as file:
-        return _listed(file, bdv.setups_in(file, options.limits), options)
+        layout = _pyramids_of(file)
+        return _listed(file, layout, layout.setups_in(file, options.limits), options)
 
 
-def _listed(file: h5py.File, setups: list[bdv.Setup], options: OpenOptions) -> list[str]:
+def _pyramids_of(file: h5py.File) -> ModuleType:
+    """Return the module of the layout in which the file may keep images at several resolutions."""
+    return imaris if imaris.is_image(file) else bdv
+
+
+def _listed(
+    file: h5py.File, layout: ModuleType, setups: list[bdv.Setup] | list[imaris.Image], options: OpenOptions
+) -> list[str]:
     """Paths of the images; where other files may be referred to, an export that is a link into one is the first."""
     if setups:
-        return bdv.levels_of(setups)
+        levels: list[str] = layout.levels_of(setups)
+        return levels
     paths = [entry.path for entry in _main_entries(file, options.limits)]
     is_linked = isinstance(link_of(file["/"], "exported_data"), h5py.ExternalLink)
     return ["exported_data", *paths] if is_linked and options.external_roots else paths
@@ -107,31 +119,35 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
     def made(one: DatasetFacts) -> ArraySource:
         return source_from(one, location.path, stamp, options)
 
-    return [
-        bdv.level_source(location, one, list(map(made, one.members)), options.axes_of(one.name))
-        if isinstance(one, bdv.FoundLevel)
-        else made(one)
-        for one in found
-    ]
+    def opened(one: _Found) -> ArraySource:
+        if isinstance(one, DatasetFacts):
+            return made(one)
+        members, axes = list(map(made, one.members)), options.axes_of(one.name)
+        if isinstance(one, imaris.FoundLevel):
+            return imaris.level_source(location, one, members, axes)
+        return bdv.level_source(location, one, members, axes)
+
+    return list(map(opened, found))
 
 
 def found_images(
     location: Location, stamp: Stamp, paths: Sequence[str | None] | None, options: OpenOptions
-) -> tuple[DatasetFacts | bdv.FoundLevel, ...]:
+) -> tuple[_Found, ...]:
     """Find what `open_images` opens, and where arrays without chunks begin; the file is opened once."""
     with open_hdf5(location.path) as file:
-        setups = bdv.setups_in(file, options.limits) if paths is None or any(map(bdv.is_level, paths)) else []
+        layout = _pyramids_of(file)
+        setups = layout.setups_in(file, options.limits) if paths is None or any(map(layout.is_level, paths)) else []
         if paths is None:
-            paths = _listed(file, setups, options) or [None]
-        found: list[DatasetFacts | bdv.FoundLevel] = []
+            paths = _listed(file, layout, setups, options) or [None]
+        found: list[_Found] = []
         for here in map(location.at, paths):
-            if not (setups and bdv.is_level(here.internal_path)):
+            if not (setups and layout.is_level(here.internal_path)):
                 found.append(_found_in(file, here, stamp, options))
                 continue
-            setup, level = bdv.chosen(here, setups)
+            setup, level = layout.chosen(here, setups)
             volume = replace(options, axes="zyx")
             members = [_found_in(file, here.at(path), stamp, volume) for path in setup.paths(level)]
-            found.append(bdv.FoundLevel(setup, level, tuple(members)))
+            found.append(layout.FoundLevel(setup, level, tuple(members)))
     return tuple(found)
 
 
