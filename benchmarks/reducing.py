@@ -48,6 +48,20 @@ class Reductions:
         self._run(reduction, reader)
 
 
+class AlongChannels:
+    """The most probable class beside the mean over the classes, which reads as much."""
+
+    params: ClassVar = [["float32 gzip", "float32 raw"], ["mean", "max", "argmax"]]
+    param_names: ClassVar = ["file", "reduction"]
+
+    def setup(self, file: str, reduction: str) -> None:
+        self.path = export(file)
+
+    def time_reduce(self, file: str, reduction: str) -> None:
+        with opened(self.path, "ilastik_lazy") as array:
+            getattr(array, reduction)("c").compute()
+
+
 class WithoutDask:
     """The command line's reductions, which need no dask."""
 

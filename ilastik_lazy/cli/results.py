@@ -77,7 +77,8 @@ def result_text(result: xr.DataArray) -> str:
     if result.ndim == 0:
         return f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item())
     name = str(result.name or "value")
-    frame = result.to_dataframe(name=name)[[name]]
+    frame = result.to_dataframe(name=name)
+    frame = frame[[each for each in ("class", name, "share") if each in frame]]
     if "bin" in result.dims:
         frame = frame[frame[name] > 0]
     text: str = frame.to_string(float_format=lambda value: f"{value:.6g}") if len(frame) else "no values in any bin"

@@ -23,6 +23,7 @@ from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_sh
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import LimitExceededError
+from ilastik_lazy.lazy.channels import EXTREMES, extreme_channels
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
 from ilastik_lazy.lazy.sums_and_means import quick_reduction
@@ -120,7 +121,7 @@ def _from_array(array: SourceArray, lengths: Lengths) -> da.Array:
 class BlockArray(da.Array):
     """A dask array that knows which window of a source it is, also when it is cut, turned or rechunked.
 
-    In blocks of our own choice it plans slices anew, and sums and means (`quick`).  All else is dask's own;
+    In blocks of our own choice it plans slices anew, sums and means, and extremes along ``c``.  All else is dask's own;
     what comes out of operations, and unpickled copies, are plain dask arrays.  There is one class for all, what
     was cut out with steps included: dask adds no array of one subclass to one of another.
     """
@@ -182,6 +183,11 @@ class BlockArray(da.Array):
                 quick = quick_reduction(window, self.chunks, kind, **_NUMPYS | kwargs, skipna=skipna, token=token)
                 if quick is not None:
                     return quick
+        if func in EXTREMES and len(args) == 1 and kwargs.keys() <= {"axis", "keepdims"} and self._is_quick:
+            window = self._untouched()
+            assert window is not None
+            if (found := extreme_channels(window, self.chunks, func, **kwargs, token=_token_of(window))) is not None:
+                return found
         # numpy's protocol mixes no subclasses, not even with what they derive from.
         others = tuple(each for each in types if not issubclass(each, da.Array))
         result = super().__array_function__(func, (da.Array, *others), args, kwargs)  # type: ignore[no-untyped-call]

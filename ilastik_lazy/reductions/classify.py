@@ -21,6 +21,7 @@ from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
 from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.lazy.attributes import drange_of
+from ilastik_lazy.lazy.channels import best_channels
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source
 from ilastik_lazy.reductions.thresholds import check_threshold
@@ -176,14 +177,7 @@ class ClassSource(View):
 
 def _best_classes(blocks: Iterable[Array], axis: int, least: float | None, dtype: np.dtype[Any]) -> Array:
     """Classes of voxels whose channels lie along `axis` of `blocks`, one block after the other."""
-    planes = itertools.chain.from_iterable(np.moveaxis(block, axis, 0) for block in blocks)
-    best = np.array(next(planes))
-    classes = np.ones(best.shape, dtype)
-    for number, plane in enumerate(planes, 2):
-        # Numbers rise, so that the largest one is the last that was better; both steps take 16 voxels at once.
-        better = (plane > best).astype(dtype, copy=False)
-        np.maximum(classes, better * dtype.type(number), out=classes)
-        np.maximum(best, plane, out=best)  # keeps a NaN
+    classes, best = best_channels(blocks, axis, dtype)
     if least is not None:
         classes *= best >= least
     elif best.dtype.kind == "f":

@@ -51,10 +51,14 @@ class HistogramResult:
 
     is_of_integers: bool = False
 
+    classes: tuple[str, ...] = ()
+    """Names of the classes 1, 2, ... of an image of classes, as far as they are known."""
+
     def to_dataarray(self) -> xr.DataArray:
         """Return the counts with the dim ``bin``; coordinates are its centres and its ``left`` and ``right`` edges.
 
-        For integers in bins of width 1, the coordinate is the integer itself.
+        For integers in bins of width 1, the coordinate is the integer itself.  ``share`` is the share of all values, of
+        those along `by` alone; ``class`` is the name of the class, empty for other values.
         """
         rows = () if self.by is None else (self.by,)
         left, right = self.edges[:-1].astype(np.float64), self.edges[1:].astype(np.float64)
@@ -66,7 +70,11 @@ class HistogramResult:
             "left": ("bin", left),
             "right": ("bin", right),
             "outside": (rows, self.outside),
+            "share": ((*rows, "bin"), self.counts / np.maximum(self.counts.sum(-1) + self.outside, 1)[..., np.newaxis]),
         }
+        if self.classes and centres.dtype.kind == "i":
+            names = dict(enumerate(self.classes, 1))
+            coordinates["class"] = ("bin", np.array([names.get(int(value), "") for value in centres]))
         if self.by is not None and self.labels is not None:
             coordinates[self.by] = self.labels
         return xr.DataArray(self.counts, coordinates, (*rows, "bin"), "histogram")
@@ -144,10 +152,10 @@ def histogram(
         counts[target] += found
         sizes[target] += math.prod(region_shape(region)) // len(found)
     outside = sizes - counts.sum(axis=1)
-    if by is None:
-        return HistogramResult(binning.edges, counts[0], outside[0], is_of_integers=spec.dtype.kind in "biu")
-    labels = to_dataarray(stored).coords.get(by)
-    return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "biu")
+    labels = None if by is None else to_dataarray(stored).coords.get(by)
+    counts, outside = (counts[0], outside[0]) if by is None else (counts, outside)
+    names = spec.channel_names if spec.holds_classes else ()
+    return HistogramResult(binning.edges, counts, outside, by, labels, spec.dtype.kind in "biu", names)
 
 
 def _checked_bins(spec: ArraySpec, bins: int | None) -> int:

@@ -163,10 +163,14 @@ def test_reduce_to_zarr_keeps_coordinates(tmp_path):
 def test_histogram_counts_every_voxel():
     result = run("reduce", sample("segmentation"), "histogram")
     assert result.returncode == 0, result.stderr
-    counts = [
-        int(line.split()[-1]) for line in result.stdout.splitlines() if re.fullmatch(r"[\d.]+\s+\d+", line.strip())
-    ]
-    assert sum(counts) == exported("segmentation").size
+    rows = re.findall(r"^[\d.]+ +(\d+) +([\d.e-]+)$", result.stdout, re.MULTILINE)
+    assert sum(float(share) for _, share in rows) == pytest.approx(1, abs=1e-5)
+    assert sum(int(count) for count, _ in rows) == exported("segmentation").size
+
+
+def test_histogram_of_classes_names_them():
+    result = run("reduce", sample("segmentation"), "histogram", "--project", sample("project"))
+    assert re.search(r"^1 +nucleus +46473 +0\.056", result.stdout, re.MULTILINE), result.stdout
 
 
 def test_a_large_result_is_refused_before_anything_is_read(tmp_path):

@@ -155,3 +155,14 @@ def test_classes_ids_and_masks_have_a_bin_for_each_value():
     mask = histogram(ids == 5).to_dataarray()
     np.testing.assert_array_equal(mask.coords["bin"], [0, 1])
     np.testing.assert_array_equal(mask, [2, 2])
+
+
+def test_a_histogram_of_classes_has_their_names_and_shares():
+    data = np.array([[0, 1, 2, 2], [2, 2, 9, 1]], "u1")
+    source = ArrayInMemory(data, "yx", (1, 4), kind="segmentation", channel_names=("cell", "rest"))
+    found = histogram(source).to_dataarray()
+    assert found.coords["class"].values[:4].tolist() == ["", "cell", "rest", ""]
+    assert found.coords["share"].values[:3].tolist() == [1 / 8, 2 / 8, 4 / 8]
+    rows = histogram(source, by="y", range=(1, 3), bins=2).to_dataarray()
+    assert rows.coords["share"].values.tolist() == [[1 / 4, 2 / 4], [1 / 4, 2 / 4]]
+    assert rows.coords["class"].values.tolist() == ["cell", "rest"]
