@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from dask.base import tokenize
@@ -48,7 +49,7 @@ class Job:
     intensity: ArraySource | None
     target: str | None
     """Where the label image goes."""
-    storage_options: dict[str, str] | None
+    storage_options: dict[str, Any] | None
     nbytes: int
     version: str
     """Version of the file and of its intensities; empty if it is not known."""
@@ -91,7 +92,7 @@ def job_of(
     labels: AnySource,
     intensity: ArraySource | None,
     target: str | None,
-    storage_options: dict[str, str] | None,
+    storage_options: dict[str, Any] | None,
 ) -> Job:
     """Return the job of an opened file, whose chunks were all written.
 
