@@ -56,16 +56,19 @@ cli.add_command(view)
 
 
 @cli.command(short_help="Print a table of objects or tracks.")
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", metavar="FILE.csv", help="Write all rows as CSV, quoted where needed.")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Rows to print.")
 @memory_option
 @trust_option("local")
-def table(file: str, out: str | None, rows: int) -> None:
+def table(files: tuple[str, ...], out: str | None, rows: int) -> None:
     """Print the table of objects or tracks in FILE: how many rows, which columns, the first rows.
+
+    Several FILEs, or a pattern in quotes, become one table; its column source names the file of each row.
 
     \b
     ilastik-lazy table brain_table.h5
+    ilastik-lazy table '*_table.csv' --out all.csv
     """
     from ilastik_lazy.cli.results import check_output
     from ilastik_lazy.listing.entries import columns_in_short
@@ -73,8 +76,10 @@ def table(file: str, out: str | None, rows: int) -> None:
 
     if out is not None:
         check_output(out, (".csv",))
-    found = open_table(file, memory=memory_given("4GB"), trust=options_given().trust)
-    click.echo(click.style(printable(found.attrs["source"]), bold=True))
+    found = open_table(files[0] if len(files) == 1 else files, memory=memory_given("4GB"), trust=options_given().trust)
+    source = found.attrs["source"]
+    shown_source = source if isinstance(source, str) else counted(len(source), "table")
+    click.echo(click.style(printable(shown_source), bold=True))
     click.echo(f"  {found.attrs['kind']}: {counted(len(found), 'row')}, {counted(len(found.columns), 'column')}")
     if out is not None:
         found.to_csv(out, index=False)

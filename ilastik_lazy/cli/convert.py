@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.batch.options import batch_given, batch_options, scheduler_option
+from ilastik_lazy.cli.batch.options import BatchOptions, batch_given, batch_options, scheduler_option
 from ilastik_lazy.cli.options import (
     BESIDE,
     image_options,
@@ -128,6 +128,8 @@ def convert(
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
     from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 
+    if (labels or tables or table) and len(images) > 1:
+        raise click.UsageError("--table, --labels and --tables belong to one image: convert it by a command of its own")
     options: dict[str, Any] = {
         "memory": memory_of_each(memory, batch.jobs), "levels": levels,
         "downsample": downsample, "workers": threads_of_each(workers, batch.jobs), "codec": codec,
@@ -137,18 +139,17 @@ def convert(
         from ilastik_lazy.listing.describe import describe_plan
         from ilastik_lazy.writers.ome_zarr.plan.estimate import estimate_conversion
 
-        for name, paths in images.items():
-            source = source_at(paths, dataset, axes, project)
+        def planned(name: str, _: Callback | None) -> Made:
+            source = source_at(images[name], dataset, axes, project)
             plan = plan_conversion(as_shown(source), version=ome_version or "0.5", **options)
-            click.echo("\n".join(describe_plan(plan, targets[name])))
-            click.echo(f"  {estimate_conversion(source, plan)}")
+            lines = [*describe_plan(plan, targets[name]), f"  {estimate_conversion(source, plan)}"]
+            return Made("", "\n".join(lines), "\n".join(lines))
+
+        run_batch(list(images), planned, BatchOptions(), doing="planning", done="planned", quiet=True, prints=True)
         return
     options |= {"overwrite": overwrite, "resume": resume, "verify": verify, "on_error": on_error}
     options |= {"storage_options": storage_options(), "version": ome_version}
     options["table"] = None if table is None else open_table(table, trust=options_given().trust)
-
-    if (labels or tables or table) and len(images) > 1:
-        raise click.UsageError("--table, --labels and --tables belong to one image: convert it by a command of its own")
     beneath = _labels_at(labels, project)
     options |= {"labels": beneath, "tables": _tables_at(tables)}
 
@@ -216,14 +217,23 @@ def verify(
 ) -> None:
     """Compare the OME-Zarr TARGET with its checksums, and every voxel with FILE if that is named.
 
+    A pattern in quotes stands for many TARGETs; then name no FILE. One that fails does not stop the others.
+
     \b
     ilastik-lazy verify brain.zarr brain_Probabilities.h5
+    ilastik-lazy verify 'zarr/*.zarr'
     """
+    from ilastik_lazy.cli.batch.names import expanded
+
+    targets = expanded([target])
+    if file is not None and len(targets) > 1:
+        raise click.UsageError("FILE is the source of one TARGET: name one of each, or many TARGETs alone")
     source = None if file is None else source_at(file, dataset, axes, project)
-    from ilastik_lazy.showing.progress import progress_bar
+    from ilastik_lazy.cli.batch.run import Made, run_batch
     from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
-    with progress_bar("verifying", quiet=quiet) as progress:
-        found = verify_image(target, source, workers=workers, storage_options=storage_options(), progress=progress)
-    if not quiet:
-        click.echo(str(found))
+    def work(name: str, progress: Callback | None) -> Made:
+        found = verify_image(name, source, workers=workers, storage_options=storage_options(), progress=progress)
+        return Made("", str(found), "verified")
+
+    run_batch(targets, work, BatchOptions(), doing="verifying", done="verified", quiet=quiet)

@@ -41,11 +41,14 @@ def info(
 ) -> None:
     """Describe FILE: size, axes, voxel size, classes, how it is stored and read.
 
-    For a project: its lanes, their images, and what was labelled.  For a table: its columns.
+    For a project: its lanes, their images, and what was labelled.  For a table: its columns.  A pattern in quotes
+    stands for many files, inside files too.
 
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp
+    ilastik-lazy info 'exports/*.h5' 'brain.h5/t*'
     """
+    from ilastik_lazy.cli.batch.names import expanded
     from ilastik_lazy.listing.contents import Images, contents_of
     from ilastik_lazy.listing.entries import lines_of, values_of
 
@@ -53,7 +56,8 @@ def info(
     options = options_given(axes)
     values: list[Any] = []
     failed: list[IlastikLazyError] = []
-    for file in files:
+    names = expanded(files, options)
+    for file in names:
         try:
             with warnings.catch_warnings():
                 # The description already says that the axes are guessed.
@@ -65,7 +69,7 @@ def info(
             if isinstance(found, Images):
                 found.sources[:] = [with_selection(sized(source)) for source in found.sources]
         except IlastikLazyError as error:
-            if len(files) == 1:
+            if len(names) == 1:
                 raise
             say("error", str(error))
             failed.append(error)

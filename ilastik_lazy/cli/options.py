@@ -47,10 +47,9 @@ def stack_given() -> tuple[str | None, Any]:
     return given("stack"), given("order")
 
 
-def storage_options() -> dict[str, str] | None:
+def storage_options() -> dict[str, Any] | None:
     """Return the options for object storage from the command line."""
-    endpoint = given("endpoint_url")
-    return {"endpoint_url": endpoint} if endpoint else None
+    return {name: value for name in ("endpoint_url", "region", "profile", "anon") if (value := given(name))} or None
 
 
 def options_given(axes: str | None = None) -> OpenOptions:
@@ -271,6 +270,9 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
                 metavar="URL",
                 help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
             ),
+            remembered("--region", metavar="NAME", help="Region of s3:// names [default: AWS_REGION, or by profile]."),
+            remembered("--profile", metavar="NAME", help="Profile of ~/.aws with the keys [default: AWS_PROFILE]."),
+            remembered("--anon", is_flag=True, help="Read public objects without keys."),
         ):
             command = option(command)
         return command

@@ -14,6 +14,7 @@ from ilastik_lazy.cli.options import (
     kind_option,
     options_given,
     source_at,
+    stack_options,
     storage_options,
     with_selection,
 )
@@ -30,9 +31,10 @@ _ENDINGS = (".png", ".pdf", ".svg")
 
 
 @click.command(cls=Command, short_help="Draw slices of an image into a PNG, PDF or SVG.")
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("local")
 @kind_option
+@stack_options
 @click.option("--out", metavar="FILE.png", required=True, help="The picture: .png, .pdf or .svg.")
 @click.option("--labels", metavar="FILE", help="Segmentation, ids or mask of the same voxels, drawn as contours.")
 @click.option("--plane", metavar="AXES", help="One slice, by its axes to the right and down, such as xy.")
@@ -55,7 +57,7 @@ _ENDINGS = (".png", ".pdf", ".svg")
 @click.option("--overwrite", is_flag=True, help="Replace the picture once the new one is whole.")
 @click.option("-q", "--quiet", is_flag=True, help="No summary.")
 def plot(
-    file: str,
+    files: tuple[str, ...],
     dataset: str | None,
     axes: str | None,
     project: str | None,
@@ -74,19 +76,28 @@ def plot(
 
     A volume is shown as three slices, xy, zy and xz, through its middle, or through the positions given. Along an
     axis whose voxel size FILE does not state, a position is the number of the voxel from 0. Only chunks of these
-    slices are read, and large slices are reduced to what the picture can show.
+    slices are read, and large slices are reduced to what the picture can show. Several FILEs, or a pattern in
+    quotes, are one image with --stack.
     """
+    from ilastik_lazy.cli.batch.names import images_of
     from ilastik_lazy.cli.results import check_output
     from ilastik_lazy.core.library_errors import require_package
 
     check_output(out, _ENDINGS, overwrite=overwrite)
-    for name in (file, labels):
+    images = images_of(files)
+    if len(images) > 1:
+        raise ArgumentError(
+            f"{len(images)} images cannot all become {out}: plot them one by one, or pass --stack t (z, c) to make one "
+            "image of them"
+        )
+    (paths,) = images.values()
+    for name in ([paths] if isinstance(paths, str) else paths) + [labels]:
         if name is not None and os.path.exists(name) and os.path.exists(out) and os.path.samefile(name, out):
             raise ArgumentError(f"{out} is read for the picture, and would be lost: choose another name for --out")
     require_package("matplotlib", "plot", "plot draws with matplotlib")
     # Names come first: --select may use them.
     given, selectable = (project, "tzyxc") if labels is None else (None, "")
-    source = source_at(file, dataset, axes, given, wants_classes=True, selectable=selectable)
+    source = source_at(paths, dataset, axes, given, wants_classes=True, selectable=selectable)
     over = None if labels is None else _labels_at(labels)
     if over is not None:
         if project is not None:

@@ -39,6 +39,7 @@ from ilastik_lazy.errors import (
 
 __all__ = [
     "Command",
+    "Failure",
     "Group",
     "end_with_failed",
     "exit_code",
@@ -50,6 +51,9 @@ __all__ = [
 ]
 
 INTERRUPTED, TERMINATED = 130, 143
+
+Failure = IlastikLazyError | MemoryError | OSError
+"""Errors of one file, which do not stop the work on others."""
 
 _log = logging.getLogger("ilastik_lazy.cli")
 _log.propagate = False
@@ -206,12 +210,10 @@ def exit_code(error: IlastikLazyError) -> int:
     return 2 if isinstance(error, _BAD_INPUT) else 1
 
 
-def end_with_failed(
-    failed: Mapping[str, IlastikLazyError | MemoryError], count: int, again: str = "", *, done: str = "measured"
-) -> NoReturn:
+def end_with_failed(failed: Mapping[str, Failure], count: int, again: str = "", *, done: str = "measured") -> NoReturn:
     """Print the error of each file that could not be measured (or `done`), of `count` files, and exit with 1."""
     for name, error in failed.items():
-        reason = str(error) if isinstance(error, IlastikLazyError) else "there is not enough memory"
+        reason = "there is not enough memory" if isinstance(error, MemoryError) else str(error)
         say("error", reason if name in reason else f"{printable(name)}: {reason}")
     say("error", f"{len(failed)} of {counted(count, 'file')} could not be {done}{again}")
     raise SystemExit(1)

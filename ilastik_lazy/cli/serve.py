@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, source_at
+from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, source_at, stack_options
 from ilastik_lazy.cli.running import Command, wait_for_interrupt
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import printable
@@ -28,6 +28,7 @@ __all__ = ["serve", "tunnel"]
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @image_options("local")
 @kind_option
+@stack_options
 @click.option(
     "--labels", metavar="FILE", multiple=True, help="Label image of the first FILE; may be given several times."
 )
@@ -47,12 +48,16 @@ def serve(
     """Serve the image in each FILE as OME-Zarr over HTTP, until Ctrl-C.
 
     Viewers and other programs open the addresses that are printed. Voxels are read from FILE when they are asked for.
+    A pattern in quotes stands for many images, with --stack for one.
 
     \b
     ilastik-lazy serve brain_Probabilities.h5 --project brain.ilp
+    ilastik-lazy serve 'frames/t*.h5' --stack t
     """
-    sources = [source_at(file, dataset, axes, project) for file in files]
-    beneath = [source_at(file, dataset, None, project, selectable=BESIDE) for file in labels]
+    from ilastik_lazy.cli.batch.names import expanded, images_of
+
+    sources = [source_at(paths, dataset, axes, project) for paths in images_of(files).values()]
+    beneath = [source_at(file, dataset, None, project, selectable=BESIDE) for file in expanded(labels)]
     from ilastik_lazy.serving import serve as serve_images
 
     # What cannot be read is logged, as nobody waits for an exception.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, options_given, source_at
+from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, options_given, source_at, stack_options
 from ilastik_lazy.cli.running import Command, wait_for_interrupt
 from ilastik_lazy.cli.serve import tunnel
 from ilastik_lazy.errors import printable
@@ -25,6 +25,7 @@ __all__ = ["view"]
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @image_options("local")
 @kind_option
+@stack_options
 @click.option("--raw", metavar="FILE", help="Image beneath all others.")
 @click.option(
     "--labels",
@@ -58,18 +59,21 @@ def view(
     """Show the image in each FILE in a browser, in Neuroglancer, until Ctrl-C.
 
     Each class of --project is a layer with its name and colour, and each column of --table is shown beside the ids.
-    Voxels are read from the files when they are looked at; nothing is loaded from the internet.
+    Voxels are read from the files when they are looked at; nothing is loaded from the internet. A pattern in quotes
+    stands for many images, with --stack for one.
 
     \b
     ilastik-lazy view brain_Probabilities.h5 --project brain.ilp --raw brain.h5
     ilastik-lazy view brain.h5 --labels "brain_Object Identities.h5" --table brain_table.csv
     """
+    from ilastik_lazy.cli.batch.names import expanded, images_of
+
     # Files on a network, and the first start, take a while.
     named = [*files, *([] if raw is None else [raw]), *labels, *([] if table is None else [table])]
     click.echo(printable(f"ilastik-lazy: opening {', '.join(named)}"), err=True)
-    sources = [source_at(file, dataset, axes, project) for file in files]
+    sources = [source_at(paths, dataset, axes, project) for paths in images_of(files).values()]
     beneath = None if raw is None else source_at(raw, None, None, None, selectable=BESIDE)
-    above = [_labels_at(file, project) for file in labels]
+    above = [_labels_at(file, project) for file in expanded(labels)]
     from ilastik_lazy.tables import open_table
     from ilastik_lazy.viewing.neuroglancer import view as view_images
 

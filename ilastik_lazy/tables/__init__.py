@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, overload
 
 import pandas as pd
@@ -24,6 +24,7 @@ from ilastik_lazy.storage.allowed import checked_options
 from ilastik_lazy.tables.csv import read_csv_table
 from ilastik_lazy.tables.hdf5 import read_hdf5_table
 from ilastik_lazy.tables.images import ObjectImages, open_object_images
+from ilastik_lazy.tables.joined import joined, require_size, table_files
 from ilastik_lazy.tables.measured import is_measured, read_parquet_table, units_in
 
 __all__ = ["TableKind", "open_table", "table_kind"]
@@ -33,9 +34,12 @@ TableKind = Literal["objects", "tracking", "divisions", "points", "measurements"
 _TRACK = re.compile(r"track_id\d+")
 
 
+_Path = str | os.PathLike[str]
+
+
 @overload
 def open_table(
-    path: str | os.PathLike[str],
+    path: _Path | Sequence[_Path],
     *,
     images: Literal[False] = False,
     memory: str | int = "4GB",
@@ -43,10 +47,10 @@ def open_table(
 ) -> pd.DataFrame: ...
 @overload
 def open_table(
-    path: str | os.PathLike[str], *, images: Literal[True], memory: str | int = "4GB", trust: Trust = "local"
+    path: _Path, *, images: Literal[True], memory: str | int = "4GB", trust: Trust = "local"
 ) -> tuple[pd.DataFrame, ObjectImages]: ...
 def open_table(
-    path: str | os.PathLike[str], *, images: bool = False, memory: str | int = "4GB", trust: Trust = "local"
+    path: _Path | Sequence[_Path], *, images: bool = False, memory: str | int = "4GB", trust: Trust = "local"
 ) -> pd.DataFrame | tuple[pd.DataFrame, ObjectImages]:
     """Open a table of ilastik (objects and their features, tracks, divisions), or one of `measure_objects`.
 
@@ -54,11 +58,13 @@ def open_table(
     ----------
     path
         HDF5, CSV or Parquet file.  The path may name a table in an HDF5 file, such as
-        ``"cells_table.h5/divisions"``; else ``table`` is read, or the only table.
+        ``"cells_table.h5/divisions"``; else ``table`` is read, or the only table.  Several files, as a list or a
+        pattern such as ``"*_table.csv"`` (``t2`` before ``t10``), become one table.
     images
         Also return the images of the objects that an HDF5 table holds.
     memory
-        Size of the largest table to read: of its rows for HDF5 and Parquet, of the file for CSV.
+        Size of the largest table to read: of its rows for HDF5 and Parquet, of the file for CSV; of several, also
+        all together.
     trust
         ``"untrusted"`` lets the HDF5 library read the file only in another process.
 
@@ -67,7 +73,10 @@ def open_table(
     table : pandas.DataFrame
         Columns have the names and, in HDF5, the types of the file; text is `str`.  In CSV, whole numbers are int64
         and others float64; in a table without rows, ids and frames are int64, and everything else is float64.
-        ``attrs["source"]`` names the file, ``attrs["kind"]`` the contents:
+        Columns of words that were added to a CSV are `str`, too.  ``attrs["source"]`` names the file, and
+        ``attrs["kind"]`` the contents (see below).  In a table of several files, the first column ``source`` names
+        the file of each row as it was given, and ``attrs["source"]`` lists all; where tables have a column ``source``
+        already, the added one is ``table``.  Values of columns that a table lacks are NaN.
 
         ``objects``
             ``object_id`` is the row, ``timestep`` the frame from 0, ``labelimage_oid`` the value in the
@@ -94,7 +103,8 @@ def open_table(
     Raises
     ------
     MetadataError
-        The columns are not those of an ilastik table, or a row does not match them.
+        The columns are not those of an ilastik table, or a row does not match them; or several tables are of
+        different kinds.
     DatasetNotFoundError
         The HDF5 file holds no table, or several and none is called ``table``.
     LimitExceededError
@@ -109,7 +119,13 @@ def open_table(
     >>> import ilastik_lazy as il
     >>> cells = il.open_table("cells_table.h5")                             # doctest: +SKIP
     >>> cells.groupby("Predicted Class")["Size in pixels"].mean()           # doctest: +SKIP
+    >>> il.open_table("*_table.csv").groupby("source").size()               # doctest: +SKIP
     """
+    if (files := table_files(path)) is not None:
+        if images:
+            raise ArgumentError("images=True is for one file: open the tables one by one")
+        return _open_tables(files, memory, trust)
+    assert isinstance(path, str | os.PathLike)
     location = Location.parse(path)
     most_bytes = parse_size(memory, "memory")
     is_hdf5 = location.internal_path is not None or _is_hdf5(location)
@@ -139,6 +155,18 @@ def open_table(
     if kind == "measurements" and (units := units_in(table)):
         table.attrs["units"] = units
     return (table, open_object_images(location.path)) if images else table
+
+
+def _open_tables(files: Sequence[str], memory: str | int, trust: Trust) -> pd.DataFrame:
+    tables: dict[str, pd.DataFrame] = {}
+    for name in files:
+        tables[name] = open_table(name, memory=memory, trust=trust)
+        require_size(sum(int(each.memory_usage().sum()) for each in tables.values()), parse_size(memory, "memory"))
+    table = joined(tables)
+    table.attrs = {"source": list(files), "kind": tables[files[0]].attrs["kind"]}
+    if table.attrs["kind"] == "measurements" and (units := units_in(table)):
+        table.attrs["units"] = units
+    return table
 
 
 def _is_hdf5(location: Location) -> bool:

@@ -32,7 +32,7 @@ from ilastik_lazy.tables.measured import parse_measured
 
 __all__ = ["read_csv_table"]
 
-# The only columns that hold text: class names, which may look like numbers.
+# The only columns of ilastik that hold text: class names, which may look like numbers.
 _TEXT = ("User Label", "Predicted Class")
 # ilastik's widest tables have hundreds; pandas takes a minute for a million.
 _MOST_COLUMNS = 20_000
@@ -42,6 +42,8 @@ _PROBABILITY = "Probability of "
 _WHOLE = re.compile(r"(object|parent|child\d*_object|track|lineage|labelimage)_(id|oid)\d*|original_oid|timestep|frame"
                     r"|(labelimage|track|lineage|parentTrack|mergerLabel)Id")  # fmt: skip
 _WHOLE_IN_TRACKS = re.compile(r"Center_of.*")
+# What a column that somebody added may hold, such as a condition: "wild type", "10 nM", "A1", "2024-05-01".
+_WORDS = re.compile(r"[\d.]*\s?[^\W\d_][^;\"]*|\d{4}-\d\d-\d\d.*")
 # Spellings of "not a number" by `str` and printf.
 _NAN = ["nan", "-nan", "NaN"]
 # Before pandas 3.1 the default is inexact in the last digit; since then it is exact, and this option causes a warning.
@@ -50,7 +52,7 @@ _ADVICE = "does a class name contain a comma? ilastik does not quote: export the
 
 
 def read_csv_table(location: Location, most_bytes: int, check_names: Callable[[Sequence[str]], object]) -> pd.DataFrame:
-    """Read the whole table: whole numbers as int64, others as float64, class names as text.
+    """Read the whole table: whole numbers as int64, others as float64, class names and columns of words as text.
 
     A column with a number from 2**63 on is uint64.  Without rows, ids and frames are int64, and measurements float64.
 
@@ -167,10 +169,28 @@ def _check_numbers(table: pd.DataFrame, path: str) -> None:
         column = table[name]
         if name in _TEXT or column.dtype.kind in "iuf":
             continue
+        if _is_added(name, table):
+            table[name] = column.astype(str).where(column.notna())
+            continue
         wrong = pd.to_numeric(column, errors="coerce").isna().to_numpy() & ~column.isin(_NAN).to_numpy()
         row = int(np.argmax(wrong))
         found = str(column.iloc[row])[:40]
         raise MetadataError(f"{path}: line {row + 2} has {found!a} in column {name!a}, not a number; {_ADVICE}")
+
+
+def _is_added(name: str, table: pd.DataFrame) -> bool:
+    """Whether a column that is not of numbers is one of words, which ilastik does not write, and nothing is damaged."""
+    if name.startswith(_PROBABILITY) or _WHOLE.fullmatch(name):
+        return False
+    names = list(table.columns)
+    before = names[: names.index(name)]
+    while before and before[-1] not in _TEXT and table[before[-1]].dtype.kind not in "iuf":
+        before.pop()
+    # Part of a class name with a comma is shifted into the next column; the header then has one in its probabilities.
+    if before and before[-1] in _TEXT and any(each.startswith(_PROBABILITY) for each in names):
+        return False
+    distinct = {str(value) for value in table[name].dropna().unique()} - {""}
+    return bool(distinct) and all(map(_WORDS.fullmatch, distinct))
 
 
 def _check_probabilities(table: pd.DataFrame, path: str) -> None:

@@ -10,7 +10,7 @@ import click
 from ilastik_lazy.cli.options import given, remembered, stack_options
 from ilastik_lazy.errors import ArgumentError
 
-__all__ = ["BatchOptions", "batch_given", "batch_options", "scheduler_option"]
+__all__ = ["BatchOptions", "batch_given", "batch_options", "report_options", "scheduler_option"]
 
 _Command = Callable[..., None]
 
@@ -19,10 +19,10 @@ _Command = Callable[..., None]
 class BatchOptions:
     """The options of a command that writes a file for each of many images."""
 
-    out_dir: str | None
-    jobs: int
-    report: str | None
-    log_file: str | None
+    out_dir: str | None = None
+    jobs: int = 1
+    report: str | None = None
+    log_file: str | None = None
 
 
 def batch_given() -> BatchOptions:
@@ -35,9 +35,8 @@ def batch_options(made: str) -> Callable[[_Command], _Command]:
     """Return the options of a command that writes a file for each image, which `batch_given` reads."""
 
     def decorate(command: _Command) -> _Command:
+        command = report_options(command)
         for option in (
-            remembered("--log-file", metavar="FILE", help="Append what is done to FILE, with date and time."),
-            remembered("--report", metavar="FILE.json", help="Write for programs what became of each FILE."),
             remembered(
                 "--jobs",
                 type=click.IntRange(1),
@@ -50,6 +49,16 @@ def batch_options(made: str) -> Callable[[_Command], _Command]:
         return stack_options(command)
 
     return decorate
+
+
+def report_options(command: _Command) -> _Command:
+    """Add the options that keep what became of each file."""
+    for option in (
+        remembered("--log-file", metavar="FILE", help="Append what is done to FILE, with date and time."),
+        remembered("--report", metavar="FILE.json", help="Write for programs what became of each FILE."),
+    ):
+        command = option(command)
+    return command
 
 
 def _work_on_cluster(context: click.Context, option: click.Parameter, address: str | None) -> None:

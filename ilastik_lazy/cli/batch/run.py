@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from click.globals import push_context
 
 from ilastik_lazy import __version__
 from ilastik_lazy.cli.batch.options import BatchOptions
-from ilastik_lazy.cli.running import end_with_failed, interrupted, logged_to
+from ilastik_lazy.cli.running import Failure, end_with_failed, interrupted, logged_to
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import counted, human_seconds, parse_size
 from ilastik_lazy.errors import (
@@ -28,6 +28,7 @@ from ilastik_lazy.errors import (
     IlastikLazyError,
     MissingExtraError,
     ResumeMismatchError,
+    VerificationError,
     printable,
 )
 from ilastik_lazy.formats.location import Location
@@ -35,14 +36,14 @@ from ilastik_lazy.showing.progress import Callback, progress_bar
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.object_store import is_url
 
-__all__ = ["Made", "Work", "is_made", "memory_of_each", "run_batch", "threads_of_each"]
+__all__ = ["Made", "Work", "is_made", "memory_of_each", "run_batch", "threads_of_each", "write_report"]
 
 _log = logging.getLogger("ilastik_lazy.cli")
 
 Work = Callable[[str, "Callback | None"], "Made"]
 """Makes a file of the image of this name, and calls the callback from time to time, which may stop it."""
 
-_OF_ONE_FILE = (DestinationExistsError, DestinationBusyError, ResumeMismatchError)
+_OF_ONE_FILE = (DestinationExistsError, DestinationBusyError, ResumeMismatchError, VerificationError)
 """Errors of a target that other files need not have."""
 
 
@@ -66,11 +67,11 @@ class Made:
 
 @dataclass(slots=True)
 class _Progress:
-    outcomes: dict[str, Made | IlastikLazyError | MemoryError] = field(default_factory=dict)
+    outcomes: dict[str, Made | Failure] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def failed(self) -> dict[str, IlastikLazyError | MemoryError]:
+    def failed(self) -> dict[str, Failure]:
         return {name: outcome for name, outcome in self.outcomes.items() if not isinstance(outcome, Made)}
 
     @property
@@ -149,7 +150,9 @@ def run_batch(
             what_now = again if again and (progress.made or is_begun()) else "nothing was written"
             interrupted("; ".join(filter(None, (count, what_now))))
         finally:
-            _report(options.report, names, progress, time.perf_counter() - start)
+            if options.report is not None:
+                total = time.perf_counter() - start
+                write_report(options.report, names, progress.outcomes, progress.seconds, total)
         failed = progress.failed
         if len(names) == 1:
             for error in failed.values():
@@ -196,7 +199,7 @@ def _finished(
 def _try(work: Work, progress: _Progress, name: str, callback: Callback | None) -> None:
     """Do `work` on an image, and note what came of it."""
     start = time.perf_counter()
-    outcome: Made | IlastikLazyError | MemoryError
+    outcome: Made | Failure
     _log.info("%s: begun", name)
     try:
         outcome = work(name, callback)
@@ -204,7 +207,9 @@ def _try(work: Work, progress: _Progress, name: str, callback: Callback | None) 
         if not isinstance(error, _OF_ONE_FILE):
             raise
         outcome = error
-    except (IlastikLazyError, MemoryError) as error:
+    except BrokenPipeError:
+        raise
+    except (IlastikLazyError, MemoryError, OSError) as error:
         outcome = error
     progress.seconds[name] = time.perf_counter() - start
     progress.outcomes[name] = outcome
@@ -230,14 +235,18 @@ def _say(name: str, progress: _Progress, *, alone: bool, quiet: bool) -> None:
         click.echo(f"{printable(name)}: failed")
 
 
-def _report(path: str | None, names: Sequence[str], progress: _Progress, seconds: float) -> None:
-    """Write what came of each image for programs."""
-    if path is None:
-        return
+def write_report(
+    path: str,
+    names: Sequence[str],
+    outcomes: Mapping[str, Made | Failure],
+    seconds: Mapping[str, float],
+    total: float,
+) -> None:
+    """Write for programs what came of each image, and how long each (`seconds`) and all together (`total`) took."""
     files = []
     for name in names:
         entry: dict[str, Any] = {"source": name}
-        outcome = progress.outcomes.get(name)
+        outcome = outcomes.get(name)
         if outcome is None:
             entry["status"] = "not finished"
         elif isinstance(outcome, Made):
@@ -245,15 +254,15 @@ def _report(path: str | None, names: Sequence[str], progress: _Progress, seconds
             entry |= outcome.facts
         else:
             entry |= {"status": "failed", "error": type(outcome).__name__, "message": str(outcome)}
-        entry["seconds"] = round(progress.seconds.get(name, 0.0), 3)
+        entry["seconds"] = round(seconds.get(name, 0.0), 3)
         files.append(entry)
     document = {
         "version": __version__,
         "command": click.get_current_context().command_path,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seconds": round(seconds, 3),
-        "done": len(progress.made),
-        "failed": len(progress.failed),
+        "seconds": round(total, 3),
+        "done": sum(isinstance(outcome, Made) for outcome in outcomes.values()),
+        "failed": sum(not isinstance(outcome, Made) for outcome in outcomes.values()),
         "files": files,
     }
     with new_file(os.path.abspath(path), overwrite=True) as file:

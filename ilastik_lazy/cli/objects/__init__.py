@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilastik_lazy.cli.batch.options import batch_given, report_options
 from ilastik_lazy.cli.options import (
     BESIDE,
     image_options,
@@ -18,7 +20,7 @@ from ilastik_lazy.cli.options import (
     storage_options,
     with_selection,
 )
-from ilastik_lazy.cli.running import Command, end_with_failed, interrupted
+from ilastik_lazy.cli.running import Command, Failure, end_with_failed, interrupted, logged_to
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, IlastikLazyError, printable
 
@@ -35,6 +37,7 @@ _ENDINGS = (".csv", ".parquet")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("local")
 @kind_option
+@report_options
 @click.option(
     "--class",
     "classes",
@@ -120,6 +123,7 @@ def objects(
     or to continue after a stop. A label image that is missing or damaged is then written again, too.
     """
     from ilastik_lazy.cli.batch.names import expanded
+    from ilastik_lazy.cli.batch.run import Made, write_report
     from ilastik_lazy.cli.objects.files import label_targets, paired
     from ilastik_lazy.cli.objects.labels import Settings, labels_of
     from ilastik_lazy.cli.objects.run import Job, Outcome, job_of, open_jobs, run_jobs
@@ -164,7 +168,8 @@ def objects(
         found = labels_of(source, settings, project if is_from_project else None, options_given().trust)
         return job_of(name, source, found, raw, targets[name], storage_options())
 
-    outcome = Outcome()
+    outcome, batch, start = Outcome(), batch_given(), time.perf_counter()
+    click.get_current_context().with_resource(logged_to(batch.log_file))
     try:
         jobs = open_jobs(names, open_job, outcome)
         with progress_bar("measuring", quiet=quiet) as progress:
@@ -176,6 +181,13 @@ def objects(
             if out is not None and table.rows
             else "nothing was written"
         )
+    finally:
+        if batch.report is not None:
+            made: dict[str, Made | Failure] = {
+                name: Made(out or "", "", facts={"objects": count}) for name, count in outcome.counts.items()
+            }
+            made |= {name: Made(out or "", "", is_old=True) for name in outcome.skipped}
+            write_report(batch.report, names, {**made, **outcome.failed}, outcome.seconds, time.perf_counter() - start)
     _report(names, outcome, table, quiet)
 
 

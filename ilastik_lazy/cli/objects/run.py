@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from dask.base import tokenize
 
 from ilastik_lazy.cli.objects.table import ObjectTable
+from ilastik_lazy.cli.running import Failure
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import (
     ArgumentError,
@@ -29,6 +34,8 @@ from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
 __all__ = ["Job", "Outcome", "job_of", "open_jobs", "run_jobs"]
 
+_log = logging.getLogger("ilastik_lazy.cli")
+
 _ENDS_THE_RUN = (DestinationError, MissingExtraError)
 """Errors that every other file would have, too."""
 
@@ -42,7 +49,7 @@ class Job:
     intensity: ArraySource | None
     target: str | None
     """Where the label image goes."""
-    storage_options: dict[str, str] | None
+    storage_options: dict[str, Any] | None
     nbytes: int
     version: str
     """Version of the file and of its intensities; empty if it is not known."""
@@ -54,7 +61,8 @@ class Outcome:
 
     counts: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
-    failed: dict[str, IlastikLazyError | MemoryError] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def open_jobs(names: Sequence[str], open_job: Callable[[str], Job], outcome: Outcome) -> list[Job]:
@@ -71,7 +79,7 @@ def open_jobs(names: Sequence[str], open_job: Callable[[str], Job], outcome: Out
             jobs.append(open_job(name))
         except _ENDS_THE_RUN:
             raise
-        except IlastikLazyError as error:
+        except (IlastikLazyError, MemoryError, OSError) as error:
             outcome.failed[name] = error
     if not jobs:
         raise outcome.failed[names[0]]
@@ -84,7 +92,7 @@ def job_of(
     labels: AnySource,
     intensity: ArraySource | None,
     target: str | None,
-    storage_options: dict[str, str] | None,
+    storage_options: dict[str, Any] | None,
 ) -> Job:
     """Return the job of an opened file, whose chunks were all written.
 
@@ -126,13 +134,18 @@ def run_jobs(
             outcome.skipped.append(job.name)
             continue
 
+        start = time.perf_counter()
+        _log.info("%s: begun", job.name)
         share = partial(_report_share, progress, done, _work(job), total)
         try:
             outcome.counts[job.name] = _measure(job, table, properties, workers, resume, share)
         except _ENDS_THE_RUN:
             raise
-        except (IlastikLazyError, MemoryError) as error:
+        except (IlastikLazyError, MemoryError, OSError) as error:
             outcome.failed[job.name] = error
+        outcome.seconds[job.name] = time.perf_counter() - start
+        if job.name in outcome.counts:
+            _log.info("%s: %s", job.name, counted(outcome.counts[job.name], "object"))
         done += _work(job)
         share(1.0)
 

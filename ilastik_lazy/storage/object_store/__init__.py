@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError
+from ilastik_lazy.storage.object_store.aws_profile import profile_files
 from ilastik_lazy.storage.object_store.backend import ObjectState, Span
 from ilastik_lazy.storage.object_store.urls import is_url, shown_url, url_parts
 
@@ -57,8 +58,9 @@ class ObjectFolder:
             ``s3://bucket/folder``, ``gs://bucket/folder``, ``az://container/folder``, ``https://host/folder``.
         storage_options
             Named as in obstore or fsspec: ``endpoint_url``, ``region``, ``access_key_id`` or ``key``,
-            ``secret_access_key`` or ``secret``, ``anon``, ...  Missing ones are taken from the environment:
-            ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ...
+            ``secret_access_key`` or ``secret``, ``anon``, ...; ``profile`` of ``~/.aws``.  Missing ones are taken from
+            the environment, ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ..., and
+            then, for S3, from the profile of ``AWS_PROFILE`` or the default one.
 
         Raises
         ------
@@ -226,7 +228,16 @@ def _environment() -> tuple[tuple[str, str | None], ...]:
     """Return the variables that choose endpoint, credentials, certificates and proxies."""
     # 20 us for 40 variables, little beside a request.
     names = (name for name in os.environ if name.startswith(_PREFIXES) or name.endswith(_SUFFIXES))
-    return tuple((name, os.environ.get(name)) for name in names)
+    found = [(name, os.environ.get(name)) for name in names]
+    # Keys that were renewed in ~/.aws take effect, too.
+    return tuple(found + [(path, _modified(path)) for path in profile_files()])
+
+
+def _modified(path: str) -> str | None:
+    try:
+        return str(os.stat(path).st_mtime_ns)
+    except OSError:
+        return None
 
 
 # Equal folders share one pool of connections while the environment stays the same.

@@ -29,6 +29,7 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
     remedy,
 )
+from ilastik_lazy.storage.object_store.aws_profile import with_profile
 from ilastik_lazy.storage.object_store.backend import ObjectState, Span
 
 if TYPE_CHECKING:
@@ -69,11 +70,12 @@ class CloudObjects:
             "gs": obstore.store.GCSStore,
             "az": obstore.store.AzureStore,
         }
-        endpoint = dict(options).get("endpoint") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
+        config = with_profile(dict(options)) if scheme == "s3" else dict(options)
+        endpoint = config.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
         # Unencrypted only if the caller wrote "http://".
         client = {**_CLIENT, "allow_http": scheme == "s3" and str(endpoint).startswith("http://")}
         try:
-            return cls(kinds[scheme](bucket, config=dict(options), client_options=client, retry_config=_RETRY))
+            return cls(kinds[scheme](bucket, config=config, client_options=client, retry_config=_RETRY))
         except obstore.exceptions.UnknownConfigurationKeyError:
             names = ", ".join(name for name, _ in options)
             raise ArgumentError(f"one of the storage_options {names} is not known for {scheme}://") from None

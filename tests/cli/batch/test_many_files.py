@@ -216,3 +216,49 @@ def test_a_running_cluster_does_the_work_if_its_address_is_given(folder, run, mo
     assert code == 0, errors
     assert [client.status for client in clients] == ["closed"]
     np.testing.assert_array_equal(image("o.zarr"), DATA[1])
+
+
+def test_an_error_of_the_system_in_one_file_does_not_end_the_rest(folder, run, monkeypatch):
+    real = convert.to_ome_zarr
+
+    def failing(source, *arguments, **options):
+        if "t2.h5" in source.spec.storage.location:
+            raise OSError(5, "Input/output error")
+        return real(source, *arguments, **options)
+
+    monkeypatch.setattr(convert, "to_ome_zarr", failing)
+    code, out, errors = run("convert", "in/t*.h5", "--out-dir", "out")
+    assert code == 1
+    assert "in/t2.h5: [Errno 5] Input/output error" in errors
+    assert out.splitlines()[-1].startswith("2 of 3 files converted")
+
+
+def test_a_dry_run_goes_on_after_a_file_that_cannot_be_opened(folder, run):
+    (folder / "in" / "t2.h5").write_bytes(b"no HDF5")
+    code, out, errors = run("convert", "in/t*.h5", "--out-dir", "out", "--dry-run")
+    assert code == 1
+    assert "out/t1.zarr: OME-Zarr 0.5" in out
+    assert "out/t10.zarr: OME-Zarr 0.5" in out
+    assert "1 of 3 files could not be planned" in errors
+    assert not (folder / "out").exists()
+
+
+def test_a_table_belongs_to_one_image(folder, run):
+    code, _, errors = run("convert", "in/t*.h5", "--out-dir", "out", "--table", "cells.csv")
+    assert code == 2
+    assert "belong to one image: convert it by a command of its own" in errors
+
+
+def test_objects_reports_for_programs_and_logs_what_became_of_each_file(folder, run):
+    (folder / "in" / "t2.h5").write_bytes(b"no HDF5")
+    arguments = ["objects", "in/t*.h5", "--kind", "object identities", "--out", "all.csv"]
+    code, _, _ = run(*arguments, "--report", "r.json", "--log-file", "log.txt")
+    assert code == 1
+    report = json.loads((folder / "r.json").read_text())
+    assert [(entry["source"], entry["status"], entry.get("objects")) for entry in report["files"]] == [
+        ("in/t1.h5", "done", 1), ("in/t2.h5", "failed", None), ("in/t10.h5", "done", 1),
+    ]  # fmt: skip
+    assert (report["done"], report["failed"]) == (2, 1)
+    logged = (folder / "log.txt").read_text()
+    assert "INFO in/t10.h5: 1 object" in logged
+    assert "t2.h5" in logged
