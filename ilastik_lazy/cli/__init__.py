@@ -100,7 +100,9 @@ def table(files: tuple[str, ...], out: str | None, rows: int) -> None:
 
 
 @cli.command(short_help="Try everything on a small sample.")
-@click.option("--folder", default="ilastik-lazy-demo", show_default=True, help="Where the results go.")
+@click.option(
+    "--folder", metavar="FOLDER", default="ilastik-lazy-demo", show_default=True, help="Where the results go."
+)
 def demo(folder: str) -> None:
     """Open, reduce, convert and draw a small sample, and check the result voxel by voxel."""
     from ilastik_lazy.demo import run_demo

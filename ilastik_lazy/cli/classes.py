@@ -40,7 +40,7 @@ def classes(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """State how many voxels of each FILE belong to each class, their area or volume, and their share, 0 to 1.
+    """Count the voxels of each class in each FILE: their number, area or volume, and share, 0 to 1.
 
     FILE is a segmentation, or a probability map, where each voxel belongs to its most probable class. A pattern in
     quotes, such as 'exports/*_Probabilities.h5', stands for many files. A file that fails does not stop the others:

@@ -33,7 +33,12 @@ __all__ = ["convert", "verify"]
 @batch_options("an image")
 @scheduler_option
 @click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
-@click.option("--levels", type=int, metavar="N", help="Resolutions, the full one included [default: down to 256].")
+@click.option(
+    "--levels",
+    type=int,
+    metavar="N",
+    help="Resolutions, the full one included [default: until no axis is longer than 256].",
+)
 @click.option(
     "--downsample",
     type=click.Choice(["auto", "mean", "mode", "nearest"]),
@@ -102,9 +107,9 @@ def convert(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Write the image in FILE as OME-Zarr to TARGET: a folder, one file (.ozx), s3://bucket/name; many into --out-dir.
+    """Write the image in FILE as OME-Zarr to TARGET: a folder, one file (.ozx) or s3://bucket/name.
 
-    TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of an image that is there.
+    For many files, pass --out-dir. TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of that existing image.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp

@@ -39,7 +39,10 @@ __all__ = ["export"]
     "--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="gzip is called deflate in a TIFF."
 )
 @click.option(
-    "--levels", type=int, metavar="N", help="TIFF: resolutions, the full one included [default: down to 256]."
+    "--levels",
+    type=int,
+    metavar="N",
+    help="TIFF: resolutions, the full one included [default: until no axis is longer than 256].",
 )
 @click.option(
     "--downsample",

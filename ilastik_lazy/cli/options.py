@@ -204,7 +204,7 @@ def stack_options(command: _Command) -> _Command:
         remembered(
             "--stack",
             type=click.Choice(["t", "z", "c"]),
-            help="All FILEs, one behind the other along this axis, are one image [default: each is an image].",
+            help="Join all FILEs along this axis into one image [default: each is an image].",
         ),
     ):
         command = option(command)
@@ -231,7 +231,8 @@ _select_option = remembered(
     "--select",
     metavar="AXIS=PART",
     multiple=True,
-    help="Part of the image, such as c=nucleus, z=10:40 or z=5um:20um; may be given several times.",
+    help="Part of the image, such as c=nucleus, z=10:40 (40 excluded) or z=5um:20um (both included); may be given "
+    "several times.",
 )
 
 
@@ -255,14 +256,15 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
                 "--allow-external",
                 metavar="FOLDER",
                 multiple=True,
-                help="Folder that links and references out of FILE may lead to; may be given several times.",
+                help="Folder outside FILE that its links may point to; may be given several times.",
             ),
             trust_option(trust),
             click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
             click.option(
                 "--axes",
                 metavar="AXES",
-                help="Axes in storage order, such as zyxc, or of each image: raw=czyx,label=zyx [default: by FILE].",
+                help="Axes in storage order, such as zyxc, or of each image: raw=czyx,label=zyx "
+                "[default: as FILE states].",
             ),
             click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
             remembered(

@@ -33,7 +33,11 @@ __all__ = ["serve", "tunnel"]
     "--labels", metavar="FILE", multiple=True, help="Label image of the first FILE; may be given several times."
 )
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all interfaces."
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 for all interfaces.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at [default: a free one].")
 def serve(

@@ -36,7 +36,11 @@ __all__ = ["view"]
 @click.option("--table", metavar="FILE", help="Table of the objects in --labels, as HDF5, CSV or Parquet.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all interfaces."
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 for all interfaces.",
 )
 @click.option(
     "--port",

@@ -162,7 +162,7 @@ def matching(
     if found and not os.path.exists(pattern):
         pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :].strip("/") or None
     if not (paths := sorted(glob.glob(pattern) if not os.path.exists(pattern) else [pattern])):
-        raise SourceNotFoundError(f"no file fits {pattern}{did_you_mean(pattern)}")
+        raise SourceNotFoundError(f"no file matches {pattern}{did_you_mean(pattern)}")
     images: list[tuple[str, str | None]] = [(path, inside) for path in paths]
     if inside is not None and glob.has_magic(inside):
         held = {path: list_images(Location.parse(path), options) for path in paths}
@@ -187,7 +187,7 @@ def _expanded(pattern: str, options: OpenOptions, order: StackOrder) -> list[Loc
         first, other = map(os.path.basename, (path, other_path)) if path != other_path else (inside, other_inside)
         warnings.warn(
             f"{pattern}: images are in the order of the numbers in their names: {first} comes before {other}; "
-            f"ilastik sorts them as text: pass {option('stack_order', 'text')} for the same stack",
+            f"ilastik would sort them as text; {option('stack_order', 'text')} does the same",
             MetadataWarning,
             stacklevel=4,
         )

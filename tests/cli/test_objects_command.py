@@ -95,7 +95,7 @@ def test_of_20_exports_the_damaged_one_is_named_and_19_are_in_the_table(tmp_path
     assert result.returncode == 1
     assert "cells_7_Probabilities.h5 cannot be opened" in result.stderr
     assert result.stderr.splitlines()[-1] == (
-        "ilastik-lazy: error: 1 of 20 files could not be measured; to try again, run the same command with --resume"
+        "ilastik-lazy: error: 1 of 20 files could not be measured; run the same command with --resume to retry them"
     )
     lines = result.stdout.splitlines()
     assert len(lines) == 20
@@ -226,7 +226,7 @@ REFUSED = {
     "labels": (("exports/cells_0_Probabilities.h5", "--class", 1, "--labels", "a.h5"), "call it .zarr"),
     "ending": (("exports/cells_0_Probabilities.h5", "--class", 1, "--out", "a.xls"), "ends in .csv or .parquet"),
     "twice": (("exports/cells_0_Probabilities.h5", "exports/*.h5"), "is named twice"),
-    "no file": (("exports/*.tif",), "no file fits"),
+    "no file": (("exports/*.tif",), "no file matches"),
     "sizes differ": (
         ("exports/cells_0_Probabilities.h5", "--class", 1, "--intensity", sample("raw")),
         "must show the same voxels",

@@ -192,7 +192,7 @@ def test_what_cannot_be_stacked(tmp_path):
     (tmp_path / "f2.png").write_bytes(imagecodecs.png_encode(some_data((4, 5), "u1")))
     with pytest.raises(ArgumentError, match=r"must not mix formats: .*f0\.tif is \.tif, .*f2\.png is \.png"):
         open_stack(str(tmp_path / "f*"))
-    with pytest.raises(SourceNotFoundError, match="no file fits"):
+    with pytest.raises(SourceNotFoundError, match="no file matches"):
         open_stack(str(tmp_path / "g*"))
     with pytest.raises(ArgumentError, match="at least one file"):
         open_stack([])

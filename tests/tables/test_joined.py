@@ -74,7 +74,7 @@ def test_tables_of_measured_objects_keep_the_image_of_each_row(folder):
 WRONG = {
     "kinds": (["t1.csv", "m.csv"], MetadataError, "t1.csv is a table of objects, and m.csv of measurements"),
     "text": (["t1.csv", "x.csv"], MetadataError, "column 'Size' holds text in x.csv, and not in t1.csv"),
-    "nothing": ("no*.csv", SourceNotFoundError, "no file fits"),
+    "nothing": ("no*.csv", SourceNotFoundError, "no file matches"),
     "empty": ([], ArgumentError, "the list is empty"),
     "twice": (["t1.csv", "t*.csv"], ArgumentError, "t1.csv is named twice"),
 }

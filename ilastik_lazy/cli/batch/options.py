@@ -55,7 +55,7 @@ def report_options(command: _Command) -> _Command:
     """Add the options that keep what became of each file."""
     for option in (
         remembered("--log-file", metavar="FILE", help="Append what is done to FILE, with date and time."),
-        remembered("--report", metavar="FILE.json", help="Write for programs what became of each FILE."),
+        remembered("--report", metavar="FILE.json", help="Write a JSON report of the outcome of each FILE."),
     ):
         command = option(command)
     return command

@@ -54,12 +54,17 @@ _ENDINGS = (".csv", ".parquet")
 )
 @click.option("--core", type=float, metavar="P", help="Keep only objects with a core of at least this probability.")
 @click.option(
-    "--smooth", metavar="SIGMA", help="Gaussian before the threshold, in voxels: 1.5, or by axis z=0.5,y=1,x=1."
+    "--smooth",
+    metavar="SIGMA",
+    help="Gaussian smoothing before the threshold, in voxels: 1.5, or by axis z=0.5,y=1,x=1.",
 )
 @click.option("--min-size", type=int, metavar="N", help="Minimum number of voxels of an object (of its core, if any).")
 @click.option("--max-size", type=int, metavar="N", help="Maximum number of voxels of an object (of its core, if any).")
 @click.option(
-    "--connectivity", type=int, metavar="N", help="Voxels that touch: 1 by faces, 2 edges too, 3 corners too."
+    "--connectivity",
+    type=int,
+    metavar="N",
+    help="Neighbours of a voxel: 1 by faces, 2 also by edges, 3 also by corners.",
 )
 @click.option(
     "--intensity",
@@ -246,5 +251,5 @@ def _report(names: list[str], outcome: Outcome, table: ObjectTable, quiet: bool)
         elif table.path is None and outcome.counts:
             click.echo("add --out nuclei.csv to keep the table")
     if outcome.failed:
-        again = "" if table.path is None else "; to try again, run the same command with --resume"
+        again = "" if table.path is None else "; run the same command with --resume to retry them"
         end_with_failed(outcome.failed, len(names), again)

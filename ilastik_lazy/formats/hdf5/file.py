@@ -90,7 +90,7 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
     CorruptFileError, UnfinishedWriteError, FileBusyError, SourceIOError
     """
     check_superblock(path)
-    with _reading(path, "cannot be opened, it seems cut off or damaged"):
+    with _reading(path, "cannot be opened: it seems to be truncated or damaged"):
         file = _open_with_lock(path)
     with file, _reading(path, "is damaged"):
         yield file
