@@ -109,7 +109,8 @@ def convert(
 ) -> None:
     """Write the image in FILE as OME-Zarr to TARGET: a folder, one file (.ozx) or s3://bucket/name.
 
-    For many files, pass --out-dir. TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of that existing image.
+    For many files, pass --out-dir. TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of that
+    existing image.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp

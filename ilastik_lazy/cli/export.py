@@ -97,7 +97,8 @@ def export(
     if resume and batch.out_dir is None:
         raise click.UsageError("--resume is for --out-dir")
     images, targets = images_and_targets(files, batch.out_dir, suffix, may_exist=resume or overwrite)
-    from ilastik_lazy.cli.batch.run import Made, is_made, memory_of_each, run_batch, threads_of_each
+    from ilastik_lazy.cli.batch.record import Record
+    from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.core.size_text import human_bytes
     from ilastik_lazy.formats.suffixes import CONTAINER, TIFF_SUFFIXES
     from ilastik_lazy.writers.ilastik import ExportReport, to_ilastik
@@ -111,18 +112,22 @@ def export(
     elif levels is not None or downsample != "auto" or memory is not None:
         raise click.UsageError("--levels, --downsample and --memory are for a TARGET that is a TIFF")
 
+    record = None if batch.out_dir is None else Record(batch.out_dir)
+
     def work(name: str, progress: Callback | None) -> Made:
         target = targets[name]
-        if resume and is_made(target, images[name], overwrite=overwrite):
-            return Made(target, f"{target}: written by an earlier run", is_old=True)
         source = source_at(images[name], dataset, axes, project)
+        if record is not None and resume and record.has(target, source, overwrite=overwrite):
+            return Made(target, f"{target}: written by an earlier run", is_old=True)
         report: TiffReport | ExportReport
         if is_tiff:
             report = to_tiff(source, target, progress=progress, **options)
-        elif parts := re.fullmatch(rf"(.*?{CONTAINER})[/\\](.+)", target, re.IGNORECASE):
+        elif record is None and (parts := re.fullmatch(rf"(.*?{CONTAINER})[/\\](.+)", target, re.IGNORECASE)):
             report = to_ilastik(source, parts[1], parts[2], progress=progress, **options)
         else:
             report = to_ilastik(source, target, progress=progress, **options)
+        if record is not None:
+            record.add(target, source)
         shape = report.shape if isinstance(report, ExportReport) else report.levels[0]
         facts = {"shape": list(shape), "dtype": str(report.dtype), "bytes_written": report.bytes_written}
         return Made(target, str(report), human_bytes(report.bytes_written), facts)

@@ -104,7 +104,8 @@ def reduce(
             raise ArgumentError(f"{len(images)} results cannot all be {out}: pass --out-dir FOLDER, or --stack t")
         targets = dict.fromkeys(images, out)
     from ilastik_lazy import reductions
-    from ilastik_lazy.cli.batch.run import Made, is_made, memory_of_each, run_batch, threads_of_each
+    from ilastik_lazy.cli.batch.record import Record
+    from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.cli.results import check_printable, result_text, write_result
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
     from ilastik_lazy.core.size_text import parse_size
@@ -119,11 +120,13 @@ def reduce(
     else:
         options |= {"over": dims, "skipna": skipna}
 
+    record = None if batch.out_dir is None else Record(batch.out_dir)
+
     def work(name: str, progress: Callback | None) -> Made:
         target = targets.get(name)
-        if resume and target is not None and is_made(target, images[name]):
-            return Made(target, f"{target}: made by an earlier run", is_old=True)
         source = source_at(images[name], dataset, axes, project)
+        if record is not None and target is not None and resume and record.has(target, source, overwrite=False):
+            return Made(target, f"{target}: made by an earlier run", is_old=True)
         if operation != "histogram":
             plan = reductions.plan_reduction(source.spec, operation, **options)
             what = f"{operation} over {''.join(plan.over)}"
@@ -143,6 +146,8 @@ def reduce(
             text = result_text(result)
             return Made("", text, text if result.ndim == 0 else f"\n{text}\n ", facts)
         write_result(result, target)
+        if record is not None:
+            record.add(target, source)
         text = f"{target}: {operation} of {source.spec.storage.location}, {shape}, {result.dtype}"
         return Made(target, text, shape, facts)
 

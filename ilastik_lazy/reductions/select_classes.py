@@ -54,10 +54,11 @@ def select_classes(segmentation: AnySource, names: str | Sequence[str]) -> xr.Da
             f"{spec.storage.location} is no image of classes, but {spec.kind or 'of an unknown kind'}: "
             "classify() makes one of probabilities, and kind='segmentation' states that it is one"
         )
-    wanted = [names] if isinstance(names, str) else list(names)
-    if not wanted:
-        raise ArgumentError("names=[]: expected the name of a class")
-    made = with_classes_alone(source, class_numbers(spec, wanted))
+    wanted: list[object] = list(names) if isinstance(names, Sequence) and not isinstance(names, str) else [names]
+    given = [each for each in wanted if isinstance(each, str)]
+    if not given or given != wanted:
+        raise ArgumentError(f"names={names!r}: expected the name of a class, or a list of names")
+    made = with_classes_alone(source, class_numbers(spec, given))
     name = variable_name(made.spec.name)
     classes = chunked(to_dataset({name: made}), {name: made}, "auto")[name]
     if not isinstance(segmentation, xr.DataArray):

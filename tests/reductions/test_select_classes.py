@@ -26,6 +26,12 @@ def test_classes_are_selected_by_name_and_keep_name_and_colour(tmp_path):
 def test_what_has_no_such_class_is_refused():
     with pytest.raises(ArgumentError, match=r"no class 'nucleous' in c: nucleus, background \(did you mean 'nucleus'"):
         il.select_classes(il.open_dataarray(sample("segmentation"), project=sample("project")), "nucleous")
+    for wrong in (None, 5, [1, "nucleus"], []):
+        with pytest.raises(ArgumentError, match="expected the name of a class"):
+            il.select_classes(sample("segmentation"), wrong)
+    twice = il.open_dataarray(sample("segmentation")).assign_attrs(flag_meanings="cell cell")
+    with pytest.raises(ArgumentError, match="2 of the class 'cell': rename them"):
+        il.select_classes(twice, "cell")
     with pytest.raises(ArgumentError, match="names none; name them with project="):
         il.select_classes(il.open_dataarray(sample("segmentation")), "nucleus")
     with pytest.raises(ArgumentError, match="is no image of classes, but probabilities: classify"):

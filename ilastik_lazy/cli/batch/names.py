@@ -131,12 +131,14 @@ def targets_of(names: Sequence[str], folder: str, ending: str, *, may_exist: boo
     >>> targets_of(["in/a.h5", "in/b.h5/t1/raw"], "out", ".zarr", may_exist=False)
     {'in/a.h5': 'out/a.zarr', 'in/b.h5/t1/raw': 'out/b_t1_raw.zarr'}
     """
+    if not folder or os.path.isfile(folder) or re.search(f"{CONTAINER}(/|$)", folder, re.IGNORECASE):
+        raise ArgumentError(f"{option('out_dir', folder)} is no folder for files: name another one")
     targets: dict[str, str] = {}
     for name in names:
         inside = found[1] if (found := _INSIDE_OF.search(name)) else ""
         # ilastik's own name of a dataset, which is opened without being named, says nothing.
         stem = stem_of(name) + ("" if inside in ("", "exported_data") else "_" + inside.replace("/", "_"))
-        targets[name] = f"{folder.rstrip('/') or '/'}/{stem}{ending}"
+        targets[name] = f"{folder.rstrip('/')}/{stem}{ending}"
     counts = Counter(targets.values())
     if twice := [name for name in names if counts[targets[name]] > 1]:
         raise ArgumentError(f"{twice[0]} and {twice[1]} would both become {targets[twice[0]]}: rename one")

@@ -9,6 +9,7 @@ import click
 
 from ilastik_lazy.cli.options import given, remembered, stack_options
 from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES
 
 __all__ = ["BatchOptions", "batch_given", "batch_options", "report_options", "scheduler_option"]
 
@@ -28,6 +29,10 @@ class BatchOptions:
 def batch_given() -> BatchOptions:
     """Return the options of many files from the command line."""
     names = ("out_dir", "report", "log_file")
+    if (report := given("report")) is not None and not report.endswith(".json"):
+        raise click.UsageError(f"--report {report}: name a file that ends in .json, since it is replaced")
+    if (log := given("log_file")) is not None and log.lower().endswith((*IMAGE_SUFFIXES, ".csv", ".json")):
+        raise click.UsageError(f"--log-file {log}: name a file of text, such as done.log")
     return BatchOptions(jobs=given("jobs") or 1, **{name: given(name) for name in names})
 
 

@@ -31,12 +31,10 @@ from ilastik_lazy.errors import (
     VerificationError,
     printable,
 )
-from ilastik_lazy.formats.location import Location
 from ilastik_lazy.showing.progress import Callback, progress_bar
 from ilastik_lazy.storage.new_file import new_file
-from ilastik_lazy.storage.object_store import is_url
 
-__all__ = ["Made", "Work", "is_made", "memory_of_each", "run_batch", "threads_of_each", "write_report"]
+__all__ = ["Made", "Work", "memory_of_each", "run_batch", "threads_of_each", "write_report"]
 
 _log = logging.getLogger("ilastik_lazy.cli")
 
@@ -87,25 +85,6 @@ def threads_of_each(workers: int | None, jobs: int) -> int | None:
 def memory_of_each(memory: str | None, jobs: int) -> int | str | None:
     """Return the share of the memory for each of `jobs` files at the same time."""
     return memory if memory is None or jobs == 1 else parse_size(memory, "memory") // jobs
-
-
-def is_made(target: str, files: str | list[str], *, overwrite: bool = False) -> bool:
-    """Whether an earlier run has made `target`, which appears when it is whole; an outdated one may be replaced.
-
-    Raises
-    ------
-    ResumeMismatchError
-        A file was changed after it, and it must not be replaced.
-    """
-    if not os.path.lexists(target):
-        return False
-    made = os.stat(target).st_mtime
-    paths = [Location.parse(each).path for each in ([files] if isinstance(files, str) else files) if not is_url(each)]
-    if all(os.stat(path).st_mtime <= made for path in paths):
-        return True
-    if not overwrite:
-        raise ResumeMismatchError(f"{target} is older than {paths[0]}: remove it to make it again")
-    return False
 
 
 def run_batch(

@@ -80,6 +80,8 @@ def class_numbers(spec: ArraySpec, names: Iterable[str]) -> list[int]:
             raise ArgumentError(
                 f"there is no {what} {name!r}: {spec.storage.location} names none; name them with {option('project')}"
             )
+        if known.count(name) > 1:
+            raise ArgumentError(f"{spec.storage.location} has {known.count(name)} of the {what} {name!r}: rename them")
         if known.index(name) in numbers:
             raise ArgumentError(f"the {what} {name!r} is selected twice")
         numbers.append(known.index(name))

@@ -42,6 +42,8 @@ def parse_voxel_size(sizes: VoxelSizes) -> dict[str, tuple[float, str]]:
         sizes = dict(pairs)
     if not isinstance(sizes, Mapping) or not sizes:
         raise ArgumentError(wrong)
+    if len({str(name).strip().lower() for name in sizes}) != len(sizes):
+        raise ArgumentError(f"{option('voxel_size', sizes)} names an axis twice")
     found: dict[str, tuple[float, str]] = {}
     for name, size in sizes.items():
         axis, match = str(name).strip().lower(), _SIZE.fullmatch(str(size))
@@ -51,7 +53,7 @@ def parse_voxel_size(sizes: VoxelSizes) -> dict[str, tuple[float, str]]:
             step = math.nan
         unit = full_unit_name(match[2]) if match else ""
         units = OME_TIME_UNITS if axis == "t" else OME_SPACE_UNITS
-        if axis not in ("t", "z", "y", "x") or not 0 < step < math.inf or (unit and unit not in units):
+        if axis not in ("t", "z", "y", "x") or not 0 < step < math.inf or (match and match[2] and unit not in units):
             raise ArgumentError(f"{wrong}; {name}={size!a} is not one")
         found[axis] = step, unit
     return found

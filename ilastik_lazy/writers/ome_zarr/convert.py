@@ -210,6 +210,8 @@ def to_ome_zarr(
             return reports[0]
     if archive is not None:
         archive.pack(overwrite=overwrite)
+        above_it = archive.path
+        reports[1:] = [replace(each, target=each.target.replace(archive.folder, above_it)) for each in reports[1:]]
     return replace(reports[0], labels=dict(zip(labels, reports[1:], strict=True)))
 
 

@@ -83,11 +83,11 @@ def _channels(spec: ArraySpec) -> int:
 
 
 def _names_channels(spec: ArraySpec) -> bool:
-    return len(spec.channel_names) == _channels(spec) and "c" in spec.dims and not spec.is_label_image
+    return len(spec.channel_names) == _channels(spec) and not spec.is_label_image
 
 
 def _colors_channels(spec: ArraySpec) -> bool:
-    return len(spec.channel_colors) == _channels(spec) and "c" in spec.dims and not spec.is_label_image
+    return len(spec.channel_colors) == _channels(spec) and not spec.is_label_image
 
 
 def _number_of(rgb: RGB) -> int:

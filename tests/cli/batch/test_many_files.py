@@ -16,6 +16,7 @@ import zarr
 from ilastik_lazy.cli import main
 from ilastik_lazy.cli.batch import run as batch_run
 from ilastik_lazy.errors import MetadataWarning
+from ilastik_lazy.writers.ome_zarr import convert
 from ilastik_lazy.writers.ome_zarr.conversion import image as conversion
 from tests.support.makers import write_hdf5_export
 
@@ -113,13 +114,37 @@ def test_resume_skips_what_is_finished(folder, run, command):
 
 
 @pytest.mark.parametrize("command", ["export", "reduce"])
-def test_what_is_older_than_its_source_is_not_taken_for_finished(folder, run, command):
-    first, then, *_ = MAKE[command]
+@pytest.mark.parametrize("what", ["the source", "the options", "the target"])
+def test_what_was_made_otherwise_is_not_taken_for_finished(folder, run, command, what):
+    first, then, name, read, expected = MAKE[command]
     assert run(*first, "in/t1.h5", *then, "--out-dir", "out")[0] == 0
-    os.utime("in/t1.h5", (2**32, 2**32))
-    code, _, errors = run(*first, "in/t1.h5", *then, "--out-dir", "out", "--resume")
+    more = []
+    if what == "the source":  # a file with an older time is another file, too
+        os.utime("in/t1.h5", (2**30, 2**30))
+    elif what == "the options":
+        more = ["--select", "y=0:2"]
+    else:
+        (folder / "out" / name.format("t1")).write_bytes(b"")
+    code, _, errors = run(*first, "in/t1.h5", *then, *more, "--out-dir", "out", "--resume")
     assert code == 1
-    assert "is older than" in errors
+    assert "was not made from" in errors
+    if command == "export":
+        assert run(*first, "in/t1.h5", *then, "--out-dir", "out", "--resume", "--overwrite")[0] == 0
+        np.testing.assert_array_equal(read("out/" + name.format("t1")), expected(DATA[1]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--out-dir", "in/t2.h5"), ("--out-dir", "new.h5"), ("--out-dir", ""), ("--report", "in/t1.h5"),
+     ("--report", "o/t1.zarr"), ("--log-file", "in/t2.h5")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_name_given_for_another_file_harms_no_file(folder, run, options):
+    before = {path: path.read_bytes() for path in folder.rglob("*.h5")}
+    with_folder = options if options[0] == "--out-dir" else ("--out-dir", "out", *options)
+    code, _, errors = run("export", "in/t1.h5", "in/t2.h5", *with_folder)
+    assert code == 2, errors
+    assert {path: path.read_bytes() for path in folder.rglob("*.h5")} == before
 
 
 @every_command
