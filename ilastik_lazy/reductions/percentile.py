@@ -108,7 +108,8 @@ def _nans_of(source: ArraySource, rows: Rows, workers: int | None) -> Array:
 
     def count(_: Region, block: Array) -> Array:
         parts = rows.of(np.isnan(block))
-        return np.count_nonzero(parts.reshape(len(parts), -1), axis=1)
+        found: Array = np.count_nonzero(parts.reshape(len(parts), -1), axis=1)
+        return found
 
     for region, found in over_blocks(source, count, threads_for(workers), None, 0, 1):
         counts[rows.within(region)] += found
