@@ -186,7 +186,7 @@ def _known_range(spec: ArraySpec) -> tuple[float, float] | None:
         return 0.0, 2.0
     if spec.dtype.kind != "f":
         return None
-    return (0.0, 1.0) if spec.kind == "probabilities" else spec.drange
+    return spec.drange or ((0.0, 1.0) if spec.kind == "probabilities" else None)
 
 
 def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tuple[float, float]:
