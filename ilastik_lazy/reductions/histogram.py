@@ -52,7 +52,7 @@ class HistogramResult:
     is_of_integers: bool = False
 
     classes: tuple[str, ...] = ()
-    """Names of the classes 1, 2, ... of an image of classes, as far as they are known."""
+    """Names of the classes 1, 2, ..., where they are known."""
 
     def to_dataarray(self) -> xr.DataArray:
         """Return the counts with the dim ``bin``; coordinates are its centres and its ``left`` and ``right`` edges.
@@ -73,8 +73,7 @@ class HistogramResult:
             "share": ((*rows, "bin"), self.counts / np.maximum(self.counts.sum(-1) + self.outside, 1)[..., np.newaxis]),
         }
         if self.classes and centres.dtype.kind == "i":
-            names = dict(enumerate(self.classes, 1))
-            coordinates["class"] = ("bin", np.array([names.get(int(value), "") for value in centres]))
+            coordinates["class"] = ("bin", [dict(enumerate(self.classes, 1)).get(value, "") for value in centres])
         if self.by is not None and self.labels is not None:
             coordinates[self.by] = self.labels
         return xr.DataArray(self.counts, coordinates, (*rows, "bin"), "histogram")
@@ -187,7 +186,7 @@ def _known_range(spec: ArraySpec) -> tuple[float, float] | None:
         return 0.0, 2.0
     if spec.dtype.kind != "f":
         return None
-    return (0.0, 1.0) if spec.kind == "probabilities" else spec.drange
+    return spec.drange or ((0.0, 1.0) if spec.kind == "probabilities" else None)
 
 
 def _extent(source: ArraySource, workers: int, progress: Progress | None) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.parallel import MEMORY, Progress, in_pass
-from ilastik_lazy.errors import ArgumentError, AxesError
+from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.lazy.dataset import chunked, to_dataset, variable_name
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.reductions.percentile import percentile
@@ -33,6 +33,7 @@ def normalise(
     *,
     by: str | None = None,
     clip: bool = False,
+    skipna: bool = False,
     workers: int | None = None,
     memory: str | int = MEMORY,
     progress: Progress | bool | None = None,
@@ -49,6 +50,8 @@ def normalise(
         A dim, such as ``"c"``, with a separate scale for each position along it.
     clip
         Whether results below 0 become 0, and those above 1 become 1.
+    skipna
+        Whether NaN is ignored where values are measured; in the result, NaN stays NaN.
     workers, memory, progress
         Options of the pass that measures (see `percentile`).
 
@@ -62,7 +65,8 @@ def normalise(
     Raises
     ------
     ArgumentError
-        `percentiles` are not two percentages, the lower one first; the array has no values, or contains NaN.
+        `percentiles` are not two percentages, the lower one first; the array has no values, or contains NaN
+        without `skipna`.
     AxesError, MemoryLimitError, CorruptChunkError, SourceError
         See `percentile`.
 
@@ -77,7 +81,7 @@ def normalise(
     if len(percentiles) != 2 or not percentiles[0] < percentiles[1]:
         raise ArgumentError(f"percentiles={percentiles!r}: expected two percentages, the lower one first")
     array = _opened(source)
-    found = percentile(array, percentiles, by=by, workers=workers, memory=memory, progress=progress)
+    found = percentile(array, percentiles, by=by, skipna=skipna, workers=workers, memory=memory, progress=progress)
     scaled = _scaled(array, found.isel(percentile=0, drop=True), found.isel(percentile=1, drop=True))
     return scaled.clip(0, 1, keep_attrs=True) if clip else scaled
 
@@ -87,6 +91,7 @@ def standardise(
     source: AnySource,
     *,
     by: str | None = None,
+    skipna: bool = False,
     workers: int | None = None,
     memory: str | int = MEMORY,
     progress: Progress | bool | None = None,
@@ -109,7 +114,7 @@ def standardise(
     over = [str(dim) for dim in array.dims if dim != by]
     if not over or (by is not None and by not in array.dims):
         raise AxesError(f"cannot standardise by {by!r}: the dims are {', '.join(map(str, array.dims))}")
-    options: dict[str, Any] = {"skipna": False, "workers": workers, "memory": memory}
+    options: dict[str, Any] = {"skipna": skipna, "workers": workers, "memory": memory}
     mean, deviation = (
         reduce(array, name, over, progress=in_pass(progress, number, 2, array.nbytes), **options)
         for number, name in enumerate(("mean", "std"))
@@ -131,7 +136,10 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
     # Without coordinates: names of classes may repeat, which xarray cannot align.
     first, last = (each.drop_vars(list(each.coords)).astype(np.float64) for each in (low, high))
     if not (np.isfinite(first.values) & np.isfinite(last.values)).all():
-        raise ArgumentError(f"{array.name}: NaN or infinity among its values, which no scale can hold")
+        raise ArgumentError(
+            f"{array.name}: NaN or infinity among its values, which no scale can hold: "
+            f"pass {option('skipna', True)} to ignore NaN, and replace infinity with .where()"
+        )
     dtype = np.result_type(array.dtype, np.float32)
     width = (last - first).where(last > first, 1.0)
     scaled: xr.DataArray = xr.apply_ufunc(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ilastik_lazy.core.parallel import MEMORY, Progress, threads_for
+from ilastik_lazy.core.grid import Region
+from ilastik_lazy.core.parallel import MEMORY, Progress, over_blocks, threads_for
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import window_of
@@ -32,6 +33,7 @@ def percentile(
     q: float | Sequence[float],
     *,
     by: str | None = None,
+    skipna: bool = False,
     workers: int | None = None,
     memory: str | int = MEMORY,
     progress: Progress | bool | None = None,
@@ -46,6 +48,8 @@ def percentile(
         One or several percentages, 0 to 100.
     by
         A dim, such as ``"c"``, with separate percentiles for each position along it.
+    skipna
+        Whether NaN is ignored, as by `numpy.nanpercentile`; one pass more, which counts NaN.
     workers, memory, progress
         See `reduce`; `progress` counts each block once in each pass.
 
@@ -53,7 +57,7 @@ def percentile(
     -------
     xarray.DataArray
         float64, with the dim `by` if given, and ``percentile`` for several `q`: the values of `numpy.percentile`
-        (method ``linear``).  NaN if the values contain NaN.
+        (method ``linear``).  NaN if the values contain NaN; with `skipna`, if all are NaN.
 
     Raises
     ------
@@ -79,21 +83,37 @@ def percentile(
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise ArgumentError(f"q={q!r}: expected percentages from 0 to 100")
     rows = _checked_rows(stored.spec, by)
-    count = math.prod(stored.spec.shape) // rows.count(stored.spec.shape)
-    # As in numpy: between two neighbours in rank.
-    place = wanted / 100 * (count - 1)
-    low = np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, count - 1)
-    ranks = np.unique(np.concatenate([low, high]))
+    skipna = skipna and stored.spec.dtype.kind == "f"
     nbytes = parse_size(memory, "memory")
     stored = with_shared_parts(stored, threads_for(workers))
-    values = _values_at(stored, rows, ranks, workers, nbytes, progress)
-    below, above = (values[:, np.searchsorted(ranks, each)] for each in (low, high))
+    count = np.full(rows.count(stored.spec.shape), math.prod(stored.spec.shape) // rows.count(stored.spec.shape))
+    if skipna:
+        count = np.maximum(count - _nans_of(stored, rows, workers), 1)
+    # As in numpy: between two neighbours in rank.
+    place = wanted / 100 * (count[:, np.newaxis] - 1)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, count[:, np.newaxis] - 1)
+    values = _values_at(stored, rows, np.hstack([low, high]), workers, nbytes, progress, skipna)
+    below, above = np.hsplit(values, 2)
     with np.errstate(invalid="ignore"):
         # From the nearer neighbour, as in numpy, also for infinities.
         step, share = above - below, place - low
         found = np.where(share < 0.5, below + step * share, above - step * (1 - share))
     return _labelled(stored, by, wanted, found, is_scalar=np.ndim(q) == 0)
+
+
+def _nans_of(source: ArraySource, rows: Rows, workers: int | None) -> Array:
+    """Count the NaN of each row."""
+    counts = np.zeros(rows.count(source.spec.shape), np.int64)
+
+    def count(_: Region, block: Array) -> Array:
+        parts = rows.of(np.isnan(block))
+        found: Array = np.count_nonzero(parts.reshape(len(parts), -1), axis=1)
+        return found
+
+    for region, found in over_blocks(source, count, threads_for(workers), None, 0, 1):
+        counts[rows.within(region)] += found
+    return counts
 
 
 def _checked_rows(spec: ArraySpec, by: str | None) -> Rows:
@@ -108,15 +128,24 @@ def _checked_rows(spec: ArraySpec, by: str | None) -> Rows:
 
 
 def _values_at(
-    source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int, progress: Progress | None
+    source: ArraySource,
+    rows: Rows,
+    ranks: Array,
+    workers: int | None,
+    memory: int,
+    progress: Progress | None,
+    skipna: bool,
 ) -> Array:
-    """Find the values of the ranks, shape (rows, ranks), for as many rows at a time as the memory allows."""
+    """Find the values of the ranks, both of shape (rows, ranks), for as many rows at a time as the memory allows."""
     count = length = rows.count(source.spec.shape)
     parts = [source]
-    while selection_of(parts[0], rows, ranks, workers, memory) is None and length > 1:
+    while selection_of(parts[0], rows, ranks[:length], workers, memory) is None and length > 1:
         length = -(-length // 2)
         parts = _cut(source, rows.axis or 0, length)
-    selections = [selection_of(part, rows, ranks, workers, memory) for part in parts]
+    selections = [
+        selection_of(part, rows, ranks[first : first + length], workers, memory, skipna=skipna)
+        for part, first in zip(parts, range(0, count, length), strict=True)
+    ]
     blocks = sum(selection.blocks for selection in selections if selection is not None)
     found: list[Array] = []
     done_blocks = done_bytes = 0

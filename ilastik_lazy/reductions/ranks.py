@@ -32,14 +32,18 @@ _PIECE = 2**18
 
 
 def selection_of(
-    source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int
+    source: ArraySource, rows: Rows, ranks: Array, workers: int | None, memory: int, *, skipna: bool = False
 ) -> Counting | Sorting | None:
-    """Choose counting, or sorting if that takes less memory; None if neither fits."""
-    fixed, each = _memory_of(source.spec, rows, len(ranks))
+    """Choose counting, or sorting if that takes less memory; None if neither fits.
+
+    `ranks` has the shape (rows, ranks).  With `skipna`, NaN ranks after all numbers; otherwise a row that contains
+    NaN has only NaN.
+    """
+    fixed, each = _memory_of(source.spec, rows, ranks.shape[1])
     sorting = 4 * source.spec.nbytes
     if fixed + each <= memory and not (fixed > _MANY_COUNTS and sorting < fixed):
-        return Counting(source, rows, ranks, min(threads_for(workers), int((memory - fixed) // each)))
-    return Sorting(source, rows, ranks, threads_for(workers)) if sorting <= memory else None
+        return Counting(source, rows, ranks, min(threads_for(workers), int((memory - fixed) // each)), skipna)
+    return Sorting(source, rows, ranks, threads_for(workers), skipna) if sorting <= memory else None
 
 
 def _memory_of(spec: ArraySpec, rows: Rows, ranks: int) -> tuple[int, int]:
@@ -55,8 +59,9 @@ def _memory_of(spec: ArraySpec, rows: Rows, ranks: int) -> tuple[int, int]:
 class Sorting:
     """Find the values of some ranks in each row of an array in memory."""
 
-    def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int) -> None:
+    def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int, skipna: bool) -> None:
         self._source, self._rows, self._ranks, self._workers = source, rows, ranks, workers
+        self._skipna = skipna
         self.blocks = _blocks_of(source.spec)
         self.nbytes = source.spec.nbytes
 
@@ -68,9 +73,10 @@ class Sorting:
             whole[region] = block
         rows = self._rows.of(whole)
         ordered = np.sort(rows.reshape(len(rows), -1), axis=1)
-        values = ordered[:, self._ranks].astype(np.float64) + 0.0  # -0.0 is 0.0
+        values = np.take_along_axis(ordered, self._ranks, 1).astype(np.float64) + 0.0  # -0.0 is 0.0
         # NaN is sorted after all numbers.
-        values[np.isnan(ordered[:, -1])] = np.nan
+        if not self._skipna:
+            values[np.isnan(ordered[:, -1])] = np.nan
         return values
 
 
@@ -81,16 +87,16 @@ def _blocks_of(spec: ArraySpec) -> int:
 class Counting:
     """Find the values of some ranks in each row, digit by digit."""
 
-    def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int) -> None:
-        self._source, self._rows, self._workers = source, rows, workers
+    def __init__(self, source: ArraySource, rows: Rows, ranks: Array, workers: int, skipna: bool) -> None:
+        self._source, self._rows, self._workers, self._skipna = source, rows, workers, skipna
         self._dtype = source.spec.dtype.newbyteorder("=")
         self._bits = max(_DIGIT, 8 * self._dtype.itemsize)
         self._passes = self._bits // _DIGIT
         self.blocks, self.nbytes = self._passes * _blocks_of(source.spec), self._passes * source.spec.nbytes
         count = rows.count(source.spec.shape)
-        self._left = np.tile(ranks, (count, 1))
+        self._left = ranks.copy()
         """Rank of each wanted value among the values that begin with the same digits."""
-        self._prefixes = np.zeros((count, len(ranks)), np.uint64)
+        self._prefixes = np.zeros(ranks.shape, np.uint64)
         """The known digits of each wanted value."""
         self._has_nan = np.zeros(count, bool)
 
@@ -99,7 +105,8 @@ class Counting:
         for number in range(self._passes):
             self._count_a_digit(number, progress)
         values = _values_of_ranks(self._prefixes, self._dtype).astype(np.float64) + 0.0  # -0.0 is 0.0
-        values[self._has_nan] = np.nan
+        if not self._skipna:
+            values[self._has_nan] = np.nan
         return values
 
     def _count_a_digit(self, number: int, progress: Progress | None) -> None:
@@ -119,7 +126,11 @@ class Counting:
                     piece = flat[first : first + _PIECE]
                     if number == 0 and self._dtype.kind == "f":
                         has_nan[i] |= bool(np.isnan(piece).any())
-                    ranks = _ranks_of(piece.astype(self._dtype, copy=False))
+                    piece = piece.astype(self._dtype, copy=False)
+                    if self._skipna:
+                        # A NaN with a sign would rank before all numbers.
+                        piece = np.where(np.isnan(piece), np.abs(piece), piece)
+                    ranks = _ranks_of(piece)
                     _add_digits(found[i], ranks, shift, prefixes if number else None)
             return rows, found, has_nan
 

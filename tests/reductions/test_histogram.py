@@ -166,3 +166,11 @@ def test_a_histogram_of_classes_has_their_names_and_shares():
     rows = histogram(source, by="y", range=(1, 3), bins=2).to_dataarray()
     assert rows.coords["share"].values.tolist() == [[1 / 4, 2 / 4], [1 / 4, 2 / 4]]
     assert rows.coords["class"].values.tolist() == ["cell", "rest"]
+
+
+def test_probabilities_in_percent_have_the_range_of_their_drange():
+    data = np.array([[20, 80], [100, 60]], "f4")
+    source = ArrayInMemory(data, "yx", (2, 2), kind="probabilities", drange=(0.0, 100.0))
+    found = histogram(source, bins=4)
+    assert found.edges.tolist() == [0, 25, 50, 75, 100]
+    assert (found.counts.tolist(), int(found.outside)) == ([1, 0, 1, 2], 0)

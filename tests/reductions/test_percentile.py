@@ -192,8 +192,37 @@ class TestNormalise:
     def test_of_what_is_no_number_is_an_error(self, bad: float) -> None:
         data = numbers("f4")
         data[0, 0, 0, 0] = bad
-        with pytest.raises(ArgumentError, match="NaN or infinity"):
+        with pytest.raises(ArgumentError, match="pass skipna=True"):
             normalise(stored(data))
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("memory", ["1GB", "9MB"])
+@pytest.mark.parametrize("by", [None, "c"])
+@pytest.mark.parametrize("dtype", ["f2", ">f4", "f8"])
+def test_nan_is_skipped_as_by_numpys_nanpercentile(dtype: str, by: str | None, memory: str) -> None:
+    data = numbers("f4").astype(dtype)
+    data[:4, ..., 0], data[3, 2, 1, 1] = np.nan, -np.nan
+    axes = (0, 1, 2) if by else None
+    found = percentile(stored(data), Q, by=by, skipna=True, workers=1, memory=memory)
+    np.testing.assert_allclose(found.values.T, np.nanpercentile(data.astype("f8"), Q, axis=axes), rtol=1e-13)
+
+
+def test_of_nan_alone_a_percentile_is_nan() -> None:
+    data = numbers("f4")
+    data[..., 1] = np.nan
+    found = percentile(stored(data), 50, by="c", skipna=True)
+    assert np.isnan(found.values).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("scale", [normalise, standardise])
+def test_nan_stays_nan_where_values_are_scaled(scale: Any) -> None:
+    data = numbers("f4")
+    data[2:5] = np.nan
+    found = scale(stored(data), skipna=True).values
+    kept = np.delete(data, [2, 3, 4], axis=0)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(data))
+    np.testing.assert_allclose(np.delete(found, [2, 3, 4], axis=0), scale(stored(kept)).values, rtol=1e-4, atol=1e-5)
 
 
 class TestStandardise:

@@ -58,3 +58,14 @@ def test_how_to_open_what_is_open_is_refused(plain: Path) -> None:
 
 def test_doctor_is_at_hand_in_python() -> None:
     assert il.doctor.examine(sample("raw")).exit_code == 0
+
+
+def test_to_ilastik_states_the_kind_of_classes_from_an_argmax(tmp_path: Path) -> None:
+    prob = il.open_dataarray(sample("probabilities"))
+    classes = (prob.argmax("c") + 1).astype("u1")
+    il.to_ilastik(classes, tmp_path / "classes.h5", kind="segmentation")
+    il.to_ome_zarr(classes, tmp_path / "classes.zarr", kind="segmentation")
+    assert "image-label" in zarr.open_group(tmp_path / "classes.zarr", mode="r").attrs["ome"]
+    with h5py.File(tmp_path / "classes.h5") as file:
+        (written,) = file.values()
+        np.testing.assert_array_equal(np.squeeze(written), il.open_dataarray(sample("segmentation")).squeeze())
