@@ -62,3 +62,18 @@ class Conversion:
 
     def peakmem_convert(self, writer: str) -> None:
         self._run(writer)
+
+
+class ManySmall:
+    """Seconds for many exports of 8 MB in one command, where the work around the voxels counts."""
+
+    timeout = 300
+
+    def setup(self) -> None:
+        side = min(SIDE, 256)
+        self.paths = [write_export(f"small{number}.h5", (16, side, side, 2), seed=number % 4) for number in range(20)]
+
+    def time_convert_20(self) -> None:
+        shutil.rmtree("out", ignore_errors=True)
+        for path in self.paths:
+            il.to_ome_zarr(path, f"out/{path}.zarr")

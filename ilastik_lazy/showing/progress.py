@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 from ilastik_lazy.core.parallel import check_progress
 from ilastik_lazy.core.size_text import counted, human_bytes, human_seconds
+from ilastik_lazy.core.spec import ArraySpec
 
 __all__ = ["Callback", "progress_bar", "shows_progress"]
 
@@ -38,6 +41,8 @@ def shows_progress(
 ) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
     """Make a function show its progress with ``progress=True``, and check a function that is passed instead.
 
+    When it begins and when it is done is logged, with the level INFO and the name of its module.
+
     Parameters
     ----------
     what
@@ -47,19 +52,40 @@ def shows_progress(
     """
 
     def decorate(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        log = logging.getLogger(function.__module__)
+
         @functools.wraps(function)
         def shown(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+            start, place = time.monotonic(), " to ".join(filter(None, map(_place_of, args[:2])))
             given = kwargs.get("progress")
-            if not isinstance(given, bool):
-                check_progress(given, arguments)  # type: ignore[arg-type]
-                return function(*args, **kwargs)
-            with progress_bar(what, quiet=not given, unit="byte" if arguments == 2 else "block") as bar:
-                kwargs["progress"] = bar if bar is None or arguments == 2 else lambda done, blocks, _: bar(done, blocks)
-                return function(*args, **kwargs)
+            log.info("%s %s: begun", what, place)
+            with contextlib.ExitStack() as shows:
+                if isinstance(given, bool):
+                    unit: Unit = "byte" if arguments == 2 else "block"
+                    bar = shows.enter_context(progress_bar(what, quiet=not given, unit=unit))
+                    kwargs["progress"] = bar if bar is None or arguments == 2 else lambda done, all_, _: bar(done, all_)
+                else:
+                    check_progress(given, arguments)  # type: ignore[arg-type]
+                result = function(*args, **kwargs)
+            log.info("%s %s: done in %.1f s", what, place, time.monotonic() - start)
+            return result
 
         return shown
 
     return decorate
+
+
+def _place_of(given: object) -> str:
+    """Return the name of a file, of an image of it, or of a URL without secrets; "" for other arguments."""
+    if isinstance(spec := getattr(given, "spec", None), ArraySpec):
+        return spec.storage.location
+    if isinstance(encoding := getattr(given, "encoding", None), dict):
+        return str(encoding.get("source", ""))
+    if not isinstance(given, str | os.PathLike):
+        return ""
+    text = os.fsdecode(given)
+    # Keys may be before an "@", and signatures behind a "?".
+    return re.sub(r"(?<=://)[^/@]*@|\?.*", "", text) if "://" in text else text
 
 
 @contextlib.contextmanager

@@ -111,9 +111,10 @@ def files_below(path: str) -> list[str]:
 
 
 def sync_folders(path: str) -> None:
-    """Make the entries of all folders below `path` durable; files are synced when they are written."""
-    for folder, _, _ in os.walk(path):
-        sync_directory(folder)
+    """Make the entries of all folders below `path` durable; files, and their entries, are synced when written."""
+    for folder, below, _ in os.walk(path):
+        if below:
+            sync_directory(folder)
 
 
 def remove_tree(path: str) -> None:

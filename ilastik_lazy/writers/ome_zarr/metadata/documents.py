@@ -6,6 +6,7 @@ https://ngff.openmicroscopy.org/0.5/; 0.4 uses v2, https://ngff.openmicroscopy.o
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -25,6 +26,10 @@ __all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]
 
 _NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """Names of metadata in the order of writing: those by which readers find voxels come first, attributes last."""
+
+
+_MOST_KEPT = 2**15
+"""Bytes of a document that is kept for the next image; those of many classes or objects are larger."""
 
 
 def is_root(key: str) -> bool:
@@ -50,20 +55,30 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
     made: dict[str, Any] = {}
     store = zarr.storage.MemoryStore(made)
     is_v2 = plan.version == "0.4"
-    root = zarr.open_group(store, mode="w", zarr_format=2 if is_v2 else 3)
-    root.attrs.update(attributes if is_v2 else {"ome": attributes})
+    of_root = attributes if is_v2 else {"ome": attributes}
     if not is_v2 and "omero" in attributes:
         # Neuroglancer looks for it here, up to version 2.41 also in 0.5; programs that follow 0.5 ignore the copy.
-        root.attrs["omero"] = attributes["omero"]
+        of_root["omero"] = attributes["omero"]
+    # Attributes are passed on creation: zarr-python would write the metadata again for each one that is set later.
+    root = zarr.create_group(store, zarr_format=2 if is_v2 else 3, attributes=of_root)
     for level in plan.levels:
         group = root.create_group(level.path.rsplit("/", 1)[0])
         _create_image(group, level, plan.dtype, image_attributes)
         _write_coordinates(group, level, plan.spec)
     documents = {key: bytes(value.to_bytes()) for key, value in made.items()}
     return {
-        key: json.dumps(json.loads(data), indent=2).encode() if key.rsplit("/", 1)[-1] in _NAMES else data
+        key: (_indented if len(data) < _MOST_KEPT else _indented.__wrapped__)(data)
+        if key.rsplit("/", 1)[-1] in _NAMES
+        else data
         for key, data in documents.items()
     }
+
+
+# Python's encoder takes 10 ms for the documents of one image; those of many images are alike, and made twice for each.
+@functools.lru_cache(maxsize=128)
+def _indented(document: bytes) -> bytes:
+    """Return a JSON document as every version of zarr-python would have it."""
+    return json.dumps(json.loads(document), indent=2).encode()
 
 
 def with_attributes(documents: Mapping[str, bytes], others: Mapping[str, Any]) -> dict[str, bytes]:
@@ -87,24 +102,25 @@ def _create_image(group: zarr.Group, level: Level, dtype: np.dtype[Any], attribu
     else:
         options |= {"compressors": _codec_of_v2(level.codec, dtype), "fill_value": None}
         options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
-    array = _create(group, level.path.rsplit("/", 1)[1], [axis.name for axis in level.axes], options)
     # Zarr's own fill value is that of chunks that are not there: a mark for missing values has CF's other name.
     names = {"_FillValue": "missing_value"}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
-    array.attrs.update({names.get(name, name): value for name, value in plain.items()})
+    named = {names.get(name, name): value for name, value in plain.items()}
+    _create(group, level.path.rsplit("/", 1)[1], [axis.name for axis in level.axes], options, named)
 
 
-def _create(group: zarr.Group, name: str, dims: list[str], options: dict[str, Any]) -> zarr.Array[Any]:
+def _create(
+    group: zarr.Group, name: str, dims: list[str], options: dict[str, Any], attributes: dict[str, Any]
+) -> zarr.Array[Any]:
     """Create an array that names its axes: in a field of v3, or in xarray's attribute for v2.
 
     https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html
     """
     if group.metadata.zarr_format == 3:
-        return group.create_array(name, dimension_names=dims, **options)
+        return group.create_array(name, dimension_names=dims, attributes=attributes, **options)
     # xarray treats the fill value of v2 as a missing value, and would turn zeros into NaN: so none is set.
-    array = group.create_array(name, **options | {"fill_value": None})
-    array.attrs["_ARRAY_DIMENSIONS"] = dims
-    return array
+    attributes = {"_ARRAY_DIMENSIONS": dims, **attributes}
+    return group.create_array(name, attributes=attributes, **options | {"fill_value": None})
 
 
 def _codec_of_v3(codec: Codec, dtype: np.dtype[Any]) -> Any:
@@ -147,6 +163,4 @@ def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None
 
 def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any], attributes: dict[str, Any]) -> None:
     options = {"shape": values.shape, "dtype": values.dtype, "chunks": values.shape, "compressors": None}
-    array = _create(group, name, [name], options)
-    array[...] = values
-    array.attrs.update(attributes)
+    _create(group, name, [name], options, attributes)[...] = values
