@@ -78,6 +78,7 @@ def percentile(
     wanted = np.atleast_1d(np.asarray(q, np.float64))
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise ArgumentError(f"q={q!r}: expected percentages from 0 to 100")
+    by = by.lower() if by else None
     rows = _checked_rows(stored.spec, by)
     count = math.prod(stored.spec.shape) // rows.count(stored.spec.shape)
     # As in numpy: between two neighbours in rank.
