@@ -203,7 +203,7 @@ def stack_options(command: _Command) -> _Command:
         ),
         remembered(
             "--stack",
-            type=click.Choice(["t", "z", "c"]),
+            type=click.Choice(["t", "z", "c"], case_sensitive=False),
             help="Join all FILEs along this axis into one image [default: each is an image].",
         ),
     ):

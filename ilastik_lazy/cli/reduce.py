@@ -45,7 +45,7 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 @click.option(
     "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."
 )
-@click.option("--by", type=click.Choice(["c"]), metavar="c", help="A histogram for each channel.")
+@click.option("--by", type=click.Choice(["c"], case_sensitive=False), metavar="c", help="A histogram for each channel.")
 @click.option("--skipna/--no-skipna", default=None, help="Ignore NaN [default: yes].")
 @memory_option
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")

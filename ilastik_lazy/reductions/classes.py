@@ -117,7 +117,7 @@ def measure_classes(
 
 
 def _axes_of(spec: ArraySpec, by: Iterable[str]) -> tuple[int, ...]:
-    names = tuple(by)
+    names = tuple(name.lower() for name in by)
     if unknown := [name for name in names if name not in spec.dims]:
         raise AxesError(f"no dim {unknown[0]!r} to measure by: {spec.storage.location} has {', '.join(spec.dims)}")
     if len(set(names)) < len(names):

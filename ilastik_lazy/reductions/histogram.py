@@ -124,6 +124,7 @@ def histogram(
     """
     assert not isinstance(progress, bool)
     stored = as_source(source)
+    by = by.lower() if by else None
     spec, rows = stored.spec, Rows.along(by, stored.spec)
     has_own_bins = bins is None and range is None and spec.dtype != np.uint8 and spec.is_label_image
     bins, most = _checked_bins(spec, bins), parse_size(memory, "memory")

@@ -82,6 +82,7 @@ def percentile(
     wanted = np.atleast_1d(np.asarray(q, np.float64))
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise ArgumentError(f"q={q!r}: expected percentages from 0 to 100")
+    by = by.lower() if by else None
     rows = _checked_rows(stored.spec, by)
     skipna = skipna and stored.spec.dtype.kind == "f"
     nbytes = parse_size(memory, "memory")

@@ -25,6 +25,7 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     UnfinishedWriteError,
+    UnsupportedFilterError,
     option,
     remedy,
 )
@@ -161,7 +162,11 @@ def _direct_source(dataset: h5py.Dataset, location: Location, stamp: Stamp) -> D
     """Return a source that decodes the chunks without h5py; None without chunks, or if only h5py can decode them."""
     if dataset.chunks is None or dataset.shape[0] == 0:
         return None
-    pipeline = pipeline_of(dataset, location)
+    pipeline = pipeline_of(dataset)
+    if pipeline.of_plugins:
+        raise UnsupportedFilterError(
+            f"{location} is compressed with {pipeline.name}, which is not decoded in tables: write it again with gzip"
+        )
     if not pipeline.is_supported or is_converted(dataset):
         return None
     # The axis x of an image is the rows of a table.

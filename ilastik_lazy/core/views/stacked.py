@@ -67,7 +67,7 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
     AxesError
         They cannot be stacked along that axis.
     """
-    first = members[0].spec
+    first, along = members[0].spec, along.lower() if along else None
     axis, is_new = _place(first, along)
     for member in members[1:]:
         _require_same(first, member.spec)

@@ -18,6 +18,7 @@ from ilastik_lazy.formats.hdf5.dataset import described
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.external import allowed_file, found_at
 from ilastik_lazy.formats.hdf5.file import DatasetEntry, LinkedFile, image_entries, link_of, object_at, open_hdf5
+from ilastik_lazy.formats.hdf5.layout import require_plugins
 from ilastik_lazy.formats.hdf5.sources import source_from
 from ilastik_lazy.formats.hdf5.superblock import has_signature
 from ilastik_lazy.formats.location import Location
@@ -117,6 +118,9 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
     found = ask_hdf5(options.trust, location.path, found_images, *arguments)
 
     def made(one: DatasetFacts) -> ArraySource:
+        # Among others it is listed, and the error comes when it is read.
+        if paths is not None and len(paths) == 1:
+            require_plugins(one.pipeline.of_plugins, one.location, options.trust)
         return source_from(one, location.path, stamp, options)
 
     def opened(one: _Found) -> ArraySource:

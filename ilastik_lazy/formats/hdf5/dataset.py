@@ -44,7 +44,7 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
     axes, limits = options.axes_of(location.internal_path), options.limits
     dataset = dataset_at(file, location.internal_path, refuse_external=not options.external_roots)
     check_array(dataset, location, limits)
-    pipeline = pipeline_of(dataset, location)
+    pipeline = pipeline_of(dataset)
     layout = layout_of(dataset)
     trouble = why_not_direct(dataset, pipeline, layout, location.path)
     warn_of_absent_chunks(dataset, location, trouble is None)

@@ -14,6 +14,7 @@ from ilastik_lazy.core.spec import ArraySpec, CountedChunks
 from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.chunks.index import chunk_index
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5, reading_chunks
+from ilastik_lazy.formats.hdf5.layout import require_plugins
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import Stamp, unchanged
 
@@ -33,6 +34,8 @@ class H5pySource(CountedChunks):
     """Whether its chunks are found without libhdf5, too."""
     refers: bool = False
     """Whether the data lie in other files, each of which was allowed (see `external`)."""
+    plugins: tuple[int, ...] = ()
+    """Filters that plugins of the caller decode."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -49,6 +52,8 @@ class H5pySource(CountedChunks):
 
     def _read(self, region: Region) -> np.ndarray[Any, Any]:
         assert self.location.internal_path is not None
+        # Another process may lack them, and libhdf5 would not name them.
+        require_plugins(self.plugins, self.location, "local")
         if self.is_indexed:
             # Raises where the index is damaged: libhdf5 would not find all chunks, and say nothing.
             chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp)

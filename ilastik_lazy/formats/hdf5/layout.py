@@ -8,20 +8,24 @@ from typing import Literal
 
 import h5py
 
-from ilastik_lazy.core.options import Limits
+from ilastik_lazy.core.options import Limits, Trust
 from ilastik_lazy.errors import (
     IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
     UnsupportedFilterError,
+    option,
     remedy,
 )
-from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES, Pipeline
+from ilastik_lazy.formats.hdf5.chunks.filters import PLUGIN_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.chunks.header import chunk_layout
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
 
-__all__ = ["UNKNOWN_LAYOUT", "check_array", "is_converted", "layout_of", "pipeline_of", "start_of", "why_not_direct"]
+__all__ = [
+    "UNKNOWN_LAYOUT", "check_array", "is_converted", "layout_of", "pipeline_of", "require_plugins", "start_of",
+    "why_not_direct",
+]  # fmt: skip
 
 UNKNOWN_LAYOUT = "unknown layout"
 """Where only libhdf5 can find the chunks."""
@@ -50,16 +54,34 @@ def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) 
     warnings.warn(f"{location} was never written: it reads as the fill value", IncompleteSourceWarning, stacklevel=2)
 
 
-def pipeline_of(dataset: h5py.Dataset, location: Location) -> Pipeline:
-    """Return the filters of the dataset; raise for any that HDF5 itself lacks, so that no plugin is searched for."""
+def pipeline_of(dataset: h5py.Dataset) -> Pipeline:
+    """Return the filters of the dataset; no plugin is searched for."""
     plist = dataset.id.get_create_plist()
     filters = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
-    if unknown := [f for f in filters if f not in FILTER_NAMES]:
-        raise UnsupportedFilterError(
-            f"{location} is compressed with HDF5 filter {unknown[0]}, which cannot be decoded here: "
-            "export it again as 'compressed hdf5' or 'hdf5'"
-        )
     return Pipeline(filters, dataset.dtype.itemsize)
+
+
+def require_plugins(filters: tuple[int, ...], where: object, trust: Trust) -> None:
+    """Raise `UnsupportedFilterError` unless plugins that the caller loaded decode `filters`, in a file that is trusted.
+
+    The HDF5 library loads plugins from ``HDF5_PLUGIN_PATH``, too.
+    """
+    for number in filters:
+        if trust == "local" and h5py.h5z.filter_avail(number):
+            continue
+        name = PLUGIN_NAMES.get(number)
+        if trust != "local":
+            advice = f"plugins decode files that you trust only: pass {option('trust', 'local')}"
+        elif name is None:
+            advice = "load a plugin that decodes it, or write it again with gzip"
+        else:
+            advice = remedy(
+                "import hdf5plugin (pip install hdf5plugin), and open it again",
+                "install hdf5plugin, and set HDF5_PLUGIN_PATH to the folder that "
+                "'python -c \"import hdf5plugin; print(hdf5plugin.PLUGIN_PATH)\"' prints",
+            )
+        named = f"{name} (HDF5 filter {number})" if name else f"HDF5 filter {number}"
+        raise UnsupportedFilterError(f"{where} is compressed with {named}, which no loaded plugin decodes: {advice}")
 
 
 def layout_of(dataset: h5py.Dataset) -> Literal["chunked", "contiguous", "virtual"]:

@@ -25,6 +25,7 @@ from ilastik_lazy.formats.hdf5.chunks.direct import DirectHdf5Source
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.external import ReferringSource
 from ilastik_lazy.formats.hdf5.h5py_source import H5pySource, read_region
+from ilastik_lazy.formats.hdf5.layout import require_plugins
 from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
 from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import Stamp, require_unchanged, unchanged
@@ -45,7 +46,7 @@ def source_from(found: DatasetFacts, path: str, stamp: Stamp, options: OpenOptio
     SourceChangedError
         A file changed while it was opened.
     """
-    spec, where = found.spec, found.location
+    spec, where, plugins = found.spec, found.location, found.pipeline.of_plugins
     stamps = {where.path: found.stamp, **dict(found.others), path: stamp}
     for other, version in stamps.items():
         if other != path:
@@ -63,10 +64,12 @@ def source_from(found: DatasetFacts, path: str, stamp: Stamp, options: OpenOptio
         source = ContiguousSource(direct, home, stamps[home], found.start, spec.dtype)
     elif found.is_direct:
         source = _direct(found, stamps[where.path], options)
+    elif plugins and options.trust == "untrusted":
+        source = UndecodedSource(spec, plugins)
     else:
         # A child reads as it does in a file that is trusted.
         guard = _direct(found, stamps[where.path], options.in_child) if found.is_checkable else None
-        by_library = H5pySource(spec, where, stamps[where.path], guard, found.is_indexed, found.refers)
+        by_library = H5pySource(spec, where, stamps[where.path], guard, found.is_indexed, found.refers, plugins)
         source = isolated(by_library, where.path, by_library.stamp, read_region, options)
     others = tuple((other, stamps[other]) for other, _ in found.others)
     return unpacked(ReferringSource(source.spec, source, others) if others else source)
@@ -115,3 +118,16 @@ class IsolatedSource(CountedChunks):
     def count_absent(self) -> int:
         """Number of chunks that were never written (see `CountedChunks`)."""
         return self.source.count_absent("untrusted") if isinstance(self.source, H5pySource) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class UndecodedSource:
+    """An image in an untrusted file that only a plugin could decode: it is listed, and not read."""
+
+    spec: ArraySpec
+    plugins: tuple[int, ...]
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Raise `UnsupportedFilterError`."""
+        require_plugins(self.plugins, self.spec.storage.location, "untrusted")
+        raise AssertionError("an untrusted file was decoded by a plugin")

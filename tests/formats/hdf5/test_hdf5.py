@@ -18,7 +18,6 @@ from ilastik_lazy.errors import (
     MetadataError,
     MetadataWarning,
     UnknownFormatError,
-    UnsupportedFilterError,
 )
 from ilastik_lazy.formats import format_of, list_images, open_source
 from ilastik_lazy.formats.hdf5.h5py_source import H5pySource
@@ -160,16 +159,6 @@ def test_an_empty_dataspace_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"] = h5py.Empty("f4")
     with pytest.raises(MetadataError):
-        open_source(Location.parse(tmp_path / "a.h5", "data"))
-
-
-def test_an_unknown_filter_is_refused_before_anything_is_read(tmp_path):
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plist.set_chunk((3, 3))
-    plist.set_filter(40000, h5py.h5z.FLAG_OPTIONAL, (1,))
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        h5py.h5d.create(file.id, b"data", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((5, 5)), plist)
-    with pytest.raises(UnsupportedFilterError, match=r"filter 40000"):
         open_source(Location.parse(tmp_path / "a.h5", "data"))
 
 

@@ -15,13 +15,18 @@ from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.storage.compression.inflating import Bytes, StreamError, inflate
 
-__all__ = ["FILTER_NAMES", "Pipeline"]
+__all__ = ["FILTER_NAMES", "PLUGIN_NAMES", "Pipeline"]
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _SCALEOFFSET = 1, 2, 3, 6
 FILTER_NAMES = {
     _DEFLATE: "gzip", _SHUFFLE: "shuffle", _FLETCHER32: "fletcher32",
     4: "szip", 5: "nbit", _SCALEOFFSET: "scaleoffset", 32000: "lzf",
 }  # fmt: skip
+PLUGIN_NAMES = {
+    307: "bzip2", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32013: "zfp", 32015: "zstd", 32017: "sz",
+    32018: "fcidecomp", 32024: "sz3", 32026: "blosc2", 32028: "sperr",
+}  # fmt: skip
+"""Filters that the package hdf5plugin brings."""
 
 
 def _unshuffle(data: Bytes, out: Bytes, itemsize: int) -> None:
@@ -67,7 +72,12 @@ class Pipeline:
     @property
     def name(self) -> str:
         """Such as ``shuffle+gzip``; ``none`` without filters."""
-        return "+".join(FILTER_NAMES.get(f, f"filter {f}") for f in self.filters) or "none"
+        return "+".join((FILTER_NAMES | PLUGIN_NAMES).get(f, f"filter {f}") for f in self.filters) or "none"
+
+    @property
+    def of_plugins(self) -> tuple[int, ...]:
+        """Filters that HDF5 itself lacks."""
+        return tuple(f for f in self.filters if f not in FILTER_NAMES)
 
     @property
     def buffers(self) -> int:
