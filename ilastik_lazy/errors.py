@@ -113,13 +113,9 @@ def encodable(text: str) -> str:
 
 # Options of commands whose names differ from the argument in Python.
 _OPTIONS = {
-    "internal_path": "dataset",
-    "classes": "class",
-    "source_roots": "source-root",
-    "version": "ome-version",
-    "stack_along": "stack",
-    "stack_order": "order",
-}
+    "internal_path": "dataset", "classes": "class", "source_roots": "source-root", "version": "ome-version",
+    "stack_along": "stack", "stack_order": "order",
+}  # fmt: skip
 
 Audience = Literal["python", "shell"]
 audience: Audience = "python"
