@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from ilastik_lazy.api.sources import check_arguments, places_in_tree, sources_of
+from ilastik_lazy.api.sources import check_arguments, places_in_tree, require_known, sources_of
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.options import Axes, Limits, Trust
 from ilastik_lazy.core.size_text import parse_size
@@ -136,6 +136,8 @@ def open_dataarray(
     options = checked_options(limits, trust, allow_external, axes, kind)
     stated = Stated(kind, project, voxel_size, squeeze)
     source = open_paths(path, internal_path, stack_along, storage_options, options, stack_order)
+    if options.axes_by_name and isinstance(path, str | os.PathLike):
+        require_known(options, source)
     source = stated.view(source, options)
     if cache is not None:
         source = CachedSource(source, parse_size(cache, "cache"))

@@ -16,7 +16,7 @@ from ilastik_lazy.formats.named_image import require_images
 from ilastik_lazy.lazy.dataset import variable_names
 from ilastik_lazy.project.stated import Stated
 
-__all__ = ["check_arguments", "places_in_tree", "require_named", "sources_of"]
+__all__ = ["check_arguments", "places_in_tree", "require_known", "require_named", "sources_of"]
 
 _MOST_VARIABLES = 200
 
@@ -51,6 +51,13 @@ def require_named(options: OpenOptions, inside: Collection[str], where: str) -> 
         if not any(is_called(path, name) for path in inside):
             held = ", ".join(list(inside)[:8])
             raise ArgumentError(f"{option('axes')} names an image {name!r}, which is not in {where}; it holds {held}")
+
+
+def require_known(options: OpenOptions, source: ArraySource) -> None:
+    """Raise `ArgumentError` if `axes` names an image that is not in the file of `source`; a stack is not looked at."""
+    where = source.spec.storage.path
+    if where and all(not is_called(source.spec.name, name) for name, _ in options.axes_by_name):
+        require_named(options, list_images(Location.parse(where), options), where)
 
 
 def check_arguments(axes: Axes | None, order: str | None = None) -> None:

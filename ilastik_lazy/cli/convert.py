@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ilastik_lazy.cli.options import (
     storage_options,
 )
 from ilastik_lazy.cli.running import Command
+from ilastik_lazy.errors import MetadataWarning
 
 if TYPE_CHECKING:
     from ilastik_lazy.core.spec import ArraySource
@@ -160,7 +162,10 @@ def convert(
     options |= {"labels": beneath, "tables": _tables_at(tables)}
 
     def work(name: str, progress: Callback | None) -> Made:
-        source = source_at(images[name], dataset, axes, project)
+        with warnings.catch_warnings():
+            if labels:  # whose classes the project names
+                warnings.filterwarnings("ignore", ".*: no classes of .* fit its channels", MetadataWarning)
+            source = source_at(images[name], dataset, axes, project)
         report = to_ome_zarr(source, targets[name], progress=progress, **options)
         is_old = report.parts > 0 and report.resumed == report.parts
         return Made(targets[name], str(report), human_bytes(report.bytes_written), report.as_json(), is_old)

@@ -63,3 +63,10 @@ def test_info_takes_axes_by_name(raw_and_label):
     said = run("info", raw_and_label, "--axes", "raw=czyx,label*=zyx")
     assert said.returncode == 0, said.stderr
     assert "c 2  z 5  y 6  x 7" in said.stdout
+
+
+def test_a_name_that_no_image_has_is_refused_by_all(raw_and_label):
+    for opened in (il.open_dataset, lambda path, axes: il.open_dataarray(path, "raw", axes=axes)):
+        with pytest.raises(ArgumentError, match="axes= names an image 'lable', which is not in"):
+            opened(raw_and_label, axes={"lable": "zyx"})
+    assert il.open_dataarray(raw_and_label, "raw", axes={"label*": "zyx", "raw": "czyx"}).dims == ("c", "z", "y", "x")
