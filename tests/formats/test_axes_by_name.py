@@ -65,6 +65,7 @@ def test_info_takes_axes_by_name(raw_and_label):
     assert "c 2  z 5  y 6  x 7" in said.stdout
 
 
+@pytest.mark.filterwarnings("ignore:.*names no axes")
 def test_a_name_that_no_image_has_is_refused_by_all(raw_and_label):
     for opened in (il.open_dataset, lambda path, axes: il.open_dataarray(path, "raw", axes=axes)):
         with pytest.raises(ArgumentError, match="axes= names an image 'lable', which is not in"):
