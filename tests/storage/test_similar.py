@@ -38,7 +38,7 @@ def test_a_name_with_a_mistake_is_answered_with_the_right_one(folder: Path, type
     assert f"did you mean {meant}" in str(found.value)
     with pytest.raises(SourceNotFoundError) as found:
         il.open_dataarray(folder / typed)
-    assert f"did you mean {folder / meant}" in str(found.value)
+    assert meant in str(found.value), "a long message is shortened in the middle"
 
 
 @pytest.mark.parametrize("typed", ["exports/brain.czi", "elsewhere/img00_Probabilities.h5", "exports/raw.tif/data"])

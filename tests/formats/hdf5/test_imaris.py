@@ -61,6 +61,8 @@ def path(tmp_path):
 
 
 class TestImaris(SourceContract):
+    most_pickled = 5000
+
     @pytest.fixture
     def stored(self, tmp_path):
         data = write(tmp_path / "a.ims")
