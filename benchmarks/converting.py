@@ -68,12 +68,15 @@ class ManySmall:
     """Seconds for many exports of 8 MB in one command, where the work around the voxels counts."""
 
     timeout = 300
+    params = (["20"],)
+    param_names = ("files",)
 
-    def setup(self) -> None:
+    def setup(self, files: str) -> None:
         side = min(SIDE, 256)
-        self.paths = [write_export(f"small{number}.h5", (16, side, side, 2), seed=number % 4) for number in range(20)]
+        many = range(int(files))
+        self.paths = [write_export(f"small{number}.h5", (16, side, side, 2), seed=number % 4) for number in many]
 
-    def time_convert_20(self) -> None:
+    def time_convert(self, files: str) -> None:
         shutil.rmtree("out", ignore_errors=True)
         for path in self.paths:
             il.to_ome_zarr(path, f"out/{path}.zarr")

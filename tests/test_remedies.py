@@ -43,7 +43,10 @@ PYTHON_ONLY = {
 }
 """Modules whose messages name arguments, and why nobody meets them in the shell."""
 
-SHELL_ONLY = {"demo": "commands that the demo prints to be typed into a shell"}
+SHELL_ONLY = {
+    "demo": "commands that the demo prints to be typed into a shell",
+    "storage.object_store.aws_profile": "a command of Amazon's own program",
+}
 
 
 def texts(node: ast.AST, side: str = "") -> Iterator[tuple[int, str, str]]:

@@ -28,7 +28,7 @@ def table_files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
     if isinstance(path, str | os.PathLike) and not is_pattern(os.fsdecode(path)):
         return None
     found: list[str] = []
-    for each in [path] if isinstance(path, str | os.PathLike) else path:
+    for each in path if isinstance(path, Sequence) and not isinstance(path, str) else [path]:
         if not isinstance(each, str | os.PathLike):
             raise ArgumentError(f"expected paths of tables, not {type(each).__name__}: pass their names")
         name = os.fsdecode(each)

@@ -15,6 +15,7 @@ import xarray as xr
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.storage.object_store import ObjectFolder
+from tests.formats.hdf5.test_imaris import write as write_imaris
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 from tests.support.mrc_makers import write_mrc
 from tests.support.table_makers import ROWS as TABLE_ROWS
@@ -134,6 +135,7 @@ MAKERS = {
     "PNG": pictures,
     "stacks": lambda: (pictures(), image("t0.h5"), image("t1.h5")),
     "BigDataViewer": bigdataviewer,
+    "Imaris": lambda: write_imaris("x.ims"),
     "projects": lambda: (write_ilp(Path("p.ilp")), Path("data").mkdir()),
     "exports with": lambda: (write_ilp(Path("p.ilp")), image("x_Probabilities.h5", "zyxc", shape=(4, 6, 8, 2))),
     "object and tracking": table_and_labels,

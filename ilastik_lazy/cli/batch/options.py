@@ -9,7 +9,6 @@ import click
 
 from ilastik_lazy.cli.options import given, remembered, stack_options
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES
 
 __all__ = ["BatchOptions", "batch_given", "batch_options", "report_options", "scheduler_option"]
 
@@ -28,6 +27,8 @@ class BatchOptions:
 
 def batch_given() -> BatchOptions:
     """Return the options of many files from the command line."""
+    from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES
+
     names = ("out_dir", "report", "log_file")
     if (report := given("report")) is not None and not report.endswith(".json"):
         raise click.UsageError(f"--report {report}: name a file that ends in .json, since it is replaced")
