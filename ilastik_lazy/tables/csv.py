@@ -190,7 +190,9 @@ def _is_added(name: str, table: pd.DataFrame) -> bool:
     if before and before[-1] in _TEXT and any(each.startswith(_PROBABILITY) for each in names):
         return False
     distinct = {str(value) for value in table[name].dropna().unique()} - {""}
-    return bool(distinct) and all(map(_WORDS.fullmatch, distinct))
+    # "inf" is a word, too: beside numbers, a word is damage.
+    is_number = pd.to_numeric(pd.Series(sorted(distinct), dtype=object), errors="coerce").notna()
+    return bool(distinct) and not is_number.any() and all(map(_WORDS.fullmatch, distinct))
 
 
 def _check_probabilities(table: pd.DataFrame, path: str) -> None:

@@ -122,10 +122,12 @@ def _to_ome_zarr(rng: Rng, x: xr.DataArray, values: Array) -> tuple[Any, Any]:
         attributes = dict(stored.attrs)
         multiscale = (attributes.get("ome") or attributes)["multiscales"][0]
         order = [axis["name"] for axis in multiscale["axes"]]
-        kept = [dim for dim in order if dim in x.dims]
+        kept, dims = [dim for dim in order if dim in x.dims], [dim for dim in x.dims if dim in order]
+        # Images of classes and ids lose their single channel.
+        values = values.reshape([n for n, dim in zip(values.shape, x.dims, strict=True) if dim in order])
         found = stored[multiscale["datasets"][0]["path"]][...]
         found = found.reshape([n for n, dim in zip(found.shape, order, strict=True) if dim in x.dims])
-        return found, values.transpose([x.dims.index(dim) for dim in kept])
+        return found, values.transpose([dims.index(dim) for dim in kept])
 
 
 def _to_ilastik(rng: Rng, x: xr.DataArray, values: Array) -> tuple[Any, Any]:
