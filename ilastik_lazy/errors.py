@@ -117,8 +117,7 @@ _OPTIONS = {
     "stack_along": "stack", "stack_order": "order",
 }  # fmt: skip
 
-Audience = Literal["python", "shell"]
-audience: Audience = "python"
+audience: Literal["python", "shell"] = "python"
 """Whether messages name arguments of Python or options of commands; for all threads."""
 
 

@@ -14,6 +14,7 @@ PACKAGE = Path(ilastik_lazy.__file__).parent
 # From the bottom up: a module imports from lines below its own, and from its own folder.
 LAYERS = [
     "errors",
+    "warning",
     "core",
     "showing",
     "storage",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilastik_lazy.cli.batch.options import BatchOptions, batch_given, batch_options, scheduler_option
+from ilastik_lazy.cli.batch.options import BatchOptions, batch_given, batch_options, pyramid_options, scheduler_option
 from ilastik_lazy.cli.options import (
     BESIDE,
     image_options,
@@ -35,19 +35,7 @@ __all__ = ["convert", "verify"]
 @batch_options("an image")
 @scheduler_option
 @click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
-@click.option(
-    "--levels",
-    type=int,
-    metavar="N",
-    help="Resolutions, the full one included [default: until no axis is longer than 256].",
-)
-@click.option(
-    "--downsample",
-    type=click.Choice(["auto", "mean", "mode", "nearest"]),
-    default="auto",
-    show_default=True,
-    help="How levels are made: mean for images, mode or nearest for labels; the report says why.",
-)
+@pyramid_options()
 @click.option(
     "--ome-version",
     type=click.Choice(["0.5", "0.4"]),

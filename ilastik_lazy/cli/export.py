@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ilastik_lazy.cli.batch.options import batch_given, batch_options
+from ilastik_lazy.cli.batch.options import batch_given, batch_options, pyramid_options
 from ilastik_lazy.cli.options import (
     image_options,
     kind_option,
@@ -38,19 +38,7 @@ __all__ = ["export"]
 @click.option(
     "--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="gzip is called deflate in a TIFF."
 )
-@click.option(
-    "--levels",
-    type=int,
-    metavar="N",
-    help="TIFF: resolutions, the full one included [default: until no axis is longer than 256].",
-)
-@click.option(
-    "--downsample",
-    type=click.Choice(["auto", "mean", "mode", "nearest"]),
-    default="auto",
-    show_default=True,
-    help="TIFF: how levels are made: mean for images, mode or nearest for labels; the report says why.",
-)
+@pyramid_options("TIFF: ")
 @click.option("--memory", metavar="SIZE", help="TIFF: most memory to use, such as 2GB.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is complete.")
 @click.option(

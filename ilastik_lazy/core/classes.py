@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RGB", "color_of", "colors_from", "flag_attributes", "flag_names", "flag_words", "hex_colors"]
+from ilastik_lazy.errors import ArgumentError
+
+__all__ = [
+    "RGB",
+    "color_of",
+    "colors_from",
+    "flag_attributes",
+    "flag_names",
+    "flag_words",
+    "hex_colors",
+    "place_of_class",
+]
 
 RGB = tuple[int, int, int]
 
@@ -85,3 +96,16 @@ def flag_names(attributes: Mapping[Any, Any], stored: Sequence[str] = ()) -> tup
     if not isinstance(values, list | tuple) or list(values) != list(range(1, len(names) + 1)):
         return ()
     return tuple(stored) if names == flag_words(stored) else names
+
+
+def place_of_class(name: str, names: Sequence[str], where: object) -> int:
+    """Return the place of `name` among `names`, counted from 0.
+
+    Raises
+    ------
+    ArgumentError
+        Several classes or channels at `where` have this name.
+    """
+    if (count := names.count(name)) > 1:
+        raise ArgumentError(f"{where} has {count} classes called {name!r}: rename them, or name them by number")
+    return names.index(name)

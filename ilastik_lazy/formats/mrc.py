@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import struct
-import warnings
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from ilastik_lazy.formats.contiguous import contiguous_image
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.suffixes import MRC_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to
+from ilastik_lazy.warning import warn
 
 __all__ = ["FORMAT"]
 
@@ -112,7 +112,7 @@ def _axes(
         raise MetadataError(f"{path} is damaged: its axes are {order}, expected 1, 2, 3 in any order")
     steps: list[float | None] = [None] * 3
     if any(round(angle, 2) not in (0, 90) for angle in cell[3:]):
-        warnings.warn(f"{path}: the axes of its cell are oblique: positions are unknown", MetadataWarning, stacklevel=2)
+        warn(f"{path}: the axes of its cell are oblique: positions are unknown", MetadataWarning)
     else:
         for axis, (length, count) in enumerate(zip(cell, intervals, strict=False)):
             # Both are rounded to single precision, which has seven digits: 1.34, not 1.3399999141693115.

@@ -23,6 +23,7 @@ from ilastik_lazy.formats.named_image import no_such_image
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
 from ilastik_lazy.storage.object_store import is_url
 from ilastik_lazy.storage.similar import did_you_mean
+from ilastik_lazy.warning import warn
 
 __all__ = ["StackOrder", "is_pattern", "matching", "number_key", "open_paths", "open_stack"]
 
@@ -130,7 +131,7 @@ def _opened(locations: Sequence[Location], options: OpenOptions) -> list[ArraySo
             caught.clear()
     for (text, category), paths in places.items():
         alike = f" (and {len(paths) - 1} more of {len(locations)} files likewise)" if len(paths) > 1 else ""
-        warnings.warn(text.replace("\0", paths[0]) + alike, category, stacklevel=4)
+        warn(text.replace("\0", paths[0]) + alike, category)
     return sources
 
 
@@ -185,10 +186,9 @@ def _expanded(pattern: str, options: OpenOptions, order: StackOrder) -> list[Loc
         k = next(k for k, (one, other) in enumerate(zip(images, as_text, strict=True)) if one != other)
         (path, inside), (other_path, other_inside) = images[k], as_text[k]
         first, other = map(os.path.basename, (path, other_path)) if path != other_path else (inside, other_inside)
-        warnings.warn(
+        warn(
             f"{pattern}: images are in the order of the numbers in their names: {first} comes before {other}; "
             f"ilastik would sort them as text; {option('stack_order', 'text')} does the same",
             MetadataWarning,
-            stacklevel=4,
         )
     return [Location.parse(path, inside) for path, inside in images]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import typing
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.formats.metadata.json_text import json_value
 from ilastik_lazy.formats.metadata.values import packing_of
+from ilastik_lazy.warning import warn
 
 __all__ = [
     "attributes_of",
@@ -94,11 +94,10 @@ def without_inherited(
     )
     if not (names and inherited):
         return names
-    warnings.warn(
+    warn(
         f"{array.name or 'the array'} is computed from an image of classes, whose names ({', '.join(names)[:80]}) need "
         "not be those of its values: left out; to keep them, set attrs['flag_meanings'] to a list of names",
         MetadataWarning,
-        stacklevel=3,
     )
     return ()
 
@@ -138,11 +137,10 @@ def packing_in(array: xr.DataArray, origins: Sequence[ArraySource | Storage]) ->
     packed = [each.spec for each in origins if isinstance(each, ArraySource) and each.spec.packing is not None]
     if packing is None or all(spec.is_unpacked or spec.dtype == array.dtype for spec in packed):
         return packing
-    warnings.warn(
+    warn(
         f"{array.name or 'the array'} is computed from packed numbers, and may hold their values: its attributes "
         f"{', '.join(packing.attributes())} are left out",
         MetadataWarning,
-        stacklevel=4,
     )
     return None
 

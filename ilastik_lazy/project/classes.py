@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import optional_setting
 from ilastik_lazy.storage.isolation import ask_hdf5
+from ilastik_lazy.warning import warn
 
 __all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
 
@@ -153,11 +153,10 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str], options: 
         return source
     if classes is None:
         known = "; ".join(f"{c.applet}: {', '.join(c.names)}" for c in sets)
-        warnings.warn(
+        warn(
             f"{spec.storage.location}: no classes of {os.fspath(project)} fit its channels ({known}): "
             "the channels stay unnamed",
             MetadataWarning,
-            stacklevel=2,
         )
         return source
     colors = classes.colors if len(classes.colors) == len(classes.names) else ()

@@ -7,7 +7,6 @@ texts or numbers are read here; links are not followed, and nothing is unpickled
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import h5py
@@ -15,6 +14,7 @@ import h5py
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError, MetadataWarning
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of
+from ilastik_lazy.warning import warn
 
 __all__ = ["dataset_in", "group_in", "number_values", "optional_setting", "text_value", "where_of"]
 
@@ -115,5 +115,5 @@ def optional_setting(group: h5py.Group, name: str, limits: Limits) -> Any:
             return None
         return number_values(group, name) if dataset.dtype.kind in "biuf" else text_value(group, name, limits)
     except (MetadataError, ExternalReferenceError, LimitExceededError) as error:
-        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        warn(f"{error}: ignored", MetadataWarning)
         return None

@@ -7,7 +7,6 @@ the sub-volume in the project take precedence over those in the image file.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,6 +36,7 @@ from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.formats.metadata.json_text import json_value
 from ilastik_lazy.project.fields import dataset_in, group_in, number_values, optional_setting, text_value, where_of
 from ilastik_lazy.project.paths import Roots, resolve
+from ilastik_lazy.warning import warn
 
 __all__ = ["Lane", "RecordedInput", "lanes_of", "open_input"]
 
@@ -222,11 +222,10 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, options: Ope
         locations = resolve(recorded.file_path or "", roots)
     source = _with_axes(locations, recorded, options)
     if recorded.shape is not None and recorded.shape != source.spec.shape:
-        warnings.warn(
+        warn(
             f"{source.spec.storage.location} has shape {source.spec.shape}, the project was made with "
             f"{recorded.shape}: is it the same image?",
             MetadataWarning,
-            stacklevel=2,
         )
     if source.spec.kind is None and (kind := kind_of_role(recorded.role, source.spec.dtype)) is not None:
         source = DescribedSource(replace(source.spec, kind=kind), source)
@@ -247,11 +246,10 @@ def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, options
     if recorded.axes is None:
         return source
     if source.spec.dims != names:
-        warnings.warn(
+        warn(
             f"{source.spec.storage.location} has the axes {''.join(source.spec.dims)}, but the project states "
             f"{''.join(names)}: the axes of the file are used",
             MetadataWarning,
-            stacklevel=2,
         )
         return source
     axes = tuple(

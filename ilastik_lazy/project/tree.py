@@ -7,7 +7,6 @@ opened, and what to do.  Nothing in a project is ever unpickled.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ from ilastik_lazy.project.labels import labelled_image, open_label_set
 from ilastik_lazy.project.path_text import is_url
 from ilastik_lazy.project.paths import Roots, ambiguous_paths
 from ilastik_lazy.project.record import read_project
+from ilastik_lazy.warning import warn
 
 __all__ = ["open_project"]
 
@@ -112,11 +112,7 @@ def open_project(
         problems.append(f"{unclaimed[0]}: these labels belong to a lane that does not exist")
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        warnings.warn(
-            f"{project.path}: some of it was not opened: {'; '.join(problems[:_NAMED])}{more}",
-            MissingSourceWarning,
-            stacklevel=2,
-        )
+        warn(f"{project.path}: some of it was not opened: {'; '.join(problems[:_NAMED])}{more}", MissingSourceWarning)
     return xr.DataTree.from_dict(nodes)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
@@ -34,6 +33,7 @@ from ilastik_lazy.serving.http import Answer, Request, failure
 from ilastik_lazy.serving.image import ServedImage
 from ilastik_lazy.serving.pyramid import Blocks, Pyramid
 from ilastik_lazy.showing.html import html_table
+from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 
 __all__ = ["Server", "serve", "served_images"]
@@ -152,11 +152,10 @@ class Server:
         self._port: int = listener.getsockname()[1]
         self._names = names_of_server(host, self._address)
         if not self.is_local:
-            warnings.warn(
+            warn(
                 f"the images are served at {self._address}: whoever learns their addresses can read them from other "
                 f"machines; with {option('host', '127.0.0.1')} and a tunnel of ssh only you can",
                 NetworkWarning,
-                stacklevel=3,
             )
         self._connections = Connections(listener, self._refusal, self._answer, self._failure)
 

@@ -232,7 +232,13 @@ def read_up_to(fd: int, size: int, offset: int, path: str) -> bytes:
 
 def make_directories(path: str) -> None:
     """Create the folder `path` and its parents, if they do not exist."""
-    os.makedirs(path, exist_ok=True)
+    while True:
+        try:
+            return os.makedirs(path, exist_ok=True)
+        except FileExistsError:
+            # Another process has removed the folder between two looks of `makedirs`; a file there is an error.
+            if os.path.lexists(path):
+                raise
 
 
 def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:

@@ -28,6 +28,7 @@ from ilastik_lazy import errors
 from ilastik_lazy.core.options import Trust
 from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, IlastikLazyWarning, MemoryLimitError
 from ilastik_lazy.storage.wire import PlainError, packed, unpacked
+from ilastik_lazy.warning import warn
 
 __all__ = ["ask_hdf5", "in_child", "serve"]
 
@@ -95,7 +96,7 @@ def in_child(path: str, function: Callable[..., _Answer], *arguments: object, mo
             problem
         )
     for name, message in warned:
-        warnings.warn(_printable(message), _class_of(name, IlastikLazyWarning), stacklevel=3)
+        warn(_printable(message), _class_of(name, IlastikLazyWarning))
     if error is not None:
         raise _class_of(error[0], CorruptFileError)(_printable(error[1]))
     answer: _Answer = value

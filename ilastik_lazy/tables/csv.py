@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
 from ilastik_lazy.tables.measured import parse_measured
+from ilastik_lazy.warning import warn
 
 __all__ = ["read_csv_table"]
 
@@ -122,10 +122,9 @@ def _content(path: str, most_bytes: int) -> bytes:
         raise CorruptFileError(f"{path} is empty: export it again")
     if not data.endswith(b"\n"):
         what = "number" if b"\n" in data else "name of a column"
-        warnings.warn(
+        warn(
             f"{path} does not end with a newline, as ilastik's tables do: its last {what} may be cut off",
             IncompleteSourceWarning,
-            stacklevel=4,
         )
     return data
 
@@ -140,7 +139,7 @@ def _utf8(data: bytes, path: str) -> bytes:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
             raise MetadataError(f"{path} is neither UTF-8 nor Windows-1252 at byte {error.start}") from error
-        warnings.warn(f"{path} is not UTF-8: its names are read as Windows-1252", MetadataWarning, stacklevel=4)
+        warn(f"{path} is not UTF-8: its names are read as Windows-1252", MetadataWarning)
         return text.encode()
     return data.removeprefix(b"\xef\xbb\xbf")
 

@@ -6,7 +6,6 @@ Chunks with known filters are decoded without libhdf5, as for images.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.values import check_chunks
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.warning import warn
 
 __all__ = ["read_hdf5_table", "read_rows"]
 
@@ -198,10 +198,9 @@ def _decoded(values: np.ndarray[Any, Any], name: str, location: Location) -> pd.
             texts[i] = value.decode("utf-8")
         except UnicodeDecodeError:
             texts[i] = value.decode("utf-8", "replace")
-            warnings.warn(
+            warn(
                 f"{location}: column {name!a} holds {value[:40]!a}, which is not UTF-8: "
                 "its unknown bytes are shown as \\ufffd",
                 MetadataWarning,
-                stacklevel=2,
             )
     return pd.Series(texts[which], dtype=str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.errors import ArgumentError, LimitExceededError, MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.stack import is_pattern, matching
+from ilastik_lazy.warning import warn
 
 __all__ = ["joined", "require_size", "table_files"]
 
@@ -72,11 +72,10 @@ def joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     columns = list(dict.fromkeys(column for table in tables.values() for column in table.columns))
     lacking = {name: [column for column in columns if column not in table] for name, table in tables.items()}
     if short := [name for name, missing in lacking.items() if missing]:
-        warnings.warn(
+        warn(
             f"{len(short)} of {counted(len(tables), 'table')} lack columns that others have, such as {short[0]} "
             f"{lacking[short[0]][0]!a}: their values are missing (NaN)",
             MetadataWarning,
-            stacklevel=3,
         )
     # Tables of `ilastik-lazy objects` state the image of each row already.
     added = _TABLE if _SOURCE in columns else _SOURCE

@@ -21,6 +21,7 @@ import ilastik_lazy
 from ilastik_lazy import errors
 from ilastik_lazy.cli import cli, running
 from tests.support.children import run_command as run
+from tests.support.damage import damage
 from tests.support.makers import axistags, some_data, write_hdf5_export
 from tests.support.table_makers import write_table
 
@@ -29,14 +30,6 @@ from tests.support.table_makers import write_table
 def export(tmp_path):
     write_hdf5_export(tmp_path / "a.h5", some_data((4, 5, 6, 2)), chunks=(2, 3, 3, 1), filters="gzip")
     return tmp_path / "a.h5"
-
-
-def damage(path):
-    with h5py.File(path) as file:
-        info = file["exported_data"].id.get_chunk_info(0)
-    content = bytearray(path.read_bytes())
-    content[info.byte_offset + 5] ^= 255
-    path.write_bytes(content)
 
 
 def cut(path):

@@ -30,7 +30,7 @@ def test_what_has_no_such_class_is_refused():
         with pytest.raises(ArgumentError, match="expected the name of a class"):
             il.select_classes(sample("segmentation"), wrong)
     twice = il.open_dataarray(sample("segmentation")).assign_attrs(flag_meanings="cell cell", flag_values=[1, 2])
-    with pytest.raises(ArgumentError, match="2 of the class 'cell': rename them"):
+    with pytest.raises(ArgumentError, match="2 classes called 'cell': rename them"):
         il.select_classes(twice, "cell")
     with pytest.raises(ArgumentError, match="names none; name them with project="):
         il.select_classes(il.open_dataarray(sample("segmentation")), "nucleus")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,6 +17,7 @@ from ilastik_lazy.formats.location import with_slashes
 from ilastik_lazy.formats.stack import is_pattern, matching, number_key
 from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import is_url
+from ilastik_lazy.warning import warn
 
 __all__ = ["expanded", "images_and_targets", "images_of", "stem_of", "targets_of"]
 
@@ -97,11 +97,10 @@ def _in_order_given(names: list[str], order: str | None) -> list[str]:
         return natural if order == "natural" else sorted(names)
     if names != natural and names == sorted(names):
         k = next(k for k, (one, other) in enumerate(zip(names, natural, strict=True)) if one != other)
-        warnings.warn(
+        warn(
             f"{names[k]} comes before {natural[k]}, as the files were named: pass --order natural for the order of "
             "their numbers, --order text if this one is right",
             MetadataWarning,
-            stacklevel=3,
         )
     return names
 

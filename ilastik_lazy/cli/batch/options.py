@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +13,7 @@ import click
 from ilastik_lazy.cli.options import given, remembered, stack_options
 from ilastik_lazy.errors import ArgumentError
 
-__all__ = ["BatchOptions", "batch_given", "batch_options", "report_options", "scheduler_option"]
+__all__ = ["BatchOptions", "batch_given", "batch_options", "pyramid_options", "report_options", "scheduler_option"]
 
 _Command = Callable[..., None]
 
@@ -27,14 +30,38 @@ class BatchOptions:
 
 def batch_given() -> BatchOptions:
     """Return the options of many files from the command line."""
-    from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES
-
     names = ("out_dir", "report", "log_file")
-    if (report := given("report")) is not None and not report.endswith(".json"):
-        raise click.UsageError(f"--report {report}: name a file that ends in .json, since it is replaced")
-    if (log := given("log_file")) is not None and log.lower().endswith((*IMAGE_SUFFIXES, ".csv", ".json")):
-        raise click.UsageError(f"--log-file {log}: name a file of text, such as done.log")
+    if (report := given("report")) is not None and not _may_be_replaced(report):
+        raise click.UsageError(f"--report {report}: there is a file that is no report: choose another name")
+    if (log := given("log_file")) is not None and not _may_be_continued(log):
+        raise click.UsageError(f"--log-file {log}: there is a file that is no log: choose another name")
     return BatchOptions(jobs=given("jobs") or 1, **{name: given(name) for name in names})
+
+
+def _may_be_replaced(path: str) -> bool:
+    """Whether a report may be written to `path`: nothing is there, or a report of an earlier run."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"command", "files", "version"} <= found.keys()
+
+
+def _may_be_continued(path: str) -> bool:
+    """Whether a log may be appended to `path`: nothing is there, an empty file, a log, or a terminal."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        return not os.path.isdir(path)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(20)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return not start or re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d", start) is not None
 
 
 def batch_options(made: str) -> Callable[[_Command], _Command]:
@@ -53,6 +80,31 @@ def batch_options(made: str) -> Callable[[_Command], _Command]:
         ):
             command = option(command)
         return stack_options(command)
+
+    return decorate
+
+
+def pyramid_options(prefix: str = "") -> Callable[[_Command], _Command]:
+    """Return the options ``--levels`` and ``--downsample``; their help texts begin with `prefix`."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            click.option(
+                "--downsample",
+                type=click.Choice(["auto", "mean", "mode", "nearest"]),
+                default="auto",
+                show_default=True,
+                help=f"{prefix}How levels are made: mean for images, mode or nearest for labels; the report says why.",
+            ),
+            click.option(
+                "--levels",
+                type=int,
+                metavar="N",
+                help=f"{prefix}Resolutions, the full one included [default: until no axis is longer than 256].",
+            ),
+        ):
+            command = option(command)
+        return command
 
     return decorate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ilastik_lazy.core.classes import place_of_class
 from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.window import windowed
@@ -68,7 +69,7 @@ def labels_of(source: ArraySource, settings: Settings, project: str | None = Non
             raise ArgumentError(f"{where} holds {spec.kind}, which have no threshold: omit --threshold")
         if not settings.classes:
             raise ArgumentError(f"{where} holds {spec.kind}: say which are objects, {_names(spec, spec.channel_names)}")
-        wanted = [_number(each, spec.channel_names) for each in settings.classes]
+        wanted = [_number(each, spec.channel_names, where) for each in settings.classes]
         return label_objects(source, classes=wanted, **bounds, **settings.of_labelling("core", "smooth"))
     if project is not None:
         return label_objects(source, project=project, trust=trust, **settings.of_labelling("connectivity"))
@@ -92,7 +93,7 @@ def _one_class(source: ArraySource, settings: Settings) -> ArraySource:
         raise ArgumentError(
             f"{where} has {channels} classes: say which one is objects, {_names(spec, names or numbers)}"
         )
-    number = _number(settings.classes[0], names) if settings.classes else 1
+    number = _number(settings.classes[0], names, where) if settings.classes else 1
     if not isinstance(number, int) or not 1 <= number <= channels:
         known = ", ".join(names) or f"1 to {channels}; --project FILE.ilp names them"
         raise ArgumentError(f"--class {settings.classes[0]}: {where} has {known}")
@@ -102,10 +103,10 @@ def _one_class(source: ArraySource, settings: Settings) -> ArraySource:
     return windowed(source, tuple(number - 1 if dim == "c" else slice(0, length) for dim, length in parts))
 
 
-def _number(text: str, names: tuple[str, ...]) -> int | str:
+def _number(text: str, names: tuple[str, ...], where: str) -> int | str:
     """The number of a class, from 1 on, by its name or number; the text itself where there is no such class."""
     if text in names:
-        return names.index(text) + 1
+        return place_of_class(text, names, where) + 1
     return int(text) if text.isdecimal() and text.isascii() else text
 
 

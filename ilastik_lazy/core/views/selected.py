@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ilastik_lazy.core.classes import place_of_class
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import converted, full_unit_name
 from ilastik_lazy.core.views.picked import with_channels, with_classes_alone
@@ -80,11 +81,10 @@ def class_numbers(spec: ArraySpec, names: Iterable[str]) -> list[int]:
             raise ArgumentError(
                 f"there is no {what} {name!r}: {spec.storage.location} names none; name them with {option('project')}"
             )
-        if known.count(name) > 1:
-            raise ArgumentError(f"{spec.storage.location} has {known.count(name)} of the {what} {name!r}: rename them")
-        if known.index(name) in numbers:
+        number = place_of_class(name, known, spec.storage.location)
+        if number in numbers:
             raise ArgumentError(f"the {what} {name!r} is selected twice")
-        numbers.append(known.index(name))
+        numbers.append(number)
     return numbers
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from dataclasses import dataclass, replace
 
 import h5py
@@ -36,6 +35,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.xml_text import MOST_XML, parse_xml
 from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
+from ilastik_lazy.warning import warn
 
 __all__ = ["FoundLevel", "Setup", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
 
@@ -139,11 +139,10 @@ def level_source(location: Location, found: FoundLevel, members: list[ArraySourc
     """
     setup, first, last = found.setup, found.setup.times[0], found.setup.times[-1]
     if int(last[1:]) - int(first[1:]) >= len(members):
-        warnings.warn(
+        warn(
             f"{location.path}: {setup.name} lacks time points between {first} and {last}: "
             f"the axis t numbers the {len(members)} that are there",
             MetadataWarning,
-            stacklevel=2,
         )
     placed, remarks = _placed_axes(location.path, setup, found.level)
     stacked = stack_of([_member(source, placed) for source in members], "t")
@@ -193,7 +192,7 @@ def _placed_axes(path: str, setup: Setup, level: int) -> tuple[tuple[Axis, ...],
     try:
         sizes, unit = _voxel_size(path, int(setup.name[1:]))
     except (MetadataError, LimitExceededError) as error:
-        warnings.warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning, stacklevel=2)
+        warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning)
         return tuple(map(Axis, "zyx")), (str(error),)
     if sizes is None:
         return tuple(Axis(name, None, 0.0, unit) for name in "zyx"), ()

@@ -6,7 +6,6 @@ slower, and `Storage.access` says so.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import h5py
@@ -34,6 +33,7 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.settled_axes import CONVENTIONS, Settled, settled_axes
 from ilastik_lazy.formats.metadata.values import channel_count, drange_from, packing_of, pieces
 from ilastik_lazy.storage.files import Stamp
+from ilastik_lazy.warning import warn
 
 __all__ = ["described"]
 
@@ -107,7 +107,7 @@ def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
     try:
         return texts_attribute(dataset, "DIMENSION_LABELS", limits)
     except (MetadataError, LimitExceededError) as error:
-        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        warn(f"{error}: ignored", MetadataWarning)
         return ()
 
 
@@ -116,7 +116,7 @@ def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
     try:
         return text_attribute(dataset, name, limits)
     except (MetadataError, LimitExceededError) as error:
-        warnings.warn(f"{error}: ignored", MetadataWarning, stacklevel=2)
+        warn(f"{error}: ignored", MetadataWarning)
         return None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.hdf5.attributes import coordinates_of, is_matlab_text, is_scale
 from ilastik_lazy.formats.hdf5.superblock import check_superblock
 from ilastik_lazy.formats.named_image import no_such_image
+from ilastik_lazy.warning import warn
 
 __all__ = [
     "H5PY_ERRORS",
@@ -72,9 +72,7 @@ def _open_with_lock(path: str) -> h5py.File:
                 f"{path} is open for writing in another program (ilastik?): close it there, or wait until it is done"
             ) from error
         if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524) and "lock" in text:
-            warnings.warn(
-                f"{path} lies on a file system without locks: opened without one", LockingWarning, stacklevel=4
-            )
+            warn(f"{path} lies on a file system without locks: opened without one", LockingWarning)
             return _open(path, locking=False)
         if "file locking flag values don't match" in text:
             return _open(path, locking=False)

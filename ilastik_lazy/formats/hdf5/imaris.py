@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -30,6 +29,7 @@ from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.file import link_of, names_in
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import no_such_image
+from ilastik_lazy.warning import warn
 
 __all__ = ["FoundLevel", "Image", "chosen", "is_image", "is_level", "level_source", "levels_of", "setups_in"]
 
@@ -280,4 +280,4 @@ def _or_warned(make: Callable[[], _T], default: _T) -> _T:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, MetadataWarning, stacklevel=2)
+    warn(message, MetadataWarning)

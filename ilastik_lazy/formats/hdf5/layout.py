@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Literal
 
 import h5py
@@ -21,6 +20,7 @@ from ilastik_lazy.formats.hdf5.chunks.filters import PLUGIN_NAMES, Pipeline
 from ilastik_lazy.formats.hdf5.chunks.header import chunk_layout
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.values import check_chunks, check_shape
+from ilastik_lazy.warning import warn
 
 __all__ = [
     "UNKNOWN_LAYOUT", "check_array", "is_converted", "layout_of", "pipeline_of", "require_plugins", "start_of",
@@ -51,7 +51,7 @@ def _check_allocated(dataset: h5py.Dataset, location: Location, limits: Limits) 
         return
     if nbytes > limits.unallocated_bytes:
         raise LimitExceededError(f"{location} would be {nbytes} bytes (shape {dataset.shape}), and none were written")
-    warnings.warn(f"{location} was never written: it reads as the fill value", IncompleteSourceWarning, stacklevel=2)
+    warn(f"{location} was never written: it reads as the fill value", IncompleteSourceWarning)
 
 
 def pipeline_of(dataset: h5py.Dataset) -> Pipeline:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import math
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, default_axes, names_that_fit, parse_axis_names, with_units
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
+from ilastik_lazy.warning import warn
 
 __all__ = ["axes_of", "parse_axes_attribute", "parse_axistags"]
 
 
 def _warn_of(where: object, problem: str) -> None:
-    warnings.warn(f"{where}: {problem}" if str(where) else problem, MetadataWarning, stacklevel=3)
+    warn(f"{where}: {problem}" if str(where) else problem, MetadataWarning)
 
 
 def _checked_scale(key: str, value: object, where: object) -> float | None:

@@ -7,7 +7,6 @@ ilastik's ``axistags`` (and ``axis_units``) count first, then names of dimension
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata.axistags import axes_of
 from ilastik_lazy.formats.metadata.values import units_from
 from ilastik_lazy.formats.metadata.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
+from ilastik_lazy.warning import warn
 
 __all__ = ["CONVENTIONS", "Along", "Settled", "axis_along", "require_unpacked", "settled_axes", "warn_of_guess"]
 
@@ -151,7 +151,7 @@ def settled_axes(
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, MetadataWarning, stacklevel=4)
+    warn(text, MetadataWarning)
 
 
 def warn_of_guess(

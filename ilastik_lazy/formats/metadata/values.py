@@ -6,7 +6,6 @@ Each format finds them in its own way; what they mean, and how malformed values 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.views.packing import Packing, packing_from
 from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, remedy
 from ilastik_lazy.formats.metadata.json_text import json_value
+from ilastik_lazy.warning import warn
 
 __all__ = [
     "channel_count",
@@ -99,7 +99,7 @@ def units_from(value: object, where: object) -> dict[str, object]:
     """Return the units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
     units = json_value(value) if isinstance(value, str) else value
     if value is not None and not isinstance(units, dict):
-        warnings.warn(f"{where}: axis_units is not a JSON object: ignored", MetadataWarning, stacklevel=2)
+        warn(f"{where}: axis_units is not a JSON object: ignored", MetadataWarning)
     return units if isinstance(units, dict) else {}
 
 
@@ -114,7 +114,7 @@ def drange_from(value: object, where: object) -> tuple[float, float] | None:
         and all(isinstance(number, int | float) and -1.7e308 < number < 1.7e308 for number in value)
     ):
         return value[0], value[1]
-    warnings.warn(f"{where}: drange is not two numbers: ignored", MetadataWarning, stacklevel=2)
+    warn(f"{where}: drange is not two numbers: ignored", MetadataWarning)
     return None
 
 
@@ -123,7 +123,7 @@ def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[An
     try:
         return packing_from(attributes, stored)
     except MetadataError as error:
-        warnings.warn(f"{where}: {error}: values are as stored, not unpacked", MetadataWarning, stacklevel=2)
+        warn(f"{where}: {error}: values are as stored, not unpacked", MetadataWarning)
         return None
 
 
@@ -131,5 +131,5 @@ def text_from(value: object, name: str, where: object) -> str:
     """Return the text of an optional attribute, empty if there is none; warn if it is malformed."""
     if value is None or isinstance(value, str):
         return value or ""
-    warnings.warn(f"{where}: {name} is not text: ignored", MetadataWarning, stacklevel=2)
+    warn(f"{where}: {name} is not text: ignored", MetadataWarning)
     return ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.storage.allowed import check_links
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
+from ilastik_lazy.warning import warn
 
 __all__ = ["FORMAT", "images", "open_image", "recognises"]
 
@@ -99,9 +99,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         raise MetadataError(f"{folder} is a group, not a dataset: its {_FILE} has no dimensions, blockSize, dataType")
     spec = _spec_of(attributes, folder, options.axes, options.limits)
     if 0 not in spec.shape and not _has_blocks(folder):
-        warnings.warn(
-            f"{folder} holds no block: it was never written, or all of it is 0", IncompleteSourceWarning, stacklevel=2
-        )
+        warn(f"{folder} holds no block: it was never written, or all of it is 0", IncompleteSourceWarning)
     contents = version_of(folder, SEEN_AT_OPENING) if math.prod(spec.grid) <= _MOST_FILES else ""
     return unpacked(N5Source(spec, folder, stamp, options.external_roots, contents))
 
@@ -203,7 +201,7 @@ def _datasets_below(container: str, options: OpenOptions) -> list[str]:
     if broken and not found:
         raise broken[0]
     for reason in broken:
-        warnings.warn(f"{reason}; left out", MetadataWarning, stacklevel=2)
+        warn(f"{reason}; left out", MetadataWarning)
     return sorted(found, key=lambda path: (path != "exported_data", path))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.formats.tiff.ifds import has_signature
 from ilastik_lazy.formats.tiff.metadata import Notes, axis_letters
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_into, stamp_of
+from ilastik_lazy.warning import warn
 
 if TYPE_CHECKING:
     from ilastik_lazy.formats.tiff.file import TiffImage
@@ -140,7 +140,7 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
             raise MetadataError(f"{location}: {error}; {what_now}") from error
         stored = None
     for problem in image.notes.problems:
-        warnings.warn(f"{location}: {problem}", MetadataWarning, stacklevel=3)
+        warn(f"{location}: {problem}", MetadataWarning)
     if chosen is not None:
         known = stored or [None] * len(chosen)
         # A step is used only where the caller and the file name the same axis.

@@ -7,7 +7,6 @@ are searched for the ``multiscales`` that list it.
 from __future__ import annotations
 
 import os
-import warnings
 
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, Storage
@@ -41,6 +40,7 @@ from ilastik_lazy.formats.zarr.tree import (
 )
 from ilastik_lazy.formats.zarr.zip_files import ZipFiles
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
+from ilastik_lazy.warning import warn
 
 __all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
 
@@ -252,12 +252,12 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
         except MetadataError as error:
             if axes is None:
                 raise
-            warnings.warn(f"{error}: ignored, since {option('axes')} is given", MetadataWarning, stacklevel=2)
+            warn(f"{error}: ignored, since {option('axes')} is given", MetadataWarning)
             return None
         for multiscale in multiscales:
             if inside in multiscale.paths:
                 for problem in multiscale.problems:
-                    warnings.warn(problem, MetadataWarning, stacklevel=2)
+                    warn(problem, MetadataWarning)
                 return Home(folder, multiscale, multiscale.paths.index(inside))
     return None
 
@@ -270,11 +270,10 @@ def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
     absent, count = counted
     if absent:
         what = "shards" if layout.index is not None else "chunks"
-        warnings.warn(
+        warn(
             f"{where}: {absent} of {count} {what} were never written and read as {layout.fill_value}. Some "
             "programs leave out chunks that are all fill value; a chunk that was lost looks the same",
             IncompleteSourceWarning,
-            stacklevel=2,
         )
     return absent == 0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from ilastik_lazy.formats.zarr.layout import ArrayLayout
 from ilastik_lazy.formats.zarr.shard_index import NO_CHUNK, ShardIndex
 from ilastik_lazy.formats.zarr.zip_files import ZipFiles
 from ilastik_lazy.storage.compression.scratch import scratch_bytes
+from ilastik_lazy.warning import warn
 
 __all__ = ["COUNTED_AT_OPENING", "ZarrSource", "count_absent"]
 
@@ -166,8 +166,7 @@ class ZarrSource:
         """Warn of a missing file, if opening did not check."""
         if self.is_complete is None:
             where = self.spec.storage.location
-            warnings.warn(
+            warn(
                 f"{where}: {os.path.basename(path)} and perhaps others were never written and read as the fill value",
                 IncompleteSourceWarning,
-                stacklevel=2,
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.metadata.json_text import parse_json_object
 from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
 from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, parse_multiscales
+from ilastik_lazy.warning import warn
 
 __all__ = ["Node", "children", "is_zarr", "multiscales_of", "node_at", "node_inside", "require_consolidated_agrees"]
 
@@ -106,7 +106,7 @@ def _third(
     if second is not None:
         if kind != "array" or document.get("shape") != second.get("shape"):
             raise MetadataError(f"{path} holds a zarr.json and a .zarray that contradict each other")
-        warnings.warn(f"{path} holds a zarr.json and a .zarray: zarr.json is used", MetadataWarning, stacklevel=2)
+        warn(f"{path} holds a zarr.json and a .zarray: zarr.json is used", MetadataWarning)
     return Node(path, files, kind, 3, document, attributes, os.path.join(path, "zarr.json"), version)
 
 

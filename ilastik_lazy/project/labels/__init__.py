@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from ilastik_lazy.project.inputs import Lane
 from ilastik_lazy.project.labels.axes import LabelledImage, label_order
 from ilastik_lazy.project.labels.blocks import label_blocks, open_labels
 from ilastik_lazy.storage.files import Stamp
+from ilastik_lazy.warning import warn
 
 __all__ = ["LabelSet", "label_sets_of", "labelled_image", "open_label_set"]
 
@@ -122,19 +122,17 @@ def open_label_set(
     except MetadataError as error:
         raise MetadataError(f"{labels.location}: {error}") from error
     if is_guess:
-        warnings.warn(
+        warn(
             f"{labels.location}: the axes of its labels are guessed to be {''.join(order)}, but others also fit: "
             "save the project in a newer ilastik, which stores them",
             MetadataWarning,
-            stacklevel=3,
         )
     shape, is_cut = _label_shape(order, image, blocks.ends)
     if is_cut:
-        warnings.warn(
+        warn(
             f"{labels.location}: the project does not state the shape of its image, so the label image ends at the "
             f"last label: pass {folder_option('source_roots')}, with the folder that holds the image",
             MetadataWarning,
-            stacklevel=3,
         )
     known = {axis.name: axis for axis in image.axes}
     source = open_labels(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ilastik_lazy.core.classes import place_of_class
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
@@ -81,7 +82,7 @@ class ByClass:
             if isinstance(each, str):
                 if each not in spec.channel_names:
                     raise ArgumentError(f"{option('classes', each)}: {where} has {_known_classes(spec)}")
-                numbers.append(spec.channel_names.index(each) + 1)
+                numbers.append(place_of_class(each, spec.channel_names, where) + 1)
             elif isinstance(each, int | np.integer) and not isinstance(each, bool):
                 if spec.channel_names and not 0 <= each <= len(spec.channel_names):
                     raise ArgumentError(f"{option('classes', each)}: {where} has {_known_classes(spec)}")

@@ -8,7 +8,6 @@ overlap, counts and sizes that are not those found.
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from ilastik_lazy.errors import (
     UnsafePathError,
     UnsupportedFilterError,
 )
+from ilastik_lazy.warning import warn
 
 __all__ = ["END", "END_64", "HEADER", "LOCATOR", "Directory", "load_directory"]
 
@@ -239,11 +239,10 @@ def _by_name(found: Directory, is_file: _Array, where: str) -> Directory:
         before = np.flatnonzero(~is_last)
         if (found.crcs[chosen[before]] != found.crcs[chosen[before + 1]]).any():
             name = names[before[0]].decode(errors="replace")
-            warnings.warn(
+            warn(
                 f"{where} holds {name!a} more than once, with different contents: the last one is read, as "
                 "zarr-python does; other programs may read another one",
                 MetadataWarning,
-                stacklevel=2,
             )
     chosen = chosen[is_last]
     return Directory(*(getattr(found, name)[chosen] for name in Directory.__slots__))

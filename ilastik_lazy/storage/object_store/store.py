@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from ilastik_lazy.storage.locks import HeartbeatLock
 from ilastik_lazy.storage.object_store import ObjectFolder
 from ilastik_lazy.storage.object_store.backend import ObjectState
 from ilastik_lazy.storage.stores import LOCK, WORK, Lock, Store
+from ilastik_lazy.warning import warn
 
 __all__ = ["RemoteStore"]
 
@@ -89,11 +89,10 @@ class RemoteStore:
     def lock(self, *, patient: bool = False) -> Lock:
         is_checked = _checks_conditions(self.folder)
         if not is_checked:
-            warnings.warn(
+            warn(
                 f"{self.place}: the server does not check conditions of a PUT (If-None-Match, If-Match): two "
                 "conversions that start at the same moment may both write for some seconds, so start only one",
                 LockingWarning,
-                stacklevel=2,
             )
         return HeartbeatLock(self, LOCK, patient=patient, is_checked=is_checked)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import warnings
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from ilastik_lazy.project.path_text import split_paths, splits
 from ilastik_lazy.project.record import read_project
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
+from ilastik_lazy.warning import warn
 
 __all__ = ["features_beside", "stem_of", "with_names_beside"]
 
@@ -68,15 +68,14 @@ def features_beside(spec: ArraySpec) -> pd.DataFrame | None:
         table = open_table(path)
         label, _ = key_columns(table, None, None)
     except IlastikLazyError as error:
-        warnings.warn(f"{spec.storage.path}: its objects have no features: {error}", MetadataWarning, stacklevel=2)
+        warn(f"{spec.storage.path}: its objects have no features: {error}", MetadataWarning)
         return None
     rows = table[table[label] > 0]
     if rows[label].duplicated().any():
-        warnings.warn(
+        warn(
             f"{path}: its ids start again in each frame, and napari has one row for an id: its features are not "
             "shown; ilastik_lazy.paint() puts a column into the voxels",
             MetadataWarning,
-            stacklevel=2,
         )
         return None
     return pd.concat([rows[label].rename("index"), rows.drop(columns="index", errors="ignore")], axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from ilastik_lazy.viewing.neuroglancer.segments import (
     object_rows,
     object_segments,
 )
+from ilastik_lazy.warning import warn
 
 __all__ = ["AnyTable", "contents_of"]
 
@@ -60,7 +60,7 @@ def contents_of(
     owner = None if table is None else _owner_of(sources, roles)
     placed, remarks = in_one_place(sources)
     for remark in remarks:
-        warnings.warn(remark, MetadataWarning, stacklevel=3)
+        warn(remark, MetadataWarning)
     contents = []
     for number, ((image, role), source) in enumerate(zip(given, placed, strict=True)):
         is_labels = shows_labels(source.spec) and role != "raw"
@@ -115,9 +115,5 @@ def _with_table(
         step = with_frames.step
     segments = object_segments(frame, rows, keys, shown, step)
     if segments is not None and segments.left_out:
-        warnings.warn(
-            f"the table has too many values to be shown: without {', '.join(segments.left_out)}",
-            MetadataWarning,
-            stacklevel=4,
-        )
+        warn(f"the table has too many values to be shown: without {', '.join(segments.left_out)}", MetadataWarning)
     return source, segments

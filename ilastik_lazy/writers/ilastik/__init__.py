@@ -6,7 +6,6 @@ import math
 import os
 import re
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack
@@ -26,6 +25,7 @@ from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.files import require_unchanged, stamp_of
 from ilastik_lazy.storage.new_file import new_file
 from ilastik_lazy.storage.new_folder import new_folder
+from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ilastik.adding import is_free_in_hdf5, is_free_in_n5
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.writers.ilastik.n5 import write_n5
@@ -261,9 +261,7 @@ def _checked_display_mode(display_mode: str | None, spec: ArraySpec) -> str:
     mode = spec.display_mode if display_mode is None else display_mode
     if mode and mode not in _DISPLAY_MODES:
         where = spec.storage.location or spec.name
-        warnings.warn(
-            f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning, stacklevel=4
-        )
+        warn(f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning)
         return ""
     return mode
 
@@ -276,17 +274,15 @@ def _check_axes(spec: ArraySpec) -> None:
     if 0 in spec.shape:
         raise ArgumentError(f"{where} has shape {spec.shape}, so it has no voxels: ilastik cannot open it")
     if not {"y", "x"} <= set(spec.dims):
-        warnings.warn(
+        warn(
             f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens only images with x and y",
             MetadataWarning,
-            stacklevel=4,
         )
     if moved := [axis for axis in spec.axes if axis.translation]:
         first = ", ".join(f"{axis.name} = {axis.translation:g} {axis.unit}".rstrip() for axis in moved)
-        warnings.warn(
+        warn(
             f"ilastik's HDF5 has no place for an origin: {where} begins at {first}, and at 0 in the file",
             MetadataWarning,
-            stacklevel=4,
         )
 
 

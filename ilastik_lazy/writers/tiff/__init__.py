@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack
@@ -21,6 +20,7 @@ from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.compression.deflating import zlib_deflater
 from ilastik_lazy.storage.new_file import new_file
+from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
@@ -211,8 +211,4 @@ def _check_axes(spec: ArraySpec) -> None:
         raise ArgumentError(f"{where} is empty (shape {spec.shape}): there is nothing to write")
     if moved := [axis for axis in spec.axes if axis.translation]:
         first = ", ".join(f"{axis.name} = {axis.translation:g} {axis.unit}".rstrip() for axis in moved)
-        warnings.warn(
-            f"OME-TIFF has no place for an origin: {where} begins at {first}, and at 0 in the file",
-            MetadataWarning,
-            stacklevel=4,
-        )
+        warn(f"OME-TIFF has no place for an origin: {where} begins at {first}, and at 0 in the file", MetadataWarning)

@@ -18,6 +18,7 @@ from ilastik_lazy.cli.batch import run as batch_run
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.writers.ome_zarr import convert
 from ilastik_lazy.writers.ome_zarr.conversion import image as conversion
+from tests.support.damage import damage
 from tests.support.makers import write_hdf5_export
 
 DATA = {number: np.full((4, 8, 9), number, "u1") for number in (1, 2, 10)}
@@ -44,14 +45,6 @@ def run(capsys, folder):
         return ended.value.code, written.out, written.err
 
     return call
-
-
-def damage(path):
-    with h5py.File(path) as file:
-        info = file["exported_data"].id.get_chunk_info(0)
-    content = bytearray(path.read_bytes())
-    content[info.byte_offset + 5] ^= 255
-    path.write_bytes(content)
 
 
 def image(path):
@@ -136,15 +129,26 @@ def test_what_was_made_otherwise_is_not_taken_for_finished(folder, run, command,
 @pytest.mark.parametrize(
     "options",
     [("--out-dir", "in/t2.h5"), ("--out-dir", "new.h5"), ("--out-dir", ""), ("--report", "in/t1.h5"),
-     ("--report", "o/t1.zarr"), ("--log-file", "in/t2.h5")],
+     ("--report", "notes.json"), ("--log-file", "in/t2.h5"), ("--log-file", "notes.json")],
     ids=" ".join,
 )  # fmt: skip
 def test_a_name_given_for_another_file_harms_no_file(folder, run, options):
-    before = {path: path.read_bytes() for path in folder.rglob("*.h5")}
+    (folder / "notes.json").write_text("{}")
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
     with_folder = options if options[0] == "--out-dir" else ("--out-dir", "out", *options)
     code, _, errors = run("export", "in/t1.h5", "in/t2.h5", *with_folder)
     assert code == 2, errors
-    assert {path: path.read_bytes() for path in folder.rglob("*.h5")} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_report_and_a_log_of_an_earlier_run_are_written_again(folder, run):
+    for _ in range(2):
+        code, _, errors = run(
+            "convert", "in/t1.h5", "--out-dir", "out", "--overwrite", "--report", "r", "--log-file", "l"
+        )
+        assert code == 0, errors
+    assert json.loads((folder / "r").read_text())["done"] == 1
+    assert (folder / "l").read_text().count("begun") == 4
 
 
 @every_command

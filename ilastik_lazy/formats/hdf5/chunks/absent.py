@@ -6,12 +6,12 @@ A file with few chunks is counted when it is opened, here; a larger one when the
 from __future__ import annotations
 
 import math
-import warnings
 
 import h5py
 
 from ilastik_lazy.errors import IncompleteSourceWarning
 from ilastik_lazy.formats.location import Location
+from ilastik_lazy.warning import warn
 
 __all__ = ["COUNTED_AT_OPENING", "incomplete_message", "warn_of_absent_chunks"]
 
@@ -36,4 +36,4 @@ def warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: 
     if is_direct and count > COUNTED_AT_OPENING:
         return
     if (absent := count - dataset.id.get_num_chunks()) > 0:
-        warnings.warn(incomplete_message(location, absent, count), IncompleteSourceWarning, stacklevel=2)
+        warn(incomplete_message(location, absent, count), IncompleteSourceWarning)

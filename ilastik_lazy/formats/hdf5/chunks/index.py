@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, require_unchanged
 from ilastik_lazy.storage.isolation import in_child
+from ilastik_lazy.warning import warn
 
 __all__ = [
     "ABSENT",
@@ -233,17 +233,11 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
         index = _with_plain_edges(index, shape, chunks)
     # The count at opening includes chunks beyond the shape.
     if index.absent and (index.offsets.size > COUNTED_AT_OPENING or stored >= index.offsets.size):
-        warnings.warn(
-            incomplete_message(location, index.absent, index.offsets.size),
-            IncompleteSourceWarning,
-            stacklevel=4,
-        )
+        warn(incomplete_message(location, index.absent, index.offsets.size), IncompleteSourceWarning)
     if _FLETCHER32 in filters and index.masks is not None:
         bit = np.uint32(1 << filters.index(_FLETCHER32))
         if np.any(index.masks & bit):
-            warnings.warn(
-                f"{location}: some chunks were written without their checksum", IntegrityWarning, stacklevel=4
-            )
+            warn(f"{location}: some chunks were written without their checksum", IntegrityWarning)
     return index
 
 

@@ -205,9 +205,8 @@ def _locked(store: Store) -> Lock:
         try:
             return store.lock(patient=True)
         except DestinationError as error:
-            # Or its folder was removed meanwhile: before it was used, or between two looks at it.
-            gone = (FileNotFoundError, FileExistsError)
-            is_busy = isinstance(error, DestinationBusyError) or isinstance(error.__cause__, gone)
+            # Or its folder was removed meanwhile.
+            is_busy = isinstance(error, DestinationBusyError) or isinstance(error.__cause__, FileNotFoundError)
             if not is_busy or time.monotonic() > end:
                 raise
         time.sleep(_PAUSE)

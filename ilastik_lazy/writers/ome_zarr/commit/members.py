@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import warnings
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
 from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, ReadableStore, Store
+from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
 
 __all__ = [
@@ -71,11 +71,10 @@ def warn_of_other_format(store: Store, kept: Collection[str], version: str) -> N
     """Warn of groups and arrays that stay in an image of another version of Zarr, where readers do not see them."""
     names = {"zarr.json"} if version == "0.4" else {".zgroup", ".zarray"}
     if hidden := [key for key in kept if names.intersection(store.names(key) or ())]:
-        warnings.warn(
+        warn(
             f"{store.place}: {', '.join(hidden)}, which others have put there, stays, but is of another version of "
             f"Zarr than the new image of OME-Zarr {version}: programs that open this may not find it",
             MetadataWarning,
-            stacklevel=4,
         )
 
 

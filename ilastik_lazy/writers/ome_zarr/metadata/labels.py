@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
+from ilastik_lazy.warning import warn
 
 __all__ = ["Table", "image_label", "object_properties"]
 
@@ -97,12 +97,11 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
     columns = [column for column in table.columns if column != name]
     most = max(1, _MOST_VALUES // max(1, len(columns)))
     if len(table) > most:
-        warnings.warn(
+        warn(
             f"{spec.storage.location}: its table has {len(table):,} objects: "
             "the metadata of the image hold the properties of the first "
             f"{most:,} ids, and the table those of all",
             MetadataWarning,
-            stacklevel=2,
         )
         table = table.iloc[:most]
     made: list[dict[str, Any]] = [{"label-value": int(number)} for number in table[name]]

@@ -6,7 +6,6 @@ Most segmentations state no voxel size, and viewers would show them beside their
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 
 from ilastik_lazy.core.axes import Axis
@@ -19,6 +18,7 @@ from ilastik_lazy.core.views.whole_numbers import whole_numbers
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, remedy
 from ilastik_lazy.lazy.from_xarray import as_labels
+from ilastik_lazy.warning import warn
 
 __all__ = ["fitted"]
 
@@ -79,11 +79,10 @@ def _placed(axis: Axis, length: int, image: ArraySpec, what: str) -> Axis:
     if axis.scale is None:
         return other
     if other.scale is None:
-        warnings.warn(
+        warn(
             f"{what} states a voxel size {where}, and {image.storage.location} does not: it is written without, so "
             "that it lies on its image",
             MetadataWarning,
-            stacklevel=5,
         )
         return other
     if mine is None or not _is_same(mine, other):
