@@ -111,13 +111,13 @@ def encodable(text: str) -> str:
     return _HALVES.sub("\ufffd", text)
 
 
-# Options of commands whose names differ from the argument in Python.
-_OPTIONS = {
+_OPTIONS = {  # whose names differ from the argument in Python
     "internal_path": "dataset", "classes": "class", "source_roots": "source-root", "version": "ome-version",
     "stack_along": "stack", "stack_order": "order",
 }  # fmt: skip
 
-audience: Literal["python", "shell"] = "python"
+Audience = Literal["python", "shell"]
+audience: Audience = "python"
 """Whether messages name arguments of Python or options of commands; for all threads."""
 
 
