@@ -169,7 +169,7 @@ def _check_numbers(table: pd.DataFrame, path: str) -> None:
         if name in _TEXT or column.dtype.kind in "iuf":
             continue
         if _is_added(name, table):
-            table[name] = column.astype(str).where(column.notna())
+            table[name] = column.astype(str)
             continue
         wrong = pd.to_numeric(column, errors="coerce").isna().to_numpy() & ~column.isin(_NAN).to_numpy()
         row = int(np.argmax(wrong))
@@ -188,7 +188,9 @@ def _is_added(name: str, table: pd.DataFrame) -> bool:
     # Part of a class name with a comma is shifted into the next column; the header then has one in its probabilities.
     if before and before[-1] in _TEXT and any(each.startswith(_PROBABILITY) for each in names):
         return False
-    distinct = {str(value) for value in table[name].dropna().unique()} - {""}
+    if table[name].isna().any():  # NaN, which is a number; cells without text are not NaN
+        return False
+    distinct = {str(value) for value in table[name].unique()} - {""}
     # "inf" is a word, too: beside numbers, a word is damage.
     is_number = pd.to_numeric(pd.Series(sorted(distinct), dtype=object), errors="coerce").notna()
     return bool(distinct) and not is_number.any() and all(map(_WORDS.fullmatch, distinct))

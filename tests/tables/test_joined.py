@@ -102,7 +102,8 @@ def test_the_command_prints_and_writes_many_tables(folder, capsys):
     assert pd.read_csv("all.csv")["source"].value_counts().to_dict() == {"t1.csv": 1, "t2.csv": 2, "t10.csv": 10}
 
 
-def test_a_word_beside_infinity_is_damage_and_no_column_of_words(folder):
-    (folder / "t.csv").write_text(f"{START},Size\n0,0,1,eight\n1,0,2,nan\n2,0,3,inf\n")
+@pytest.mark.parametrize("others", ["nan", "inf", "3.5"])
+def test_a_word_beside_numbers_is_damage_and_no_column_of_words(folder, others):
+    (folder / "t.csv").write_text(f"{START},Size\n0,0,1,eight\n1,0,2,{others}\n2,0,3,{others}\n")
     with pytest.raises(MetadataError, match="line 2 has 'eight' in column 'Size', not a number"):
         open_table("t.csv")
