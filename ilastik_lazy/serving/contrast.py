@@ -9,7 +9,7 @@ import numpy as np
 from ilastik_lazy.core.display import states_contrast
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.errors import CorruptChunkError
+from ilastik_lazy.errors import IlastikLazyError
 
 __all__ = ["measured_contrast"]
 
@@ -26,7 +26,7 @@ _PERCENTILES = (0.5, 99.9)
 def measured_contrast(source: ArraySource) -> list[_Range] | None:
     """Return the range of values of each channel in some chunks; None where it need not be measured.
 
-    A chunk that cannot be decoded is passed over: the client that shows it gets the error.
+    A chunk that cannot be read is passed over: the client that shows it gets the error.
     """
     spec = source.spec
     channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
@@ -40,7 +40,7 @@ def _range_of(source: ArraySource, channel: int) -> _Range:
     for region in dict.fromkeys(map(_hashable, _regions(source.spec, channel))):
         try:
             values = source.read(tuple(slice(start, stop) for start, stop in region))
-        except CorruptChunkError:
+        except IlastikLazyError:
             continue
         found.append(values[np.isfinite(values)].astype(np.float64))
     values = np.concatenate(found) if found else np.empty(0)
