@@ -237,10 +237,15 @@ class TestSlowClients:
                 slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 slow.sendall(request * 20)
                 assert ask(f"{server.url}/zarr.json").status == 200
-                deadline = time.monotonic() + 30
-                while server._connections._open and time.monotonic() < deadline:
-                    time.sleep(0.05)
-                assert not server._connections._open
+                _wait_for(server, [])
+
+
+def _wait_for(server, states):
+    """Wait until the server's connections are in these states."""
+    deadline = time.monotonic() + 30
+    while list(server._connections._open.values()) != states:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +284,7 @@ class TestManyClients:
             for connection in (first, second):
                 connection.sendall(request)
                 assert line_of(connection.recv(65536)) == "HTTP/1.1 200 OK"
+            _wait_for(server, ["idle", "idle"])  # a client has its answer before the server has noted that it is idle
             assert ask(f"{server.url}/zarr.json").status == 200
             assert first.recv(1) == b""
             second.sendall(request)
