@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import tempfile
 import time
 import urllib.request
 from collections.abc import Generator, Iterator
@@ -29,6 +30,15 @@ settings.register_profile("default", max_examples=30, **_usual)
 settings.register_profile("long", max_examples=300, **_usual)
 settings.load_profile("long" if "ILASTIK_LAZY_LONG" in os.environ else "default")
 
+
+_MEMORY = "/dev/shm"
+# Half of the time that writing takes on a disk is waiting for it. The tests that use `../shared` have the usual folder.
+if (
+    "TMPDIR" not in os.environ
+    and os.access(_MEMORY, os.W_OK)
+    and (room := os.statvfs(_MEMORY)).f_bavail * room.f_frsize > 4 * 10**9
+):
+    os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
 
 _IMAGES = (".h5", ".ilp", ".npy", ".tif", ".tiff", ".png", ".csv", "zarr.json", ".zarray", "attributes.json")
 
