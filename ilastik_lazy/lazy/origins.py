@@ -148,8 +148,8 @@ def _file_mapped_at(address: int) -> str | None:
             span, *_, path = line.rstrip("\n").split(maxsplit=5)
             low, high = (int(end, 16) for end in span.split("-"))
             if low <= address < high:
-                # Others are in memory alone: "[heap]", "/dev/shm/...", the number of no file.
-                return path if path.startswith("/") and not path.startswith("/dev/") else None
+                # Others are in memory alone: "[heap]", "/dev/zero (deleted)", the number of no file.
+                return path if path.startswith("/") and os.path.isfile(path) else None
     return None
 
 
