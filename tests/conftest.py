@@ -48,6 +48,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if "ILASTIK_LAZY_LONG" in os.environ and config.option.markexpr == "not slow":
+        config.option.markexpr = ""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect no garbage among ten thousand tests, neither while they are made nor later: 2 of 7 seconds."""

@@ -26,6 +26,8 @@ from tests.support.makers import some_data, write_hdf5_export
 from tests.support.mrc_makers import write_mrc
 from tests.support.n5_makers import write_n5
 
+pytestmark = pytest.mark.slow
+
 DATA = some_data((5, 6, 7), "u1")
 LAYOUTS = {
     "gzip": {"chunks": (2, 3, 4), "filters": "gzip"},

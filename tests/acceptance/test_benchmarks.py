@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.faults import LONG
 
+pytestmark = pytest.mark.slow
+
 
 def cases():
     for module in ("reading", "reducing", "converting", "objects"):

@@ -18,6 +18,8 @@ from tests.support.faults import ERRORS, WRITING, Faults, always, from_then_on, 
 from tests.support.makers import some_data, write_hdf5_export
 from tests.support.open_files import open_files_below
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (6, 40, 24, 2)
 DATA = some_data(SHAPE, "u1")
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.exports import write_export
 from tests.support.children import run_python
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")]
 
 _START = r"""
 import json, re, sys

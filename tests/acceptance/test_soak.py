@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.faults import LONG
 from tests.support.mutations import MUTATIONS, mutated
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 MANY = 4 if LONG else 1

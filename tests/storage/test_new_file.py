@@ -287,6 +287,7 @@ print(json.dumps([list(deaths(target, overwrite)) for overwrite, target in enume
 @pytest.mark.posix
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class TestKilled:
+    @pytest.mark.slow
     def test_at_any_call_leaves_no_file_at_the_target_but_the_old_one(self, tmp_path: Path) -> None:
         targets = [tmp_path / "new.h5", tmp_path / "old.h5"]
         targets[1].write_bytes(b"old")

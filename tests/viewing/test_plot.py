@@ -74,6 +74,7 @@ print(json.dumps([peak() - before, [axes.images[0].get_array().shape for axes in
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_plane_of_40000_by_40000_is_drawn_in_little_memory():
     grown, (shape,), note, (mean, share) = json.loads(run_python(_LARGE))

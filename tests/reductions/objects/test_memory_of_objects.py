@@ -12,7 +12,7 @@ from benchmarks.cells import write_probabilities
 from benchmarks.exports import write_export
 from tests.support.children import run_python
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")]
 
 # VmHWM and not ru_maxrss: that one keeps the size of the process that started this one.
 _MEASURE = r"""

@@ -13,6 +13,8 @@ from tests.fuzz.objects import blocks_are_chunks
 from tests.support.clusters import DeadlySource, cluster
 from tests.support.makers import write_hdf5_export
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed")
 
 

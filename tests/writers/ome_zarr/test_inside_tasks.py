@@ -19,6 +19,8 @@ from ilastik_lazy.reductions import histogram, normalise, percentile, reduce, st
 from ilastik_lazy.writers.ilastik import to_ilastik
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 
 SECONDS = 60

@@ -185,6 +185,7 @@ class TestKilled:
             with pytest.raises((FileNotFoundError, ValueError, KeyError)):
                 ngff_zarr.from_ngff_zarr(target)
 
+    @pytest.mark.slow
     def test_while_overwriting_leaves_the_old_image_or_the_new_one(self, tmp_path: Path) -> None:
         convert(tmp_path / "old.zarr", source=a_source(1, SHAPE))
         put_by_others(tmp_path / "old.zarr")
@@ -241,6 +242,7 @@ print(killed, images)
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_is_done_in_the_end(tmp_path: Path) -> None:
     wanted = 1000 if LONG else 8
     said = run_python(_AGAIN, str(HERE.parent), str(HERE), str(tmp_path), str(wanted), "0", timeout=3000)
@@ -283,6 +285,7 @@ def race(target: Path, *, how: str = "", count: int = 8) -> list[int]:
     return [int(code) for code in said.strip()[1:-1].split(",")]
 
 
+@pytest.mark.slow
 def test_of_eight_processes_with_one_target_exactly_one_writes_it(tmp_path: Path) -> None:
     for attempt in range(50 if LONG else 1):
         target = tmp_path / f"{attempt}.zarr"
@@ -293,6 +296,7 @@ def test_of_eight_processes_with_one_target_exactly_one_writes_it(tmp_path: Path
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_of_many_that_overwrite_one_target_none_blends_with_another(tmp_path: Path) -> None:
     convert(tmp_path / "a.zarr")
     codes = race(tmp_path / "a.zarr", how="overwrite", count=4)

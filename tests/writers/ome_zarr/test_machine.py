@@ -22,6 +22,8 @@ from ilastik_lazy.writers.ome_zarr.verify import verify_image
 from tests.support.makers import some_data, write_hdf5_export
 from tests.support.ome_zarr.fakes import small_plans
 
+pytestmark = pytest.mark.slow
+
 # A conversion makes about 45 writes; drawn evenly, unlike integers, most of which are small.
 WRITES = st.sampled_from([*range(1, 50), None, None, None])
 

@@ -13,7 +13,7 @@ from benchmarks.exports import write_export
 from tests.support.children import run_python
 from tests.support.faults import LONG
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")]
 
 MB = 10**6
 

@@ -16,7 +16,7 @@ import zarr
 
 from tests.support.children import run_python
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads VmHWM")]
 
 SHAPE, CHUNKS = (60, 400, 400), (30, 400, 400)  # chunks of 19 MB that do not get smaller
 

@@ -14,6 +14,8 @@ from ilastik_lazy.storage import files
 from ilastik_lazy.writers.ome_zarr.commit.transaction import Transaction
 from tests.support.ome_zarr.targets import assert_no_image, assert_resumes, assert_whole, convert
 
+pytestmark = pytest.mark.slow
+
 
 class PowerLoss(BaseException):
     """The light goes out."""

@@ -31,6 +31,8 @@ from tests.support.children import run_file
 from tests.support.clusters import cluster
 from tests.support.ome_zarr.targets import HERE, a_source, assert_no_image, contents
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 
 
