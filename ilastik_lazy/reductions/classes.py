@@ -16,13 +16,13 @@ from ilastik_lazy.core.parallel import MEMORY, Progress, over_blocks, threads_fo
 from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, option, remedy
+from ilastik_lazy.lazy.frames import Frames, frames_of
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.reductions.histogram import counted
 from ilastik_lazy.reductions.objects.columns import units_of
 from ilastik_lazy.reductions.objects.object_axes import Space
 from ilastik_lazy.showing.progress import shows_progress
-from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_classes"]
 

@@ -17,7 +17,7 @@ from dask.delayed import delayed
 
 from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.errors import ArgumentError, AxesError
-from ilastik_lazy.tables.frames import Frames, frames_of
+from ilastik_lazy.lazy.frames import Frames, frames_of
 from ilastik_lazy.tables.rows import Rows, key_columns, rows_of, values_of
 
 __all__ = ["as_ids", "mismatches", "paint"]

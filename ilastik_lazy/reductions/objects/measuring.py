@@ -18,6 +18,7 @@ from ilastik_lazy.core.units import converted
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import transposed
 from ilastik_lazy.errors import ArgumentError, option, remedy
+from ilastik_lazy.lazy.frames import Frames, frames_of
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
 from ilastik_lazy.reductions.objects.columns import (
@@ -35,7 +36,6 @@ from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measu
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.allowed import checked_options
-from ilastik_lazy.tables.frames import Frames, frames_of
 
 __all__ = ["measure_objects"]
 

@@ -14,10 +14,10 @@ from ilastik_lazy.core.display import shows_labels
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
+from ilastik_lazy.lazy.frames import frames_of
 from ilastik_lazy.lazy.from_xarray import as_labels, as_source
 from ilastik_lazy.serving.contrast import measured_contrast
 from ilastik_lazy.tables import open_table
-from ilastik_lazy.tables.frames import frames_of
 from ilastik_lazy.viewing.neuroglancer.images import FrameIds, in_one_place, readable, without_single_axes
 from ilastik_lazy.viewing.neuroglancer.layers import Shown
 from ilastik_lazy.viewing.neuroglancer.segments import (
