@@ -14,6 +14,7 @@ from ilastik_lazy.core.grid import block_lengths, block_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.lazy.attributes import attributes_of
+from ilastik_lazy.lazy.frames import series_of
 from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
 
 __all__ = [
@@ -23,7 +24,8 @@ __all__ = [
 Chunks = str | int | Mapping[Any, Any] | Sequence[Any] | None
 
 
-def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
+def _encoding_of(source: ArraySource) -> dict[str, Any]:
+    spec = source.spec
     filters = spec.storage.compression.split("+")
     encoding: dict[str, Any] = {
         "source": spec.storage.location,
@@ -37,6 +39,8 @@ def _encoding_of(spec: ArraySpec) -> dict[str, Any]:
     }
     if spec.storage.layout == "chunked":
         encoding["chunksizes"] = spec.chunks
+    if (series := series_of(source)) is not None:
+        encoding["frames"] = series
     if spec.packing is not None and spec.is_unpacked:
         # As xarray leaves it where it unpacks: what is written again is packed again.
         encoding |= {"dtype": spec.packing.stored} | spec.packing.attributes()
@@ -125,7 +129,7 @@ def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
         dims = _dims_beside(spec, name, coordinates, sizes, sources)
         lazy: Any = indexing.LazilyIndexedArray(SourceArray(source))
         variables[name] = xr.Variable(
-            list(dims.values()), CopiedWhenChanged(lazy), attributes_of(spec), _encoding_of(spec)
+            list(dims.values()), CopiedWhenChanged(lazy), attributes_of(spec), _encoding_of(source)
         )
         variables[name].encoding["preferred_chunks"] = dict(zip(dims.values(), spec.chunks, strict=True))
         coordinates |= _coordinates_of(spec, dims)

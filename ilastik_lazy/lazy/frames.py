@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.window import WindowSource
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.lazy.dask_array import window_behind
+from ilastik_lazy.lazy.dask_array import source_behind
+from ilastik_lazy.lazy.from_xarray import ComputedSource
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
 
-__all__ = ["Frames", "frames_of"]
+__all__ = ["Frames", "Series", "frames_of", "series_of"]
 
 Frames = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def frames_of(labels: xr.DataArray) -> tuple[Frames | None, int | None]:
+class Series(NamedTuple):
+    """The frames of an image with an axis ``t``."""
+
+    frames: Frames
+    """Number of each frame in the whole image."""
+    positions: np.ndarray[Any, Any] | None
+    """Position of each frame along ``t``; None where the file states none."""
+    length: int
+    """How many frames the whole image has."""
+
+
+def frames_of(labels: xr.DataArray | ArraySource) -> tuple[Frames | None, int | None]:
     """Return the number of each frame of `labels`, and how many frames the whole image has.
 
     Where one frame was selected, so that `labels` have no ``t``, the numbers are an array without dimensions.
@@ -26,49 +42,94 @@ def frames_of(labels: xr.DataArray) -> tuple[Frames | None, int | None]:
     Raises
     ------
     ArgumentError
-        Frames were left out, and nothing shows which ones.
+        Frames were left out of an array, and nothing shows which ones.
     """
-    if (window := window_behind(labels.variable)) is not None:
-        if "t" not in window.source.spec.dims:
-            return None, None
-        axis = window.source.spec.dims.index("t")
-        part, length = window.window[axis], window.source.spec.shape[axis]
-        return np.array(range(part.start, part.stop) if isinstance(part, slice) else part, np.int64), length
+    if not isinstance(labels, xr.DataArray):
+        return _frames_in(labels)
+    if (source := source_behind(labels.variable)) is not None:
+        return _frames_in(source)
+    labels = labels.rename(T="t") if "T" in labels.dims else labels
     if "t" not in labels.dims:
         return None, None
-    if (found := _frames_by_position(labels)) is not None:
-        return found
-    count = labels.sizes["t"]
-    dims, shape = labels.encoding.get("preferred_chunks", {}), labels.encoding.get("original_shape", ())
-    whole = dict(zip(dims, shape, strict=False))
-    length = whole["t"] if "t" in whole else _frames_behind(labels, count)
-    if length != count and count:
+    count, positions = labels.sizes["t"], labels.coords["t"].values if "t" in labels.coords else None
+    # What was loaded is in memory, without the source that it was read from.
+    noted = labels.encoding.get("frames")
+    known = [noted] if isinstance(noted, Series) else _series_behind(_sources_behind(labels.variable))
+    if (found := _frames_among(known, positions, count)) is None:
         raise ArgumentError(
-            f"the label image holds {count} of {length} frames, and nothing shows which: "
-            "take the image as it was opened, and slice the result"
+            f"the label image holds {count} of {min(len(each.frames) for each in known)} frames, and nothing shows "
+            "which: take the image as it was opened, and slice the result"
         )
-    return np.arange(count), count
+    return found
 
 
-def _frames_behind(labels: xr.DataArray, count: int) -> int:
-    """Return how many frames there are in what `labels` were computed from; `count` if none of it has more."""
-    origins = (each.source.spec for each in found_in(data_of(labels.variable)) if isinstance(each, SourceArray))
-    lengths = [spec.shape[spec.dims.index("t")] for spec in origins if "t" in spec.dims]
+def series_of(source: ArraySource) -> Series | None:
+    """Return the frames of a source; None if it has no axis ``t``."""
+    frames, length = _frames_in(source)
+    if frames is None or length is None or not frames.ndim:
+        return None
+    return Series(frames, source.spec.axes[source.spec.dims.index("t")].positions(len(frames)), length)
+
+
+def _frames_in(source: ArraySource) -> tuple[Frames | None, int | None]:
+    """Return what `frames_of` does; a computation of which nothing shows its frames is whole."""
+    spec = source.spec
+    if isinstance(source, WindowSource):
+        if not source.is_image:
+            return _frames_of_part(source)
+    elif isinstance(source, ComputedSource):
+        if "t" in spec.dims and (found := _frames_of_computed(source)) is not None:
+            return found
+    # Several images in a row have no single one behind them.
+    elif isinstance(source, View) and hasattr(source, "source"):
+        return _frames_in(source.source)
+    if "t" not in spec.dims:
+        return None, None
+    length = spec.shape[spec.dims.index("t")]
+    return np.arange(length), length
+
+
+def _frames_of_part(part: WindowSource) -> tuple[Frames | None, int | None]:
+    frames, length = _frames_in(part.source)
+    if frames is None or not frames.ndim:
+        return frames, length
+    axis = part.source.spec.dims.index("t")
+    first = part.start[axis]
+    if axis in part.taken:
+        return np.array(frames[first]), length
+    return frames[first : first + part.spec.shape[part.spec.dims.index("t")]], length
+
+
+def _frames_of_computed(source: ComputedSource) -> tuple[Frames, int] | None:
+    axis = source.spec.dims.index("t")
+    count = source.spec.shape[axis]
+    known = _series_behind([each for each in source.origins if isinstance(each, ArraySource)])
+    return _frames_among(known, source.spec.axes[axis].positions(count), count)
+
+
+def _sources_behind(variable: xr.Variable) -> list[ArraySource]:
+    return [each.source for each in found_in(data_of(variable)) if isinstance(each, SourceArray)]
+
+
+def _series_behind(sources: Sequence[ArraySource]) -> list[Series]:
+    by_location = {source.spec.storage.location: source for source in sources}
+    return [series for source in by_location.values() if (series := series_of(source)) is not None]
+
+
+def _frames_among(
+    known: Sequence[Series], positions: np.ndarray[Any, Any] | None, count: int
+) -> tuple[Frames, int] | None:
+    """Find `count` frames in what they were computed from; None if frames were left out, and nothing shows which."""
+    if not known:
+        return np.arange(count), count
+    first, places = known[0], known[0].positions
+    if len(known) == 1 and positions is not None and places is not None and len(places):
+        at = np.minimum(np.searchsorted(places, positions), len(places) - 1)
+        if np.array_equal(places[at], positions) and len(np.unique(at)) == len(at):
+            return first.frames[at], first.length
+    if count and min(len(each.frames) for each in known) > count:
+        return None
+    if len(first.frames) == count and all(np.array_equal(each.frames, first.frames) for each in known):
+        return first.frames, first.length
     # Files in a row have fewer frames each.
-    return min(lengths) if lengths and min(lengths) > count else count
-
-
-def _frames_by_position(labels: xr.DataArray) -> tuple[Frames, int] | None:
-    """Look up the positions along ``t`` in the image that `labels` were computed from."""
-    origins = (each.source.spec for each in found_in(data_of(labels.variable)) if isinstance(each, SourceArray))
-    specs = {spec.storage.location: spec for spec in origins}
-    if len(specs) != 1 or "t" not in labels.coords:
-        return None
-    (spec,) = specs.values()
-    length = spec.shape[spec.dims.index("t")] if "t" in spec.dims else 0
-    known = spec.axes[spec.dims.index("t")].positions(length) if length else None
-    if known is None:
-        return None
-    wanted = labels.coords["t"].values
-    at = np.minimum(np.searchsorted(known, wanted), length - 1)
-    return (at, length) if np.array_equal(known[at], wanted) else None
+    return np.arange(count), count

@@ -61,12 +61,12 @@ def measure_classes(
     -------
     pandas.DataFrame
         A row for each position along `by` and each class, also where the class has no voxels there.  The columns are
-        ``timestep`` (the number of the frame, from 0, in the image as it was opened, or as `classify` made it) and
-        ``channel`` (a number from 0) for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions
-        of the image, or numbers from 0 where it has none); ``class``; ``name``, which is the number where the class
-        has none; ``num_pixels``; ``area``, the area or volume of these voxels; and ``share``, their part of all
-        voxels at this position, 0 to 1.  Class 0, voxels without a class, has rows if there are such voxels.  ``area``
-        is in the unit that ``attrs["units"]`` names, or in voxels where the size of a voxel is not known.
+        ``timestep`` (the number of the frame, from 0, in the image as it was opened) and ``channel`` (a number from 0)
+        for ``t`` and ``c`` in `by`, and ``z``, ``y``, ``x`` (positions of the image, or numbers from 0 where it has
+        none); ``class``; ``name``, which is the number where the class has none; ``num_pixels``; ``area``, the area or
+        volume of these voxels; and ``share``, their part of all voxels at this position, 0 to 1.  Class 0, voxels
+        without a class, has rows if there are such voxels.  ``area`` is in the unit that ``attrs["units"]`` names, or
+        in voxels where the size of a voxel is not known.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def measure_classes(
     axes, threads = _axes_of(spec, by), threads_for(workers)
     _require_classes(spec)
     is_by_frame = "t" in [spec.dims[axis] for axis in axes]
-    frames = frames_of(segmentation)[0] if is_by_frame and isinstance(segmentation, xr.DataArray) else None
+    frames = frames_of(segmentation if isinstance(segmentation, xr.DataArray) else source)[0] if is_by_frame else None
     _require_memory(spec, axes, 1, most_bytes)
     counts = np.zeros((*(spec.shape[axis] for axis in axes), 0), np.int64)
 

@@ -297,6 +297,9 @@ CROPS: dict[str, Any] = {
     "computed": lambda image: (image + 0).isel(t=slice(3, 6)),
     "cut, then computed": lambda image: image.isel(t=slice(3, 6)) + 0,
     "one": lambda image: image.isel(t=4),
+    "loaded": lambda image: image.isel(t=slice(3, 6)).load(),
+    "some, loaded": lambda image: image.isel(t=[8, 2, 5]).compute(),
+    "loaded, then cut": lambda image: image.compute().isel(t=slice(1, None, 3)),
     "whole": lambda image: image,
 }
 
@@ -323,7 +326,7 @@ def test_a_crop_along_t_keeps_its_frames(tmp_path, crop, chunks):
 def test_frames_that_nobody_knows_are_refused(tmp_path):
     image, table = ten_frames(tmp_path)
     with pytest.raises(ArgumentError, match="holds 3 of 10 frames, and nothing shows which: take the image as it"):
-        paint(image.isel(t=slice(3, 6)).load(), table, "number")
+        paint(image.drop_vars("t").isel(t=slice(3, 6)).load(), table, "number")
 
 
 @pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")

@@ -33,6 +33,8 @@ class WindowSource(View):
     """First voxel, for each axis of `source`."""
     taken: tuple[int, ...] = ()
     """Axes of `source` of which one element is wanted, and which the part lacks."""
+    is_image: bool = False
+    """Whether the part is an image of its own, whose first frame is frame 0."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
@@ -129,7 +131,7 @@ def without_single_channel(source: ArraySource) -> ArraySource:
 
 
 def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]) -> ArraySource:
-    """Return the part of `source` from voxel `start` up to `stop`, which is not in it.
+    """Return the part of `source` from voxel `start` up to `stop`, which is not in it, as an image of its own.
 
     Raises
     ------
@@ -142,7 +144,8 @@ def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]
         raise MetadataError(
             f"{spec.storage.location}: the sub-volume from {start} to {stop} lies outside the image, shape {spec.shape}"
         )
-    return windowed(source, tuple(slice(a, b) for a, b, _ in bounds))
+    part = windowed(source, tuple(slice(a, b) for a, b, _ in bounds))
+    return replace(part, is_image=True) if isinstance(part, WindowSource) and part is not source else part
 
 
 def _stored_order(spec: ArraySpec) -> tuple[int, ...]:

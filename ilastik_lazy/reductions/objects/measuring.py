@@ -92,8 +92,8 @@ def measure_objects(
     Returns
     -------
     pandas.DataFrame
-        A row for each object, in the order of frames and labels: ``timestep`` (where there is a dim ``t``: the
-        number of the frame, from 0, in the label image as it was opened, or as `label_objects` made it),
+        A row for each object, in the order of frames and labels: ``timestep`` (of a time series: the number of the
+        frame, from 0, in the image as it was opened, also where a part of it was labelled or is measured),
         ``channel`` (where `labels` have several), ``label``, and the columns of the properties.  Columns for axes
         end in their letters (``centroid_z``, ``bbox_x_max``), those of several channels in the names of channels, or in
         their numbers from 0 where names are missing or not unique.
@@ -122,7 +122,7 @@ def measure_objects(
     assert not isinstance(progress, bool)
     options = checked_options(trust=trust)
     source = as_source(labels, options=options)
-    shown = frames_of(labels)[0] if isinstance(labels, xr.DataArray) else None
+    shown, _ = frames_of(labels if isinstance(labels, xr.DataArray) else source)
     axes = ObjectAxes.of(source.spec)
     image, channels = _image(intensity, source.spec, project, options)
     space = Space.of([source.spec.axes[axis] for axis in axes.space], [source.spec.shape[axis] for axis in axes.space])
