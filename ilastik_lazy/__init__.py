@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.serving import serve as serve
     from ilastik_lazy.tables import open_table as open_table
     from ilastik_lazy.tables.paint import paint as paint
+    from ilastik_lazy.tables.unique_ids import unique_ids as unique_ids
     from ilastik_lazy.viewing.neuroglancer import view as view
     from ilastik_lazy.viewing.plot import plot as plot
     from ilastik_lazy.writers.ilastik import to_ilastik as to_ilastik
@@ -59,6 +60,7 @@ _HOME = {
     "to_ilastik": "ilastik_lazy.writers.ilastik",
     "to_ome_zarr": "ilastik_lazy.writers.ome_zarr",
     "to_tiff": "ilastik_lazy.writers.tiff",
+    "unique_ids": "ilastik_lazy.tables.unique_ids",
     "verify": "ilastik_lazy.writers.ome_zarr.verify",
     "view": "ilastik_lazy.viewing.neuroglancer",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "to_ilastik",
     "to_ome_zarr",
     "to_tiff",
+    "unique_ids",
     "verify",
     "view",
 ]

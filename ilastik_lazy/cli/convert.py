@@ -74,6 +74,11 @@ __all__ = ["convert", "verify"]
     multiple=True,
     help="Table of the objects in the label image NAME; viewers show its values.",
 )
+@click.option(
+    "--unique-ids",
+    is_flag=True,
+    help="Write ids of objects that differ between frames, in tables too; most programs number each frame from 1 on.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def convert(
@@ -94,6 +99,7 @@ def convert(
     table: str | None,
     labels: tuple[str, ...],
     tables: tuple[str, ...],
+    unique_ids: bool,
     dry_run: bool,
     quiet: bool,
 ) -> None:
@@ -105,6 +111,7 @@ def convert(
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
     ilastik-lazy convert brain.h5 brain.zarr --labels "cells=brain_Object Identities.h5" --tables cells=brain_table.csv
+    ilastik-lazy convert "movie_Object Identities.h5" ids.zarr --unique-ids --table movie_table.csv
     ilastik-lazy convert 'exports/*_Probabilities.h5' --out-dir zarr --resume --report done.json
     ilastik-lazy convert 'frames/t*.h5' movie.zarr --stack t
 
@@ -119,6 +126,7 @@ def convert(
     from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.core.size_text import human_bytes
     from ilastik_lazy.tables import open_table
+    from ilastik_lazy.tables.unique_ids import with_unique_ids
     from ilastik_lazy.writers.ome_zarr.commit.label_list import lacks_labels
     from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished
     from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
@@ -137,6 +145,8 @@ def convert(
 
         def planned(name: str, _: Callback | None) -> Made:
             source = source_at(images[name], dataset, axes, project)
+            if unique_ids and not labels:
+                source = with_unique_ids(source, source, None)[0]
             plan = plan_conversion(as_shown(source), version=ome_version or "0.5", **options)
             lines = [*describe_plan(plan, targets[name]), f"  {estimate_conversion(source, plan)}"]
             return Made("", "\n".join(lines), "\n".join(lines))
@@ -147,7 +157,7 @@ def convert(
     options |= {"storage_options": storage_options(), "version": ome_version}
     options["table"] = None if table is None else open_table(table, trust=options_given().trust)
     beneath = _labels_at(labels, project)
-    options |= {"labels": beneath, "tables": _tables_at(tables)}
+    options |= {"labels": beneath, "tables": _tables_at(tables), "unique_ids": unique_ids}
 
     def work(name: str, progress: Callback | None) -> Made:
         with warnings.catch_warnings():

@@ -58,3 +58,36 @@ def test_says_what_is_wrong_with_them(files: tuple[str, str, str], tmp_path: Pat
     assert result.exit_code != 0
     assert message in result.output
     assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> tuple[str, str, str]:
+    """Three frames, label images whose ids start again in each, and their table."""
+    ids = np.array([[[0, 1, 2]], [[1, 1, 0]], [[2, 0, 1]]], "u2")
+    il.to_ilastik(xr.DataArray(ids.astype("u1") + 7, dims=tuple("tyx")), tmp_path / "raw.h5")
+    il.to_ilastik(xr.DataArray(ids, dims=tuple("tyx")), tmp_path / "raw_Object Identities.h5")
+    lines = ["object_id,timestep,labelimage_oid,Size", "0,0,1,1", "1,0,2,1", "2,1,1,2", "3,2,1,1", "4,2,2,1"]
+    (tmp_path / "raw_table.csv").write_text("\n".join([*lines, ""]))
+    return str(tmp_path / "raw.h5"), str(tmp_path / "raw_Object Identities.h5"), str(tmp_path / "raw_table.csv")
+
+
+def test_ids_that_start_again_in_each_frame_become_unique(movie: tuple[str, str, str], tmp_path: Path) -> None:
+    raw, cells, table = movie
+    unique = [[[0, 1, 2]], [[100001, 100001, 0]], [[200002, 0, 200001]]]
+    cases = {
+        "a.zarr/labels/cells": (raw, "a.zarr", "--labels", f"cells={cells}", "--tables", f"cells={table}"),
+        "a.zarr/labels/more": (cells, "a.zarr/labels/more", "--table", table),
+        "b.zarr": (cells, "b.zarr", "--table", table),
+        "c.zarr": (cells, "c.zarr", "--table", table, "--select", "t=1:3"),
+    }
+    for made, (source, target, *more) in cases.items():
+        result = invoke(source, str(tmp_path / target), *more, "--unique-ids", "--verify")
+        assert result.exit_code == 0, result.output
+        expected = unique[1:] if made == "c.zarr" else unique
+        assert zarr.open_array(tmp_path / made / "scale0/image", mode="r")[...].tolist() == expected  # type: ignore[union-attr]
+        attributes: Any = zarr.open_group(tmp_path / made, mode="r").attrs["ome"]
+        rows = {row["label-value"]: (row["timestep"], row["Size"]) for row in attributes["image-label"]["properties"]}
+        whole = {1: (0, 1), 2: (0, 1), 100001: (1, 2), 200001: (2, 1), 200002: (2, 1)}
+        assert rows == {key: row for key, row in whole.items() if row[0] or made != "c.zarr"}
+    assert "with --unique-ids, or" in str(invoke(cells, str(tmp_path / "d.zarr"), "--table", table).exception)
+    assert "uint32" in invoke(cells, str(tmp_path / "d.zarr"), "--unique-ids", "--dry-run").output

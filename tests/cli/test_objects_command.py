@@ -452,6 +452,19 @@ def test_frames_have_objects_of_their_own(folder, run):
     assert [int(frame.sum()) for frame in painted] == [16, 1 + 9]
 
 
+def test_ids_and_frames_are_those_of_the_whole_series(tmp_path, run):
+    ids = np.array([[[0, 1, 2]], [[1, 1, 0]], [[2, 0, 1]]], "u2")
+    il.to_ilastik(xr.DataArray(ids, dims=tuple("tyx")), tmp_path / "a_Object Identities.h5")
+    made = ("--labels", tmp_path / "a.zarr", "--unique-ids", "--select", "t=1:3", "--out", tmp_path / "a.csv")
+    assert run(tmp_path / "a_Object Identities.h5", *made)[0] == 0
+    table = open_table(tmp_path / "a.csv")
+    rows = table[["timestep", "label", "num_pixels"]].values.tolist()
+    assert rows == [[1, 100001, 2], [2, 200001, 1], [2, 200002, 1]]
+    assert il.open_dataarray(tmp_path / "a.zarr").values.tolist() == [[[100001, 100001, 0]], [[200002, 0, 200001]]]
+    written = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["attributes"]["ome"]["image-label"]
+    assert [row["label-value"] for row in written["properties"]] == table["label"].tolist()
+
+
 def test_a_conversion_takes_the_table(folder, run):
     source = "exports/cells_0_Probabilities.h5"
     assert run(source, *NUCLEUS, "--labels", "a.zarr", "--out", "a.csv")[0] == 0

@@ -57,6 +57,7 @@ IN_THE_SHELL = {
     ("plot", "overwrite"): "the function returns a figure, whose savefig writes it",
     ("objects", "labels"): "to_ome_zarr writes what label_objects returns",
     ("objects", "resume"): "the table of many files is made by the command",
+    ("objects", "unique_ids"): "unique_ids takes what label_objects and measure_objects return",
     ("table", "rows"): "a DataFrame has head()",
     ("view", "no_browser"): "open_browser=False",
 }

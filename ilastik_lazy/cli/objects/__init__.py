@@ -82,6 +82,11 @@ _ENDINGS = (".csv", ".parquet")
 @click.option(
     "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; for several files, one each in this folder."
 )
+@click.option(
+    "--unique-ids",
+    is_flag=True,
+    help="Ids of the table and of --labels differ between frames [default: from 1 in each].",
+)
 @click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
 @click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has are skipped.")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
@@ -101,6 +106,7 @@ def objects(
     intensity: tuple[str, ...],
     properties: tuple[str, ...],
     labels: str | None,
+    unique_ids: bool,
     out: str | None,
     resume: bool,
     workers: int | None,
@@ -161,7 +167,7 @@ def objects(
             "--min-size": min_size, "--max-size": max_size, "--connectivity": connectivity, "--axes": axes,
             "--kind": kind_given(), "--select": selections_given(),
             "--dataset": dataset, "--project": None if project is None else _version(project),
-            "--properties": measured, "--labels": labels,
+            "--properties": measured, "--labels": labels, "--unique-ids": unique_ids or None,
         },
         resume,
     )  # fmt: skip
@@ -171,7 +177,7 @@ def objects(
         image = images[name]
         raw = None if image is None else _intensity_at(image)
         found = labels_of(source, settings, project if is_from_project else None, options_given().trust)
-        return job_of(name, source, found, raw, targets[name], storage_options())
+        return job_of(name, source, found, raw, targets[name], storage_options(), unique_ids=unique_ids)
 
     outcome, batch, start = Outcome(), batch_given(), time.perf_counter()
     click.get_current_context().with_resource(logged_to(batch.log_file))

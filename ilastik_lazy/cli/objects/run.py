@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.reductions.objects import measure_objects
+from ilastik_lazy.tables.unique_ids import unique_ids
 from ilastik_lazy.writers.ome_zarr.commit.target import store_at
 from ilastik_lazy.writers.ome_zarr.convert import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.identity import source_identity, without_version
@@ -53,6 +54,8 @@ class Job:
     nbytes: int
     version: str
     """Version of the file and of its intensities; empty if it is not known."""
+    unique_ids: bool
+    """Whether ids differ between frames."""
 
 
 @dataclass(slots=True)
@@ -93,6 +96,8 @@ def job_of(
     intensity: ArraySource | None,
     target: str | None,
     storage_options: dict[str, Any] | None,
+    *,
+    unique_ids: bool,
 ) -> Job:
     """Return the job of an opened file, whose chunks were all written.
 
@@ -110,7 +115,7 @@ def job_of(
             store_at(target, each, storage_options)
     is_known = not any(map(without_version, sources))
     version = tokenize([source_identity(each) for each in sources]) if is_known else ""
-    return Job(name, labels, intensity, target, storage_options, as_source(labels).spec.nbytes, version)
+    return Job(name, labels, intensity, target, storage_options, as_source(labels).spec.nbytes, version, unique_ids)
 
 
 def run_jobs(
@@ -187,6 +192,9 @@ def _measure(
         workers=workers,
         progress=lambda done, blocks, _: share(done / blocks / passes),
     )
+    if job.unique_ids:
+        labels, frame = unique_ids(job.labels, frame)
+        job = replace(job, labels=labels)
     if job.target is not None:
         is_known, is_same = job.name in table.rows, table.has(job.name, job.version)
         # One of another version is replaced, and what is damaged in one of this version is written again.

@@ -13,12 +13,13 @@ import xarray as xr
 from ilastik_lazy.core.display import shows_labels
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.views.frame_ids import FrameIds
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
 from ilastik_lazy.lazy.frames import frames_of
 from ilastik_lazy.lazy.from_xarray import as_labels, as_source
 from ilastik_lazy.serving.contrast import measured_contrast
 from ilastik_lazy.tables import open_table
-from ilastik_lazy.viewing.neuroglancer.images import FrameIds, in_one_place, readable, without_single_axes
+from ilastik_lazy.viewing.neuroglancer.images import in_one_place, readable, without_single_axes
 from ilastik_lazy.viewing.neuroglancer.layers import Shown
 from ilastik_lazy.viewing.neuroglancer.segments import (
     Segments,
@@ -67,7 +68,7 @@ def contents_of(
         served = without_single_axes(readable(source, is_labels=is_labels))
         segments = class_segments(source.spec) if is_labels else None
         if number == owner and table is not None:
-            frames = frames_of(image) if isinstance(image, xr.DataArray) else _all_frames(source)
+            frames = frames_of(image if isinstance(image, xr.DataArray) else source)
             served, segments = _with_table(served, table, *frames)
         measured = None if is_labels else measured_contrast(served)
         contents.append((served, Shown("", served.spec, "", is_labels, role == "raw", measured, segments)))
@@ -95,25 +96,16 @@ def _owner_of(sources: Sequence[ArraySource], roles: Sequence[_Role]) -> int:
     return min(candidates, key=lambda number: (roles[number] != "labels", number))
 
 
-def _all_frames(source: ArraySource) -> tuple[np.ndarray[Any, Any] | None, int | None]:
-    spec = source.spec
-    if "t" not in spec.dims:
-        return None, None
-    length = spec.shape[spec.dims.index("t")]
-    return np.arange(length), length
-
-
 def _with_table(
     source: ArraySource, table: AnyTable, shown: np.ndarray[Any, Any] | None, length: int | None
 ) -> tuple[ArraySource, Segments | None]:
     """Return a label image and the columns of its table, joined by ids that are unique."""
     frame = table if isinstance(table, pd.DataFrame) else open_table(table)
     rows, keys = object_rows(frame, shown, length)
-    step = None
-    if ids_restart(rows):
-        source = with_frames = FrameIds.of(source)
-        step = with_frames.step
-    segments = object_segments(frame, rows, keys, shown, step)
+    unique = None
+    if ids_restart(rows) and shown is not None and length is not None:
+        source = unique = FrameIds.of(source, shown.tolist(), length, largest=int(rows.ids.max()))
+    segments = object_segments(frame, rows, keys, unique)
     if segments is not None and segments.left_out:
         warn(f"the table has too many values to be shown: without {', '.join(segments.left_out)}", MetadataWarning)
     return source, segments

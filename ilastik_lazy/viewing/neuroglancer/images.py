@@ -18,11 +18,9 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
 from ilastik_lazy.core.views.view import DescribedSource, View
 from ilastik_lazy.core.views.window import windowed
-from ilastik_lazy.errors import ArgumentError, printable
+from ilastik_lazy.errors import printable
 
-__all__ = ["ConvertedSource", "FrameIds", "in_one_place", "readable", "without_single_axes"]
-
-_LARGE_IDS = 10**10
+__all__ = ["ConvertedSource", "in_one_place", "readable", "without_single_axes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,56 +47,6 @@ class ConvertedSource(View):
     @property
     def chunk_codec(self) -> str:
         """None: the bytes of a chunk are another type's."""
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameIds(View):
-    """A label image whose ids start again in each frame, with ids that differ between frames.
-
-    Id 17 of frame 3 becomes 3 * `step` + 17.  Neuroglancer has one row of a table, and one colour, for an id.
-    """
-
-    spec: ArraySpec
-    source: ArraySource
-    step: int
-    """A power of ten above all ids of a frame, so that the last digits of an id are the id in the file."""
-
-    @classmethod
-    def of(cls, source: ArraySource) -> FrameIds:
-        """Choose a step for the ids that the type of an image can hold; the source holds unsigned integers."""
-        most = int(np.iinfo(source.spec.dtype).max)
-        step = 10 ** len(str(most)) if most < _LARGE_IDS else _LARGE_IDS
-        return cls(replace(source.spec, dtype=np.dtype(np.uint64)), source, step)
-
-    def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`).
-
-        Raises
-        ------
-        ArgumentError
-            An id is too large to be told from one of the next frame.
-        """
-        ids = self.source.read(region).astype(np.uint64)
-        if ids.size and int(ids.max()) >= self.step:
-            raise ArgumentError(
-                f"{self.spec.storage.location} holds id {ids.max()}, which is too large to be shown with a table "
-                f"(at most {self.step - 1}): renumber it first"
-            )
-        axis = self.spec.dims.index("t")
-        frames = np.arange(region[axis].start, region[axis].stop, dtype=np.uint64) * np.uint64(self.step)
-        shape = [1] * ids.ndim
-        shape[axis] = -1
-        return np.where(ids, ids + frames.reshape(shape), np.uint64(0))
-
-    @property
-    def how(self) -> Mapping[str, Any]:
-        """See `View`."""
-        return {"step": self.step}
-
-    @property
-    def chunk_codec(self) -> str:
-        """None: the ids are computed."""
         return ""
 
 

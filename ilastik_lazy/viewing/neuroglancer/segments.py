@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.views.frame_ids import FrameIds
 from ilastik_lazy.tables.rows import Rows, key_columns, rows_of
 
 __all__ = ["Segments", "class_segments", "ids_restart", "object_rows", "object_segments"]
@@ -75,23 +76,21 @@ def ids_restart(rows: Rows) -> bool:
     return len(np.unique(rows.ids)) < len(rows.ids)
 
 
-def object_segments(
-    table: pd.DataFrame, rows: Rows, keys: Sequence[str], shown: np.ndarray[Any, Any] | None, step: int | None
-) -> Segments | None:
+def object_segments(table: pd.DataFrame, rows: Rows, keys: Sequence[str], unique: FrameIds | None) -> Segments | None:
     """Return the columns of a table; None if it has no row for the image.
 
     Parameters
     ----------
-    rows, keys, shown
+    rows, keys
         See `object_rows`.
-    step
-        What `FrameIds` adds to the ids of each frame; None if they stay as they are.
+    unique
+        The label image, if its ids were made to differ between frames.
     """
     if not len(rows.ids):
         return None
     ids, properties = rows.ids, []
-    if step is not None and shown is not None:
-        ids = ids + np.searchsorted(shown, rows.frames).astype(np.uint64) * np.uint64(step)
+    if unique is not None:
+        ids = unique.numbered(rows.frames, ids)
         texts = [f"{number} in frame {frame}" for number, frame in zip(rows.ids, rows.frames, strict=True)]
         properties.append({"id": "object", "type": "label", "values": texts})
     names = [name for name in dict.fromkeys(table.columns) if name not in keys]
@@ -110,7 +109,7 @@ def object_segments(
     known = {_word_for(name, set()) for name in _FIRST}
     listed = [word for word in listed if word in known] or listed[:_COLUMNS_IN_LIST]
     # In a time series by id, so frame by frame; else the client would sort by the text of the label.
-    query = " ".join([f"|{word}" for word in listed] + (["<id"] if step is not None else []))
+    query = " ".join([f"|{word}" for word in listed] + (["<id"] if unique is not None else []))
     return Segments(_document(ids.tolist(), properties), query, tuple(map(str, names[count:])))
 
 

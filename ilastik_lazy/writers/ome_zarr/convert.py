@@ -9,12 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Unpack
 
+import pandas as pd
+import xarray as xr
+
 from ilastik_lazy.core.display import as_shown
 from ilastik_lazy.core.kinds import with_kind
-from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source, require_written
 from ilastik_lazy.showing.progress import shows_progress
+from ilastik_lazy.tables import open_table
+from ilastik_lazy.tables.unique_ids import with_unique_ids
 from ilastik_lazy.writers.ome_zarr.commit.label_list import ImageAbove, image_above
 from ilastik_lazy.writers.ome_zarr.commit.target import open_store, store_at
 from ilastik_lazy.writers.ome_zarr.commit.zip_target import ZipTarget
@@ -47,6 +52,7 @@ def to_ome_zarr(
     table: Table | None = None,
     labels: Mapping[str, AnySource] | None = None,
     tables: Mapping[str, Table] | None = None,
+    unique_ids: bool = False,
     on_error: Literal["raise", "mask"] = "raise",
     internal_path: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -114,6 +120,9 @@ def to_ome_zarr(
         or with positions inside it.  One that states no voxel size takes that of the image.
     tables
         Tables of the objects in `labels`, by the names of the label images (see `table`).
+    unique_ids
+        Write ids of objects that differ between frames, with their tables: see `ilastik_lazy.unique_ids`.  Of `labels`,
+        those that hold classes or tracks, or have no frames, stay as they are.
     on_error
         ``mask`` fills chunks of the source that cannot be decoded with NaN or 0, and chunks that were never
         written with the file's fill value, and lists them in the report;
@@ -166,21 +175,24 @@ def to_ome_zarr(
     ['classes']
     """
     assert not isinstance(progress, bool)
-    labels, tables = labels or {}, tables or {}
+    labels = labels or {}
+    of_labels: dict[str, Table | None] = dict(tables or {})
     if not isinstance(labels, Mapping):
         raise ArgumentError(f"{option('labels')}: expected label images by their names, such as {{'cells': ...}}")
     array = open_any(source, internal_path, storage_options, **opening)
+    if unique_ids and not labels:
+        array, table = _with_unique_ids(array, source, table)
     options = {"memory": memory, "codec": codec, "workers": workers}
     planned = functools.partial(_planned, on_error=on_error, storage_options=storage_options)
     images: list[ImageConversion] = []
     archive: ZipTarget | None = None
     if (there := image_above(target, storage_options)) is not None:
-        if labels or tables:
+        if labels or of_labels:
             raise ArgumentError(f"{target} is a label image, and {option('labels')} belong to an image")
         above, name = there
         if version not in (None, above.version):
             raise ArgumentError(f"{above.place} is OME-Zarr {above.version}, and its labels are, too: omit the version")
-        sources, tables = {name: array}, {} if table is None else {name: table}
+        sources, of_labels = {name: array}, {name: table}
         options |= {"levels": levels or above.levels, "downsample": downsample}
     else:
         if table is not None and array.spec.kind is None and array.spec.dtype.kind in "iu":
@@ -189,14 +201,16 @@ def to_ome_zarr(
         archive = ZipTarget.of(target, version or "0.5")
         images.append(planned(as_shown(array), archive or target, table, options | own))
         above = ImageAbove.of(images[0].store.place, images[0].plan, storage_options)
-        if unknown := [name for name in tables if name not in labels]:
+        if unknown := [name for name in of_labels if name not in labels]:
             raise ArgumentError(f"{option('tables')}: there is no label image {unknown[0]!r} in {option('labels')}")
         sources = {name: as_source(each, storage_options) for name, each in labels.items()}
         options |= {"levels": above.levels}
+        for name in [name for name, each in sources.items() if unique_ids and _holds_ids(each.spec)]:
+            sources[name], of_labels[name] = _with_unique_ids(sources[name], labels[name], of_labels.get(name))
     for name, each in sources.items():
         below = fitted(each, above.spec, name)
         images.append(
-            planned(below, above.target(name), tables.get(name), options | {"version": above.version}, is_below=True)
+            planned(below, above.target(name), of_labels.get(name), options | {"version": above.version}, is_below=True)
         )
     counter = Counter(sum(image.plan.spec.nbytes for image in images) * (2 if verify else 1), progress, None)
     reports: list[ConversionReport] = []
@@ -213,6 +227,16 @@ def to_ome_zarr(
         above_it = archive.path
         reports[1:] = [replace(each, target=each.target.replace(archive.folder, above_it)) for each in reports[1:]]
     return replace(reports[0], labels=dict(zip(labels, reports[1:], strict=True)))
+
+
+def _holds_ids(spec: ArraySpec) -> bool:
+    return spec.kind in (None, "object identities") and spec.dtype.kind != "b"
+
+
+def _with_unique_ids(source: ArraySource, given: AnySource, table: Table | None) -> tuple[ArraySource, Table | None]:
+    """Return a label image and its table with ids that differ between frames; `given` is what the source is of."""
+    rows = table if table is None or isinstance(table, pd.DataFrame) else open_table(table)
+    return with_unique_ids(source, given if isinstance(given, xr.DataArray) else source, rows)
 
 
 def _planned(

@@ -99,6 +99,45 @@ def by_others(image: Path, version: str) -> None:
         ome_zarr.writer.write_labels(CELLS, group, name="theirs", **options)
 
 
+class TestUniqueIds:
+    IDS = xr.DataArray(np.array([[[0, 1, 2]], [[1, 1, 0]], [[2, 0, 1]]], "u1"), dims=tuple("tyx"))
+
+    def test_are_those_of_labels_and_their_tables_and_not_of_classes(self, tmp_path: Path) -> None:
+        image = tmp_path / "a.zarr"
+        tracks = il.paint(self.IDS, il.measure_objects(self.IDS).assign(trackId=[4, 5, 4, 4, 5]), "trackId")
+        labels = {
+            "cells": self.IDS,
+            "part": self.IDS.assign_coords(t=[0.0, 1, 2]).isel(t=slice(1, 3)),
+            "tissue": self.IDS.assign_attrs(ilastik_kind="segmentation"),
+            "tracks": tracks,
+        }
+        raw = (self.IDS + 9).assign_coords(t=[0.0, 1, 2])
+        table = il.measure_objects(self.IDS, properties="num_pixels")
+        for resume in (False, True):
+            report = to_ome_zarr(raw, image, labels=labels, tables={"cells": table}, unique_ids=True, resume=resume)
+        assert report.resumed == report.parts
+        expected, rows = il.unique_ids(self.IDS, table)
+        assert (
+            voxels(image, "cells").tolist()
+            == expected.values.tolist()
+            == [[[0, 1, 2]], [[1001, 1001, 0]], [[2002, 0, 2001]]]
+        )
+        found = [(row["label-value"], row["num_pixels"]) for row in about(image, "cells")["properties"]]
+        assert (
+            found
+            == list(zip(rows["label"], rows["num_pixels"], strict=True))
+            == [(1, 1), (2, 1), (1001, 2), (2001, 1), (2002, 1)]
+        )
+        np.testing.assert_array_equal(voxels(image, "tissue"), self.IDS)
+        np.testing.assert_array_equal(voxels(image, "tracks"), tracks)
+        assert_readers_find(image, "cells", "part", "tissue", "tracks")
+
+    def test_of_an_image_of_classes_are_refused_before_anything_is_written(self, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match="holds segmentation"):
+            to_ome_zarr(self.IDS.assign_attrs(ilastik_kind="segmentation"), tmp_path / "a.zarr", unique_ids=True)
+        assert not list(tmp_path.iterdir())
+
+
 class TestImageWithLabels:
     @pytest.mark.parametrize("version", VERSIONS)
     def test_is_one_store_that_readers_show_with_names_colours_and_properties(

@@ -92,7 +92,8 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
     if not ids.is_unique:
         raise ArgumentError(
             f"the table has id {ids[ids.duplicated()].iloc[0]} in several rows, as ids restart in every frame, and "
-            "the metadata of a label image have one entry per id: pass the rows of one frame, or no table"
+            "the metadata of a label image have one entry per id: write ids that differ between frames with "
+            f"{option('unique_ids', True)}, or pass the rows of one frame"
         )
     columns = [column for column in table.columns if column != name]
     most = max(1, _MOST_VALUES // max(1, len(columns)))
