@@ -430,3 +430,24 @@ def test_a_table_of_a_tracking_paints_its_lineages(tmp_path):
     assert painted.values.tolist() == [[[0, 2, -1]], [[2, 2, 2]]]
     assert paint(labels, table, "Size_0", background=0).values.tolist() == [[[0, 7.5, 1]], [[4, 3.5, 3.5]]]
     assert len(mismatches(labels, table)) == 0
+
+
+@pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")
+@pytest.mark.parametrize("crop", CROPS)
+def test_tracks_give_an_object_one_id_over_time(tmp_path, crop):
+    data = np.array([[[1, 2]], [[2, 1]], [[0, 1]], *[[[1, 2]]] * 7], "u4")
+    path = tmp_path / "cells_Object-Identities.h5"
+    il.to_ilastik(xr.DataArray(data, dims=("t", "y", "x"), coords={"t": ("t", 100 + 2.0 * np.arange(10))}), path)
+    table = pd.DataFrame(
+        [
+            (t, number, 7 if (number == 1) != (t in (1, 2)) else 9 - 10 * (t == 5))
+            for t in range(10)
+            for number in (1, 2)
+        ],
+        columns=["frame", "labelimageId", "trackId"],
+    )
+    painted = paint(CROPS[crop](il.open_dataarray(path)), table, "trackId")
+    assert painted.attrs["ilastik_kind"] == "tracking"
+    tracks = np.array([[[7, 9]], [[7, 9]], [[0, 9]], [[7, 9]], [[7, 9]], [[7, -1]], *[[[7, 9]]] * 4])
+    expected = CROPS[crop](xr.DataArray(tracks, dims=("t", "y", "x"), coords={"t": 2.0 * np.arange(10)}))
+    np.testing.assert_array_equal(painted.values, expected.values)

@@ -38,9 +38,11 @@ class WholeNumbersSource(View):
         Raises
         ------
         ArgumentError
-            A value is no whole number from 0 on.
+            A value is no whole number from 0 on; -1, with which tables mark objects without a track, becomes 0.
         """
         block = self.source.read(region)
+        if self.spec.kind == "tracking":
+            block[block == -1] = 0
         if block.dtype.kind == "f":
             is_whole = (block == np.floor(block)) & (block >= 0) & (block <= np.iinfo(self.spec.dtype).max)
         else:
