@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Sequence
 
 import pandas as pd
 
 from ilastik_lazy.core.options import DEFAULTS
-from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import with_classes
@@ -16,9 +17,10 @@ from ilastik_lazy.project.path_text import split_paths, splits
 from ilastik_lazy.project.record import read_project
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
+from ilastik_lazy.tables.unique_ids import with_unique_ids
 from ilastik_lazy.warning import warn
 
-__all__ = ["features_beside", "stem_of", "with_names_beside"]
+__all__ = ["stem_of", "with_features_beside", "with_names_beside"]
 
 # Each is opened to find out which images it was made with.
 _MOST_PROJECTS = 20
@@ -56,29 +58,33 @@ def _holds(project: str, stem: str) -> bool:
     return any(key.startswith("label_names") for key in read.attributes) and not names.isdisjoint(_starts(stem))
 
 
-def features_beside(spec: ArraySpec) -> pd.DataFrame | None:
-    """Return the rows of the table of the objects in an image, with their ids in the column ``index``.
+def with_features_beside(levels: Sequence[ArraySource]) -> tuple[Sequence[ArraySource], pd.DataFrame | None]:
+    """Return the levels of an image, and the rows of the table of its objects, with their ids in the column ``index``.
 
-    ilastik writes ``cells_table.csv`` beside ``cells_Object Identities.h5``.  None if there is no such table, or if
-    its ids start again in each frame: napari has one row for an id.
+    ilastik writes ``cells_table.csv`` beside ``cells_Object Identities.h5``.  napari has one row for an id, so ids that
+    start again in each frame become unique.  The table is None if there is none, or if it does not fit.
     """
+    spec = levels[0].spec
     if spec.kind != "object identities" or (path := _table_beside(spec.storage.path)) is None:
-        return None
+        return levels, None
     try:
         table = open_table(path)
         label, _ = key_columns(table, None, None)
+        if table[table[label] > 0][label].duplicated().any():
+            made = [with_unique_ids(level, level, table) for level in levels]
+            levels, table = [level for level, _ in made], table if made[0][1] is None else made[0][1]
     except IlastikLazyError as error:
         warn(f"{spec.storage.path}: its objects have no features: {error}", MetadataWarning)
-        return None
+        return levels, None
     rows = table[table[label] > 0]
     if rows[label].duplicated().any():
         warn(
-            f"{path}: its ids start again in each frame, and napari has one row for an id: its features are not "
-            "shown; ilastik_lazy.paint() puts a column into the voxels",
+            f"{path}: its ids start again in each frame, and {spec.storage.path} has no frames: its features are not "
+            "shown",
             MetadataWarning,
         )
-        return None
-    return pd.concat([rows[label].rename("index"), rows.drop(columns="index", errors="ignore")], axis=1)
+        return levels, None
+    return levels, pd.concat([rows[label].rename("index"), rows.drop(columns="index", errors="ignore")], axis=1)
 
 
 def _table_beside(path: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axis_names
 from ilastik_lazy.core.classes import hex_colors
@@ -16,7 +17,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
 from ilastik_lazy.core.views.cache import CachedSource
 from ilastik_lazy.lazy.dask_array import to_dask
-from ilastik_lazy.viewing.napari.beside import features_beside
+from ilastik_lazy.viewing.napari.beside import with_features_beside
 from ilastik_lazy.viewing.napari.images import Image
 
 __all__ = ["LayerData", "layers_of"]
@@ -51,8 +52,9 @@ def _layers(image: Image, known: Mapping[str, Axis]) -> list[LayerData]:
     first = next((number for number, axis in enumerate(axes) if axis.name in own), 0)
     axes = axes[min(first, len(axes) - 2) :]
     size = parse_size(_CACHE, "cache") // len(image.levels)
-    levels = [CachedSource(level, size) for level in image.levels]
     is_labels = shows_labels(spec)
+    sources, table = with_features_beside(image.levels) if is_labels else (image.levels, None)
+    levels = [CachedSource(level, size) for level in sources]
     layers: list[LayerData] = []
     for number, channel in enumerate(channels_of(spec)):
         arrays = [_array(level, number, axis_names(axes)) for level in levels]
@@ -61,7 +63,7 @@ def _layers(image: Image, known: Mapping[str, Axis]) -> list[LayerData]:
             "visible": image.is_visible and number < _MOST_VISIBLE,
             "multiscale": len(arrays) > 1,
         }
-        options |= _labels_options(spec) if is_labels else _image_options(spec, channel)
+        options |= _labels_options(spec, table) if is_labels else _image_options(spec, channel)
         layers.append((arrays if len(arrays) > 1 else arrays[0], options, "labels" if is_labels else "image"))
     return layers
 
@@ -110,10 +112,9 @@ def _image_options(spec: ArraySpec, channel: Channel) -> dict[str, Any]:
     return options
 
 
-def _labels_options(spec: ArraySpec) -> dict[str, Any]:
+def _labels_options(spec: ArraySpec, table: pd.DataFrame | None) -> dict[str, Any]:
     """Return names and colours of classes, or the table of objects."""
     if not spec.holds_classes:
-        table = features_beside(spec)
         return {} if table is None else {"features": table}
     options: dict[str, Any] = {}
     if spec.channel_names:

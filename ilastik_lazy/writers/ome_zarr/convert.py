@@ -230,7 +230,7 @@ def to_ome_zarr(
 
 
 def _holds_ids(spec: ArraySpec) -> bool:
-    return spec.kind in (None, "object identities") and spec.dtype.kind != "b"
+    return spec.kind in (None, "object identities") and spec.dtype.kind in "iu"
 
 
 def _with_unique_ids(source: ArraySource, given: AnySource, table: Table | None) -> tuple[ArraySource, Table | None]:

@@ -296,6 +296,16 @@ class TestFeatures:
             ((_, options, _),) = layers(image)
         assert "features" not in options
 
+    def test_are_those_of_ids_that_are_unique_over_time(self, tmp_path):
+        path = tmp_path / "film_Object Identities.h5"
+        write_hdf5_export(path, np.array([[[0, 1]], [[2, 1]]], np.uint32), axes="tyx")
+        lines = ["object_id,timestep,labelimage_oid,Size in pixels", "0,0,1,20", "1,1,1,10", "2,1,2,30", ""]
+        (tmp_path / "film_table.csv").write_text("\n".join(lines))
+        ((values, options, _),) = layers(path)
+        assert values.compute().tolist() == [[[0, 1]], [[1000002, 1000001]]]
+        sizes = options["features"].set_index("index")["Size in pixels"].to_dict()
+        assert sizes == {1: 20, 1000001: 10, 1000002: 30}
+
     def test_of_a_damaged_table_are_left_out_with_a_reason(self, image, tmp_path):
         (tmp_path / "cells_table.csv").write_text("a,b\n1,2\n")
         with pytest.warns(MetadataWarning, match=r"no features: .*is not an ilastik table"):
