@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ilastik_lazy.core.spec import ArraySource
+from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.frame_ids import FrameIds
+from ilastik_lazy.errors import ArgumentError, remedy
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.frames import frames_of
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
@@ -125,6 +126,7 @@ def with_unique_ids(
     table, label, time, step
         See `unique_ids`.
     """
+    _require_ids(source.spec)
     frames, length = frames_of(labels)
     if frames is None or length is None:
         return source, table
@@ -139,3 +141,12 @@ def with_unique_ids(
     made = table.iloc[rows.values[order]].copy()
     made[name] = ids[order].astype(np.int64) if not len(ids) or ids.max() < 2**63 else ids[order]
     return unique, made
+
+
+def _require_ids(spec: ArraySpec) -> None:
+    if spec.kind not in (None, "object identities") or spec.dtype.kind not in "iuf":
+        known = " (which have one id for an object over time already)" if spec.kind == "tracking" else ""
+        raise ArgumentError(
+            f"{spec.storage.location} holds {spec.kind or spec.dtype}{known}, and only ids of objects become unique: "
+            "pass the image of object identities" + remedy(", or number a mask with label_objects()")
+        )

@@ -55,17 +55,9 @@ class FrameIds(View):
         Raises
         ------
         ArgumentError
-            The image holds no ids that start again in each frame, or 64 bits cannot hold the ids.
+            64 bits cannot hold the ids.
         """
-        spec, where = source.spec, source.spec.storage.location
-        if spec.kind not in (None, "object identities") or spec.dtype.kind not in "iuf":
-            known = " (which have one id for an object over time already)" if spec.kind == "tracking" else ""
-            raise ArgumentError(
-                f"{where} holds {spec.kind or spec.dtype}{known}, and only ids of objects that start again in each "
-                "frame become unique: pass the image of object identities"
-                + remedy(", or number a mask with label_objects()")
-            )
-        if spec.kind is None:
+        if source.spec.kind is None:
             source = with_kind(source, "object identities")
         most = int(np.iinfo(source.spec.dtype).max)
         if step is None:

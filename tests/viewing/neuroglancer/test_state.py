@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import ilastik_lazy as il
+from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from ilastik_lazy.viewing.neuroglancer import segments
@@ -17,6 +18,7 @@ from ilastik_lazy.viewing.neuroglancer.contents import contents_of
 from ilastik_lazy.viewing.neuroglancer.layers import layers_of
 from ilastik_lazy.viewing.neuroglancer.state import state_of
 from tests.support.makers import some_data, write_hdf5_export
+from tests.support.ome_zarr.fakes import ArrayBackedSource
 
 STEPS = {"t": (2.0, "minute"), "z": (0.8, "micrometer"), "y": (0.25, "micrometer"), "x": (0.25, "micrometer")}
 
@@ -286,6 +288,15 @@ def test_ids_that_start_again_in_each_frame_become_unique():
     inline = json.loads(content.segments.document)["inline"]
     assert inline["ids"] == ["1", "2", "1001"]
     assert inline["properties"][0]["values"] == ["1 in frame 0", "2 in frame 0", "1 in frame 1"]
+
+
+def test_a_part_of_a_time_series_has_the_ids_of_the_whole():
+    source = ArrayBackedSource(np.array([[[0, 1]], [[1, 2]], [[2, 1]]], np.uint8), "tyx", kind="object identities")
+    table = table_of((0, 1, 0, "a", 1.0), (1, 1, 1, "a", 1.0), (1, 2, 2, "b", 2.0), (2, 1, 3, "b", 3.0))
+    part = windowed(source, (slice(1, 3), slice(0, 1), slice(0, 2)))
+    ((shown, content),) = contents_of([], None, [part], table)
+    np.testing.assert_array_equal(shown.read((slice(0, 2), slice(0, 1), slice(0, 2))), [[[1001, 1002]], [[2002, 2001]]])
+    assert json.loads(content.segments.document)["inline"]["ids"] == ["1001", "1002", "2001"]
 
 
 def test_texts_are_tags_where_objects_can_be_chosen_by_them():

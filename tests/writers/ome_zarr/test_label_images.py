@@ -136,6 +136,8 @@ class TestUniqueIds:
     def test_of_an_image_of_classes_are_refused_before_anything_is_written(self, tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match="holds segmentation"):
             to_ome_zarr(self.IDS.assign_attrs(ilastik_kind="segmentation"), tmp_path / "a.zarr", unique_ids=True)
+        with pytest.raises(ArgumentError, match="holds probabilities"):
+            to_ome_zarr(raw(kind="probabilities"), tmp_path / "a.zarr", unique_ids=True)
         assert not list(tmp_path.iterdir())
 
 
