@@ -213,6 +213,7 @@ def _name_and_file(text: str) -> tuple[str, str]:
 @click.argument("target")
 @click.argument("file", required=False)
 @image_options("local")
+@click.option("--unique-ids", is_flag=True, help="TARGET was written with --unique-ids.")
 @click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def verify(
@@ -221,6 +222,7 @@ def verify(
     dataset: str | None,
     axes: str | None,
     project: str | None,
+    unique_ids: bool,
     workers: int | None,
     quiet: bool,
 ) -> None:
@@ -242,7 +244,8 @@ def verify(
     from ilastik_lazy.writers.ome_zarr.verify import verify_image
 
     def work(name: str, progress: Callback | None) -> Made:
-        found = verify_image(name, source, workers=workers, storage_options=storage_options(), progress=progress)
+        options: dict[str, Any] = {"unique_ids": unique_ids, "workers": workers, "storage_options": storage_options()}
+        found = verify_image(name, source, progress=progress, **options)
         return Made("", str(found), "verified")
 
     run_batch(targets, work, BatchOptions(), doing="verifying", done="verified", quiet=quiet)

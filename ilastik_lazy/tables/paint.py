@@ -43,7 +43,8 @@ def paint(
         What `open_table` or `measure_objects` returned, or some of its rows; all rows must belong to one image.
     column
         Numbers keep their type.  Text becomes the numbers of its categories from 1 on: classes in ilastik's order,
-        so that ``"Predicted Class"`` gives the export *Object Predictions*.
+        so that ``"Predicted Class"`` gives the export *Object Predictions*.  ``"trackId"`` gives an object one id in
+        all frames, and -1 to objects without a track, as the table does.
     label, time
         Columns of ids and of frames, if not ``labelimage_oid``, ``labelimageId`` or ``label``, and ``timestep`` or
         ``frame``.

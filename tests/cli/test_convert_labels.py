@@ -89,5 +89,8 @@ def test_ids_that_start_again_in_each_frame_become_unique(movie: tuple[str, str,
         rows = {row["label-value"]: (row["timestep"], row["Size"]) for row in attributes["image-label"]["properties"]}
         whole = {1: (0, 1), 2: (0, 1), 100001: (1, 2), 200001: (2, 1), 200002: (2, 1)}
         assert rows == {key: row for key, row in whole.items() if row[0] or made != "c.zarr"}
+    for options, ends in ((["--unique-ids"], 0), ([], 1)):
+        result = CliRunner().invoke(cli, ["verify", str(tmp_path / "b.zarr"), cells, *options])
+        assert (result.exit_code != 0) == ends
     assert "with --unique-ids, or" in str(invoke(cells, str(tmp_path / "d.zarr"), "--table", table).exception)
     assert "uint32" in invoke(cells, str(tmp_path / "d.zarr"), "--unique-ids", "--dry-run").output

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
+import xarray as xr
 
 from ilastik_lazy.core.grid import Region, regions_of_blocks
 from ilastik_lazy.core.parallel import in_order, threads_for, work_block
@@ -21,6 +22,7 @@ from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.showing.html import html_table
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.stores import WORK, ReadableStore
+from ilastik_lazy.tables.unique_ids import with_unique_ids
 from ilastik_lazy.writers.ome_zarr.commit.journal import Unit, checksum
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.target import readable_store
@@ -71,6 +73,7 @@ def verify_image(
     target: str | os.PathLike[str],
     source: AnySource | None = None,
     *,
+    unique_ids: bool = False,
     workers: int | None = None,
     internal_path: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -87,6 +90,8 @@ def verify_image(
         The image; any OME-Zarr if `source` is given, else one that `to_ome_zarr` wrote.
     source
         What the image was made from, in any order of axes: a path, a DataArray or an `ArraySource`.
+    unique_ids
+        Whether the image was written with ``unique_ids=True``.
     workers
         Threads; None takes all cores.
     progress
@@ -129,6 +134,8 @@ def verify_image(
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
     crew = threads_for(workers)
     expected = None if source is None else open_any(source, internal_path, storage_options, **opening)
+    if unique_ids and expected is not None:
+        expected, _ = with_unique_ids(expected, source if isinstance(source, xr.DataArray) else expected, None)
     rows = [] if manifest is None else _expected_units(store, manifest)
     nbytes = sum(unit.nbytes for _, unit in rows)
     counter = Counter(nbytes + (0 if expected is None else expected.spec.nbytes), progress)
