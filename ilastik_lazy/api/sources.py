@@ -42,7 +42,7 @@ def sources_of(
             f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
     sources = open_sources(location, list(names.values()), options)
-    return {name: stated.view(source, options) for name, source in zip(names, sources, strict=True)}
+    return dict(zip(names, stated.views(sources, options), strict=True))
 
 
 def require_named(options: OpenOptions, inside: Collection[str], where: str) -> None:

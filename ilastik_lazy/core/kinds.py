@@ -19,7 +19,15 @@ from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.whole_numbers import whole_numbers
 from ilastik_lazy.errors import ArgumentError, option
 
-__all__ = ["WHOLE_NUMBERS", "kind_from_name", "kind_of_role", "name_of_ids", "with_classes_of_name", "with_kind"]
+__all__ = [
+    "WHOLE_NUMBERS",
+    "kind_from_name",
+    "kind_of_role",
+    "name_of_ids",
+    "nickname_of",
+    "with_classes_of_name",
+    "with_kind",
+]
 
 # The longest name comes first: "Object Probabilities" ends like "Probabilities".
 _RESULT_TYPES: tuple[tuple[str, Kind], ...] = (
@@ -82,8 +90,7 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
     >>> kind_from_name("brain_Simple Segmentation.h5", np.dtype("uint8"), 1)
     'segmentation'
     """
-    stem = re.sub(r"[ _-]+", " ", Path(path).stem.lower().removesuffix(".ome"))
-    stem = re.sub(r" stage \d+$", "", stem)
+    stem = _stem_of(path)
     for name, kind in _RESULT_TYPES:
         if stem == name or stem.endswith(" " + name):
             if (kind in WHOLE_NUMBERS) != (dtype.kind in "ui") and not (
@@ -92,6 +99,25 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
                 return None
             return None if kind == "probabilities" and channels < 2 else kind
     return None
+
+
+def _stem_of(path: str) -> str:
+    stem = re.sub(r"[ _-]+", " ", Path(path).stem.lower().removesuffix(".ome"))
+    return re.sub(r" stage \d+$", "", stem)
+
+
+def nickname_of(path: str) -> str:
+    """Return what precedes the result type in the name of the export at `path`: ilastik's name of the image.
+
+    It is in lower case, with spaces for ``_`` and ``-``, and empty where the name is not one that ilastik gives.
+
+    Examples
+    --------
+    >>> nickname_of("Brain_1_Simple Segmentation.h5"), nickname_of("brain.h5")
+    ('brain 1', '')
+    """
+    stem = _stem_of(path)
+    return next((stem[: -len(name)].rstrip() for name, _ in _RESULT_TYPES if f" {stem}".endswith(f" {name}")), "")
 
 
 def kind_of_role(role: str, dtype: np.dtype[Any]) -> Kind | None:

@@ -101,9 +101,9 @@ def contents_of(
     if paths is None and all(inside(source, location.path).startswith(_CUT_OUTS) for source in sources):
         return _table_at(location, len(sources), memory, options)
     if project is not None:
-        from ilastik_lazy.project.classes import with_classes
+        from ilastik_lazy.project.classes import with_classes_each
 
-        sources = [with_classes(source, project, options) for source in sources]
+        sources = with_classes_each(sources, project, options)
     return Images(location.path, sources)
 
 

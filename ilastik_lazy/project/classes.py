@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,14 +19,22 @@ from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource
-from ilastik_lazy.errors import ArgumentError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import (
+    ArgumentError,
+    ExternalReferenceError,
+    LimitExceededError,
+    MetadataError,
+    MetadataWarning,
+)
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import optional_setting
+from ilastik_lazy.project.inputs import Lane, lanes_of
+from ilastik_lazy.project.own_images import foreign_image
 from ilastik_lazy.storage.isolation import ask_hdf5
 from ilastik_lazy.warning import warn
 
-__all__ = ["ClassSet", "class_sets", "classes_of", "with_classes"]
+__all__ = ["ClassSet", "class_sets", "classes_of", "with_classes", "with_classes_each"]
 
 _MOST_CLASSES = 1000
 _WITHOUT_CLASSES = ("features", "uncertainty", "object identities", "tracking", "density", "intensity")
@@ -133,19 +141,70 @@ def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, options: Op
     return ask_hdf5(options.trust, path, _counts, path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a project knows of classes, and of the images that it was made with."""
+
+    sets: tuple[ClassSet, ...]
+    lanes: tuple[Lane, ...]
+
+
+def _known_in(path: str, limits: Limits) -> _Known:
+    sets = _class_sets_in(path)
+    with open_hdf5(path) as file:
+        try:
+            return _Known(sets, lanes_of(file, limits))
+        except (MetadataError, ExternalReferenceError, LimitExceededError):
+            return _Known(sets, ())  # the names of classes are good without
+
+
 def with_classes(source: ArraySource, project: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> ArraySource:
-    """Name the channels or values of a source as in `project`; the density of a counting project gets that kind.
+    """Name the channels or values of a source as in `project` (see `with_classes_each`)."""
+    return with_classes_each([source], project, options)[0]
+
+
+def with_classes_each(
+    sources: Iterable[ArraySource], project: str | os.PathLike[str], options: OpenOptions = DEFAULTS
+) -> list[ArraySource]:
+    """Name the channels or values of the images of a file as in `project`.
+
+    The density of a counting project gets that kind.
 
     Raises
     ------
     ArgumentError
         The project names no classes.
+
+    Warns
+    -----
+    MetadataWarning
+        The classes do not fit the channels of an image; or they do, but no image is that of a lane.
     """
-    if source.spec.kind is None and _makes_density(project, source.spec, options):
-        return with_kind(source, "density")
-    sets = class_sets(project, options)
-    if not sets:
-        raise ArgumentError(f"{os.fspath(project)} names no classes: add labels in ilastik and save it")
+    made: list[ArraySource] = []
+    named: list[ArraySpec] = []
+    path = Location.parse(project).path
+    known: _Known | None = None
+    for source in sources:
+        if source.spec.kind is None and _makes_density(path, source.spec, options):
+            made.append(with_kind(source, "density"))
+            continue
+        if known is None:
+            known = ask_hdf5(options.trust, path, _known_in, path, options.limits)
+            if not known.sets:
+                raise ArgumentError(f"{os.fspath(project)} names no classes: add labels in ilastik and save it")
+        made.append(_named(source, known.sets, os.fspath(project)))
+        if made[-1] is not source:
+            named.append(made[-1].spec)
+    if known is not None and named and (why := foreign_image(named, known.lanes, path, options)):
+        warn(
+            f"{named[0].storage.path}: {why}; the names of its classes are right only if the project processed it "
+            "in a batch",
+            MetadataWarning,
+        )
+    return made
+
+
+def _named(source: ArraySource, sets: Sequence[ClassSet], project: str) -> ArraySource:
     spec = source.spec
     classes = classes_of(sets, spec)
     if classes is None and spec.kind in _WITHOUT_CLASSES:
@@ -154,8 +213,7 @@ def with_classes(source: ArraySource, project: str | os.PathLike[str], options: 
     if classes is None:
         known = "; ".join(f"{c.applet}: {', '.join(c.names)}" for c in sets)
         warn(
-            f"{spec.storage.location}: no classes of {os.fspath(project)} fit its channels ({known}): "
-            "the channels stay unnamed",
+            f"{spec.storage.location}: no classes of {project} fit its channels ({known}): the channels stay unnamed",
             MetadataWarning,
         )
         return source
