@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.core.options import Axes, Limits, Trust
     from ilastik_lazy.core.spec import Kind
     from ilastik_lazy.core.views.stated import VoxelSizes
+    from ilastik_lazy.formats.stack import StackOrder
 
 __all__ = ["IlastikBackendEntrypoint"]
 
@@ -42,7 +43,7 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
     supports_groups = True
     open_dataset_parameters = (
         "filename_or_obj", "drop_variables", "internal_path", "axes", "project", "kind", "voxel_size",
-        "squeeze", "storage_options", "limits", "trust", "allow_external",
+        "squeeze", "stack_along", "stack_order", "storage_options", "limits", "trust", "allow_external",
         "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "use_cftime", "decode_timedelta",
     )  # fmt: skip
 
@@ -57,6 +58,8 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
         kind: Kind | None = None,
         voxel_size: VoxelSizes | None = None,
         squeeze: bool = False,
+        stack_along: str | None = None,
+        stack_order: StackOrder = "natural",
         storage_options: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         trust: Trust = "local",
@@ -79,8 +82,9 @@ class IlastikBackendEntrypoint(BackendEntrypoint):
 
         path, options = _path(filename_or_obj), checked_options(limits, trust, allow_external, axes, kind)
         sources = sources_of(
-            path, internal_path, Stated(kind, project, voxel_size, squeeze), drop_variables, storage_options, options
-        )
+            path, internal_path, Stated(kind, project, voxel_size, squeeze), drop_variables, storage_options, options,
+            stack_along, stack_order,
+        )  # fmt: skip
         for name, source in sources.items():
             wanted = mask_and_scale.get(name, True) if isinstance(mask_and_scale, Mapping) else mask_and_scale
             sources[name] = packed_again(source) if wanted is False else source

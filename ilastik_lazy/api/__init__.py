@@ -146,7 +146,7 @@ def open_dataarray(
 
 
 def open_dataset(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     internal_path: str | None = None,
     axes: Axes | None = None,
@@ -157,6 +157,8 @@ def open_dataset(
     chunks: Chunks = "auto",
     order: str | None = None,
     drop_variables: str | Iterable[str] | None = None,
+    stack_along: str | None = None,
+    stack_order: StackOrder = "natural",
     storage_options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     trust: Trust = "local",
@@ -166,6 +168,8 @@ def open_dataset(
 
     The parameters are those of `open_dataarray`; `kind`, `voxel_size` and `squeeze` apply to every image, and
     `drop_variables` names images to leave out.
+    A list of files and a pattern of files, such as ``"frames/t*.h5"``, give a stack for each of the images, which must
+    have the same names in all files; a pattern inside files, such as ``"brain.h5/t*"``, gives the images that fit it.
     A variable has the name of the last part of its image's path, or of the whole path, with ``_`` for ``/``,
     where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
     If two images differ in the length or the positions of a dimension, the dimension of the later image gets the
@@ -181,7 +185,9 @@ def open_dataset(
     check_arguments(axes, order)
     options = checked_options(limits, trust, allow_external, axes, kind)
     stated = Stated(kind, project, voxel_size, squeeze)
-    sources = sources_of(path, internal_path, stated, drop_variables, storage_options, options)
+    sources = sources_of(
+        path, internal_path, stated, drop_variables, storage_options, options, stack_along, stack_order
+    )
     return _as_dataset(sources, chunks, order)
 
 

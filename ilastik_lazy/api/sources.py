@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ilastik_lazy.core.axes import parse_axis_names
 from ilastik_lazy.core.options import Axes, OpenOptions, is_called
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import ArgumentError, option
+from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
+from ilastik_lazy.formats.stack import StackOrder, files_of, images_named, open_stacks
 from ilastik_lazy.lazy.dataset import variable_names
 from ilastik_lazy.project.stated import Stated
 
@@ -22,27 +23,52 @@ _MOST_VARIABLES = 200
 
 
 def sources_of(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     internal_path: str | None,
     stated: Stated,
     drop_variables: str | Iterable[str] | None,
     storage_options: Mapping[str, Any] | None,
     options: OpenOptions,
+    along: str | None = None,
+    order: StackOrder = "natural",
 ) -> dict[str, ArraySource]:
-    """The images that become the variables of `open_dataset`, by their names."""
-    location = Location.parse(path, internal_path, storage_options)
-    inside = [location.internal_path] if location.internal_path else list_images(location, options)
-    require_images(inside, location.path)
-    if location.internal_path is None:
-        require_named(options, inside, location.path)
+    """The images that become the variables of `open_dataset`, by their names; those of several files are stacks."""
+    files, named, is_stack = files_of(path, internal_path, storage_options, order)
+    if along is not None and not is_stack:
+        raise ArgumentError(f"{option('stack_along', along)} is for several files: pass a pattern, or a list of files")
+    held = [images_named(file, named, options) for file in files]
+    inside, where = held[0], files[0].path
+    require_images(inside, where)
+    _require_same_images(files, held)
+    if named is None:
+        require_named(options, inside, where)
     dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
     if len(names) > _MOST_VARIABLES:
         raise ArgumentError(
-            f"{location.path} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
+            f"{where} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"
         )
-    sources = open_sources(location, list(names.values()), options)
+    wanted = list(names.values())
+    if is_stack:
+        # A single image may be called after its file.
+        each = [wanted if set(wanted) <= set(images) else images for images in held]
+        sources = open_stacks(files, each, along, options)
+    else:
+        sources = open_sources(files[0], wanted, options)
     return dict(zip(names, stated.views(sources, options), strict=True))
+
+
+def _require_same_images(files: Sequence[Location], held: Sequence[Sequence[str]]) -> None:
+    """Raise `DatasetNotFoundError` unless all files hold images of the same paths, or one image each."""
+    for file, images in zip(files, held, strict=True):
+        lacking = [name for name in held[0] if name not in images]
+        more = [name for name in images if name not in held[0]]
+        if (lacking or more) and not len(images) == len(held[0]) == 1:
+            without, other = (file, files[0]) if lacking else (files[0], file)
+            raise DatasetNotFoundError(
+                f"{without.path} has no image {(lacking or more)[0]!r}, which {other.path} has: files of a stack must "
+                f"hold images of the same names; pass {option('internal_path')} with one, or a pattern, that all have"
+            )
 
 
 def require_named(options: OpenOptions, inside: Collection[str], where: str) -> None:

@@ -17,7 +17,7 @@ from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, option
-from ilastik_lazy.formats import list_images, open_source
+from ilastik_lazy.formats import list_images, open_source, open_sources
 from ilastik_lazy.formats.location import Location, with_slashes
 from ilastik_lazy.formats.named_image import no_such_image
 from ilastik_lazy.formats.suffixes import CONTAINER, PICTURE_SUFFIXES
@@ -25,7 +25,10 @@ from ilastik_lazy.storage.object_store import is_url
 from ilastik_lazy.storage.similar import did_you_mean
 from ilastik_lazy.warning import warn
 
-__all__ = ["StackOrder", "is_pattern", "matching", "number_key", "open_paths", "open_stack"]
+__all__ = [
+    "StackOrder", "files_of", "images_named", "is_pattern", "matching", "number_key", "open_paths", "open_stack",
+    "open_stacks",
+]  # fmt: skip
 
 StackOrder = Literal["natural", "text"]
 """How the images of a pattern follow one another: ``a_2`` before ``a_10``, or after it, as ilastik sorts."""
@@ -106,6 +109,33 @@ def open_stack(
     """
     if isinstance(locations, str | os.PathLike):
         locations = _expanded(os.fsdecode(locations), options, order)
+    along = _checked_along(locations, along)
+    opened = _opened([(location, [location.internal_path]) for location in locations], options)
+    return stack_of([source for (source,) in opened], along)
+
+
+def open_stacks(
+    files: Sequence[Location],
+    images: Sequence[Sequence[str]],
+    along: str | None = None,
+    options: OpenOptions = DEFAULTS,
+) -> list[ArraySource]:
+    """Open several files that hold images alike: one stack for each image (see `open_stack`).
+
+    Parameters
+    ----------
+    files
+        The files in order.
+    images
+        Internal paths of the images of each file, as many in each.
+    """
+    along = _checked_along(files, along)
+    opened = _opened(list(zip(files, images, strict=True)), options)
+    return [stack_of(members, along) for members in zip(*opened, strict=True)]
+
+
+def _checked_along(locations: Sequence[Location], along: str | None) -> str | None:
+    """Check that the files may be a stack, and return the axis along which they follow one another if it is known."""
     if not locations:
         raise ArgumentError("a stack needs at least one file")
     if other := next((one for one in locations if one.suffix != locations[0].suffix), None):
@@ -113,24 +143,22 @@ def open_stack(
             f"a stack must not mix formats: {locations[0].path} is {locations[0].suffix or 'without suffix'}, "
             f"{other.path} is {other.suffix or 'without suffix'}"
         )
-    if along is None and locations[0].suffix in PICTURE_SUFFIXES:
-        along = "z"
-    return stack_of(_opened(locations, options), along)
+    return "z" if along is None and locations[0].suffix in PICTURE_SUFFIXES else along
 
 
-def _opened(locations: Sequence[Location], options: OpenOptions) -> list[ArraySource]:
-    """Open the files; what is to be warned of in several of them is one warning, with their number."""
+def _opened(wanted: Sequence[tuple[Location, Sequence[str | None]]], options: OpenOptions) -> list[list[ArraySource]]:
+    """Open the images that are wanted of each file; a warning that concerns several files is one, with their number."""
     sources, places = [], dict[tuple[str, type[Warning]], list[str]]()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for location in locations:
-            sources.append(open_source(location, options))
+        for location, images in wanted:
+            sources.append(open_sources(location, images, options))
             for one in caught:
                 text = str(one.message).replace(location.path, "\0")
                 places.setdefault((text, one.category), []).append(location.path)
             caught.clear()
     for (text, category), paths in places.items():
-        alike = f" (and {len(paths) - 1} more of {len(locations)} files likewise)" if len(paths) > 1 else ""
+        alike = f" (and {len(paths) - 1} more of {len(wanted)} files likewise)" if len(paths) > 1 else ""
         warn(text.replace("\0", paths[0]) + alike, category)
     return sources
 
@@ -158,31 +186,104 @@ def matching(
     DatasetNotFoundError
         No image in the files fits.
     """
+    paths, inside, _ = _files_matching(pattern)
+    images: list[tuple[str, str | None]] = [(path, inside) for path in paths]
+    if inside is not None and glob.has_magic(inside):
+        held = {path: list_images(Location.parse(path), options) for path in paths}
+        images = [(path, name) for path, names in held.items() for name in _fitting(names, inside)]
+        if not images:
+            raise no_such_image(f"image that fits {inside!r}", paths[0], [repr(name) for name in held[paths[0]]])
+    return images if order == "text" else sorted(images, key=lambda image: number_key("/".join(filter(None, image))))
+
+
+def _files_matching(pattern: str) -> tuple[list[str], str | None, bool]:
+    """Return the files that fit a pattern, sorted as text, what it says of images in them, and if it names files."""
     pattern = with_slashes(os.path.expanduser(pattern))
     inside, found = None, list(_INSIDE.finditer(pattern))
     if found and not os.path.exists(pattern):
         pattern, inside = pattern[: found[-1].end() - 1], pattern[found[-1].end() :].strip("/") or None
     if not (paths := sorted(glob.glob(pattern) if not os.path.exists(pattern) else [pattern])):
         raise SourceNotFoundError(f"no file matches {pattern}{did_you_mean(pattern)}")
-    images: list[tuple[str, str | None]] = [(path, inside) for path in paths]
-    if inside is not None and glob.has_magic(inside):
-        held = {path: list_images(Location.parse(path), options) for path in paths}
-        images = [(path, name) for path, names in held.items() for name in sorted(names) if _fits(name, inside)]
-        if not images:
-            raise no_such_image(f"image that fits {inside!r}", paths[0], [repr(name) for name in held[paths[0]]])
-    return images if order == "text" else sorted(images, key=lambda image: number_key("/".join(filter(None, image))))
+    return paths, inside, paths != [pattern]
 
 
-def _fits(name: str, pattern: str) -> bool:
-    parts, patterns = name.split("/"), pattern.split("/")
-    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
+def _fitting(names: Sequence[str], pattern: str) -> list[str]:
+    """Return the names of images that fit a pattern, in which no wildcard matches a ``/``, sorted as text."""
+    patterns = pattern.split("/")
+
+    def fits(name: str) -> bool:
+        parts = name.split("/")
+        return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
+
+    return sorted(filter(fits, names))
+
+
+def files_of(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    internal_path: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    order: StackOrder = "natural",
+) -> tuple[list[Location], str | None, bool]:
+    """Return the files that a caller names, what is said of the images in them, and whether they are a stack.
+
+    A pattern of files and a list are a stack.
+    """
+    if isinstance(path, list | tuple):
+        files = [Location.parse(each, internal_path, storage_options) for each in path]
+        if other := next((one for one in files if one.internal_path != files[0].internal_path), None):
+            raise ArgumentError(f"{files[0]} and {other} name different images: name files only, or one image in all")
+        if not files:
+            raise ArgumentError("a stack needs at least one file")
+        return [one.at(None) for one in files], files[0].internal_path, True
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"expected the path of a file, not {type(path).__name__}: pass its name")
+    if is_url(path) or not is_pattern(text := os.fsdecode(path)):
+        one = Location.parse(path, internal_path, storage_options)
+        return [one.at(None)], one.internal_path, False
+    _check_order(order)
+    paths, inside, is_stack = _files_matching(text)
+    if inside is not None and internal_path is not None and inside != internal_path:
+        raise ArgumentError(f"{text!r} names the image {inside!r}, {option('internal_path')} names {internal_path!r}")
+    ordered = paths if order == "text" else sorted(paths, key=number_key)
+    if order == "natural":
+        _warn_of_order(text, [(each, None) for each in ordered])
+    return [Location.parse(each) for each in ordered], inside or internal_path, is_stack
+
+
+def images_named(file: Location, inside: str | None, options: OpenOptions) -> list[str]:
+    """Return the internal paths of the images of a file that `inside` names: one, those of a pattern, or all.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        No image fits the pattern.
+    """
+    if inside is not None and not glob.has_magic(inside):
+        return [inside]
+    held = list_images(file, options)
+    if inside is None or inside in held:
+        return held if inside is None else [inside]
+    if found := _fitting(held, inside):
+        return sorted(found, key=number_key)
+    raise no_such_image(f"image that fits {inside!r}", file.path, [repr(name) for name in held])
 
 
 def _expanded(pattern: str, options: OpenOptions, order: StackOrder) -> list[Location]:
+    _check_order(order)
+    images = matching(pattern, options, order)
+    if order == "natural":
+        _warn_of_order(pattern, images)
+    return [Location.parse(path, inside) for path, inside in images]
+
+
+def _check_order(order: str) -> None:
     if order not in get_args(StackOrder):
         raise ArgumentError(f"{option('stack_order', order)}: expected 'natural' or 'text'")
-    images = matching(pattern, options, order)
-    if order == "natural" and images != (as_text := sorted(images)):
+
+
+def _warn_of_order(pattern: str, images: Sequence[tuple[str, str | None]]) -> None:
+    """Warn if ilastik would sort the images of a stack otherwise."""
+    if images != (as_text := sorted(images, key=lambda image: (image[0], image[1] or ""))):
         k = next(k for k, (one, other) in enumerate(zip(images, as_text, strict=True)) if one != other)
         (path, inside), (other_path, other_inside) = images[k], as_text[k]
         first, other = map(os.path.basename, (path, other_path)) if path != other_path else (inside, other_inside)
@@ -191,4 +292,3 @@ def _expanded(pattern: str, options: OpenOptions, order: StackOrder) -> list[Loc
             f"ilastik would sort them as text; {option('stack_order', 'text')} does the same",
             MetadataWarning,
         )
-    return [Location.parse(path, inside) for path, inside in images]
