@@ -44,6 +44,9 @@ def _formats(*, is_remote: bool) -> Iterator[Format]:
         from ilastik_lazy.formats import picture
 
         yield picture.FORMAT
+        from ilastik_lazy.formats import bdv
+
+        yield bdv.FORMAT
 
 
 def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:

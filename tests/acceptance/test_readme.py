@@ -115,6 +115,7 @@ def bigdataviewer():
         file["s00/resolutions"] = np.array([[1.0, 1, 1], [2, 2, 2]])
         for level, data in enumerate((VOLUME, VOLUME[::2, ::2, ::2])):
             file.create_dataset(f"t00000/s00/{level}/cells", data=data.astype("i2"), chunks=(2, 2, 2))
+    Path("x.xml").write_text('<SpimData><ImageLoader format="bdv.hdf5"><hdf5>x.h5</hdf5></ImageLoader></SpimData>')
 
 
 def table_and_labels():

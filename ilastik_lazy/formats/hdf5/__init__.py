@@ -111,8 +111,13 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     return open_images(location, [location.internal_path], options)[0]
 
 
-def open_images(location: Location, paths: Sequence[str | None] | None, options: OpenOptions) -> list[ArraySource]:
-    """Sources of several datasets of one file; a path of None stands for the only image; without paths, all of them."""
+def open_images(
+    location: Location, paths: Sequence[str | None] | None, options: OpenOptions, xml: str | None = None
+) -> list[ArraySource]:
+    """Sources of several datasets of one file; a path of None stands for the only image; without paths, all of them.
+
+    `xml` is that of BigDataViewer where the caller named it; otherwise the one beside the file is used.
+    """
     stamp = stamp_of(location.path)
     arguments = (location, stamp, None if paths is None else list(paths), options.in_child)
     found = ask_hdf5(options.trust, location.path, found_images, *arguments)
@@ -129,7 +134,7 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
         members, axes = list(map(made, one.members)), options.axes_of(one.name)
         if isinstance(one, imaris.FoundLevel):
             return imaris.level_source(location, one, members, axes)
-        return bdv.level_source(location, one, members, axes)
+        return bdv.level_source(location, one.setup, one.level, members, axes, xml)
 
     return list(map(opened, found))
 

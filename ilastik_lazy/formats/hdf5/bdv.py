@@ -18,7 +18,6 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.core.views.unpacked import unpacked
@@ -32,9 +31,8 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.metadata.xml_text import MOST_XML, parse_xml
+from ilastik_lazy.formats.metadata.spim_data import ViewSetup, read_spim_data, setup_in
 from ilastik_lazy.formats.named_image import no_such_image, only_image
-from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
 from ilastik_lazy.warning import warn
 
 __all__ = ["FoundLevel", "Setup", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
@@ -132,27 +130,42 @@ def _factors(file: h5py.File, setup: str, path: str) -> tuple[tuple[float, float
     return tuple((z, y, x) for x, y, z in values.tolist())
 
 
-def level_source(location: Location, found: FoundLevel, members: list[ArraySource], axes: str | None) -> ArraySource:
+def level_source(
+    location: Location,
+    setup: Setup,
+    level: int,
+    members: list[ArraySource],
+    axes: str | None,
+    xml: str | None = None,
+) -> ArraySource:
     """Make one source of the sources of all time points.
 
     Positions are those inside the setup: the registrations in the XML, which place setups, are not read.
+
+    Parameters
+    ----------
+    location
+        The file or folder of the data.
+    xml
+        The XML that describes the data; by default the one beside them.
     """
-    setup, first, last = found.setup, found.setup.times[0], found.setup.times[-1]
+    first, last = setup.times[0], setup.times[-1]
     if int(last[1:]) - int(first[1:]) >= len(members):
         warn(
             f"{location.path}: {setup.name} lacks time points between {first} and {last}: "
             f"the axis t numbers the {len(members)} that are there",
             MetadataWarning,
         )
-    placed, remarks = _placed_axes(location.path, setup, found.level)
+    view = _described(location.path, setup, xml)
+    placed = _placed_axes(view, setup, level)
     stacked = stack_of([_member(source, placed) for source in members], "t")
     names = tuple(axes) if axes is not None else stacked.spec.dims
     if axes is not None and len(axes) != stacked.spec.ndim:
         raise MetadataError(f"{location} has the axes tzyx: {option('axes', axes)} names {len(axes)}")
     named = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
-    inside = Location(location.path, found.name)
+    inside = Location(location.path, f"{setup.name}/scale{level}")
     storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
-    spec = replace(stacked.spec, name=setup.name, axes=tuple(named), storage=storage, remarks=remarks)
+    spec = replace(stacked.spec, name=view.name or setup.name, axes=tuple(named), storage=storage, remarks=view.remarks)
     return replace(stacked, spec=spec)
 
 
@@ -184,57 +197,33 @@ def _member(source: ArraySource, axes: tuple[Axis, ...]) -> ArraySource:
     return unpacked(DescribedSource(spec, source))
 
 
-def _placed_axes(path: str, setup: Setup, level: int) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
-    """Return the axes z y x of one level, and what of the voxel size makes no sense.
+def _described(path: str, setup: Setup, xml: str | None) -> ViewSetup:
+    """Return what the XML says of a setup; what makes no sense is warned of, and left out.
+
+    Without `xml`, it is the XML beside the file that has the same name, if it describes this file.
+    """
+    own, beside = os.path.basename(path), xml or os.path.splitext(path)[0] + ".xml"
+    if xml is None and (os.path.islink(beside) or not os.path.isfile(beside)):
+        return ViewSetup()
+    try:
+        root = read_spim_data(beside)
+        if xml is None and (root.findtext(".//ImageLoader/hdf5") or own).strip() != own:
+            return ViewSetup()  # of another file
+        return setup_in(root, int(setup.name[1:]), beside)
+    except (MetadataError, LimitExceededError) as error:
+        warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning)
+        return ViewSetup(remarks=(str(error),))
+
+
+def _placed_axes(view: ViewSetup, setup: Setup, level: int) -> tuple[Axis, ...]:
+    """Return the axes z y x of one level.
 
     Voxels of the level are larger by its factor, and the centre of the first one lies inside the first voxel.
     """
-    try:
-        sizes, unit = _voxel_size(path, int(setup.name[1:]))
-    except (MetadataError, LimitExceededError) as error:
-        warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning)
-        return tuple(map(Axis, "zyx")), (str(error),)
-    if sizes is None:
-        return tuple(Axis(name, None, 0.0, unit) for name in "zyx"), ()
+    if view.sizes is None:
+        return tuple(Axis(name, None, 0.0, view.unit) for name in "zyx")
     factors, finest = setup.factors[level], setup.factors[0]
     return tuple(
-        Axis(name, size * factor, size * (factor - first) / 2, unit)
-        for name, size, factor, first in zip("zyx", sizes, factors, finest, strict=True)
-    ), ()
-
-
-def _voxel_size(path: str, setup: int) -> tuple[tuple[float, ...] | None, str]:
-    """Return the sizes z y x of a voxel, and their unit, as the XML beside the file says."""
-    beside = os.path.splitext(path)[0] + ".xml"
-    if os.path.islink(beside) or not os.path.isfile(beside):
-        return None, ""
-    return _size_in(beside, os.path.basename(path), setup)
-
-
-def _size_in(path: str, own_name: str, setup: int) -> tuple[tuple[float, ...] | None, str]:
-    stamp = stamp_of(path)
-    if stamp.size > MOST_XML:
-        raise LimitExceededError(f"{path} has {stamp.size} bytes, more than {MOST_XML}")
-    with opened(path, stamp) as fd:
-        data = read_exactly(fd, stamp.size, 0, path)
-    try:
-        root = parse_xml(data.decode("utf-8"), path)
-    except UnicodeDecodeError as error:
-        raise MetadataError(f"{path} is not in UTF-8") from error
-    if (root.findtext(".//ImageLoader/hdf5") or own_name).strip() != own_name:
-        return None, ""  # of another file
-    for element in root.iter("ViewSetup"):
-        if (element.findtext("id") or "").strip() != str(setup):
-            continue
-        unit = full_unit_name(element.findtext("voxelSize/unit") or "")
-        text = (element.findtext("voxelSize/size") or "").split()
-        if not unit:
-            return None, ""  # not measured
-        try:
-            sizes = tuple(float(size) for size in reversed(text))
-        except ValueError:
-            sizes = ()
-        if len(sizes) != 3 or not all(1e-30 < size < 1e30 for size in sizes):
-            raise MetadataError(f"{path}: the voxel size of setup {setup} is {ascii(text)[:60]}, not three numbers")
-        return sizes, unit
-    return None, ""
+        Axis(name, size * factor, size * (factor - first) / 2, view.unit)
+        for name, size, factor, first in zip("zyx", view.sizes, factors, finest, strict=True)
+    )

@@ -48,7 +48,7 @@ from ilastik_lazy.storage.files import Stamp, opened, read_up_to, stamp_of
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 from ilastik_lazy.warning import warn
 
-__all__ = ["FORMAT", "images", "open_image", "recognises"]
+__all__ = ["FORMAT", "attributes_of", "images", "open_image", "recognises"]
 
 _FILE = "attributes.json"
 _MOST_FILES = 20_000
@@ -65,7 +65,7 @@ def recognises(location: Location, options: OpenOptions) -> bool:
     if any(part.lower().endswith(".n5") for part in Path(folder).parts):
         return True
     try:
-        attributes = _attributes_of(folder, folder, options)
+        attributes = attributes_of(folder, folder, options)
     except UnsafePathError:
         return True  # metadata lie elsewhere: `open_image` refuses that with a reason
     except IlastikLazyError:
@@ -76,7 +76,7 @@ def recognises(location: Location, options: OpenOptions) -> bool:
 def images(location: Location, options: OpenOptions) -> list[str]:
     """Return the internal paths of the images in a folder, the likeliest first; for a dataset its own name."""
     container = _container(location)
-    if _is_dataset(_attributes_of(container, container, options)):
+    if _is_dataset(attributes_of(container, container, options)):
         return [_own_name(container)]
     return _datasets_below(container, options)
 
@@ -94,7 +94,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     folder = _dataset_folder(container, location.internal_path, options)
     path = os.path.join(folder, _FILE)
     stamp = stamp_of(path) if os.path.exists(path) else None
-    attributes = _attributes_of(folder, container, options, stamp)
+    attributes = attributes_of(folder, container, options, stamp)
     if stamp is None or not _is_dataset(attributes):
         raise MetadataError(f"{folder} is a group, not a dataset: its {_FILE} has no dimensions, blockSize, dataType")
     spec = _spec_of(attributes, folder, options.axes, options.limits)
@@ -113,7 +113,7 @@ def _own_name(folder: str) -> str:
     return Path(folder).stem if folder.lower().endswith(".n5") else os.path.basename(folder)
 
 
-def _attributes_of(folder: str, container: str, options: OpenOptions, stamp: Stamp | None = None) -> dict[str, Any]:
+def attributes_of(folder: str, container: str, options: OpenOptions, stamp: Stamp | None = None) -> dict[str, Any]:
     """Read the ``attributes.json`` of a folder in `container`; a group may have none."""
     path = os.path.join(folder, _FILE)
     # The folders above were checked, or are known not to be links.
@@ -144,7 +144,7 @@ def _may_be_image(attributes: dict[str, Any]) -> bool:
 def _dataset_folder(container: str, internal_path: str | None, options: OpenOptions) -> str:
     """Return the folder of the chosen dataset, after checking that it lies in `container`."""
     if internal_path is None:
-        if _is_dataset(_attributes_of(container, container, options)):
+        if _is_dataset(attributes_of(container, container, options)):
             return container
         internal_path = _only_image(container, options)
     parts = [part for part in internal_path.split("/") if part not in ("", ".")]
@@ -154,7 +154,7 @@ def _dataset_folder(container: str, internal_path: str | None, options: OpenOpti
     check_links(folder, container, options.external_roots)
     if os.path.isdir(folder):
         return folder
-    if internal_path == _own_name(container) and _is_dataset(_attributes_of(container, container, options)):
+    if internal_path == _own_name(container) and _is_dataset(attributes_of(container, container, options)):
         return container
     held = [ascii(name) for name in _datasets_below(container, options)]
     raise no_such_image(f"dataset {internal_path!a}", container, held)
@@ -190,7 +190,7 @@ def _datasets_below(container: str, options: OpenOptions) -> list[str]:
                 continue
             path = f"{group}/{name}" if group else name
             try:
-                attributes = _attributes_of(os.path.join(container, path), container, options)
+                attributes = attributes_of(os.path.join(container, path), container, options)
             except IlastikLazyError as error:
                 broken.append(error)
                 continue
