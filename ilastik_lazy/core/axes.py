@@ -16,12 +16,12 @@ from ilastik_lazy.core.units import OME_TIME_UNITS, full_unit_name
 from ilastik_lazy.errors import AxesError, MetadataError, option
 
 __all__ = [
-    "AXIS_NAMES", "Axis", "axis_names", "default_axes", "names_of", "names_that_fit", "parse_axis_names",
-    "step_and_origin", "with_units",
+    "AXIS_NAMES", "Axis", "advice_on_guess", "axis_names", "default_axes", "matlab_axes", "names_of", "names_that_fit",
+    "parse_axis_names", "step_and_origin", "with_units",
 ]  # fmt: skip
 
 AXIS_NAMES = ("t", "z", "y", "x", "c")
-_MOST_CHANNELS = 64
+_MOST_COLORS, _MOST_CHANNELS = 4, 64
 _IN_WORDS = {"time": "t", "channel": "c", "channels": "c"}
 
 
@@ -108,6 +108,25 @@ def parse_axis_names(
     return found
 
 
+def matlab_axes(shape: Sequence[int]) -> str:
+    """Return the likeliest axes of an array that MATLAB stored: in HDF5 its dimensions are in reverse order.
+
+    Examples
+    --------
+    >>> matlab_axes((40, 512, 512)), matlab_axes((3, 512, 512))    # in MATLAB (y, x, z) and (y, x, c)
+    ('zxy', 'cxy')
+    """
+    return {2: "xy", 3: "cxy" if shape[0] <= _MOST_COLORS else "zxy", 4: "czxy", 5: "tczxy"}.get(len(shape), "")
+
+
+def advice_on_guess(likelier: str = "") -> str:
+    """Say what to do if guessed axes are wrong; `likelier` are those of an array that MATLAB stored."""
+    if not likelier:
+        return f"pass {option('axes')} if that is wrong"
+    there = ", ".join(reversed(likelier))
+    return f"MATLAB stores dimensions in reverse order: pass {option('axes', likelier)} if the image is ({there}) there"
+
+
 def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis, ...]:
     """Guess the axes of an array that does not name all of them, as ilastik itself does if that makes sense.
 
@@ -136,7 +155,7 @@ def default_axes(shape: Sequence[int], labels: Sequence[str] = ()) -> tuple[Axis
         free = iter([name for name in "xyzct" if name not in known])
         return tuple(Axis(name or next(free)) for name in reversed(names))[::-1]
     # lazyflow's get_default_axisordering has the same rule: a short last axis is colour.
-    likely = "yxc" if len(shape) == 3 and shape[2] <= 4 else order[len(shape)]
+    likely = "yxc" if len(shape) == 3 and shape[2] <= _MOST_COLORS else order[len(shape)]
     if len(shape) > 3 and shape[-1] > _MOST_CHANNELS:
         # ilastik would read hundreds of channels; other programs write channels before planes or pictures.
         if len(shape) == 4:

@@ -93,6 +93,9 @@ class ArraySpec:
     axes_guessed: bool = False
     """Whether the axes are a guess from the shape alone."""
 
+    likelier_axes: str = ""
+    """Names of axes that are likelier than the guess, where the program that wrote the file has a rule of its own."""
+
     channel_names: tuple[str, ...] = ()
     """Class names along ``c``; empty where unknown."""
 

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from ilastik_lazy.core.axes import Axis
+from ilastik_lazy.core.axes import Axis, advice_on_guess
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.units import OME_SPACE_UNITS, OME_TIME_UNITS
 from ilastik_lazy.doctor.finding import Finding
@@ -28,7 +28,8 @@ def guessed_axes(spec: ArraySpec) -> Iterator[Finding]:
             "warning",
             f"the axes {names} are guessed from the shape {spec.shape}: the file does not name all of them",
             "with wrong axes, a reduction over z goes over something else, and exports are transposed",
-            f"pass {option('axes', names)} if that is right, and otherwise the right order",
+            f"pass {option('axes', names)} if that is right, and otherwise the right order"
+            + (f"; {advice_on_guess(spec.likelier_axes)}" if spec.likelier_axes else ""),
         )
 
 

@@ -19,5 +19,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 IMAGE_SUFFIXES = (*HDF5_SUFFIXES, ".n5", *TIFF_SUFFIXES, ".npy", ".npz", *MRC_SUFFIXES, *PICTURE_SUFFIXES)
 """Suffixes of all formats but Zarr, and but XML, which has many other uses."""
 
-CONTAINER = "(?:" + "|".join(map(re.escape, (*HDF5_SUFFIXES, ".n5", ".zarr", *ZIP_SUFFIXES, *XML_SUFFIXES))) + ")"
+CONTAINER = (
+    "(?:" + "|".join(map(re.escape, (*HDF5_SUFFIXES, ".n5", ".zarr", *ZIP_SUFFIXES, *XML_SUFFIXES, ".mat"))) + ")"
+)
 """Pattern of the suffixes of files and folders that have paths inside; to be compiled with `re.IGNORECASE`."""

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ilastik_lazy.core.axes import advice_on_guess
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.errors import option
 from ilastik_lazy.listing.statements import access_of, voxel_size_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def class_names(spec: ArraySpec) -> tuple[str, ...]:
 
 def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     """Describe an image for people, as pairs of label and text."""
-    guessed = f"  (axes guessed from the shape: pass {option('axes')} if wrong)" if spec.axes_guessed else ""
+    guessed = f"  (axes guessed from the shape: {advice_on_guess(spec.likelier_axes)})" if spec.axes_guessed else ""
     rows = [
         ("image", f"{spec.kind or 'kind unknown'}, {spec.dtype.name}, {human_bytes(spec.nbytes)} in memory"),
         ("size", _by_dim(spec.dims, spec.shape) + guessed),

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ilastik_lazy.core.axes import matlab_axes
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Storage
@@ -67,6 +68,7 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
             buffers=pipeline.buffers,
         ),
         axes_guessed=settled.guessed,
+        likelier_axes=settled.likelier,
         # In an image of classes they would be taken for those of the values.
         channel_names=() if kind in WHOLE_NUMBERS else settled.channel_names,
         kind=kind,
@@ -94,7 +96,7 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
     return settled_axes(
         location, dataset.shape, axes, stated,
         dims=labels if is_labelled else scales, dims_from="DIMENSION_LABELS" if is_labelled else "dimension scales",
-        beside=beside,
+        beside=beside, likelier=matlab_axes(dataset.shape) if "MATLAB_class" in dataset.attrs else "",
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ilastik_lazy.core.axes import AXIS_NAMES, Axis, axis_names, names_of, step_and_origin
+from ilastik_lazy.core.axes import AXIS_NAMES, Axis, advice_on_guess, axis_names, names_of, step_and_origin
 from ilastik_lazy.core.units import converted, unit_and_start
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata.axistags import axes_of
@@ -58,6 +58,8 @@ class Settled(NamedTuple):
     channel_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     """Statements that were not understood, and are ignored."""
+    likelier: str = ""
+    """Axes that are likelier than the guess."""
 
 
 def settled_axes(
@@ -70,6 +72,7 @@ def settled_axes(
     dims_from: str = "DIMENSION_LABELS",
     beside: Sequence[Along | None] = (),
     is_reversed: bool = False,
+    likelier: str = "",
 ) -> Settled:
     """Settle the axes of one image from all statements about them.
 
@@ -87,6 +90,8 @@ def settled_axes(
         The coordinate of each dimension, where there is one.
     is_reversed
         Whether the format counts dimensions from x on, as N5 does.
+    likelier
+        Axes that the program that wrote the file would have meant; they are proposed if the axes are a guess.
 
     Raises
     ------
@@ -146,8 +151,8 @@ def settled_axes(
         _warn(f"{where}: {problem}: positions are taken as unknown")
     if guessed:
         stated = {dims_from: list(dims) if any(dims) else None, "axes": named, "axistags": tags}
-        warn_of_guess(where, shape, axes, stated)
-    return Settled(axes, guessed, tuple(channels), (*remarks, *unfit))
+        warn_of_guess(where, shape, axes, stated, likelier)
+    return Settled(axes, guessed, tuple(channels), (*remarks, *unfit), likelier if guessed else "")
 
 
 def _warn(text: str) -> None:
@@ -155,7 +160,11 @@ def _warn(text: str) -> None:
 
 
 def warn_of_guess(
-    where: object, shape: Sequence[int], axes: Sequence[Axis], stated: Mapping[str, object] | None = None
+    where: object,
+    shape: Sequence[int],
+    axes: Sequence[Axis],
+    stated: Mapping[str, object] | None = None,
+    likelier: str = "",
 ) -> None:
     """Warn that axes are guessed from a shape, although the file has `stated` something about them."""
     said = [f"{name} {shown(value)}" for name, value in (stated or {}).items() if value]
@@ -164,7 +173,7 @@ def warn_of_guess(
     )
     _warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
-        f"pass {option('axes')} if that is wrong"
+        + advice_on_guess(likelier)
     )
 
 
