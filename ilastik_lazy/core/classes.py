@@ -13,6 +13,7 @@ from ilastik_lazy.errors import ArgumentError
 
 __all__ = [
     "RGB",
+    "class_colors_in",
     "color_of",
     "colors_from",
     "flag_attributes",
@@ -52,6 +53,19 @@ def hex_colors(colors: Sequence[RGB]) -> list[str]:
     ['#e69f00']
     """
     return [f"#{bytes(rgb).hex()}" for rgb in colors]
+
+
+def class_colors_in(palette: bytes) -> tuple[RGB, ...]:
+    """Return the colours of the classes 1, 2, ... in a palette: red, green, blue of each index from 0 on.
+
+    Programs fill what they do not use of a palette with black.
+
+    >>> class_colors_in(bytes([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 0]))
+    ((255, 0, 0), (0, 255, 0))
+    """
+    flat = palette.rstrip(b"\0")
+    flat += bytes(-len(flat) % 3)
+    return tuple((flat[k], flat[k + 1], flat[k + 2]) for k in range(3, len(flat), 3))
 
 
 def colors_from(texts: object) -> tuple[RGB, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, parse_axis_names
-from ilastik_lazy.core.classes import RGB
+from ilastik_lazy.core.classes import class_colors_in
 from ilastik_lazy.core.display import samples_of
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
@@ -98,7 +98,7 @@ class _Layout:
     """``pillow``, or ``png`` and ``ppm`` for 16 bits per colour, of which Pillow drops eight."""
     offset: int = 0
     """Offset of the pixels of a ``ppm`` in bytes."""
-    palette: tuple[RGB, ...] = ()
+    palette: bytes = b""
     """Colours of the indices that are stored in place of colours."""
 
     def of_classes(self) -> _Layout:
@@ -152,8 +152,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         ),
         kind=kind,
         channel_names=named if names[-1] == "c" else (),
-        # Class 1 has the second colour of the palette: the first is that of 0.
-        channel_colors=layout.palette[1:] if has_classes else colors if names[-1] == "c" else (),
+        channel_colors=class_colors_in(layout.palette) if has_classes else colors if names[-1] == "c" else (),
     )
     return PictureSource(spec, location, stamp, has_classes)
 
@@ -203,12 +202,7 @@ def _layout_of(picture: Image, path: str) -> _Layout:
     samples, dtype, mode = _MODES[picture.mode]
     if picture.mode == "P" and "transparency" in picture.info:
         samples, mode = 4, "RGBA"
-    palette: tuple[RGB, ...] = ()
-    if picture.mode == "P":
-        # Programs fill what they do not use of a palette with black.
-        flat = bytes(picture.getpalette() or ()).rstrip(b"\0")
-        flat += bytes(-len(flat) % 3)
-        palette = tuple((flat[k], flat[k + 1], flat[k + 2]) for k in range(0, len(flat), 3))
+    palette = bytes(picture.getpalette() or ()) if picture.mode == "P" else b""
     return _Layout((height, width, samples) if samples else (height, width), np.dtype(dtype), mode, palette=palette)
 
 

@@ -9,6 +9,7 @@ import ilastik_lazy as il
 from ilastik_lazy.core.display import channels_of
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
+from tests.support.children import run_command as run
 
 RGB = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
 INDICES = np.random.default_rng(1).integers(0, 3, (8, 9), np.uint8)
@@ -37,6 +38,11 @@ def test_alpha_has_a_name_too_and_channels_of_gray_have_none(tmp_path):
 
 
 def palette_picture(path):
+    if path.suffix == ".tif":
+        table = np.zeros((3, 256), np.uint16)
+        table[:, : len(COLORS)] = np.array(COLORS).T * 257
+        tifffile.imwrite(path, INDICES, photometric="palette", colormap=table)
+        return path
     picture = Image.fromarray(INDICES).convert("P")
     picture.putdata(INDICES.ravel().tolist())
     picture.putpalette([value for color in COLORS for value in color])
@@ -44,10 +50,12 @@ def palette_picture(path):
     return path
 
 
-def test_indices_of_a_palette_are_the_classes_of_a_segmentation(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*names no axes")
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif", ".tiff"])
+def test_indices_of_a_palette_are_the_classes_of_a_segmentation(tmp_path, suffix):
     for found in (
-        il.open_dataarray(palette_picture(tmp_path / "x_Simple Segmentation.png")),
-        il.open_dataarray(palette_picture(tmp_path / "x.png"), kind="segmentation"),
+        il.open_dataarray(palette_picture(tmp_path / f"x_Simple Segmentation{suffix}")),
+        il.open_dataarray(palette_picture(tmp_path / f"x{suffix}"), kind="segmentation"),
     ):
         assert found.dims == ("y", "x")
         np.testing.assert_array_equal(found, INDICES)
@@ -59,3 +67,28 @@ def test_a_photograph_with_a_palette_stays_a_colour_picture(tmp_path):
     found = il.open_dataarray(palette_picture(tmp_path / "photo.png"))
     np.testing.assert_array_equal(found, np.array(COLORS, np.uint8)[INDICES])
     assert found["c"].values.tolist() == ["red", "green", "blue"]
+
+
+def test_a_palette_of_a_tiff_is_no_colour_of_intensities(tmp_path):
+    found = il.open_dataarray(palette_picture(tmp_path / "lut.tif"))
+    np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "lut.tif"), strict=False)
+    assert "class_colors" not in found.attrs
+
+
+def test_pages_with_a_palette_of_eight_bits_are_classes_too(tmp_path):
+    # Against the specification, and common; Pillow writes the other sort.
+    table = np.array(COLORS, np.uint16).T.repeat([1, 1, 254], axis=1)
+    path = tmp_path / "x_Object Predictions.tif"
+    tifffile.imwrite(path, np.stack([INDICES] * 3), photometric="palette", colormap=table, metadata={"axes": "ZYX"})
+    found = il.open_dataarray(path)
+    assert found.attrs["class_colors"][:2] == ["#ff0000", "#00ff00"]
+    np.testing.assert_array_equal(found, np.stack([INDICES] * 3))
+
+
+def test_the_command_converts_the_colours_of_a_palette(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    path = palette_picture(tmp_path / "x.tif")
+    made = run("convert", path, tmp_path / "x.zarr", "--kind", "segmentation", "--axes", "yx", "--quiet")
+    assert made.returncode == 0, made.stderr
+    label = zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["ome"]["image-label"]
+    assert [color["rgba"][:3] for color in label["colors"]] == [[255, 0, 0], [0, 255, 0]]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_names
+from ilastik_lazy.core.classes import class_colors_in
 from ilastik_lazy.core.display import samples_of
 from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
@@ -91,6 +92,8 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     colors = image.notes.channel_colors if len(image.notes.channel_colors) == channels else ()
     if image.is_rgb and not named and kind not in WHOLE_NUMBERS:
         named, colors = samples_of(channels)
+    # Without classes, a palette is a way to show intensities (ImageJ's LUT).
+    palette = class_colors_in(image.palette) if (options.kind or kind) in WHOLE_NUMBERS else ()
     spec = ArraySpec(
         name=image.name,
         shape=image.shape,
@@ -106,7 +109,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         ),
         axes_guessed=guessed,
         channel_names=named if "c" in names else (),
-        channel_colors=colors if "c" in names else (),
+        channel_colors=palette or (colors if "c" in names else ()),
         kind=kind,
         remarks=tuple(image.notes.problems),
     )

@@ -22,6 +22,7 @@ __all__ = ["TiffImage", "image_of", "naming"]
 
 # Codecs that fill a buffer of a given size.  Those of whole pictures, such as JPEG, take it from their own header.
 _COMPRESSIONS = {1: "none", 5: "lzw", 8: "gzip", 32946: "gzip", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_PALETTE = 3
 _PREDICTORS = {1: "", 2: "horizontal+", 3: "float+"}
 
 # Kinds of images with all pages in the main chain.
@@ -63,6 +64,9 @@ class TiffImage:
     is_rgb: bool = False
     """Whether its samples are red, green, blue, and perhaps alpha."""
 
+    palette: bytes = b""
+    """Colours that its values stand for; empty where they stand for themselves."""
+
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
@@ -101,7 +105,17 @@ def image_of(
         name, letters, shape, dtype, _notes_of(file, series, number, path),
         compression, is_plain, page_shape,  # type: ignore[arg-type]
         segment, offsets, counts, lambda data, index: decode(data, index)[0], page.photometric == 2 and "S" in letters,
+        _palette_of(page),
     )  # fmt: skip
+
+
+def _palette_of(page: Any) -> bytes:
+    """Return red, green, blue of each value of up to 8 bits."""
+    table = page.colormap if page.photometric == _PALETTE else None
+    if table is None or table.ndim != 2 or table.shape[0] != 3 or not 0 < table.shape[1] <= 256:
+        return b""
+    # 0 to 65535 by the specification; some programs write 0 to 255.
+    return bytes((table.T >> (8 if table.max() > 255 else 0)).astype(np.uint8))
 
 
 def _all_axes(file: tifffile.TiffFile, series: Any, number: int) -> tuple[str, tuple[int, ...]]:
