@@ -15,7 +15,7 @@ from typing import Any
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
 from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafePathError, option
-from ilastik_lazy.formats.zarr.ome_classes import Color, channels_in, classes_in
+from ilastik_lazy.formats.zarr.ome.classes import Color, channels_in, classes_in
 
 __all__ = ["MOST_LEVELS", "Multiscale", "check_inside", "parse_multiscales"]
 
