@@ -20,9 +20,9 @@ from ilastik_lazy.doctor.tables import label_image_beside, repeated_ids, restart
 from ilastik_lazy.doctor.values import suspicious_values
 from ilastik_lazy.doctor.warned import collected, findings_of
 from ilastik_lazy.errors import DatasetNotFoundError, IlastikLazyError, option
-from ilastik_lazy.formats import list_images, open_source
+from ilastik_lazy.formats import list_images, open_source, open_sources
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.listing.contents import Contents, Images, Project, Table, contents_of, inside
+from ilastik_lazy.listing.contents import Contents, Fields, Images, Project, Table, contents_of, inside
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.allowed import Folders, checked_options
 
@@ -106,6 +106,9 @@ def examine(
             found = contents_of(location, options, source_roots=source_roots, memory=memory)
             if isinstance(found, Images):
                 findings += _of_main_image(location, options)
+            elif isinstance(found, Fields):
+                paths = [f"{found.internal_path}/{field}".lstrip("/") for field in found.plate.fields]
+                found = Images(found.path, open_sources(location, paths, options))
         except IlastikLazyError as error:
             findings.append(refusal(error, location.path))
             found = _one_by_one(location, options)

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from ilastik_lazy.core.options import OpenOptions
     from ilastik_lazy.core.spec import ArraySource
     from ilastik_lazy.formats.location import Location
+    from ilastik_lazy.formats.zarr.ome.plates import Plate
     from ilastik_lazy.project.labels.counts import LabelCount
 
-__all__ = ["Contents", "Images", "Project", "Table", "contents_of", "inside"]
+__all__ = ["Contents", "Fields", "Images", "Project", "Table", "contents_of", "inside"]
 
 
 # Group where ilastik stores images of single objects next to its tables.
@@ -59,7 +60,19 @@ class Project:
     counts: tuple[LabelCount, ...]
 
 
-Contents = Images | Table | Project
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of view of a plate, or of one well."""
+
+    path: str
+    internal_path: str
+    """Path of the plate or well in the file; empty if it is the file."""
+    plate: Plate
+    first: ArraySource
+    """The first field at its finest level."""
+
+
+Contents = Images | Table | Project | Fields
 
 
 def contents_of(
@@ -85,8 +98,15 @@ def contents_of(
         return _project_at(location.path, source_roots, options)
     if location.suffix in TABLE_SUFFIXES and location.suffix != ".txt":  # any text may be called so
         return _table_at(location, 0, memory, options)
-    from ilastik_lazy.formats import open_sources
+    from ilastik_lazy.formats import format_of, open_source, open_sources
 
+    if format_of(location, options).name == "Zarr":
+        from ilastik_lazy.formats.zarr import plate_at
+
+        if (plate := plate_at(location, options)) is not None:
+            above = location.internal_path or ""
+            field = location.at(f"{above}/{plate.fields[0]}".lstrip("/"))
+            return Fields(location.path, above, plate, open_source(field, options))
     paths = [location.internal_path] if location.internal_path else None
     try:
         sources = open_sources(location, paths, options)

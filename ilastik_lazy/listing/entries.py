@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.errors import printable, remedy
-from ilastik_lazy.listing.contents import Contents, Images, Project, Table, inside
+from ilastik_lazy.listing.contents import Contents, Fields, Images, Project, Table, inside
 from ilastik_lazy.listing.describe import CLASSES, class_names, describe, describe_project, spec_as_json
 from ilastik_lazy.showing.html import Row, html_table, swatches
 
@@ -24,6 +24,7 @@ __all__ = ["columns_in_short", "html_of", "lines_of", "values_of"]
 _WIDTH = 100
 _MOST_COLUMNS = 24
 _HEAD_ROWS, _HEAD_COLUMNS = 3, 6
+_MOST_WELL_ROWS, _MOST_FIELDS = 16, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,50 @@ def _images(found: Images) -> Iterator[_Entry]:
         spec = source.spec
         name = inside(source, found.path).lstrip("/") or spec.name
         yield _Entry(name, tuple(describe(spec)), depth=1, names=class_names(spec), colors=spec.channel_colors)
+
+
+def _fields(found: Fields) -> Iterator[_Entry]:
+    plate, name = found.plate, inside(found.first, found.path).lstrip("/")
+    rows = [("well" if "" in plate.wells else "plate", f"{plate.name and f'{plate.name}, '}{plate.what}")]
+    if "" not in plate.wells:
+        rows.append(("wells", _in_rows(plate.wells)))
+    counts = {fields: len(fields) for fields in plate.wells.values()}
+    longest = max(counts, key=lambda fields: counts[fields])
+    each = "" if len(counts) == 1 else f" in the fullest well, {min(counts.values())} in the emptiest"
+    rows.append(("fields", _in_short(longest) + each))
+    if plate.missing:
+        rows.append(("missing", f"{counted(len(plate.missing), 'well')} of those listed: {_in_rows(plate.missing)}"))
+    first = f"{found.internal_path}/{plate.fields[0]}".lstrip("/")
+    opened = remedy(f'open_dataarray(..., "{first}") opens a field', f"pass --dataset {first} for one field")
+    yield _Entry(f"{found.path}/{found.internal_path}".rstrip("/"), (*rows, ("", opened)))
+    yield _Entry(f"{name}, the first field", tuple(describe(found.first.spec)), depth=1)
+
+
+def _in_rows(wells: Iterable[str]) -> str:
+    """List the wells of a plate, a row at a time.
+
+    >>> _in_rows(["A/1", "A/2", "A/3", "B/2"])
+    'A/1 to A/3 (3); B/2'
+    """
+    rows: dict[str, list[str]] = {}
+    for well in wells:
+        rows.setdefault(well.partition("/")[0], []).append(well)
+    shown = [f"{row[0]} to {row[-1]} ({len(row)})" if len(row) > 2 else ", ".join(row) for row in rows.values()]
+    return "; ".join(shown[:_MOST_WELL_ROWS]) + ("; ..." if len(shown) > _MOST_WELL_ROWS else "")
+
+
+def _in_short(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < _MOST_FIELDS else f"{names[0]} to {names[-1]} ({len(names)})"
+
+
+def _fields_as_json(found: Fields) -> dict[str, Any]:
+    return {
+        "location": f"{found.path}/{found.internal_path}".rstrip("/"),
+        "plate": found.plate.name,
+        "wells": {well: list(fields) for well, fields in found.plate.wells.items()},
+        "missing": list(found.plate.missing),
+        "first_field": spec_as_json(found.first.spec),
+    }
 
 
 def columns_in_short(names: Iterable[object], types: Iterable[object]) -> list[tuple[str, str]]:
@@ -145,6 +190,8 @@ def _entries(found: Contents) -> Iterator[_Entry]:
             return _table(found)
         case Project():
             return _project(found)
+        case Fields():
+            return _fields(found)
 
 
 def lines_of(found: Contents, bold: Callable[[str], str] = str) -> Iterator[str]:
@@ -190,3 +237,5 @@ def values_of(found: Contents) -> list[dict[str, Any]]:
             return [_table_as_json(found)]
         case Project():
             return [_project_as_json(found)]
+        case Fields():
+            return [_fields_as_json(found)]

@@ -27,7 +27,7 @@ class Listing:
     """What is in files; its text is that of the command ``info``."""
 
     files: tuple[Contents, ...]
-    """What each file holds: `Images`, a `Table`, or a `Project`."""
+    """What each file holds: `Images`, a `Table`, a `Project`, or the `Fields` of a plate."""
 
     failed: Mapping[str, IlastikLazyError] = field(default_factory=dict)
     """Why a file of several could not be opened, by its name."""
@@ -38,7 +38,7 @@ class Listing:
         return tuple(source.spec for found in self.files if isinstance(found, Images) for source in found.sources)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return plain JSON values: an object for each image, table or project."""
+        """Return plain JSON values: an object for each image, table, project or plate."""
         return [value for found in self.files for value in values_of(found)]
 
     def __repr__(self) -> str:

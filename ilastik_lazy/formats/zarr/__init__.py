@@ -27,7 +27,8 @@ from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES, ZIP_SU
 from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
 from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
-from ilastik_lazy.formats.zarr.ome import Multiscale
+from ilastik_lazy.formats.zarr.ome import Multiscale, ome_content
+from ilastik_lazy.formats.zarr.ome.plates import Plate, plate_in
 from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
 from ilastik_lazy.formats.zarr.tree import (
     Node,
@@ -42,8 +43,9 @@ from ilastik_lazy.formats.zarr.zip_files import ZipFiles
 from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 from ilastik_lazy.warning import warn
 
-__all__ = ["FORMAT", "images", "open_image", "recognises", "tree"]
+__all__ = ["FORMAT", "images", "open_image", "plate_at", "recognises", "tree"]
 
+_TOGETHER = "open_datatree()"
 # Groups above an array that are searched for its multiscales: "scale0/image" needs two.
 _MOST_PARENTS = 4
 # Asking a server for metadata takes time, and these names are surely no Zarr.
@@ -219,14 +221,25 @@ def _only_image(group: Node, inside: str, limits: Limits) -> str:
     """Return the finest level of a group's image, or of the only image below it."""
     if own := multiscales_of(group):
         return own[0].paths[0]
+    if plate := plate_in(group, limits):
+        only_image(group.path, [_joined(inside, path) for path in plate.fields], what=plate.what, together=_TOGETHER)
+        (path,) = plate.fields
+        if field := node_inside(group.path, path, group.files):
+            return _joined(path, _only_image(field, _joined(inside, path), limits))
+        raise DatasetNotFoundError(f"{group.path} has no {path!r}, which its metadata list: was it copied completely?")
     found = _pyramids(group, limits)
     finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
     finest = finest or [_joined(place, m.paths[0]) for place, m in found] or _plain_arrays(group, set(), limits)
-    ome = group.attributes.get("ome")
-    is_plate = "plate" in group.attributes or (isinstance(ome, dict) and "plate" in ome)
-    what = f"a plate with {len(finest)} fields of view" if is_plate else ""
-    only_image(group.path, [_joined(inside, path) for path in finest], finest, what=what, together="open_datatree()")
+    what = f"a plate with {len(finest)} fields of view" if "plate" in ome_content(group.attributes) else ""
+    only_image(group.path, [_joined(inside, path) for path in finest], finest, what=what, together=_TOGETHER)
     return finest[0]
+
+
+def plate_at(location: Location, options: OpenOptions) -> Plate | None:
+    """Return the plate or the well at `location`; None if it is something else."""
+    root = _root(location, options)
+    node = node_inside(location.path, location.internal_path or "", root.files)
+    return plate_in(node, options.limits) if node is not None and not multiscales_of(node) else None
 
 
 def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None:

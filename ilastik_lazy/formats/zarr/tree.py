@@ -25,7 +25,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.metadata.json_text import parse_json_object
 from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
-from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, parse_multiscales
+from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, ome_content, parse_multiscales
 from ilastik_lazy.warning import warn
 
 __all__ = ["Node", "children", "is_zarr", "multiscales_of", "node_at", "node_inside", "require_consolidated_agrees"]
@@ -214,8 +214,7 @@ def _names_below(root: Node, above: str, group: Node | None) -> list[str]:
 
 def _named_by(group: Node) -> Iterator[str]:
     """Yield the paths of groups and arrays that the metadata of a group name."""
-    ome = group.attributes.get("ome")
-    content = ome if isinstance(ome, Mapping) else group.attributes
+    content = ome_content(group.attributes)
     named: list[object] = []
     if "multiscales" in content:
         named += [path for m in parse_multiscales(group.attributes, group.path) for path in m.paths]
@@ -223,9 +222,11 @@ def _named_by(group: Node) -> Iterator[str]:
     named += listed if isinstance(listed := content.get("labels"), list) else []
     if content.get("bioformats2raw.layout") is not None:
         series = node_at(os.path.join(group.path, "OME"), group.files)
-        inner = series.attributes if series is not None else {}
-        inner = inner["ome"] if isinstance(inner.get("ome"), Mapping) else inner
+        inner = ome_content(series.attributes) if series is not None else {}
         named += listed if isinstance(listed := inner.get("series"), list) else ["0"]
+    for holder, members in (("plate", "wells"), ("well", "images")):
+        entries = held.get(members) if isinstance(held := content.get(holder), Mapping) else None
+        named += [each.get("path") for each in entries or () if isinstance(each, Mapping)]
     named += [re.sub(r"/?\.z\w+$", "", path) for path in _consolidated(group)]
     for path in named:
         if isinstance(path, str) and path:

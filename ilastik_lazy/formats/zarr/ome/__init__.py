@@ -17,7 +17,7 @@ from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.errors import LimitExceededError, MetadataError, UnsafePathError, option
 from ilastik_lazy.formats.zarr.ome.classes import Color, channels_in, classes_in
 
-__all__ = ["MOST_LEVELS", "Multiscale", "check_inside", "parse_multiscales"]
+__all__ = ["MOST_LEVELS", "Multiscale", "check_inside", "ome_content", "parse_multiscales"]
 
 # A pyramid of 100 levels would start at 2**99 voxels.
 MOST_LEVELS = 100
@@ -107,6 +107,12 @@ def check_inside(path: str, where: str) -> str:
     if odd or "\\" in path or ":" in parts[0] or _ENCODED.search(path):
         raise UnsafePathError(f"{where}: the path {ascii(path)[:80]} could lead out of the store: refused")
     return path
+
+
+def ome_content(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what OME-Zarr states in the attributes of a group: in ``ome`` from 0.5 on, before that at the top."""
+    ome = attributes.get("ome")
+    return ome if isinstance(ome, Mapping) else attributes
 
 
 def parse_multiscales(attributes: Mapping[str, Any], where: str) -> tuple[Multiscale, ...]:
