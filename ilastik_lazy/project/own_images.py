@@ -40,14 +40,15 @@ def foreign_image(specs: Sequence[ArraySpec], lanes: Sequence[Lane], project: st
     inputs = [each for lane in lanes for each in lane.inputs]
     if not inputs or any(not spec.storage.path or spec.axes_guessed for spec in specs):
         return ""
-    roots = Roots.of(project, ())
-    known = [_sizes_of(each, project, roots, options, n) for n, each in enumerate(inputs)]
+    nickname = _words(nickname_of(specs[0].storage.path))
     names = [os.path.splitext(os.path.basename(project))[0], *(name for each in inputs for name in _names_of(each))]
-    words = list(filter(None, map(_words, names)))
+    is_named = not nickname or any(_is_in(name, nickname) or _is_in(nickname, name) for name in map(_words, names))
+    # What has the right name need not be compared with the image itself.
+    known = [
+        _sizes_of(each, project, options, opens=not is_named and n < _MOST_OPENED) for n, each in enumerate(inputs)
+    ]
     for spec in specs:
         own = _sizes(spec.dims, spec.shape)
-        nickname = _words(nickname_of(spec.storage.path))
-        is_named = not nickname or any(_is_in(name, nickname) or _is_in(nickname, name) for name in words)
         if any(_is_all_of(own, whole) or (is_named and _is_part_of(own, whole)) for whole in known):
             return ""
     shown = dict.fromkeys(
@@ -64,16 +65,16 @@ def _sizes(dims: Iterable[str], shape: Iterable[float]) -> _Sizes:
     return {axis: n for axis, n in zip(dims, shape, strict=True) if n != 1 and axis in _SPACE_AND_TIME}
 
 
-def _sizes_of(recorded: RecordedInput, project: str, roots: Roots, options: OpenOptions, number: int) -> _Sizes:
-    """Return the sizes that a project recorded; old projects recorded none, and the image is asked if it is there."""
+def _sizes_of(recorded: RecordedInput, project: str, options: OpenOptions, *, opens: bool) -> _Sizes:
+    """Return the sizes that a project recorded; old projects recorded none, and their images are opened if `opens`."""
     if recorded.axes is not None and recorded.shape is not None:
         return _sizes((axis.name for axis in recorded.axes), recorded.shape)
     try:
-        if number < _MOST_OPENED:
+        if opens:
             own = replace(options, axes=None, axes_by_name=(), kind="")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                spec = open_input(project, recorded, roots, own).spec
+                spec = open_input(project, recorded, Roots.of(project, ()), own).spec
             if not spec.axes_guessed:
                 return _sizes(spec.dims, spec.shape)
     except IlastikLazyError:
@@ -106,4 +107,4 @@ def _words(name: str) -> str:
 
 
 def _is_in(words: str, others: str) -> bool:
-    return f" {words} " in f" {others} "
+    return bool(words) and f" {words} " in f" {others} "

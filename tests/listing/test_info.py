@@ -84,8 +84,8 @@ def test_text_of_a_file_is_no_markup(tmp_path: Path) -> None:
 
 def test_guessed_axes_are_named_with_the_argument_of_the_interface(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 5, 6), "u1"))
-    assert "pass axes= if wrong" in str(il.info(tmp_path / "a.npy"))
-    assert "pass --axes if wrong" in CliRunner().invoke(cli, ["info", str(tmp_path / "a.npy")]).stdout
+    assert "pass axes= if that is wrong" in str(il.info(tmp_path / "a.npy"))
+    assert "pass --axes if that is wrong" in CliRunner().invoke(cli, ["info", str(tmp_path / "a.npy")]).stdout
 
 
 def test_a_table_of_many_columns_is_a_few_lines(wide: Path) -> None:
