@@ -46,7 +46,9 @@ def _images(found: Images) -> Iterator[_Entry]:
     for source in found.sources:
         spec = source.spec
         name = inside(source, found.path).lstrip("/") or spec.name
-        yield _Entry(name, tuple(describe(spec)), depth=1, names=class_names(spec), colors=spec.channel_colors)
+        called = spec.name if spec.name not in name else ""
+        rows = tuple(describe(spec))
+        yield _Entry(name, rows, called, depth=1, names=class_names(spec), colors=spec.channel_colors)
 
 
 def _fields(found: Fields) -> Iterator[_Entry]:

@@ -110,6 +110,10 @@ def test_the_command_describes_it_too(tmp_path):
     found = run("info", write_xml(tmp_path / "d.xml"), "--dataset", "nuclei GFP")
     assert found.returncode == 0, found.stderr
     assert "z 2 micrometer  y 0.5 micrometer  x 0.25 micrometer" in found.stdout
+    assert "\n  s00/scale0  (nuclei GFP)\n" in found.stdout
+    made = run("convert", tmp_path / "d.xml", tmp_path / "d.zarr", "--quiet")
+    assert made.returncode == 0, made.stderr
+    np.testing.assert_array_equal(il.open_dataarray(tmp_path / "d.zarr"), DATA)
 
 
 def test_a_single_setup_needs_no_name_and_a_moved_file_is_found_beside(tmp_path):

@@ -163,7 +163,7 @@ def level_source(
     if axes is not None and len(axes) != stacked.spec.ndim:
         raise MetadataError(f"{location} has the axes tzyx: {option('axes', axes)} names {len(axes)}")
     named = [axis if axis.name == name else Axis(name) for axis, name in zip(stacked.spec.axes, names, strict=True)]
-    inside = Location(location.path, f"{setup.name}/scale{level}")
+    inside = Location(xml or location.path, f"{setup.name}/scale{level}")
     storage = replace(stacked.spec.storage, location=str(inside), path=location.path)
     spec = replace(stacked.spec, name=view.name or setup.name, axes=tuple(named), storage=storage, remarks=view.remarks)
     return replace(stacked, spec=spec)
