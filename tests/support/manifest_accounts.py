@@ -23,6 +23,7 @@ Outcome = tuple[str, str]
 """``"as stated"``, ``"error"`` or ``"part"``, and why it is not all."""
 
 AS_STATED: Outcome = ("as stated", "")
+_NOTHING_STATED: Outcome = ("part", "nothing is stated of it: the values are those that another reader gives")
 
 
 def accounts_of(folder: Path) -> Iterator[tuple[str, str, Outcome]]:
@@ -94,7 +95,7 @@ def _flat(path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Outcome]]
         independent = pytest.importorskip("tifffile" if path.suffix == ".tif" else "PIL.Image")
         read = independent.imread(path) if path.suffix == ".tif" else np.asarray(independent.open(path))
         np.testing.assert_array_equal(il.open_dataarray(path).values, read)
-        yield "", ("part", "nothing is stated of it: the values are those that another reader gives")
+        yield "", _NOTHING_STATED
     elif "sequence" in entry["format"]:
         # The name of the first file; the checksum is of all.
         axes = entry["axes"].replace(first := entry["axes"][0], "")
@@ -118,6 +119,15 @@ def _flat(path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Outcome]]
         )
     else:
         yield "", _checked(il.open_dataarray(path), entry)
+
+
+def _xml(path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Outcome]]:
+    """BigDataViewer's XML, with the HDF5 beside it."""
+    with h5py.File(path.with_suffix(".h5")) as file:
+        times = sorted(name for name in file if name.startswith("t"))
+        read = np.stack([file[f"{time}/s00/0/cells"][...].view("u2") for time in times])
+    np.testing.assert_array_equal(il.open_dataarray(path).values, read)
+    yield "", _NOTHING_STATED
 
 
 def _zarr(path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Outcome]]:
@@ -173,5 +183,5 @@ def _project(path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Outcom
 
 _ACCOUNTS: dict[str, Callable[[Path, Mapping[str, Any]], Iterator[tuple[str, Outcome]]]] = {
     "h5": _arrays, "n5": _arrays, "npy": _flat, "tif": _flat, "tiff": _flat, "png": _flat, "zarr": _zarr, "csv": _csv,
-    "ilp": _project,
+    "ilp": _project, "xml": _xml,
 }  # fmt: skip
