@@ -120,7 +120,8 @@ def open_dataarray(
     Warns
     -----
     MetadataWarning
-        The axes are guessed from the shape (``attrs["axes_guessed"]``), or metadata were ignored.
+        The axes are guessed from the shape (``attrs["axes_guessed"]``), metadata were ignored, or no image of
+        `project` has the name or the size of this one.
 
     Examples
     --------

@@ -20,6 +20,8 @@ __all__ = ["missing_images", "named_by", "repeated_names"]
 # The image itself is somewhere else; in all other states it is there, and cannot be opened.
 _ELSEWHERE = ("missing", "outside", "url")
 
+_UNNAMED = "channels and values stay without names and colours"
+
 
 def missing_images(tree: xr.DataTree) -> Iterator[Finding]:
     """Find images of a project that are not where it says, or cannot be opened."""
@@ -47,15 +49,16 @@ def named_by(source: ArraySource, project: str, options: OpenOptions) -> tuple[A
             named = with_classes(source, project, options)
         except IlastikLazyError as error:
             return source, [_misfit(str(error), "error", type(error).__name__)]
-    return named, [_misfit(text, "warning") for text in warned]
+    why = _UNNAMED if named is source else "names and colours may be those of other classes"
+    return named, [_misfit(text, "warning", why=why) for text in warned]
 
 
-def _misfit(what: str, severity: Severity, error: str = "") -> Finding:
+def _misfit(what: str, severity: Severity, error: str = "", *, why: str = _UNNAMED) -> Finding:
     return Finding(
         "classes",
         severity,
         what,
-        "channels and values stay without names and colours",
+        why,
         f"pass the project that made the image: {option('project')}",
         error=error,
     )

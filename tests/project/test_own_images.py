@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ilastik_lazy as il
+from ilastik_lazy.doctor import examine
 from ilastik_lazy.errors import MetadataWarning
 from tests.support.children import run_command as run
 from tests.support.makers import axistags, some_data, write_hdf5_export, write_ilp
@@ -124,6 +125,9 @@ def test_the_command_warns_too(tmp_path, project):
     assert found.returncode == 0, found.stderr
     assert "nucleus, background" in found.stdout
     assert found.stderr.count("no image of") == 1
+    (finding,) = [each for each in examine(path, project=project).findings if each.check == "classes"]
+    assert "no image of" in finding.what
+    assert finding.why == "names and colours may be those of other classes"
 
 
 @pytest.mark.shared
