@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ilastik_lazy.core.axes import Axis, advice_on_guess
 from ilastik_lazy.core.spec import ArraySpec
@@ -66,15 +66,12 @@ def unknown_units(spec: ArraySpec) -> Iterator[Finding]:
     bare = [axis for axis in axes if axis.name in "zyx" and axis.scale is not None and not axis.unit]
     if bare:
         shown = ", ".join(f"{axis.name} {axis.scale:g}" for axis in bare)
-        dims = "".join(axis.name for axis in bare)
         yield Finding(
             "unit",
             "warning",
             f"the voxel size has no unit: {shown}",
             "positions are numbers without a meaning, and a scale bar cannot name its length",
-            remedy("", "no command takes a unit; in Python, ")
-            + "name the right one: "
-            + f"image.assign_coords({{d: image[d].assign_attrs(units='micrometer') for d in {dims!r}}})",
+            f"give it with the right one: {_option_of({axis.name: axis.scale for axis in bare})}",
         )
 
 
@@ -88,7 +85,7 @@ def _units_of(axis: Axis) -> frozenset[str]:
 
 
 def _how_to_give(spec: ArraySpec) -> str:
-    """Say how to give a voxel size: no argument and no option takes one."""
+    """Say how to give a voxel size: HDF5 files of one image can state it themselves."""
     stated = {axis.name: axis.scale for axis in spec.axes}
     sizes = {dim: stated[dim] or _EXAMPLE[dim] for dim in "zyx" if dim in stated}
     path, inside = spec.storage.path, spec.storage.location.removeprefix(spec.storage.path).strip("/")
@@ -99,11 +96,11 @@ def _how_to_give(spec: ArraySpec) -> str:
         command = shlex.quote(f'import h5py; h5py.File({file}, "r+"){given}')
         code = remedy(f'with h5py.File({file}, "r+") as file: file{given}', f"python -c {command}")
         return f"write it into the file, in micrometer along {', '.join(sizes)}, with your numbers: {code}"
-    code = (
-        "image.assign_coords({d: (d, size * numpy.arange(image.sizes[d]), {'units': 'micrometer'}) "
-        f"for d, size in {sizes}.items()}})"
-    )
-    return f"{remedy('', 'no command takes a voxel size; in Python, ')}assign positions, with your numbers: {code}"
+    return f"give it, with your numbers: {_option_of(sizes)}"
+
+
+def _option_of(sizes: Mapping[str, float | None]) -> str:
+    return option("voxel_size", ",".join(f"{dim}={size:g}um" for dim, size in sizes.items()))
 
 
 def _in_double_quotes(text: str) -> str:

@@ -62,6 +62,10 @@ def test_the_command_that_gives_a_voxel_size_gives_it(export, found, monkeypatch
     assert [float(il.open_dataarray(path)[dim][1]) for dim in "zyx"] == [0.8, 0.25, 0.25]
 
 
+def opened_as_advised(path, remedy):
+    return eval(f"il.open_dataarray(path, {remedy[remedy.index('voxel_size=') :]})", {"il": il, "path": path})
+
+
 def test_the_code_that_gives_a_voxel_size_gives_it(export, found, tmp_path):
     path = export(resolution=None, units=None)
     remedy = found(path)["voxel-size"].remedy
@@ -69,9 +73,7 @@ def test_the_code_that_gives_a_voxel_size_gives_it(export, found, tmp_path):
     assert found(path) == {}
     write_n5(tmp_path / "b.n5", np.ones((4, 5, 6), "u1"), axes="zyx", chunks=(2, 3, 4))
     remedy = found(tmp_path / "b.n5")["voxel-size"].remedy
-    image = il.open_dataarray(tmp_path / "b.n5")
-    named = eval(remedy[remedy.index("image.") :], {"numpy": np, "image": image})
-    il.to_ilastik(named, tmp_path / "c.h5")
+    il.to_ilastik(opened_as_advised(tmp_path / "b.n5", remedy), tmp_path / "c.h5")
     assert found(tmp_path / "c.h5") == {}
 
 
@@ -79,8 +81,7 @@ def test_a_voxel_size_without_a_unit_is_found(export, found, tmp_path):
     path = export(units={"z": "µm"})
     finding = found(path)["unit"]
     assert finding.what == "the voxel size has no unit: y 0.25, x 0.25"
-    named = eval(finding.remedy[finding.remedy.index("image.") :], {"image": il.open_dataarray(path)})
-    il.to_ilastik(named, tmp_path / "b.h5")
+    il.to_ilastik(opened_as_advised(path, finding.remedy), tmp_path / "b.h5")
     assert found(tmp_path / "b.h5") == {}
 
 
