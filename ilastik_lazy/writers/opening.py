@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
 import os
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from ilastik_lazy.core.options import Axes, Limits, Trust
 from ilastik_lazy.core.spec import ArraySource, Kind
@@ -16,7 +19,10 @@ from ilastik_lazy.project.stated import Stated
 from ilastik_lazy.storage.allowed import Folders, checked_options
 from ilastik_lazy.storage.object_store import is_url
 
-__all__ = ["Opening", "open_any"]
+__all__ = ["Opening", "open_any", "takes_opening"]
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
 class Opening(TypedDict, total=False):
@@ -29,6 +35,23 @@ class Opening(TypedDict, total=False):
     limits: Limits | None
     trust: Trust
     allow_external: Folders
+
+
+def takes_opening(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Let `function`, whose last parameters are those of `Opening`, refuse unknown keywords by its own name."""
+    own = inspect.signature(function).parameters
+    names = [*(name for name, each in own.items() if each.kind is not each.VAR_KEYWORD), *Opening.__annotations__]
+    called = function.__name__.removesuffix("_image")  # `verify_image` is `verify` to callers
+
+    @functools.wraps(function)
+    def checked(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        for unknown in kwargs.keys() - set(names):
+            similar = difflib.get_close_matches(unknown, names, 1)
+            hint = f". Did you mean {similar[0]!r}?" if similar else ""
+            raise TypeError(f"{called}() got an unexpected keyword argument {unknown!r}{hint}")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def open_any(

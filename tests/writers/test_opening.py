@@ -69,3 +69,12 @@ def test_to_ilastik_states_the_kind_of_classes_from_an_argmax(tmp_path: Path) ->
     with h5py.File(tmp_path / "classes.h5") as file:
         (written,) = file.values()
         np.testing.assert_array_equal(np.squeeze(written), il.open_dataarray(sample("segmentation")).squeeze())
+
+
+@pytest.mark.parametrize("name", ["to_ome_zarr", "to_tiff", "to_ilastik", "verify"])
+def test_an_unknown_keyword_is_refused_by_the_function_that_was_called(name: str, plain: Path) -> None:
+    function = getattr(il, name)
+    with pytest.raises(TypeError, match=rf"^{name}\(\) .* argument 'voxelsize'. Did you mean 'voxel_size'\?$"):
+        function(plain, plain.with_suffix(".zarr"), voxelsize=1)
+    with pytest.raises(TypeError, match=rf"^{name}\(\) .* argument 'colour'$"):
+        function(plain, plain.with_suffix(".zarr"), colour=1)

@@ -29,7 +29,7 @@ from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ilastik.adding import is_free_in_hdf5, is_free_in_n5
 from ilastik_lazy.writers.ilastik.hdf5 import ImageLayout, block_of, write_image
 from ilastik_lazy.writers.ilastik.n5 import write_n5
-from ilastik_lazy.writers.opening import Opening, open_any
+from ilastik_lazy.writers.opening import Opening, open_any, takes_opening
 from ilastik_lazy.writers.target import full_path, local_target, require_not_read
 
 __all__ = ["ExportReport", "to_ilastik"]
@@ -74,6 +74,7 @@ class ExportReport:
         )
 
 
+@takes_opening
 @shows_progress("exporting", 2)
 def to_ilastik(
     array: AnySource,

@@ -29,12 +29,13 @@ from ilastik_lazy.writers.ome_zarr.plan.fitting import fitted
 from ilastik_lazy.writers.ome_zarr.plan.plan import Version
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import plan_conversion
 from ilastik_lazy.writers.ome_zarr.report import ConversionReport
-from ilastik_lazy.writers.opening import Opening, open_any
+from ilastik_lazy.writers.opening import Opening, open_any, takes_opening
 from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["to_ome_zarr"]
 
 
+@takes_opening
 @shows_progress("converting", 2)
 def to_ome_zarr(
     source: AnySource,
