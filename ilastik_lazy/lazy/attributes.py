@@ -29,6 +29,7 @@ __all__ = [
     "colors_of",
     "drange_of",
     "kind_of",
+    "may_keep_drange",
     "packing_in",
     "unplaced_units",
     "unplaced_units_of",
@@ -143,6 +144,15 @@ def packing_in(array: xr.DataArray, origins: Sequence[ArraySource | Storage]) ->
         MetadataWarning,
     )
     return None
+
+
+def may_keep_drange(array: xr.DataArray, origins: Sequence[ArraySource | Storage]) -> bool:
+    """Whether the range for display may still hold; what is in memory is compared with it afterwards.
+
+    The range of an image is none for its classes: numpy makes integers of 64 bits of ``argmax`` and of counts.
+    """
+    is_in_memory = array.chunks is None and not origins
+    return array.dtype.kind == "f" or (is_in_memory and array.dtype.kind in "iu" and array.dtype.itemsize < 8)
 
 
 def drange_of(array: xr.DataArray) -> tuple[float, float] | None:

@@ -28,6 +28,7 @@ from ilastik_lazy.lazy.attributes import (
     colors_of,
     drange_of,
     kind_of,
+    may_keep_drange,
     packing_in,
     unplaced_units_of,
     without_inherited,
@@ -224,8 +225,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         channel_colors=colors,
         kind=kind,
         may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
-        # A range for display of something else is none.
-        drange=drange_of(array) if original is not None or array.dtype.kind == "f" else None,
+        drange=drange_of(array) if original is not None or may_keep_drange(array, origins) else None,
         display_mode=str(array.attrs.get("display_mode", "")),
         packing=packing_in(array, origins),
         is_inherited=original is None,

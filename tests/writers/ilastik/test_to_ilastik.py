@@ -162,6 +162,22 @@ class TestComputed:
             to_ilastik(xr.DataArray(lied, dims=tuple("yx")), tmp_path / "a.h5")
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(("dtype", "high", "is_kept"), [("u1", 255, True), ("u2", 65535, True), ("u1", 2, False)])
+    def test_drange_of_integers_in_memory_is_kept_where_it_holds(
+        self, tmp_path: Path, dtype: str, high: int, is_kept: bool
+    ) -> None:
+        drange = np.array([0, high], dtype)
+        write_hdf5_export(tmp_path / "a.h5", some_data((4, 5), dtype), axes="yx", attributes={"drange": drange})
+        to_ilastik(il.open_dataarray(tmp_path / "a.h5").load(), tmp_path / "b.h5")
+        with h5py.File(tmp_path / "b.h5") as file:
+            assert tuple(file["exported_data"].attrs.get("drange", ())) == ((0, high) if is_kept else ())
+
+    def test_drange_of_probabilities_is_not_that_of_their_classes(self, tmp_path: Path) -> None:
+        probabilities = il.open_dataarray(sample("probabilities")).load()
+        assert probabilities.attrs["drange"] == [0.0, 1.0]
+        to_ilastik(probabilities.argmax("c"), tmp_path / "b.h5")
+        assert "drange" not in il.open_dataarray(tmp_path / "b.h5").attrs
+
     def test_drange_of_labels_is_left_out(self, tmp_path: Path) -> None:
         write_hdf5_export(
             tmp_path / "a_Simple Segmentation.h5", some_data((4, 5), "u1"), axes="yx",
