@@ -17,7 +17,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import converted
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import transposed
-from ilastik_lazy.errors import ArgumentError, option, remedy
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, option, remedy
 from ilastik_lazy.lazy.frames import Frames, frames_of
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
@@ -36,6 +36,7 @@ from ilastik_lazy.reductions.objects.measuring_pass import Image, Measure, measu
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, Space
 from ilastik_lazy.showing.progress import shows_progress
 from ilastik_lazy.storage.allowed import checked_options
+from ilastik_lazy.warning import warn
 
 __all__ = ["measure_objects"]
 
@@ -62,7 +63,8 @@ def measure_objects(
     ----------
     labels
         What `label_objects` returned, or any label image: whole numbers; values below 1 are background.  In a
-        segmentation each class is one object; pass ``label_objects(segmentation, classes="nucleus")`` for its parts.
+        segmentation each class is one object, with a warning; pass ``label_objects(segmentation, classes="nucleus")``
+        for its parts.
     intensity
         Image of the same voxels along t, z, y and x, perhaps with channels, each of which gets its own columns.  If
         both have positions, these must agree within half a voxel.
@@ -108,6 +110,11 @@ def measure_objects(
         A property is not known, or needs an image; the images differ in size or lie at other positions; or whole
         numbers in `intensity` are beyond 2**53, so that float64 would round them.
 
+    Warns
+    -----
+    MetadataWarning
+        `labels` holds classes.
+
     Examples
     --------
     >>> import ilastik_lazy as il
@@ -135,6 +142,12 @@ def measure_objects(
     chosen, wanted = wanted_for([name for name in names if name not in OF_WHOLE_OBJECTS], space.ndim, image is not None)
     measure = Measure(axes, source.spec.dims, wanted, image)
     made = _objects_behind(source)
+    if source.spec.holds_classes:
+        warn(
+            f"{source.spec.storage.location} holds classes ({source.spec.kind}), so each class is measured as one "
+            "object: pass label_objects(segmentation, classes=...) for its parts, or call measure_classes",
+            MetadataWarning,
+        )
     if made is not None:
         objects = measured_objects(made, measure, threads_for(workers), progress)
     else:

@@ -11,7 +11,7 @@ from skimage.measure import regionprops_table
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
-from ilastik_lazy.errors import ArgumentError
+from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from tests.fuzz.objects import blocks_are_chunks
 from tests.support.makers import write_hdf5_export
 
@@ -45,6 +45,13 @@ def test_units_are_those_of_the_image():
     assert table.attrs["units"] == {
         "area": "micrometer^3", "centroid_z": "micrometer", "centroid_y": "micrometer", "centroid_x": "micrometer",
     }  # fmt: skip
+
+
+def test_classes_that_are_measured_as_objects_are_said_to_be_classes():
+    with pytest.warns(MetadataWarning, match=r"holds classes \(segmentation\).*label_objects.*or call measure_classes"):
+        table = il.measure_objects(sample("segmentation"))
+    assert table["label"].tolist() == [1, 2]
+    assert len(il.measure_objects(il.label_objects(sample("segmentation"), classes=1))) > 2  # without a warning
 
 
 def test_moments_far_from_the_origin_lose_no_digits():
