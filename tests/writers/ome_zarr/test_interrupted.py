@@ -90,6 +90,25 @@ def test_an_image_is_never_lost_when_it_is_replaced(tmp_path: Path, monkeypatch:
     assert step > 10
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_replacement_that_was_stopped_is_removed_when_the_old_image_is_wanted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    target, beside = tmp_path / "a.zarr", tmp_path / ".a.zarr.ilz-new"
+    small(target)
+    other = ArrayBackedSource(255 - DATA, "yx")
+    assert interrupted(monkeypatch, 6, after=True, run=lambda: to_ome_zarr(other, target, levels=1, overwrite=True))
+    assert beside.exists()
+    small(target, resume=True)
+    assert beside.exists()  # it may go on
+    lock = LocalStore(str(beside)).lock() if is_busy else None
+    small(target, resume=True, overwrite=True)
+    assert beside.exists() == is_busy  # another process is writing it
+    assert_whole(target, DATA)
+    if lock is not None:
+        lock.release()
+
+
 def test_the_last_step_of_a_whole_image_takes_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     delete = LocalStore.delete
 

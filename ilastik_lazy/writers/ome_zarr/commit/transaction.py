@@ -186,13 +186,28 @@ class Transaction:
         self.is_complete = True
 
     def _tidy(self) -> None:
-        """Remove working files that a killed writer of a finished image has left."""
-        if WORK in (self.final.names() or []):
+        """Remove working files that a killed writer of a finished image has left.
+
+        With `overwrite`, also what was begun to replace this image, unless another process is writing it.
+        """
+        old, is_left = self.final.beside(), WORK in (self.final.names() or [])
+        if is_left:
             self._lock = self.final.lock()
-            if (old := self.final.beside()) is not None and old.names() is not None:
-                discard(old, self.final, arrays_of(old) or self._arrays)
-                old.delete("")
+        names = [] if old is None else old.names() or []
+        if old is not None and names and (is_left or (self._overwrite and WORK in names)):
+            with contextlib.suppress(DestinationBusyError):
+                self._remove(old)
+        if is_left:
             self.final.delete(WORK)
+
+    def _remove(self, old: Store) -> None:
+        """Remove an image beside this one, locked: the next conversion that replaces this image uses the same name."""
+        held = old.lock()
+        try:
+            discard(old, self.final, arrays_of(old) or self._arrays)
+            old.delete("")
+        finally:
+            held.release()
 
     def require_lock(self, *, ask: bool = False) -> None:
         """Raise `DestinationBusyError` if another process has taken the store over; `ask` looks at the lock itself."""
@@ -279,12 +294,6 @@ class Transaction:
             for key in kept_members(self.final, arrays_of(self.final), self._arrays):
                 self.store.keep(key, self.final)
             self.final.replace_by(self.store)
-            # The next conversion that replaces this image uses the same name: it must wait until all is removed.
-            held = self.store.lock()
-            try:
-                discard(self.store, self.final, arrays_of(self.store) or self._arrays)
-                self.store.delete("")
-            finally:
-                held.release()
+            self._remove(self.store)
             self.store = self.final
         self.final.delete(WORK)
