@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 import numpy as np
@@ -28,7 +29,7 @@ from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, read_manifes
 from ilastik_lazy.writers.ome_zarr.commit.target import readable_store
 from ilastik_lazy.writers.ome_zarr.conversion.shards import damage
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Shard
-from ilastik_lazy.writers.opening import Opening, open_any
+from ilastik_lazy.writers.opening import Opening, open_any, takes_opening
 from ilastik_lazy.writers.progress import Counter, Progress
 
 __all__ = ["Verification", "verify_image"]
@@ -53,11 +54,16 @@ class Verification:
     voxels: int
     """Voxels that are equal to those of the source; 0 if no source was named."""
 
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Shards of each label image below the image that are as they were written; 0 if it has no manifest."""
+
     def _repr_html_(self) -> str:
-        title, result = str(self).split("\n  ")
-        return html_table(title, [("verified", result)])
+        return html_table(self.target, [("verified", self._result())])
 
     def __str__(self) -> str:
+        return f"{self.target}\n  {self._result()}"
+
+    def _result(self) -> str:
         parts = []
         if self.units:
             how = "is as it was" if self.units == 1 else "are as they were"
@@ -65,9 +71,15 @@ class Verification:
             parts.append(f"{number} ({human_bytes(self.nbytes)}) {how} written")
         if self.voxels:
             parts.append(f"{counted(self.voxels, 'voxel')} {'is' if self.voxels == 1 else 'are'} equal to the source")
-        return f"{self.target}\n  {'; '.join(parts)}"
+        if noted := [name for name, units in self.labels.items() if units]:
+            names = f"{'label image' if len(noted) == 1 else 'label images'} {', '.join(noted)}"
+            parts.append(f"{names} {'is as it was' if len(noted) == 1 else 'are as they were'} written")
+        if others := [name for name, units in self.labels.items() if not units]:
+            parts.append(f"not checked, since another program wrote it: {', '.join(others)}")
+        return "; ".join(parts)
 
 
+@takes_opening
 @shows_progress("verifying", 2)
 def verify_image(
     target: str | os.PathLike[str],
@@ -82,6 +94,7 @@ def verify_image(
 ) -> Verification:
     """Compare an OME-Zarr with the checksums that its conversion noted, and level 0 with the source.
 
+    The label images below it are compared with their checksums, too.
     Metadata that were edited since count as a difference, which is reported after all shards were compared.
 
     Parameters
@@ -127,23 +140,54 @@ def verify_image(
     if names is None:
         raise ArgumentError(f"{place} does not exist")
     manifest = read_manifest(store)
-    if WORK in names and manifest is None:
-        how = remedy("to_ome_zarr(..., resume=True)", "ilastik-lazy convert --resume")
-        raise VerificationError(f"{place} is an unfinished conversion: continue it with {how}")
+    below = [_Below(store, f"labels/{name}") for name in sorted(store.names("labels") or ()) if "." not in name]
+    images = [(store, manifest), *((each, read_manifest(each)) for each in below if each.names())]
+    for each, noted in images:
+        if noted is None and WORK in (each.names() or ()):
+            how = remedy("to_ome_zarr(..., resume=True)", "ilastik-lazy convert --resume")
+            raise VerificationError(f"{each.place} is an unfinished conversion: continue it with {how}")
     if manifest is None and source is None:
         raise ArgumentError(f"{place} has no {MANIFEST}: name the source to compare it with")
     crew = threads_for(workers)
     expected = None if source is None else open_any(source, internal_path, storage_options, **opening)
     if unique_ids and expected is not None:
         expected, _ = with_unique_ids(expected, source if isinstance(source, xr.DataArray) else expected, None)
-    rows = [] if manifest is None else _expected_units(store, manifest)
-    nbytes = sum(unit.nbytes for _, unit in rows)
-    counter = Counter(nbytes + (0 if expected is None else expected.spec.nbytes), progress)
-    _compare_units(store, rows, crew, counter.add)
-    if manifest is not None:
-        _compare_documents(store, manifest)
+    rows = [[] if noted is None else _expected_units(each, noted) for each, noted in images]
+    nbytes = [sum(unit.nbytes for _, unit in units) for units in rows]
+    counter = Counter(sum(nbytes) + (0 if expected is None else expected.spec.nbytes), progress)
+    for (each, _), units in zip(images, rows, strict=True):
+        _compare_units(each, units, crew, counter.add)
+    for each, noted in images:
+        if noted is not None:
+            _compare_documents(each, noted)
     voxels = 0 if expected is None else _compare_voxels(as_source(place, storage_options), expected, crew, counter.add)
-    return Verification(place, len(rows), nbytes, voxels)
+    labels = {each.name: len(units) for (each, _), units in zip(images, rows, strict=True) if isinstance(each, _Below)}
+    return Verification(place, len(rows[0]), nbytes[0], voxels, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """A folder in a store, as a `ReadableStore`."""
+
+    store: ReadableStore
+    folder: str
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.folder)
+
+    @property
+    def place(self) -> str:
+        return f"{self.store.place}/{self.folder}"
+
+    def names(self, folder: str = "") -> list[str] | None:
+        return self.store.names(posixpath.join(self.folder, folder).rstrip("/"))
+
+    def get(self, key: str) -> bytes | None:
+        return self.store.get(f"{self.folder}/{key}")
+
+    def size(self, key: str) -> int | None:
+        return self.store.size(f"{self.folder}/{key}")
 
 
 def _compare_units(

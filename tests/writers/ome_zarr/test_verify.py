@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, ResumeMismatchError, VerificationError
@@ -232,3 +233,40 @@ def test_progress_counts_shards_and_voxels_together(image: Path) -> None:
     assert {total for _, total in seen} == {found.nbytes + a_source().data.nbytes}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1]
+
+
+def with_labels(target: Path) -> None:
+    labels = {name: ArrayBackedSource((a_source(seed).data > 9).astype("u1"), "yx") for seed, name in enumerate("ab")}
+    to_ome_zarr(a_source(), target, labels=labels)
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.ozx"])
+def test_label_images_are_verified_with_their_image(tmp_path: Path, name: str) -> None:
+    with_labels(tmp_path / name)
+    found = verify_image(tmp_path / name, a_source())
+    assert list(found.labels) == ["a", "b"]
+    assert all(found.labels.values())
+    assert "label images a, b are as they were written" in str(found)
+    assert "label images a, b" in found._repr_html_()
+
+
+def test_damage_to_a_label_image_is_found(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    with_labels(target)
+    flip(shards(target / "labels" / "b")[0])
+    with pytest.raises(VerificationError, match=r"a.zarr/labels/b: .*scale"):
+        verify_image(target)
+    shutil.rmtree(target / "labels" / "b")
+    zarr.create_array(target / "labels" / "b", data=np.ones((2, 2), "u1"))
+    assert "not checked, since another program wrote it: b" in str(verify_image(target))
+
+
+def test_an_unfinished_label_image_is_not_sound(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    with_labels(target)
+    manifest = json.loads((target / "labels" / "b" / MANIFEST).read_text())
+    (target / "labels" / "b" / MANIFEST).unlink()
+    (target / "labels" / "b" / ".ilz").mkdir()
+    (target / "labels" / "b" / ".ilz" / "plan.json").write_text(json.dumps(manifest["plan"]))
+    with pytest.raises(VerificationError, match="labels/b is an unfinished conversion"):
+        verify_image(target)
