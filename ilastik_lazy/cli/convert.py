@@ -166,7 +166,9 @@ def convert(
             source = source_at(images[name], dataset, axes, project)
         report = to_ome_zarr(source, targets[name], progress=progress, **options)
         is_old = report.parts > 0 and report.resumed == report.parts
-        return Made(targets[name], str(report), human_bytes(report.bytes_written), report.as_json(), is_old)
+        unknown = ", voxel size unknown" if report.unknown_steps else ""
+        summary = f"{human_bytes(report.bytes_written)}{unknown}"
+        return Made(targets[name], str(report), summary, report.as_json(), is_old)
 
     run_batch(
         list(images), work, batch, quiet=quiet, done="converted",

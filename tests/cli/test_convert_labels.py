@@ -48,6 +48,14 @@ def test_writes_an_image_with_its_labels_and_adds_others_later(
     assert [entry["Size"] for entry in found["cells"]["image-label"]["properties"]] == [24, 24]
 
 
+def test_says_that_the_voxel_size_is_unknown_unless_it_is_named(files: tuple[str, str, str], tmp_path: Path) -> None:
+    for size, is_unknown in (((), True), (("--voxel-size", "y=0.5um,x=0.5um"), False)):
+        result = invoke(files[0], str(tmp_path / "a.zarr"), "--overwrite", *size)
+        assert ("voxel size along y, x unknown" in result.output) == is_unknown, result.output
+    many = invoke(files[0], files[1], "--out-dir", str(tmp_path / "out"))
+    assert many.output.count("voxel size unknown") == 2
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [("--tables", "--tables NAME="), ("--labels", "--labels NAME=FILE")],

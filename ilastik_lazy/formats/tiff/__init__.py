@@ -157,7 +157,7 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
 
 
 def _with_notes(name: str, notes: Notes) -> Axis:
-    return Axis(name, notes.steps.get(name), unit=notes.units.get(name, ""))
+    return Axis(name, notes.steps.get(name), notes.origins.get(name, 0.0), notes.units.get(name, ""))
 
 
 def _chunks_of(image: TiffImage) -> tuple[int, ...]:

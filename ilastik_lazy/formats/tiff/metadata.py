@@ -46,6 +46,9 @@ class Notes:
     units: Mapping[str, str] = field(default_factory=dict)
     """Full names, such as ``micrometer``."""
 
+    origins: Mapping[str, float] = field(default_factory=dict)
+    """Positions of the first voxel, in files of this package: in others they are positions of the stage."""
+
     channel_names: tuple[str, ...] = ()
     channel_colors: tuple[RGB, ...] = ()
     problems: tuple[str, ...] = ()
@@ -90,6 +93,7 @@ class _Collected:
     def __init__(self) -> None:
         self.steps: dict[str, float] = {}
         self.units: dict[str, str] = {}
+        self.origins: dict[str, float] = {}
         self.problems: list[str] = []
 
     def step(self, axis: str, value: object) -> None:
@@ -107,7 +111,8 @@ class _Collected:
             self.units[axis] = unit
 
     def notes(self, channel_names: Sequence[str] = (), channel_colors: Sequence[RGB] = ()) -> Notes:
-        return Notes(self.steps, self.units, tuple(channel_names), tuple(channel_colors), tuple(self.problems))
+        names, colors = tuple(channel_names), tuple(channel_colors)
+        return Notes(self.steps, self.units, self.origins, names, colors, tuple(self.problems))
 
 
 def _plain(text: str) -> str:
@@ -189,6 +194,11 @@ def ome_notes(root: ElementTree.Element, index: int, name: str) -> Notes:
             found.step(axis, element.get(attribute))
             unit = element.get(f"{attribute}Unit", default if axis in found.steps else "")
             found.unit(axis, "" if unit in _OME_UNITLESS else unit)
+        planes = [plane for plane in element if _tag(plane) == "Plane"]
+        for plane in planes[:1] if root.get("Creator", "").startswith("ilastik_lazy ") else ():
+            for axis in "xyz":
+                at = _number(plane.get(f"Position{axis.upper()}"))
+                found.origins |= {axis: at} if at is not None and math.isfinite(at) else {}
         channels = [channel for channel in element if _tag(channel) == "Channel"]
         names = [channel.get("Name", "") for channel in channels]
         colors = [_color(channel.get("Color", "")) for channel in channels]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ilastik_lazy.core.size_text import counted, human_bytes, human_seconds
-from ilastik_lazy.errors import remedy
+from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.errors import option, remedy
 from ilastik_lazy.showing.html import html_table
 
-__all__ = ["ConversionReport"]
+__all__ = ["ConversionReport", "unknown_steps"]
 
 _MOST_CLASSES, _MOST_CHUNKS = 12, 10
 
@@ -56,6 +57,9 @@ class ConversionReport:
     masked: tuple[str, ...] = ()
     """Chunks of the source that could not be decoded, and are filled (``on_error="mask"``)."""
 
+    unknown_steps: tuple[str, ...] = ()
+    """Axes of space along which the source states no voxel size."""
+
     @property
     def ratio(self) -> float:
         """Decoded bytes of level 0 for each byte on the disk, all levels counted."""
@@ -68,6 +72,8 @@ class ConversionReport:
 
     def __str__(self) -> str:
         lines = [self.target, *(f"  {line}" for line in (self._levels(), self._size(), self._time()))]
+        if self.unknown_steps:
+            lines.append(f"  {self._unknown()}")
         if self.voxels_per_class:
             lines.append(f"  voxels: {self._classes()}")
         if self.masked:
@@ -79,6 +85,7 @@ class ConversionReport:
 
     def _repr_html_(self) -> str:
         rows = [("levels", self._levels()), ("size", self._size()), ("time", self._time())]
+        rows += [("voxel size", self._unknown())] if self.unknown_steps else []
         rows += [("voxels", self._classes())] if self.voxels_per_class else []
         rows += [("filled", "\n".join(self.masked[:_MOST_CHUNKS]))] if self.masked else []
         return html_table(self.target, rows)
@@ -101,6 +108,10 @@ class ConversionReport:
         earlier = f"; {parts} written by an earlier run" if self.resumed else ""
         return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
 
+    def _unknown(self) -> str:
+        along = f"voxel size along {', '.join(self.unknown_steps)} unknown: the source states none"
+        return f"{along}; if you know it, convert again with {option('voxel_size')}"
+
     def _classes(self) -> str:
         total = sum(self.voxels_per_class.values())
         shown = [
@@ -109,3 +120,9 @@ class ConversionReport:
         ]
         more = len(self.voxels_per_class) - len(shown)
         return ", ".join(shown) + (f", and {more} more values" if more else "")
+
+
+def unknown_steps(spec: ArraySpec) -> tuple[str, ...]:
+    """Name the axes of space with more than one voxel whose step is not known."""
+    axes = zip(spec.axes, spec.shape, strict=True)
+    return tuple(axis.name for axis, length in axes if axis.name in "zyx" and axis.scale is None and length > 1)

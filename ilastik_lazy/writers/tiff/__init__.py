@@ -25,8 +25,8 @@ from ilastik_lazy.writers.ome_zarr.conversion.one_pass import write_shards
 from ilastik_lazy.writers.ome_zarr.conversion.shards import ShardReader
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import method_for
-from ilastik_lazy.writers.ome_zarr.report import ConversionReport
-from ilastik_lazy.writers.opening import Opening, open_any
+from ilastik_lazy.writers.ome_zarr.report import ConversionReport, unknown_steps
+from ilastik_lazy.writers.opening import Opening, open_any, takes_opening
 from ilastik_lazy.writers.progress import Counter
 from ilastik_lazy.writers.target import full_path, local_target, require_not_read
 from ilastik_lazy.writers.tiff.dtypes import as_tiff_numbers
@@ -53,6 +53,7 @@ class TiffReport(ConversionReport):
         return f"{ConversionReport.__str__(self)}\n  {self.dtype}" + (lost if self.not_stored else "")
 
 
+@takes_opening
 @shows_progress("writing", 2)
 def to_tiff(
     image: AnySource,
@@ -72,6 +73,7 @@ def to_tiff(
 ) -> TiffReport:
     """Write an image of any size as tiled OME-TIFF, with a pyramid, voxel size, units, channel names and colours.
 
+    Where the positions of a crop do not begin at 0, they are written as positions of the planes.
     Fiji, QuPath, napari, bioio and tifffile open it.  The source is read once; memory does not grow with the image.
     The file appears when all of it is written, so a partial result never looks like a complete one.
 
@@ -129,7 +131,7 @@ def to_tiff(
     Warns
     -----
     MetadataWarning
-        Positions do not begin at 0, but will in the file.
+        Times do not begin at 0, but will in the file.
 
     Examples
     --------
@@ -182,6 +184,7 @@ def to_tiff(
         method_reason=why,
         voxels_per_class=statistics.voxels_per_class(plan.spec),
         masked=masked + ((f"{absent} chunks that were never written",) if absent else ()),
+        unknown_steps=unknown_steps(source.spec),
         dtype=plan.spec.dtype.name,
         not_stored=not_stored(plan.spec),
     )
@@ -209,6 +212,10 @@ def _check_axes(spec: ArraySpec) -> None:
         raise AxesError(f"{where} has no axis {missing[0]!r}: OME-TIFF holds images with y and x")
     if 0 in spec.shape:
         raise ArgumentError(f"{where} is empty (shape {spec.shape}): there is nothing to write")
-    if moved := [axis for axis in spec.axes if axis.translation]:
-        first = ", ".join(f"{axis.name} = {axis.translation:g} {axis.unit}".rstrip() for axis in moved)
-        warn(f"OME-TIFF has no place for an origin: {where} begins at {first}, and at 0 in the file", MetadataWarning)
+    for axis in spec.axes:
+        if axis.name == "t" and axis.translation:
+            first = f"{axis.translation:g} {axis.unit}".rstrip()
+            warn(
+                f"OME-TIFF has no place for a start: {where} begins at t = {first}, and at 0 in the file",
+                MetadataWarning,
+            )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ilastik_lazy import __version__
 from ilastik_lazy.core.axes import Axis
@@ -16,6 +19,7 @@ from ilastik_lazy.errors import encodable, printable
 __all__ = ["not_stored", "ome_metadata", "pixels_per_centimeter"]
 
 _STEPS = {"x": "PhysicalSizeX", "y": "PhysicalSizeY", "z": "PhysicalSizeZ", "t": "TimeIncrement"}
+_PLACED = "xyz"
 _SYMBOLS = {"foot": "ft", "mile": "mi", "yard": "yd", "parsec": "pc", "minute": "min"}
 # OME's unit for lengths that no other unit describes.
 _NO_UNIT = "reference frame"
@@ -34,12 +38,29 @@ def ome_metadata(spec: ArraySpec, axes: Sequence[Axis]) -> dict[str, Any]:
         if axis.name in _STEPS and axis.scale is not None and _has_place(axis):
             found[_STEPS[axis.name]] = axis.scale
             found[f"{_STEPS[axis.name]}Unit"] = _symbol(axis)
+    if any(axis.translation for axis in axes if axis.name in _PLACED):
+        found["Plane"] = _positions(axes, dict(zip(spec.dims, spec.shape, strict=True)))
     channel: dict[str, Any] = {}
     if _names_channels(spec):
         channel["Name"] = [_text(name) for name in spec.channel_names]
     if _colors_channels(spec):
         channel["Color"] = [_number_of(rgb) for rgb in spec.channel_colors]
     return found | ({"Channel": channel} if channel else {})
+
+
+def _positions(axes: Sequence[Axis], lengths: Mapping[str, int]) -> dict[str, Any]:
+    """Return where each plane begins, in the order of the file: the place that OME has for an origin."""
+    names = [axis.name for axis in axes]
+    lead = names[: names.index("y")]
+    counts = [lengths.get(name, 1) for name in lead]
+    depth = np.indices(counts)[lead.index("z")].ravel() if "z" in lead else 0
+    found: dict[str, Any] = {}
+    for axis in axes:
+        if axis.name in _PLACED:
+            at = axis.translation + (axis.scale or 0.0) * (depth if axis.name == "z" else 0)
+            found[f"Position{axis.name.upper()}"] = np.broadcast_to(at, math.prod(counts)).tolist()
+            found[f"Position{axis.name.upper()}Unit"] = [_symbol(axis)] * math.prod(counts)
+    return found
 
 
 def pixels_per_centimeter(axes: Sequence[Axis]) -> tuple[float, float] | None:
@@ -52,16 +73,17 @@ def pixels_per_centimeter(axes: Sequence[Axis]) -> tuple[float, float] | None:
 
 def not_stored(spec: ArraySpec) -> tuple[str, ...]:
     """Name the known facts about an image for which OME-XML has no place."""
-    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.translation or axis.since]
+    lost = [f"origin of {axis.name}" for axis in spec.axes if axis.name == "t" and (axis.translation or axis.since)]
     lost += [f"step of {axis.name}" for axis in spec.axes if axis.scale is not None and not _has_place(axis)]
     lost += [
         f"unit of {axis.name}"
         for axis in spec.axes
         if axis.unit and _has_place(axis) and (axis.scale is None or _symbol(axis) == _NO_UNIT)
     ]
-    if spec.channel_names and not _names_channels(spec):
+    is_rgb = is_color_picture(spec)  # whose channels are called red, green and blue by all programs
+    if spec.channel_names and not (is_rgb or _names_channels(spec)):
         lost.append("class names")
-    if spec.channel_colors and not _colors_channels(spec):
+    if spec.channel_colors and not (is_rgb or _colors_channels(spec)):
         lost.append("class colours")
     if spec.packing is not None and not spec.is_unpacked:
         lost.append("scale and offset of packed numbers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 from tests.support.ome_zarr.fakes import FailingSource
 
+_OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 ORDERS = [
     "".join(order) for ndim in range(2, 6) for order in itertools.permutations("tzyxc", ndim) if {*"yx"} <= {*order}
 ]
@@ -212,12 +214,49 @@ class TestMetadata:
 
     def test_what_has_no_place_is_said(self, tmp_path: Path) -> None:
         at = np.arange(4, 9) * 0.5
-        array = xr.DataArray(np.zeros((5, 6), np.uint8), dims=("y", "x"), coords={"y": at}, attrs={
+        array = xr.DataArray(np.zeros((5, 4, 6), np.uint8), dims=("t", "y", "x"), coords={"t": at}, attrs={
             "ilastik_kind": "segmentation", "flag_values": [1, 2], "flag_meanings": "cell background"})  # fmt: skip
-        with pytest.warns(MetadataWarning, match="no place for an origin: .* begins at y = 2, and at 0 in the file"):
+        with pytest.warns(MetadataWarning, match="no place for a start: .* begins at t = 2, and at 0 in the file"):
             report = il.to_tiff(array, tmp_path / "a.tif")
-        assert report.not_stored == ("origin of y", "class names")
-        assert "not stored, since OME-TIFF has no place for it: origin of y, class names" in str(report)
+        assert report.not_stored == ("origin of t", "step of t", "class names")
+        assert "not stored, since OME-TIFF has no place for it: origin of t, step of t, class names" in str(report)
+
+    @pytest.mark.parametrize(("order", "unit"), [("czyx", "micrometer"), ("zyxc", "nanometer"), ("xy", "")])
+    def test_an_origin_is_the_position_of_the_planes_and_comes_back(
+        self, tmp_path: Path, order: str, unit: str
+    ) -> None:
+        lengths, is_rgb = {"z": 3, "y": 4, "x": 5, "c": 3}, order.endswith("c")
+        places = {"z": 10 + 2.5 * np.arange(3), "y": -1 + 0.5 * np.arange(4), "x": 0.25 * np.arange(5)}
+        coords: dict[str, Any] = {d: (d, places[d], {"units": unit}) for d in order if d != "c"}
+        coords |= {"c": ["red", "green", "blue"] if is_rgb else ["a", "b", "d"]} if "c" in order else {}
+        array = xr.DataArray(np.zeros([lengths[d] for d in order], np.uint8), coords, dims=tuple(order))
+        report = il.to_tiff(array, tmp_path / "a.tif")
+        assert report.not_stored == ()
+        found = il.open_dataarray(tmp_path / "a.tif")
+        with tifffile.TiffFile(tmp_path / "a.tif") as file:
+            planes = list(ElementTree.fromstring(file.ome_metadata or "").iter(f"{_OME}Plane"))
+            assert len(planes) == len(file.pages)
+        for dim in set(order) - {"c"}:
+            np.testing.assert_allclose(found[dim], places[dim])
+            assert found[dim].attrs.get("units", "") == unit
+            letter = dim.upper()
+            stated = [float(plane.attrib[f"Position{letter}"]) for plane in planes]
+            at = [int(plane.attrib["TheZ"]) if dim == "z" else 0 for plane in planes]
+            np.testing.assert_allclose(stated, places[dim][at])
+            symbol = {"": "reference frame", "micrometer": "µm", "nanometer": "nm"}[unit]
+            assert {plane.attrib[f"Position{letter}Unit"] for plane in planes} == {symbol}
+
+    def test_the_position_of_a_stage_is_no_origin(self, tmp_path: Path) -> None:
+        """Segmentations of ilastik do not state it, and would not lie on their image."""
+        metadata = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+        planes = {"Plane": {"PositionX": [12345.0], "PositionXUnit": ["µm"]}}
+        tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((4, 5), "u1"), metadata=metadata | planes)
+        assert il.open_dataarray(tmp_path / "a.ome.tif").x.values.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+    def test_the_report_says_that_no_voxel_size_is_known(self, tmp_path: Path) -> None:
+        report = il.to_tiff(image_of("zyx"), tmp_path / "a.tif")
+        assert report.unknown_steps == ("z", "y", "x")
+        assert "voxel size along z, y, x unknown" in str(report)
 
 
 class TestFile:

@@ -35,7 +35,7 @@ from ilastik_lazy.writers.ome_zarr.metadata.attributes import ome_attributes
 from ilastik_lazy.writers.ome_zarr.metadata.documents import metadata_documents
 from ilastik_lazy.writers.ome_zarr.metadata.statistics import Statistics
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Shard
-from ilastik_lazy.writers.ome_zarr.report import ConversionReport
+from ilastik_lazy.writers.ome_zarr.report import ConversionReport, unknown_steps
 from ilastik_lazy.writers.progress import Counter
 
 __all__ = ["ImageConversion"]
@@ -146,6 +146,7 @@ class ImageConversion:
             parts=len(units),
             voxels_per_class=statistics.voxels_per_class(plan.spec),
             masked=tuple(masked) + absent,
+            unknown_steps=() if self.is_below else unknown_steps(self.source.spec),
         )
 
     def _documents(self, statistics: Statistics | None) -> dict[str, bytes]:
