@@ -120,7 +120,10 @@ def examine(
                 findings += missing_images(found.tree)
                 return Report(name, "project", merged([*findings, *findings_of(warned)]))
             case Images():
-                readings = [look.at(number, source, options, findings) for number, source in enumerate(found.sources)]
+                readings = [
+                    look.at(number, source, found.path, options, findings)
+                    for number, source in enumerate(found.sources)
+                ]
         findings += findings_of(warned, [source.spec for source in found.sources], findings)
     return Report(
         name,
@@ -140,7 +143,7 @@ class _Look:
     workers: int | None
     progress: Callable[[int, int], None] | None
 
-    def at(self, number: int, source: ArraySource, options: OpenOptions, findings: list[Finding]) -> Reading:
+    def at(self, number: int, source: ArraySource, file: str, options: OpenOptions, findings: list[Finding]) -> Reading:
         """Examine the image with this number in its file, and add to `findings`."""
         found: list[Finding] = []
         if self.project is not None:
@@ -162,8 +165,7 @@ class _Look:
         is_masked = any(finding.check == "masked-chunks" for finding in findings)
         found += suspicious_values(source.spec, reading.seen, is_masked=is_masked)
         found += uncompressed(source.spec, reading.samples)
-        path = source.spec.storage.path
-        findings += located(found, inside(source, path).strip("/") or source.spec.name)
+        findings += located(found, inside(source, file).strip("/") or source.spec.name)
         return reading
 
 

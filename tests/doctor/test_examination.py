@@ -11,6 +11,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
@@ -263,3 +264,11 @@ def test_a_label_image_that_does_not_open_is_an_error_of_its_table(tmp_path):
     (tmp_path / "cells_Object Identities.h5").write_bytes(b"")
     report = examine(table(tmp_path / "cells_table.h5"))
     assert (report.findings[0].error, report.exit_code) == ("CorruptFileError", 2)
+
+
+def test_findings_name_the_label_image_that_they_were_made_in(tmp_path):
+    image = xr.DataArray(np.zeros((8, 9), np.uint8), dims=("y", "x"))
+    labels = {name: (image + 1).astype("u4") for name in ("cells", "nuclei")}
+    il.to_ome_zarr(image, tmp_path / "a.zarr", labels=labels)
+    (finding,) = examine(tmp_path / "a.zarr").findings
+    assert finding.where == ("scale0/image", "labels/cells/scale0/image", "labels/nuclei/scale0/image")
