@@ -13,6 +13,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.doctor.axes import guessed_axes, unknown_units, unknown_voxel_size
 from ilastik_lazy.doctor.chunks import Reading, damaged_chunks, masked_chunks, missing_chunks, read_all, read_some
 from ilastik_lazy.doctor.finding import Finding, Report, located, merged
+from ilastik_lazy.doctor.labels import unlisted_labels
 from ilastik_lazy.doctor.layout import chunk_shape, chunk_size, read_in_one_thread, uncompressed
 from ilastik_lazy.doctor.projects import missing_images, named_by, repeated_names
 from ilastik_lazy.doctor.refusals import refusal, unfinished_beside
@@ -120,6 +121,8 @@ def examine(
                 findings += missing_images(found.tree)
                 return Report(name, "project", merged([*findings, *findings_of(warned)]))
             case Images():
+                if not findings:
+                    findings += unlisted_labels(location.path)
                 readings = [
                     look.at(number, source, found.path, options, findings)
                     for number, source in enumerate(found.sources)

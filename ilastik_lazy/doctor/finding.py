@@ -33,6 +33,7 @@ Check = Literal[
     "damaged-chunks",
     "values",
     "classes",
+    "labels",
     "project-image",
     "ids-restart",
     "table",

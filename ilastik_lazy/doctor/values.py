@@ -18,6 +18,8 @@ __all__ = ["Seen", "suspicious_values"]
 
 # Probabilities of float32 that were scaled or averaged miss 0 and 1 by a rounding.
 _ROUNDING = 1e-3
+# More classes than anyone draws; a few that are numbered higher were scaled to the range of the dtype.
+_FEW, _HIGH = 16, 32
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Seen:
     undefined: int = 0
     """NaN and infinite values."""
     count: int = 0
+    classes: frozenset[int] | None = frozenset()
+    """Values of an image of classes; None if there are many."""
 
     @classmethod
     def of(cls, values: np.ndarray[Any, Any], spec: ArraySpec) -> Seen:
@@ -36,7 +40,8 @@ class Seen:
         if not values.size or not (spec.kind == "probabilities" or spec.holds_classes):
             return cls(count=values.size)
         if values.dtype.kind != "f":
-            return cls(float(values.min()), float(values.max()), 0, values.size)
+            classes = np.unique(values).tolist() if spec.holds_classes else []
+            return cls(float(values.min()), float(values.max()), 0, values.size, _few({*classes}))
         finite = np.isfinite(values)
         undefined = int(values.size - np.count_nonzero(finite))
         values = values[finite] if undefined else values
@@ -49,6 +54,12 @@ class Seen:
         self.least, self.most = min(self.least, other.least), max(self.most, other.most)
         self.undefined += other.undefined
         self.count += other.count
+        none = self.classes is None or other.classes is None
+        self.classes = None if none else _few({*(self.classes or ()), *(other.classes or ())})
+
+
+def _few(classes: set[int]) -> frozenset[int] | None:
+    return frozenset(classes) if len(classes) <= _FEW else None
 
 
 def suspicious_values(spec: ArraySpec, seen: Seen, *, is_masked: bool = False) -> Iterator[Finding]:
@@ -79,6 +90,22 @@ def suspicious_values(spec: ArraySpec, seen: Seen, *, is_masked: bool = False) -
                 "thresholds are fractions, and viewers show 0 to 1: were the values scaled at the export?",
                 f"divide them, or state what they are: {option('kind', 'features')}",
             )
+    elif spec.kind == "probabilities" and seen.most <= 1 and (spec.drange is None or spec.drange[1] <= 1):
+        yield Finding(
+            "values",
+            "warning",
+            f"probabilities were read as {spec.dtype}, and none of them lies between 0 and 1",
+            "whatever was below 1 became 0: they were exported as whole numbers without being scaled",
+            "export them again as float32, or as uint8 renormalized from 0..1 to 0..255",
+        )
+    elif spec.holds_classes and not spec.channel_names and seen.most > _HIGH and seen.classes is not None:
+        yield Finding(
+            "values",
+            "warning",
+            f"the classes {', '.join(map(str, sorted(seen.classes)))} were read, and ilastik numbers them from 1 on",
+            "classes are counted, named and coloured by their numbers: these were scaled, as for display",
+            "export the image again without renormalizing it",
+        )
     elif spec.holds_classes and spec.channel_names and seen.most > len(spec.channel_names):
         yield Finding(
             "values",

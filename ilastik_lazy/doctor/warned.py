@@ -48,7 +48,8 @@ def findings_of(
     warned: Mapping[str, IlastikLazyWarning], specs: Sequence[ArraySpec] = (), known: Sequence[Finding] = ()
 ) -> Iterator[Finding]:
     """Turn warnings into findings; those that say what the specs or `known` findings say are left out."""
-    said = {remark for spec in specs for remark in spec.remarks}
+    found = "\n".join(finding.what for finding in known)
+    said = {remark for spec in specs for remark in spec.remarks if remark in found}
     for message in warned.values():
         text = str(message)
         if text in (finding.what for finding in known):

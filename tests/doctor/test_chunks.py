@@ -11,6 +11,7 @@ import pytest
 from ilastik_lazy import to_ome_zarr
 from ilastik_lazy.doctor import chunks, examine
 from ilastik_lazy.formats.hdf5.chunks import absent, index
+from tests.support.makers import write_hdf5_export
 from tests.support.n5_makers import write_n5
 from tests.support.zarr_makers import write_array
 
@@ -124,3 +125,23 @@ def test_probabilities_that_are_no_numbers_are_found(export, found):
     data[0, 0, 0, 0], data[5, 7, 9, 1] = np.nan, np.inf
     path = export("a_Probabilities.h5", shape=data.shape, axes="zyxc", chunks=(3, 4, 5, 1), data=data)
     assert found(path, full=True)["values"].what == "2 of 960 values that were read are NaN or infinite"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "more", "said"),
+    [
+        ("a_Simple Segmentation.h5", [0, 127, 254], {}, "the classes 0, 127, 254 were read"),
+        ("a_Simple Segmentation.h5", [1, 2, 3], {}, ""),
+        ("a_Simple Segmentation.h5", list(range(1, 60)), {}, ""),
+        ("a_Probabilities.h5", [0, 1], {"drange": np.array([0, 1], "u1")}, "none of them lies between 0 and 1"),
+        ("a_Probabilities.h5", [0, 1], {"drange": np.array([0, 255], "u1")}, ""),
+    ],
+)
+def test_classes_and_probabilities_that_the_export_has_scaled_or_cut_are_found(
+    tmp_path, found, name, values, more, said
+):
+    """As in ilastik#2291 (a renormalized segmentation) and ilastik#946 (probabilities as integers)."""
+    data = np.resize(np.array(values, "u1"), (8, 10, 2 if "Prob" in name else 1))
+    write_hdf5_export(tmp_path / name, data, axes="yxc", attributes=more)
+    findings = found(tmp_path / name)
+    assert said in findings["values"].what if said else "values" not in findings

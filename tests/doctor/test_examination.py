@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
@@ -272,3 +273,31 @@ def test_findings_name_the_label_image_that_they_were_made_in(tmp_path):
     il.to_ome_zarr(image, tmp_path / "a.zarr", labels=labels)
     (finding,) = examine(tmp_path / "a.zarr").findings
     assert finding.where == ("scale0/image", "labels/cells/scale0/image", "labels/nuclei/scale0/image")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_label_images_that_viewers_do_not_find_are_found(tmp_path, version):
+    """As in napari-ome-zarr#33: they were put into the folder, and not into its list."""
+    image = xr.DataArray(np.zeros((8, 9), np.uint8), dims=("y", "x"))
+    cells = image.astype("u4")
+    il.to_ome_zarr(image, tmp_path / "a.zarr", version=version, voxel_size="y=1um,x=1um", labels={"nuclei": cells})
+    assert examine(tmp_path / "a.zarr").findings == ()
+    il.to_ome_zarr(cells, tmp_path / "b.zarr", version=version, voxel_size="y=1um,x=1um", kind="object identities")
+    shutil.copytree(tmp_path / "b.zarr", tmp_path / "a.zarr" / "labels" / "cells")
+    (finding,) = examine(tmp_path / "a.zarr").findings
+    assert (finding.check, finding.what) == ("labels", "the list of label images lacks cells")
+    exec(finding.remedy.removeprefix("in Python, "), {"zarr": zarr})
+    assert examine(tmp_path / "a.zarr").findings == ()
+
+
+def test_a_scale_that_is_not_understood_is_said_though_positions_are_known(tmp_path):
+    """As in vizarr#297: a negative scale, to flip an image."""
+    image = xr.DataArray(np.zeros((8, 9), np.uint8), dims=("y", "x"))
+    il.to_ome_zarr(image, tmp_path / "a.zarr", version="0.4", voxel_size="y=2um,x=2um")
+    path = tmp_path / "a.zarr" / ".zattrs"
+    attributes = json.loads(path.read_text())
+    attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] = [-2.0, 2.0]
+    path.write_text(json.dumps(attributes))
+    (finding,) = examine(tmp_path / "a.zarr").findings
+    assert finding.check == "metadata"
+    assert "scale [-2.0, 2.0]" in finding.what

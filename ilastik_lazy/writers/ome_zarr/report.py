@@ -109,8 +109,8 @@ class ConversionReport:
         return f"{human_seconds(self.seconds)}{rate}{earlier}{'; every voxel verified' if self.verified else ''}"
 
     def _unknown(self) -> str:
-        along = f"voxel size along {', '.join(self.unknown_steps)} unknown: the source states none"
-        return f"{along}; if you know it, convert again with {option('voxel_size')}"
+        along = ", ".join(self.unknown_steps)
+        return f"voxel size along {along} unknown: if you know it, state it with {option('voxel_size')}"
 
     def _classes(self) -> str:
         total = sum(self.voxels_per_class.values())

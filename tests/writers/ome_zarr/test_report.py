@@ -32,7 +32,7 @@ def test_tells_levels_size_and_time() -> None:
 def test_says_that_no_voxel_size_is_known(tmp_path: Path) -> None:
     plain = ArrayBackedSource(np.ones((1, 4, 5), "u1"), "zyx", scales={"x": 0.5})
     report = to_ome_zarr(plain, tmp_path / "a.zarr", labels={"cells": ArrayBackedSource(np.ones((4, 5), "u1"), "yx")})
-    unknown = "voxel size along y unknown: the source states none; if you know it, convert again with voxel_size="
+    unknown = "voxel size along y unknown: if you know it, state it with voxel_size="
     assert str(report).count(unknown) == 1
     assert unknown in report._repr_html_()
     assert json.loads(json.dumps(report.as_json()))["unknown_steps"] == ["y"]

@@ -23,11 +23,11 @@ from ilastik_lazy.lazy.from_xarray import as_source
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url
 from ilastik_lazy.storage.stores import ROOTS, WORK, Lock, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
-from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
+from ilastik_lazy.writers.ome_zarr.commit.states import is_begun, is_image
 from ilastik_lazy.writers.ome_zarr.commit.target import is_unfinished, open_store
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan, Version
 
-__all__ = ["ImageAbove", "image_above", "lacks_labels"]
+__all__ = ["ImageAbove", "image_above", "labels_below", "lacks_labels"]
 
 _LABELS = "labels"
 # Another process holds the lock for two writes of a small file.
@@ -171,6 +171,23 @@ def lacks_labels(target: str, names: Collection[str], storage_options: Mapping[s
     if is_unfinished(target, storage_options) or (version := _version_at(target, storage_options)) is None:
         return True
     return not set(names) <= set(_names_in(_document(open_store(f"{target}/{_LABELS}", storage_options), version)))
+
+
+def labels_below(place: str) -> tuple[Version, list[str], list[str]] | None:
+    """Return the version of an image, the names that its list of labels holds, and those of label images that it lacks.
+
+    None if there is no image in the folder, or nothing in its ``labels``.
+    """
+    version = _version_at(place, None)
+    store = open_store(f"{place}/{_LABELS}", None)
+    if version is None or (names := store.names()) is None:
+        return None
+    listed = _names_in(_document(store, version))
+    others = {
+        name: open_store(f"{place}/{_LABELS}/{name}", None) for name in sorted({*names} - {*listed, *ROOTS, WORK})
+    }
+    folders = {name: store for name, store in others.items() if os.path.isdir(store.place)}
+    return version, listed, [name for name, each in folders.items() if is_image(each, each.names() or ())]
 
 
 def _key(version: Version) -> str:
