@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ilastik-lazy")
 def cli() -> None:
-    """Look at, reduce and convert what ilastik writes, however large it is."""
+    """View, measure and convert the files that ilastik writes, however large they are."""
 
 
 cli.add_command(classes)
@@ -58,11 +58,11 @@ cli.add_command(view)
 @cli.command(short_help="Print a table of objects or tracks.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", metavar="FILE.csv", help="Write all rows as CSV, quoted where needed.")
-@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Rows to print.")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Number of rows to print.")
 @memory_option
 @trust_option("local")
 def table(files: tuple[str, ...], out: str | None, rows: int) -> None:
-    """Print the table of objects or tracks in FILE: how many rows, which columns, the first rows.
+    """Print the table of objects or tracks in FILE: the number of rows, the columns, and the first rows.
 
     Several FILEs, or a pattern in quotes, become one table; its column source names the file of each row.
 
@@ -101,7 +101,7 @@ def table(files: tuple[str, ...], out: str | None, rows: int) -> None:
 
 @cli.command(short_help="Try everything on a small sample.")
 @click.option(
-    "--folder", metavar="FOLDER", default="ilastik-lazy-demo", show_default=True, help="Where the results go."
+    "--folder", metavar="FOLDER", default="ilastik-lazy-demo", show_default=True, help="Folder for the results."
 )
 def demo(folder: str) -> None:
     """Open, reduce, convert and draw a small sample, and check the result voxel by voxel."""

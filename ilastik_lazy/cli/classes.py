@@ -19,7 +19,7 @@ __all__ = ["classes"]
 _PRINTED_ROWS = 1000
 
 
-@click.command(cls=Command, short_help="Area or volume of each class, and its share of the image.")
+@click.command(cls=Command, short_help="Measure the area or volume of each class, and its share.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("local")
 @kind_option
@@ -28,8 +28,8 @@ _PRINTED_ROWS = 1000
 )
 @click.option("--out", metavar="FILE.csv", help="Write the table to FILE.csv instead of printing it.")
 @memory_option
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def classes(
     files: tuple[str, ...],
     dataset: str | None,

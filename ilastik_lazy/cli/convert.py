@@ -34,39 +34,43 @@ __all__ = ["convert", "verify"]
 @kind_option
 @batch_options("an image")
 @scheduler_option
-@click.option("--memory", metavar="SIZE", help="Most memory to use, such as 2GB.")
+@click.option("--memory", metavar="SIZE", help="Maximum memory to use, such as 2GB.")
 @pyramid_options()
 @click.option(
     "--ome-version",
     type=click.Choice(["0.5", "0.4"]),
-    help="0.4: for ilastik and old programs [default: 0.5, or that of the image of a label image].",
+    help="OME-Zarr version; 0.4 is for ilastik and older programs [default: 0.5; in an image, its version].",
 )
 @click.option(
     "--codec",
     type=click.Choice(["auto", "zstd", "gzip", "blosc", "none"]),
     default="auto",
     show_default=True,
-    help="auto moves chunks that are gzip already, and takes zstd for others.",
+    help="Compression; auto keeps gzip chunks as they are, and compresses all others with zstd.",
 )
 @click.option(
     "--on-error",
     type=click.Choice(["raise", "mask"]),
     default="raise",
     show_default=True,
-    help="Chunks of FILE that are damaged: stop, or fill them (NaN, 0) and list them.",
+    help="If a chunk of FILE is damaged: stop (raise), or fill it with NaN or 0 and list it (mask).",
 )
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
 @click.option(
     "--overwrite", is_flag=True, help="Replace the image TARGET once the new one is complete; its labels stay."
 )
 @click.option("--resume", is_flag=True, help="Continue what was stopped, without writing finished parts again.")
-@click.option("--verify", is_flag=True, help="Compare every voxel with FILE before TARGET becomes an image.")
-@click.option("--table", metavar="FILE", help="Table of the objects whose ids FILE holds; viewers show its values.")
+@click.option(
+    "--verify", is_flag=True, help="Read TARGET back, and compare every voxel with FILE, before TARGET is finished."
+)
+@click.option(
+    "--table", metavar="FILE", help="Table of the objects in FILE, if FILE is a label image; viewers show its values."
+)
 @click.option(
     "--labels",
     metavar="[NAME=]FILE",
     multiple=True,
-    help="Label image to put below TARGET; may be given several times.",
+    help="Label image to add to TARGET; may be given several times.",
 )
 @click.option(
     "--tables",
@@ -79,8 +83,12 @@ __all__ = ["convert", "verify"]
     is_flag=True,
     help="Write ids of objects that differ between frames, in tables too; most programs number each frame from 1 on.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be written, its memory, and an estimate of its time.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Write nothing; print what would be written, and the memory and time that it would take.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
 def convert(
     files: tuple[str, ...],
     dataset: str | None,
@@ -105,8 +113,8 @@ def convert(
 ) -> None:
     """Write the image in FILE as OME-Zarr to TARGET: a folder, one file (.ozx) or s3://bucket/name.
 
-    For many files, pass --out-dir. TARGET may be IMAGE.zarr/labels/NAME: then FILE becomes a label image of that
-    existing image.
+    For many files, pass --out-dir. TARGET may be IMAGE.zarr/labels/NAME: then FILE is added to that image as a label
+    image.
 
     \b
     ilastik-lazy convert brain_Probabilities.h5 brain.zarr --project brain.ilp
@@ -115,9 +123,8 @@ def convert(
     ilastik-lazy convert 'exports/*_Probabilities.h5' --out-dir zarr --resume --report done.json
     ilastik-lazy convert 'frames/t*.h5' movie.zarr --stack t
 
-    A pattern in quotes stands for many images, inside files too: 'brain.h5/t*'. A file that fails does not stop the
-    others: it is listed at the end, and the exit code is 1. With --resume, files that are finished are not converted
-    again.
+    A pattern in quotes stands for many images, also inside a file: 'brain.h5/t*'. A file that fails does not stop the
+    others: it is listed at the end, and the exit code is 1. With --resume, finished files are not converted again.
     """
     batch = batch_given()
     from ilastik_lazy.cli.batch.names import images_and_targets
@@ -211,13 +218,13 @@ def _name_and_file(text: str) -> tuple[str, str]:
     return (name, file) if equals and "/" not in name and not os.path.exists(text) else ("", text)
 
 
-@click.command(cls=Command, short_help="Compare an OME-Zarr with its source.")
+@click.command(cls=Command, short_help="Check that an OME-Zarr is intact, and equal to its source.")
 @click.argument("target")
 @click.argument("file", required=False)
 @image_options("local")
 @click.option("--unique-ids", is_flag=True, help="TARGET was written with --unique-ids.")
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
 def verify(
     target: str,
     file: str | None,
@@ -228,9 +235,10 @@ def verify(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Compare the OME-Zarr TARGET with its checksums, and every voxel with FILE if that is named.
+    """Compare the OME-Zarr TARGET with its checksums, and every voxel with FILE, if it is given.
 
-    A pattern in quotes stands for many TARGETs; then name no FILE. One that fails does not stop the others.
+    Label images in TARGET are compared with their checksums, too. A pattern in quotes stands for many TARGETs; then
+    leave out FILE. One that fails does not stop the others.
 
     \b
     ilastik-lazy verify brain.zarr brain_Probabilities.h5

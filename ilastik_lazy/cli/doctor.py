@@ -37,10 +37,10 @@ _INDENT = " " * 11
 @image_options("untrusted", selects=False)
 @memory_option
 @click.option("--full", is_flag=True, help="Read every chunk, and all ids of a table's label image.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document (docs/doctor.md).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs (see docs/doctor.md).")
 @source_roots_option
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def doctor(
     files: tuple[str, ...],
     dataset: str | None,
@@ -54,9 +54,10 @@ def doctor(
 ) -> None:
     """Find what will cause trouble in FILE, why it matters, and what to do; FILE is not changed.
 
-    Axes, voxel size, units, chunks, compression, locks, stopped exports and conversions, classes, ids, tables,
-    projects, and why a file does not open.  Without --full a few chunks are read, so that a large file takes seconds.
-    The exit code is 0 if nothing is found, 1 for warnings, 2 if something cannot be opened or read.
+    It checks axes, voxel size, units, chunks, compression, locks, stopped exports and conversions, classes, ids,
+    labels, tables and projects, and says why a file does not open.  Without --full, only a few chunks are read, so
+    that even a large file takes seconds.  The exit code is 0 if nothing is found, 1 for warnings, 2 if something
+    cannot be opened or read.
 
     \b
     ilastik-lazy doctor 'exports/*.h5' --project brain.ilp

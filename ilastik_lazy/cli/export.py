@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
-@click.command(cls=Command, short_help="Write an image as ilastik's HDF5 or N5, or as OME-TIFF.")
+@click.command(cls=Command, short_help="Write an image as HDF5 or N5 for ilastik, or as OME-TIFF.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE... [TARGET]")
 @image_options("local")
 @kind_option
@@ -34,22 +34,25 @@ __all__ = ["export"]
     metavar=".h5",
     help="Ending of the files in --out-dir: .h5, .n5 or .ome.tif.",
 )
-@click.option("--resume", is_flag=True, help="Keep the files in --out-dir that are there, and write the others.")
+@click.option("--resume", is_flag=True, help="Keep the files that are already in --out-dir, and write the others.")
 @click.option(
-    "--compression", type=click.Choice(["gzip", "none"]), default="gzip", help="gzip is called deflate in a TIFF."
+    "--compression",
+    type=click.Choice(["gzip", "none"]),
+    default="gzip",
+    help="Compression; in TIFF, gzip is called deflate.",
 )
 @pyramid_options("TIFF: ")
-@click.option("--memory", metavar="SIZE", help="TIFF: most memory to use, such as 2GB.")
+@click.option("--memory", metavar="SIZE", help="TIFF: maximum memory to use, such as 2GB.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET once the new file is complete.")
 @click.option(
     "--on-error",
     type=click.Choice(["raise", "mask"]),
     default="raise",
     show_default=True,
-    help="Chunks of FILE that were never written: refuse it, or fill them; for a TIFF also damaged chunks.",
+    help="If chunks of FILE were never written: stop (raise), or fill them (mask); for TIFF, damaged chunks, too.",
 )
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
 def export(
     files: tuple[str, ...],
     dataset: str | None,

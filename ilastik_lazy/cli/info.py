@@ -29,7 +29,7 @@ __all__ = ["info"]
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("untrusted")
 @memory_option
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON list, one object per image.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list with one object per image, for programs.")
 @source_roots_option
 def info(
     files: tuple[str, ...],
@@ -39,10 +39,10 @@ def info(
     as_json: bool,
     source_roots: tuple[str, ...],
 ) -> None:
-    """Describe FILE: size, axes, voxel size, classes, how it is stored and read.
+    """Describe FILE: size, axes, voxel size, classes, and how it is stored and read.
 
     For a project: its lanes, their images, and what was labelled.  For a table: its columns.  A pattern in quotes
-    stands for many files, inside files too.
+    stands for many files, or for many images inside a file.
 
     \b
     ilastik-lazy info brain_Probabilities.h5 --project brain.ilp

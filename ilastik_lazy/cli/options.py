@@ -188,7 +188,7 @@ kind_option = remembered(
 memory_option = remembered(
     "--memory",
     metavar="SIZE",
-    help="Most memory to use, such as 2GB.",
+    help="Maximum memory to use, such as 2GB.",
 )
 
 
@@ -198,13 +198,13 @@ def stack_options(command: _Command) -> _Command:
         remembered(
             "--order",
             type=click.Choice(["natural", "text"]),
-            help="With --stack: t2 before t10 (natural), or after it as ilastik sorts [default: natural in patterns, "
-            "else as given].",
+            help="Order of the FILEs in --stack: t2 before t10 (natural), or after it, as in ilastik (text) "
+            "[default: natural for a pattern, else as given].",
         ),
         remembered(
             "--stack",
             type=click.Choice(["t", "z", "c"], case_sensitive=False),
-            help="Join all FILEs along this axis into one image [default: each is an image].",
+            help="Join all FILEs along this axis into one image [default: each FILE is one image].",
         ),
     ):
         command = option(command)
@@ -216,14 +216,14 @@ source_roots_option = click.option(
     "source_roots",
     metavar="FOLDER",
     multiple=True,
-    help="For a project: folder that may hold its images, besides its own; may be given several times.",
+    help="For a project: another folder to search for its images; may be given several times.",
 )
 
 
 _voxel_size_option = remembered(
     "--voxel-size",
     metavar="SIZES",
-    help="Steps along axes, such as z=2um,y=0.5um,x=0.5um, if FILE does not state them.",
+    help="Voxel size, such as z=2um,y=0.5um,x=0.5um, if FILE does not state it.",
 )
 
 
@@ -259,22 +259,30 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
                 help="Folder outside FILE that its links may point to; may be given several times.",
             ),
             trust_option(trust),
-            click.option("--project", metavar="FILE.ilp", help="Project that made the export: names its classes."),
+            click.option("--project", metavar="FILE.ilp", help="ilastik project that made FILE; it names the classes."),
             click.option(
                 "--axes",
                 metavar="AXES",
-                help="Axes in storage order, such as zyxc, or of each image: raw=czyx,label=zyx "
-                "[default: as FILE states].",
+                help="Axes in storage order, such as zyxc; or for each image, such as raw=czyx,label=zyx "
+                "[default: as stated in FILE].",
             ),
-            click.option("--dataset", metavar="PATH", help="Internal path, such as volume/data."),
+            click.option("--dataset", metavar="PATH", help="Path of the image inside FILE, such as volume/data."),
             remembered(
                 "--endpoint-url",
                 metavar="URL",
-                help="S3 server of s3:// names, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
+                help="Server of s3:// addresses, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
             ),
-            remembered("--region", metavar="NAME", help="Region of s3:// names [default: AWS_REGION, or by profile]."),
-            remembered("--profile", metavar="NAME", help="Profile of ~/.aws with the keys [default: AWS_PROFILE]."),
-            remembered("--anon", is_flag=True, help="Read public objects without keys."),
+            remembered(
+                "--region",
+                metavar="NAME",
+                help="Region of s3:// addresses [default: AWS_REGION, or that of the profile].",
+            ),
+            remembered(
+                "--profile",
+                metavar="NAME",
+                help="AWS profile in ~/.aws that holds the credentials [default: AWS_PROFILE].",
+            ),
+            remembered("--anon", is_flag=True, help="Read public buckets without credentials."),
         ):
             command = option(command)
         return command

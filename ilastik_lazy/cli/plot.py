@@ -35,27 +35,31 @@ _ENDINGS = (".png", ".pdf", ".svg")
 @image_options("local")
 @kind_option
 @stack_options
-@click.option("--out", metavar="FILE.png", required=True, help="The picture: .png, .pdf or .svg.")
+@click.option("--out", metavar="FILE.png", required=True, help="File to write: .png, .pdf or .svg.")
 @click.option("--labels", metavar="FILE", help="Segmentation, ids or mask of the same voxels, drawn as contours.")
-@click.option("--plane", metavar="AXES", help="One slice, by its axes to the right and down, such as xy.")
-@click.option("-z", metavar="POSITION", help="Where to cut, such as 12.5, in the unit of the image, or 12um.")
+@click.option(
+    "--plane", metavar="AXES", help="Draw only this slice, named by its horizontal and its vertical axis, such as xy."
+)
+@click.option(
+    "-z", metavar="POSITION", help="Position of the slice along z, such as 12.5 (in the unit of the image) or 12um."
+)
 @click.option("-y", metavar="POSITION", help="The same along y.")
 @click.option("-x", metavar="POSITION", help="The same along x.")
 @click.option(
     "-t",
     metavar="TIME",
-    help="Time in the unit of t, such as 90, or 1.5min; without a unit, the number of the frame [default: the first].",
+    help="Time, such as 90 (in the unit of t) or 1.5min; without a unit, the frame number [default: the first].",
 )
 @click.option("-c", metavar="CHANNEL", help="One channel, by name, or by number from 0.")
 @click.option(
     "--contrast",
     type=(float, float),
     metavar="LOW HIGH",
-    help="Values shown black and in full colour [default: as FILE notes, else percentiles of what is shown].",
+    help="Values to show as black and as full colour [default: as stated in FILE, or percentiles of what is shown].",
 )
 @click.option("--dpi", type=float, default=150, show_default=True, help="Pixels per inch; the slices take 7 inches.")
-@click.option("--overwrite", is_flag=True, help="Replace the picture once the new one is whole.")
-@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+@click.option("--overwrite", is_flag=True, help="Replace the picture once the new one is complete.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no summary.")
 def plot(
     files: tuple[str, ...],
     dataset: str | None,
@@ -68,16 +72,16 @@ def plot(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Draw slices of the image in FILE to scale: class colours and names, contours of labels, scale bar.
+    """Draw slices of the image in FILE to scale, with colours and names of classes, contours and a scale bar.
 
     \b
     ilastik-lazy plot brain_Probabilities.h5 --project brain.ilp --out brain.png
     ilastik-lazy plot raw.h5 --labels raw_Segmentation.h5 --plane xy -z 12um --out slice.png
 
     A volume is shown as three slices, xy, zy and xz, through its middle, or through the positions given. Along an
-    axis whose voxel size FILE does not state, a position is the number of the voxel from 0. Only chunks of these
-    slices are read, and large slices are reduced to what the picture can show. Several FILEs, or a pattern in
-    quotes, are one image with --stack.
+    axis without a voxel size, a position is the number of a voxel, from 0. Only the chunks of these slices are read,
+    and large slices are reduced to what the picture can show. With --stack, several FILEs, or a pattern in quotes,
+    are one image.
     """
     from ilastik_lazy.cli.batch.names import images_of
     from ilastik_lazy.cli.results import check_output

@@ -31,7 +31,7 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 @image_options("local")
 @kind_option
 @batch_options("a result")
-@click.option("--resume", is_flag=True, help="Keep the results in --out-dir that are there, and make the others.")
+@click.option("--resume", is_flag=True, help="Keep the results that are already in --out-dir, and write the others.")
 @click.option(
     "--over",
     metavar="AXES",
@@ -41,15 +41,19 @@ _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 @click.option(
     "--out", metavar="FILE", help="Write the result to FILE.npy, FILE.zarr or FILE.tif instead of printing it."
 )
-@click.option("--bins", type=int, metavar="N", help="Bins of the histogram [default: 64; one per value for uint8].")
+@click.option(
+    "--bins", type=int, metavar="N", help="Number of bins of the histogram [default: 64; one per value for uint8]."
+)
 @click.option(
     "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."
 )
-@click.option("--by", type=click.Choice(["c"], case_sensitive=False), metavar="c", help="A histogram for each channel.")
+@click.option(
+    "--by", type=click.Choice(["c"], case_sensitive=False), metavar="c", help="Make a histogram for each channel."
+)
 @click.option("--skipna/--no-skipna", default=None, help="Ignore NaN [default: yes].")
 @memory_option
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def reduce(
     files: tuple[str, ...],
     operation: str,

@@ -31,7 +31,9 @@ def check_output(path: str, endings: tuple[str, ...] = (".npy", ".zarr"), *, ove
     if "://" in checked_target(path):
         raise ArgumentError(f"{path} is a URL: results are written to local files")
     if not path.endswith(endings):
-        raise ArgumentError(f"cannot write {path}: expected a name that ends in {' or '.join(endings)}")
+        raise ArgumentError(
+            f"cannot write {path}: expected a name that ends in {', '.join(endings[:-1])} or {endings[-1]}"
+        )
     if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
         advice = "" if overwrite is None or os.path.isdir(path) else ", or pass --overwrite"
         raise DestinationExistsError(f"{path} already exists: remove it first{advice}")

@@ -39,7 +39,7 @@ __all__ = ["serve", "tunnel"]
     show_default=True,
     help="Address to listen on; 0.0.0.0 for all interfaces.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at [default: a free one].")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one].")
 def serve(
     files: tuple[str, ...],
     dataset: str | None,
@@ -51,8 +51,8 @@ def serve(
 ) -> None:
     """Serve the image in each FILE as OME-Zarr over HTTP, until Ctrl-C.
 
-    Viewers and other programs open the addresses that are printed. Voxels are read from FILE when they are asked for.
-    A pattern in quotes stands for many images, with --stack for one.
+    Viewers and other programs open the addresses that are printed. Voxels are read from FILE when they are needed.
+    A pattern in quotes stands for many images, or, with --stack, for one.
 
     \b
     ilastik-lazy serve brain_Probabilities.h5 --project brain.ilp

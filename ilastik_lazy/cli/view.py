@@ -26,15 +26,15 @@ __all__ = ["view"]
 @image_options("local")
 @kind_option
 @stack_options
-@click.option("--raw", metavar="FILE", help="Image beneath all others.")
+@click.option("--raw", metavar="FILE", help="Image to show beneath all others.")
 @click.option(
     "--labels",
     metavar="FILE",
     multiple=True,
-    help="Image of ids or classes above all; may be given several times.",
+    help="Label image to show above all others; may be given several times.",
 )
 @click.option("--table", metavar="FILE", help="Table of the objects in --labels, as HDF5, CSV or Parquet.")
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @click.option(
     "--host",
     metavar="ADDRESS",
@@ -46,7 +46,7 @@ __all__ = ["view"]
     "--port",
     type=click.IntRange(0, 65534),
     default=0,
-    help="Port of the page; voxels are at the next one [default: free ones].",
+    help="Port of the page; voxels come from the next port [default: free ports].",
 )
 def view(
     files: tuple[str, ...],
@@ -60,11 +60,11 @@ def view(
     host: str,
     port: int,
 ) -> None:
-    """Show the image in each FILE in a browser, in Neuroglancer, until Ctrl-C.
+    """Show the image in each FILE in a browser, with Neuroglancer, until Ctrl-C.
 
     Each class of --project is a layer with its name and colour, and each column of --table is shown beside the ids.
     Voxels are read from the files when they are looked at; nothing is loaded from the internet. A pattern in quotes
-    stands for many images, with --stack for one.
+    stands for many images, or, with --stack, for one.
 
     \b
     ilastik-lazy view brain_Probabilities.h5 --project brain.ilp --raw brain.h5

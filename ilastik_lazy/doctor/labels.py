@@ -18,7 +18,7 @@ def unlisted_labels(path: str) -> Iterator[Finding]:
         return
     version, listed, others = found
     names = [*listed, *others]
-    attributes = f"labels={names}" if version == "0.4" else f"ome={{'version': '0.5', 'labels': {names}}}"
+    attributes = {"labels": names} if version == "0.4" else {"ome": {"version": version, "labels": names}}
     yield Finding(
         "labels",
         "warning",

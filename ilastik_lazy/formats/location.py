@@ -73,7 +73,9 @@ def checked_target(path: object, *, endings: tuple[str, ...] = ()) -> str:
     if os.path.expanduser(text).startswith("~"):
         raise ArgumentError(f"the target {text} begins with the home of a user who is not here: write the whole path")
     if (suffix := os.path.splitext(text.rstrip("/\\"))[1].lower()) in endings:
-        raise ArgumentError(f"{text} becomes a folder, and {suffix} is the name of another format: call it .zarr")
+        raise ArgumentError(
+            f"{text} would be a folder, and {suffix} is the ending of another format: choose a name that ends in .zarr"
+        )
     return text
 
 

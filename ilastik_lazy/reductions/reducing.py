@@ -102,7 +102,9 @@ def _without(lengths: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]
 def _axes_over(spec: ArraySpec, over: Iterable[str] | None) -> tuple[int, ...]:
     wanted = tuple(name.lower() for name in over or ()) or spec.dims
     if unknown := [name for name in wanted if name not in spec.dims]:
-        raise AxesError(f"cannot reduce over {unknown[0]!r}: {spec.storage.location} has {', '.join(spec.dims)}")
+        raise AxesError(
+            f"cannot reduce over {unknown[0]!r}: {spec.storage.location} has the axes {', '.join(spec.dims)}"
+        )
     return tuple(i for i, name in enumerate(spec.dims) if name in wanted)
 
 

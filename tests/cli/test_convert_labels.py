@@ -102,3 +102,10 @@ def test_ids_that_start_again_in_each_frame_become_unique(movie: tuple[str, str,
         assert (result.exit_code != 0) == ends
     assert "with --unique-ids, or" in str(invoke(cells, str(tmp_path / "d.zarr"), "--table", table).exception)
     assert "uint32" in invoke(cells, str(tmp_path / "d.zarr"), "--unique-ids", "--dry-run").output
+
+
+def test_a_target_in_a_file_is_refused_as_one_of_many_files(files: tuple[str, str, str]) -> None:
+    """As when ``--out-dir`` is forgotten."""
+    result = CliRunner().invoke(cli, ["convert", files[0], f"{files[1]}/exported_data"])
+    assert isinstance(result.exception, il.errors.ArgumentError)
+    assert "Identities.h5, which is a file: choose another name" in str(result.exception)

@@ -119,7 +119,7 @@ def test_an_image_that_is_read_is_never_replaced(run, tmp_path, role):
         (["--contrast", "1", "0"], "the smaller one first"),
         (["--dpi", "-3"], "--dpi -3"),
         (["--labels", sample("probabilities")], "labels are whole numbers"),
-        (["--out", "a.jpg"], "expected a name that ends in .png or .pdf or .svg"),
+        (["--out", "a.jpg"], "expected a name that ends in .png, .pdf or .svg"),
         (["--out", "no/a.png"], "make it first"),
     ],
 )

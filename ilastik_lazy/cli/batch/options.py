@@ -94,13 +94,14 @@ def pyramid_options(prefix: str = "") -> Callable[[_Command], _Command]:
                 type=click.Choice(["auto", "mean", "mode", "nearest"]),
                 default="auto",
                 show_default=True,
-                help=f"{prefix}How levels are made: mean for images, mode or nearest for labels; the report says why.",
+                help=f"{prefix}How lower resolutions are made: mean for images, mode or nearest for labels; the report "
+                "says which, and why.",
             ),
             click.option(
                 "--levels",
                 type=int,
                 metavar="N",
-                help=f"{prefix}Resolutions, the full one included [default: until no axis is longer than 256].",
+                help=f"{prefix}Number of resolutions, with the full one [default: until no axis is longer than 256].",
             ),
         ):
             command = option(command)
@@ -112,7 +113,7 @@ def pyramid_options(prefix: str = "") -> Callable[[_Command], _Command]:
 def report_options(command: _Command) -> _Command:
     """Add the options that keep what became of each file."""
     for option in (
-        remembered("--log-file", metavar="FILE", help="Append what is done to FILE, with date and time."),
+        remembered("--log-file", metavar="FILE", help="Append a log to FILE, each line with date and time."),
         remembered("--report", metavar="FILE.json", help="Write a JSON report of the outcome of each FILE."),
     ):
         command = option(command)
@@ -142,5 +143,5 @@ scheduler_option = click.option(
     metavar="ADDRESS",
     expose_value=False,
     callback=_work_on_cluster,
-    help="Let a running dask cluster do the work, such as tcp://host:8786.",
+    help="Address of a running dask cluster that does the work, such as tcp://host:8786.",
 )

@@ -43,7 +43,7 @@ _ENDINGS = (".csv", ".parquet")
     "classes",
     metavar="CLASS",
     multiple=True,
-    help="Class to count as objects: its name, or its number starting at 1. Repeatable for segmentations.",
+    help="Class that forms the objects: its name, or its number from 1; may be given several times for a segmentation.",
 )
 @click.option(
     "--threshold",
@@ -80,7 +80,9 @@ _ENDINGS = (".csv", ".parquet")
     "lists all [default: size, position, and brightness].",
 )
 @click.option(
-    "--labels", metavar="OUT.zarr", help="Write the objects as OME-Zarr; for several files, one each in this folder."
+    "--labels",
+    metavar="OUT.zarr",
+    help="Write the label image as OME-Zarr; for several files, one for each into this folder.",
 )
 @click.option(
     "--unique-ids",
@@ -88,9 +90,9 @@ _ENDINGS = (".csv", ".parquet")
     help="Ids of the table and of --labels differ between frames [default: from 1 in each].",
 )
 @click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
-@click.option("--resume", is_flag=True, help="Continue the table of --out: files that it has are skipped.")
-@click.option("--workers", type=int, metavar="N", help="Threads [default: all cores].")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("--resume", is_flag=True, help="Continue the table in --out, and skip the files that are in it already.")
+@click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
 def objects(
     files: tuple[str, ...],
     dataset: str | None,
@@ -112,7 +114,7 @@ def objects(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Count and measure the connected objects in each FILE, and make one table of all.
+    """Count and measure the connected objects in each FILE, and put them into one table.
 
     FILE is a probability map, a segmentation (with --class), or a label image, whose ids are measured as they are.
     A pattern in quotes, such as 'exports/*_Probabilities.h5', stands for many files.
@@ -122,16 +124,17 @@ def objects(
     ilastik-lazy objects 'exports/*_Probabilities.h5' --class 1 --min-size 200 \\
         --intensity 'raw/*.tif' --out nuclei.csv
 
-    --project names the classes. If it has a step "Threshold and Size Filter", its settings are taken, unless
-    --class, --threshold, --core, --smooth or a size is given.
+    --project names the classes. The settings of its step "Threshold and Size Filter", if there is one, are used
+    unless --class, --threshold, --core, --smooth or a size is given.
 
-    --intensity: control_1.tif belongs to control_1_Probabilities.h5, as its name begins with the same letters.
-    If no names match, name as many images as files, in the same order, each with its own --intensity.
+    --intensity: an image belongs to the FILE whose name begins like its own, as control_1.tif belongs to
+    control_1_Probabilities.h5. If no names match, give as many images as files, in the same order, each with its
+    own --intensity.
 
     The table has a column for the file (source) and for units: length_unit for centroids, area_unit for area (a
     volume in 3-D); num_pixels counts voxels. It is written after each file. A file that fails does not stop
     the others: it is listed at the end, and the exit code is 1. Run the same command with --resume to try it again,
-    or to continue after a stop. A label image that is missing or damaged is then written again, too.
+    or to continue after a stop. Label images that are missing or damaged are then written again, too.
     """
     from ilastik_lazy.cli.batch.names import expanded
     from ilastik_lazy.cli.batch.run import Made, write_report

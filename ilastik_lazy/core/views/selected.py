@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ilastik_lazy.core.classes import place_of_class
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import converted, full_unit_name
 from ilastik_lazy.core.views.picked import with_channels, with_classes_alone
@@ -44,7 +45,7 @@ def selected(source: ArraySource, parts: Iterable[str]) -> ArraySource:
             raise AxesError(f"{option('select', text)}: {name!r} is selected twice")
         if name not in source.spec.dims and not (name == "c" and _has_named_values(source.spec)):
             where = source.spec.storage.location
-            raise AxesError(f"{option('select', text)}: {where} has the axes {', '.join(source.spec.dims)}")
+            raise AxesError(f"{option('select', text)}: {where} has no axis {name}, only {', '.join(source.spec.dims)}")
         wanted[name] = part
     if "c" in wanted and _has_named_values(source.spec):
         names = _listed(wanted.pop("c"), source.spec.channel_names)
@@ -115,9 +116,12 @@ def _channel(spec: ArraySpec, text: str) -> int:
 def _index(spec: ArraySpec, axis: str, text: str) -> int:
     length = spec.shape[spec.dims.index(axis)]
     if not -length <= int(text) < length:
+        given, where = option("select", f"{axis}={text}"), spec.storage.location
+        if axis == "c" and length == 1 and spec.holds_classes:
+            what_now = f"pass {option('project')} to select one by name"
+            raise ArgumentError(f"{given}: {where} is an image of classes: {what_now}")
         raise ArgumentError(
-            f"{option('select', f'{axis}={text}')}: {spec.storage.location} has {length} elements along {axis}, "
-            f"counted from 0 to {length - 1}"
+            f"{given}: {where} has {counted(length, 'element')} along {axis}, counted from 0 to {length - 1}"
         )
     return int(text) % length
 
@@ -148,7 +152,9 @@ def _part(spec: ArraySpec, axis: str, text: str) -> int | slice:
         return _index(spec, axis, str(numbers[0]))
     start, stop, _ = slice(*(None if number is None else int(number) for number in numbers)).indices(length)
     if start >= stop:
-        raise ArgumentError(f"{given}: nothing lies there: {spec.storage.location} has {length} elements along {axis}")
+        raise ArgumentError(
+            f"{given}: nothing lies there: {spec.storage.location} has {counted(length, 'element')} along {axis}"
+        )
     return slice(start, stop)
 
 
@@ -157,7 +163,8 @@ def _in_unit(spec: ArraySpec, axis: str, value: float, unit: str, given: str) ->
     known = spec.axes[spec.dims.index(axis)]
     if known.scale is None or not known.unit:
         raise ArgumentError(
-            f"{given}: {spec.storage.location} states no positions with units along {axis}: give indexes"
+            f"{given}: {spec.storage.location} states no positions with units along {axis}: give indices, "
+            f"or the voxel size with {option('voxel_size')}"
         )
     found = converted(value, full_unit_name(unit), known.unit)
     if found is None:

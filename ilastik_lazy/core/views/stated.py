@@ -54,7 +54,7 @@ def parse_voxel_size(sizes: VoxelSizes) -> dict[str, tuple[float, str]]:
         unit = full_unit_name(match[2]) if match else ""
         units = OME_TIME_UNITS if axis == "t" else OME_SPACE_UNITS
         if axis not in ("t", "z", "y", "x") or not 0 < step < math.inf or (match and match[2] and unit not in units):
-            raise ArgumentError(f"{wrong}; {name}={size!a} is not one")
+            raise ArgumentError(f"{wrong}, and not {name}={size}" if size else wrong)
         found[axis] = step, unit
     return found
 

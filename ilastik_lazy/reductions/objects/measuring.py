@@ -143,9 +143,10 @@ def measure_objects(
     measure = Measure(axes, source.spec.dims, wanted, image)
     made = _objects_behind(source)
     if source.spec.holds_classes:
+        what = remedy("label_objects(segmentation, classes=...)", "--class")
         warn(
             f"{source.spec.storage.location} holds classes ({source.spec.kind}), so each class is measured as one "
-            "object: pass label_objects(segmentation, classes=...) for its parts, or call measure_classes",
+            f"object: pass {what} for its parts, or call {remedy('measure_classes', 'ilastik-lazy classes')}",
             MetadataWarning,
         )
     if made is not None:

@@ -155,7 +155,7 @@ def indices_at(spec: ArraySpec, where: Mapping[str, object]) -> dict[str, int]:
     lengths = dict(zip(spec.dims, spec.shape, strict=True))
     if unknown := [dim for dim in where if dim not in lengths]:
         given = option(unknown[0], where[unknown[0]])
-        raise AxesError(f"{given}: {spec.storage.location} has the axes {', '.join(spec.dims)}")
+        raise AxesError(f"{given}: {spec.storage.location} has no axis {unknown[0]}, only {', '.join(spec.dims)}")
     if 0 in spec.shape:
         raise ArgumentError(f"{spec.storage.location} has no values to show: its shape is {spec.shape}")
     indices = {dim: length // 2 if dim in "zyx" else 0 for dim, length in lengths.items() if dim != "c"}

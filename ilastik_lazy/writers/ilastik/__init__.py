@@ -207,7 +207,7 @@ def _checked_target(path: str | os.PathLike[str]) -> str:
     if not text.endswith((".h5", ".hdf5", ".n5")):
         has_path_inside = re.search(r"\.(h5|hdf5|n5)[/\\]", text)
         hint = remedy(", and name the dataset with internal_path=") if has_path_inside else ""
-        raise ArgumentError(f"{text}: ilastik needs a name that ends in .h5 or .n5: choose one{hint}")
+        raise ArgumentError(f"{text}: choose a name that ends in .h5 or .n5{remedy(hint, ', or in .ome.tif')}")
     return full_path(text)
 
 

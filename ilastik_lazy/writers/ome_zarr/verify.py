@@ -243,7 +243,8 @@ def _compare_voxels(found: ArraySource, expected: ArraySource, workers: int, adv
         sizes[dim] != n for dim, n in zip(here.dims, here.shape, strict=True)
     ):
         raise VerificationError(
-            f"{here.storage.location} is {_shown(here)}, and {there.storage.location} is {_shown(there)}"
+            f"{here.storage.location} has {_shown(here)}, and {there.storage.location} has {_shown(there)}: "
+            "is it the source?"
         )
     order = [there.dims.index(dim) for dim in here.dims]
     back = [here.dims.index(dim) for dim in there.dims]

@@ -53,7 +53,7 @@ def test_a_selected_part_is_that_of_xarray(prob, parts, same):
     ("part", "error", "message"),
     [
         ("c=nucleous", ArgumentError, r"there is no channel 'nucleous' in c: nucleus, background \(did you mean 'nuc"),
-        ("t=3", AxesError, "has the axes z, y, x, c"),
+        ("t=3", AxesError, "has no axis t, only z, y, x, c"),
         ("z=40", ArgumentError, "40 elements along z, counted from 0 to 39"),
         ("z=50:60", ArgumentError, "nothing lies there.*40 elements along z"),
         ("z=40um:50um", ArgumentError, "nothing lies there: positions along z go from 0 to 31.2 micrometer"),
@@ -70,8 +70,14 @@ def test_what_is_not_there_is_named(prob, part, error, message):
         selected(source_of(prob), [part])
 
 
+def test_a_class_of_a_segmentation_is_selected_by_its_name():
+    """As tried for ilastik#1148: a number along c is that of a channel, and there is one."""
+    with pytest.raises(ArgumentError, match="is an image of classes: pass project= to select one by name"):
+        selected(source_of(il.open_dataarray(sample("segmentation"))), ["c=2"])
+
+
 def test_a_position_needs_a_known_voxel_size(prob):
-    with pytest.raises(ArgumentError, match="states no positions with units along z: give indexes"):
+    with pytest.raises(ArgumentError, match="states no positions with units along z: give indices, or the voxel size"):
         selected(source_of(prob.drop_vars("z")), ["z=5um:20um"])
 
 

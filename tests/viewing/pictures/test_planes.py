@@ -126,7 +126,7 @@ def test_positions_that_are_none_are_refused(where, message):
 
 
 def test_an_axis_that_is_not_there_is_refused():
-    with pytest.raises(AxesError, match="t=3: memory has the axes y, x"):
+    with pytest.raises(AxesError, match="t=3: memory has no axis t, only y, x"):
         indices_at(spec_of((4, 5), "yx"), {"t": 3})
 
 

@@ -317,7 +317,7 @@ class TestFile:
             (image_of("yx"), "s3://bucket/a.tif", {}, ArgumentError, "is a URL"),
             (image_of("yx"), "a.tif", {"compression": "lzw"}, ArgumentError, "expected 'gzip', or None"),
             (image_of("yx"), "a.tif", {"levels": 0}, ArgumentError, "levels=0"),
-            (image_of("yx"), "a.tif", {"memory": "1MB"}, ArgumentError, "too few"),
+            (image_of("yx"), "a.tif", {"memory": "1MB"}, ArgumentError, "too little"),
         ],
     )  # fmt: skip
     def test_what_cannot_be_written_is_refused(

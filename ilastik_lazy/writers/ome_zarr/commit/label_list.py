@@ -139,7 +139,9 @@ def image_above(
         text = os.path.abspath(os.path.expanduser(text)).replace(os.sep, "/")
     above, _, name = text.rstrip("/").rpartition("/")
     if name == _LABELS and _version_at(above, storage_options) is not None:
-        raise ArgumentError(f"{text} is for label images by their names: name the target {text.rstrip('/')}/cells")
+        raise ArgumentError(
+            f"{text} holds label images by their names: choose a target in it, such as {text.rstrip('/')}/cells"
+        )
     place, _, folder = above.rpartition("/")
     if folder != _LABELS or (version := _version_at(place, storage_options)) is None:
         return None

@@ -22,7 +22,7 @@ from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.storage.stores import LocalStore, ReadableStore, Store
 from ilastik_lazy.writers.ome_zarr.commit.members import image_attributes, root_of
 from ilastik_lazy.writers.ome_zarr.commit.states import is_begun
-from ilastik_lazy.writers.ome_zarr.commit.zip_target import ZipTarget, is_zip_target, refuse_inside_archives
+from ilastik_lazy.writers.ome_zarr.commit.zip_target import ZipTarget, is_zip_target, refuse_inside_files
 
 __all__ = ["is_unfinished", "name_of", "open_store", "readable_store", "store_at"]
 
@@ -52,7 +52,7 @@ def store_at(
     """
     text = checked_target(target, endings=_OTHER_FORMATS)
     if not is_url(text):
-        refuse_inside_archives(text)
+        refuse_inside_files(text)
         _check_target(os.path.expanduser(text), source, is_below)
     for stored in map(storage_of, leaves_of(source)):
         if is_url(text) and f"{stored.location.rstrip('/')}/".startswith(f"{text.rstrip('/')}/"):

@@ -32,7 +32,7 @@ from ilastik_lazy.storage.stores import ROOTS, WORK, LocalStore
 from ilastik_lazy.writers.ome_zarr.commit.manifest import Manifest, as_json, difference, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import arrays_of
 
-__all__ = ["ZipTarget", "is_zip_target", "refuse_inside_archives"]
+__all__ = ["ZipTarget", "is_zip_target", "refuse_inside_files"]
 
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -175,14 +175,18 @@ def _packing_order(key: str) -> tuple[bool, int, int, str]:
     return not is_metadata, key.count("/"), _METADATA.index(name) if is_metadata else 0, key
 
 
-def refuse_inside_archives(target: str) -> None:
-    """Raise `ArgumentError` if a target lies in an archive, which nothing can be added to."""
+def refuse_inside_files(target: str) -> None:
+    """Raise `ArgumentError` if a target lies in a file, such as an archive, which nothing can be added to."""
     for above in _parents(os.path.abspath(os.path.expanduser(target))):
-        if is_zip_target(above) and os.path.isfile(above):
+        if not os.path.isfile(above):
+            continue
+        if is_zip_target(above):
             raise ArgumentError(
                 f"{target} lies in {above}, one file, to which nothing can be added: "
                 + remedy("convert it with its labels to a folder, such as 'new.zarr'", "convert to a folder, new.zarr")
             )
+        others = remedy("", ", or pass --out-dir if it is one of many FILEs")
+        raise ArgumentError(f"{target} would lie in {above}, which is a file: choose another name{others}")
 
 
 def _parents(path: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.kinds import name_of_ids
 from ilastik_lazy.core.parallel import threads_for
-from ilastik_lazy.core.size_text import parse_size
+from ilastik_lazy.core.size_text import human_bytes, parse_size
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.whole_chunks import chunks_held
 from ilastik_lazy.errors import ArgumentError, AxesError, MemoryLimitError, encodable, option
@@ -181,8 +181,8 @@ def plan_levels(
             spec = replace(spec, channel_names=tuple(map(encodable, spec.channel_names)))
             spare = _SPARE if memory is None else memory - need
             return Plan(spec, permutation, made, method, codec, crew, need, spare, held, version)
-    few = f"{option('memory', memory)} bytes are too few"
-    raise MemoryLimitError(f"{few} to convert {spec.storage.location}: {-(-need // 10**6)} MB would do")
+    little = f"{option('memory', human_bytes(memory or 0))} is too little"
+    raise MemoryLimitError(f"{little} to convert {spec.storage.location}: {-(-need // 10**6)} MB would do")
 
 
 def _check_convertible(spec: ArraySpec) -> None:
