@@ -113,7 +113,7 @@ def measure_objects(
     Warns
     -----
     MetadataWarning
-        `labels` holds classes.
+        `labels` holds classes, or is a mask: their parts are not told apart.
 
     Examples
     --------
@@ -142,11 +142,12 @@ def measure_objects(
     chosen, wanted = wanted_for([name for name in names if name not in OF_WHOLE_OBJECTS], space.ndim, image is not None)
     measure = Measure(axes, source.spec.dims, wanted, image)
     made = _objects_behind(source)
-    if source.spec.holds_classes:
-        what = remedy("label_objects(segmentation, classes=...)", "--class")
+    is_mask = source.spec.dtype.kind == "b"
+    if is_mask or source.spec.holds_classes:
+        held = "is a mask, so it" if is_mask else "holds classes, so each"
+        what = "label_objects(mask)" if is_mask else remedy("label_objects(segmentation, classes=...)", "--class")
         warn(
-            f"{source.spec.storage.location} holds classes ({source.spec.kind}), so each class is measured as one "
-            f"object: pass {what} for its parts, or call {remedy('measure_classes', 'ilastik-lazy classes')}",
+            f"{source.spec.storage.location} {held} is measured as one object: pass {what} for its parts",
             MetadataWarning,
         )
     if made is not None:

@@ -47,11 +47,16 @@ def test_units_are_those_of_the_image():
     }  # fmt: skip
 
 
-def test_classes_that_are_measured_as_objects_are_said_to_be_classes():
-    with pytest.warns(MetadataWarning, match=r"holds classes \(segmentation\).*label_objects.*or call measure_classes"):
+def test_classes_and_masks_that_are_measured_as_objects_are_said_to_be_no_objects():
+    """As in napari-skimage-regionprops#8, where `label` was forgotten."""
+    with pytest.warns(MetadataWarning, match=r"holds classes, so each is measured as one object: pass label_objects\("):
         table = il.measure_objects(sample("segmentation"))
     assert table["label"].tolist() == [1, 2]
     assert len(il.measure_objects(il.label_objects(sample("segmentation"), classes=1))) > 2  # without a warning
+    mask = xr.DataArray(np.array([[1, 0, 1]], np.bool_), dims=("y", "x"))
+    with pytest.warns(MetadataWarning, match=r"is a mask, so it is measured as one object: pass label_objects\(mask\)"):
+        assert len(il.measure_objects(mask)) == 1
+    assert len(il.measure_objects(il.label_objects(mask))) == 2
 
 
 def test_moments_far_from_the_origin_lose_no_digits():
