@@ -223,7 +223,10 @@ REFUSED = {
     "core below": (("exports/cells_0_Probabilities.h5", "--class", 1, "--core", 0.1), "--core 0.1: expected at least"),
     "smooth": (("exports/cells_0_Probabilities.h5", "--class", 1, "--smooth", "a"), "--smooth a: expected"),
     "resume nothing": (("exports/cells_0_Probabilities.h5", "--class", 1, "--resume"), "of --out: name it"),
-    "labels": (("exports/cells_0_Probabilities.h5", "--class", 1, "--labels", "a.h5"), "call it .zarr"),
+    "labels": (
+        ("exports/cells_0_Probabilities.h5", "--class", 1, "--labels", "a.h5"),
+        "choose a name that ends in .zarr",
+    ),
     "ending": (("exports/cells_0_Probabilities.h5", "--class", 1, "--out", "a.xls"), "ends in .csv or .parquet"),
     "twice": (("exports/cells_0_Probabilities.h5", "exports/*.h5"), "is named twice"),
     "no file": (("exports/*.tif",), "no file matches"),

@@ -286,7 +286,7 @@ def test_label_images_that_viewers_do_not_find_are_found(tmp_path, version):
     shutil.copytree(tmp_path / "b.zarr", tmp_path / "a.zarr" / "labels" / "cells")
     (finding,) = examine(tmp_path / "a.zarr").findings
     assert (finding.check, finding.what) == ("labels", "the list of label images lacks cells")
-    exec(finding.remedy.removeprefix("in Python, "), {"zarr": zarr})
+    exec(finding.remedy.removeprefix("add them to the list: "), {"zarr": zarr})
     assert examine(tmp_path / "a.zarr").findings == ()
 
 
