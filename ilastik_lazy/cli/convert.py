@@ -81,7 +81,7 @@ __all__ = ["convert", "verify"]
 @click.option(
     "--unique-ids",
     is_flag=True,
-    help="Write ids of objects that differ between frames, in tables too; most programs number each frame from 1 on.",
+    help="Make ids unique over all frames, in tables, too; most programs number the objects of each frame from 1 on.",
 )
 @click.option(
     "--dry-run",

@@ -87,7 +87,7 @@ _ENDINGS = (".csv", ".parquet")
 @click.option(
     "--unique-ids",
     is_flag=True,
-    help="Ids of the table and of --labels differ between frames [default: from 1 in each].",
+    help="Make the ids in the table and in --labels unique over all frames [default: from 1 in each frame].",
 )
 @click.option("--out", metavar="FILE", help="Write the table to FILE.csv or FILE.parquet.")
 @click.option("--resume", is_flag=True, help="Continue the table in --out, and skip the files that are in it already.")
