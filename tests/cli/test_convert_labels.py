@@ -107,5 +107,5 @@ def test_ids_that_start_again_in_each_frame_become_unique(movie: tuple[str, str,
 def test_a_target_in_a_file_is_refused_as_one_of_many_files(files: tuple[str, str, str]) -> None:
     """As when ``--out-dir`` is forgotten."""
     result = CliRunner().invoke(cli, ["convert", files[0], f"{files[1]}/exported_data"])
-    assert isinstance(result.exception, il.errors.ArgumentError)
+    assert isinstance(result.exception, il.errors.DestinationExistsError)
     assert "Identities.h5, which is a file: choose another name" in str(result.exception)

@@ -176,7 +176,7 @@ def _packing_order(key: str) -> tuple[bool, int, int, str]:
 
 
 def refuse_inside_files(target: str) -> None:
-    """Raise `ArgumentError` if a target lies in a file, such as an archive, which nothing can be added to."""
+    """Raise an error if a target lies in a file, such as an archive, which nothing can be added to."""
     for above in _parents(os.path.abspath(os.path.expanduser(target))):
         if not os.path.isfile(above):
             continue
@@ -186,7 +186,7 @@ def refuse_inside_files(target: str) -> None:
                 + remedy("convert it with its labels to a folder, such as 'new.zarr'", "convert to a folder, new.zarr")
             )
         others = remedy("", ", or pass --out-dir if it is one of many FILEs")
-        raise ArgumentError(f"{target} would lie in {above}, which is a file: choose another name{others}")
+        raise DestinationExistsError(f"{target} would lie in {above}, which is a file: choose another name{others}")
 
 
 def _parents(path: str) -> list[str]:
