@@ -189,7 +189,8 @@ def messages():
     for path in sorted(package.rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         skipped = {node.value for node in nodes if isinstance(node, ast.Expr)}
-        skipped |= {node.args[0] for node in nodes if isinstance(node, ast.Call) and called(node) == "remedy"}
+        remedies = (node.args[0] for node in nodes if isinstance(node, ast.Call) and called(node) == "remedy")
+        skipped |= {part for each in remedies for part in ast.walk(each)}
         for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
                 yield path.relative_to(package).with_suffix("").as_posix(), node.value

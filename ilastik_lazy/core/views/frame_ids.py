@@ -12,7 +12,7 @@ from ilastik_lazy.core.grid import Region, check_region
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
-from ilastik_lazy.errors import ArgumentError, option, remedy
+from ilastik_lazy.errors import ArgumentError, remedy
 
 __all__ = ["FrameIds"]
 
@@ -66,8 +66,8 @@ class FrameIds(View):
         last = (length - 1) * step + min(most, step - 1)
         if not isinstance(step, int) or step < 1 or last > np.iinfo(np.uint64).max:
             raise ArgumentError(
-                f"{option('step', step)}: expected a whole number that is larger than all ids of a frame, and of which "
-                f"{length} fit into 64 bits"
+                f"a step of {step!r} between frames: expected a whole number that is larger than all ids of "
+                f"a frame, and of which {length} fit into 64 bits"
             )
         dtype = np.dtype(np.uint32 if last <= np.iinfo(np.uint32).max else np.uint64)
         numbers = tuple(map(int, frames))
