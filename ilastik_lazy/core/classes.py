@@ -1,22 +1,25 @@
-"""Names and colours of classes, as attributes of an image: CF's flags, and texts such as ``#e69f00``."""
+"""Names and colours of classes: defaults, texts such as ``#e69f00``, and CF's flags for the values of an image."""
 
 from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ilastik_lazy.errors import ArgumentError
 
 __all__ = [
+    "MOST_CLASSES",
     "RGB",
+    "by_value",
     "class_colors_in",
     "color_of",
     "colors_from",
     "flag_attributes",
+    "flag_colors",
     "flag_names",
     "flag_words",
     "hex_colors",
@@ -24,6 +27,11 @@ __all__ = [
 ]
 
 RGB = tuple[int, int, int]
+
+MOST_CLASSES = 1000
+"""A larger value that a file names is the id of an object, not the number of a class."""
+
+_T = TypeVar("_T")
 
 # Colour-blind safe: https://jfly.uni-koeln.de/color/ (Okabe and Ito).
 _FIRST: tuple[RGB, ...] = (
@@ -69,11 +77,12 @@ def class_colors_in(palette: bytes) -> tuple[RGB, ...]:
 
 
 def colors_from(texts: object) -> tuple[RGB, ...]:
-    """Read what `hex_colors` wrote; empty if any entry is something else.
+    """Read what `hex_colors` wrote, in a list or in one text; empty if any entry is something else.
 
-    >>> colors_from(["#e69f00"]), colors_from(["#e69f00", "red"])
+    >>> colors_from(["#e69f00"]), colors_from("#e69f00 red")
     (((230, 159, 0),), ())
     """
+    texts = texts.split() if isinstance(texts, str) else texts
     if not isinstance(texts, list | tuple | np.ndarray):
         return ()
     if not all(isinstance(text, str) and re.fullmatch("#[0-9a-fA-F]{6}", text) for text in texts):
@@ -86,30 +95,68 @@ def flag_words(names: Sequence[str]) -> tuple[str, ...]:
     return tuple("_".join(name.split()) for name in names)
 
 
-def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
-    """Return the attributes that name the values 1, 2, ... as the CF conventions do, in one text.
+def by_value(named: Mapping[int, _T], unnamed: Callable[[int], _T]) -> tuple[_T, ...]:
+    """Return what is known of the values 1, 2, ..., and `unnamed` of those between them; empty beyond `MOST_CLASSES`.
 
-    >>> flag_attributes(["cell body", "background"])
-    {'flag_values': [1, 2], 'flag_meanings': 'cell_body background'}
+    >>> by_value({0: "background", 1: "nucleus", 3: "wall"}, "class {}".format)
+    ('nucleus', 'class 2', 'wall')
     """
-    return {"flag_values": list(range(1, len(names) + 1)), "flag_meanings": " ".join(flag_words(names))}
+    last = max(named, default=0)
+    numbers = range(1, last + 1) if last <= MOST_CLASSES else ()
+    return tuple(named[number] if number in named else unnamed(number) for number in numbers)
+
+
+def flag_attributes(names: Sequence[str], colors: Sequence[RGB] = ()) -> dict[str, Any]:
+    """Return attributes that name the values 1, 2, ... as the CF conventions do, in one text, and their colours.
+
+    >>> flag_attributes(["cell body", "background"], [(230, 159, 0), (0, 0, 0)])["flag_meanings"]
+    'cell_body background'
+    >>> flag_attributes([], [(230, 159, 0)])
+    {'flag_values': [1], 'flag_colors': '#e69f00'}
+    """
+    count = len(names or colors)
+    made: dict[str, Any] = {"flag_values": list(range(1, count + 1))} if count else {}
+    if names:
+        made["flag_meanings"] = " ".join(flag_words(names))
+    if colors:
+        all_colors = [*colors, *map(color_of, range(len(colors), count))]
+        made["flag_colors"] = " ".join(hex_colors(all_colors[:count]))
+    return made
 
 
 def flag_names(attributes: Mapping[Any, Any], stored: Sequence[str] = ()) -> tuple[str, ...]:
-    """Read the names in flags, a text or a list; empty if other values than 1, 2, ... are named.
+    """Return the names of the values 1, 2, ... in flags, a text or a list; empty if these make no sense.
+
+    The name of 0, the background, is left out; a value between others that has no name is called ``class 2``.
 
     Parameters
     ----------
     stored
         Names as the file has them, with blanks: they are returned if the flags are made from them.
     """
-    meanings, values = attributes.get("flag_meanings"), attributes.get("flag_values")
+    meanings = attributes.get("flag_meanings")
     meanings = meanings.split() if isinstance(meanings, str) else meanings
-    names = tuple(map(str, meanings)) if isinstance(meanings, list | tuple) else ()
-    values = values.tolist() if isinstance(values, np.ndarray) else values
-    if not isinstance(values, list | tuple) or list(values) != list(range(1, len(names) + 1)):
+    if not isinstance(meanings, list | tuple | np.ndarray):
         return ()
-    return tuple(stored) if names == flag_words(stored) else names
+    names = _by_flag_value(attributes, [str(name) for name in meanings], "class {}".format)
+    return tuple(stored) if flag_words(names) == flag_words(stored) else names
+
+
+def flag_colors(attributes: Mapping[Any, Any]) -> tuple[RGB, ...]:
+    """Return the colours of the values 1, 2, ... in flags; default ones between them; empty if these make no sense."""
+    colors = colors_from(attributes.get("flag_colors"))
+    return _by_flag_value(attributes, colors, lambda number: color_of(number - 1))
+
+
+def _by_flag_value(attributes: Mapping[Any, Any], each: Sequence[_T], unnamed: Callable[[int], _T]) -> tuple[_T, ...]:
+    values = attributes.get("flag_values")
+    # netCDF makes a number of a list with one element.
+    values = values.tolist() if isinstance(values, np.ndarray | np.generic) else values
+    values = values if isinstance(values, list | tuple) else [values]
+    is_whole = all(isinstance(value, int | float | np.number) and float(value).is_integer() for value in values)
+    if not is_whole or len(values) != len(each):
+        return ()
+    return by_value({int(value): one for value, one in zip(values, each, strict=True)}, unnamed)
 
 
 def place_of_class(name: str, names: Sequence[str], where: object) -> int:

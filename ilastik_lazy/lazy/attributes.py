@@ -1,6 +1,7 @@
-"""Write the attributes of a DataArray from a spec, and read them back after any computation.
+"""Write the attributes of a DataArray and the coordinates of its channels from a spec, and read them back.
 
-xarray keeps attributes through any operation, so that reading checks whether they still hold.
+xarray keeps attributes through any operation, so that reading checks whether they still hold.  Names and colours of
+channels are coordinates, which follow any selection.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ import numpy as np
 import xarray as xr
 
 from ilastik_lazy.core.axes import Axis, names_of
-from ilastik_lazy.core.classes import colors_from, flag_attributes, flag_names, flag_words, hex_colors
+from ilastik_lazy.core.classes import (
+    RGB,
+    colors_from,
+    flag_attributes,
+    flag_colors,
+    flag_names,
+    flag_words,
+    hex_colors,
+)
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import Packing
@@ -24,9 +33,11 @@ from ilastik_lazy.formats.metadata.values import packing_of
 from ilastik_lazy.warning import warn
 
 __all__ = [
+    "COLORS",
     "attributes_of",
+    "channel_colors",
+    "channel_coordinates",
     "channel_names",
-    "colors_of",
     "drange_of",
     "kind_of",
     "may_keep_drange",
@@ -35,6 +46,9 @@ __all__ = [
     "unplaced_units_of",
     "without_inherited",
 ]
+
+COLORS = "class_color"
+"""Name of the coordinate that holds the colours of the channels."""
 
 
 def attributes_of(spec: ArraySpec) -> dict[str, Any]:
@@ -52,11 +66,24 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     attributes |= unplaced_units(spec.axes)
     if spec.packing is not None and not spec.is_unpacked:
         attributes |= spec.packing.attributes()
-    if spec.channel_names and spec.is_label_image:
-        attributes |= flag_attributes(spec.channel_names)
-    if spec.channel_colors:
-        attributes["class_colors"] = hex_colors(spec.channel_colors)
+    if spec.is_label_image:
+        attributes |= flag_attributes(spec.channel_names, spec.channel_colors)
     return attributes
+
+
+def channel_coordinates(spec: ArraySpec, dim: str = "c") -> dict[str, xr.Variable]:
+    """Return the coordinates `dim` and ``class_color``, with names and colours of the channels, as far as known.
+
+    They have no dimension if the image is one channel without an axis ``c``.  Label images have attributes instead.
+    """
+    has_axis = "c" in spec.dims
+    count = spec.shape[spec.dims.index("c")] if has_axis else 1
+    texts = {dim: ("class", spec.channel_names), COLORS + dim[1:]: ("class color", hex_colors(spec.channel_colors))}
+    return {
+        name: xr.Variable((dim,) if has_axis else (), np.array(each if has_axis else each[0]), {"long_name": what})
+        for name, (what, each) in texts.items()
+        if each and len(each) == count and not spec.is_label_image
+    }
 
 
 def unplaced_units(axes: Sequence[Axis]) -> dict[str, str]:
@@ -103,17 +130,13 @@ def without_inherited(
     return ()
 
 
-def colors_of(
-    array: xr.DataArray, classes: int, channels: Sequence[str], origins: Sequence[ArraySource | Storage]
-) -> tuple[tuple[int, int, int], ...]:
-    """Return the colours of the classes; none if it is unknown which colour belongs to which class."""
-    colors = colors_from(array.attrs.get("class_colors"))
-    # Attributes stay as they are where channels are chosen or change places, so that only names identify them.
-    for origin in origins if channels and colors else ():
-        if isinstance(origin, ArraySource) and origin.spec.channel_colors == colors:
-            by_name = dict(zip(origin.spec.channel_names, colors, strict=False))
-            return tuple(by_name[name] for name in channels) if by_name.keys() >= set(channels) else ()
-    return colors if len(colors) == classes else ()
+def channel_colors(array: xr.DataArray, kind: Kind | None) -> tuple[RGB, ...]:
+    """Return the colours of the channels; for label images, those of the values 1, 2, ....  Empty if unknown."""
+    if kind in WHOLE_NUMBERS:
+        return flag_colors(array.attrs)
+    # Of a dimension that was called c_raw, the colours still have their old name after `.rename(c_raw="c")`.
+    stated = [each for name, each in array.coords.items() if str(name).startswith(COLORS) and each.dims in ((), ("c",))]
+    return colors_from(np.atleast_1d(stated[0].values)) if stated else ()
 
 
 def kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:

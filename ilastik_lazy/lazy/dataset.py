@@ -13,7 +13,7 @@ from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.core.grid import block_lengths, block_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.lazy.attributes import attributes_of
+from ilastik_lazy.lazy.attributes import COLORS, attributes_of, channel_coordinates
 from ilastik_lazy.lazy.frames import series_of
 from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
 
@@ -51,13 +51,9 @@ def _coordinates_of(spec: ArraySpec, dims: Mapping[str, str]) -> dict[str, xr.Va
     """Return the coordinates of the axes whose positions, or names, are known; no other axis has any."""
     coordinates = {}
     for axis, length in zip(spec.axes, spec.shape, strict=True):
-        dim = dims[axis.name]
-        if axis.name == "c":
-            if len(spec.channel_names) == length and not spec.is_label_image:
-                coordinates[dim] = xr.Variable(dim, np.array(spec.channel_names), {"long_name": "class"})
-        elif (positions := axis.positions(length)) is not None:
-            coordinates[dim] = xr.Variable(dim, positions, axis.coordinate_attributes())
-    return coordinates
+        if axis.name != "c" and (positions := axis.positions(length)) is not None:
+            coordinates[dims[axis.name]] = xr.Variable(dims[axis.name], positions, axis.coordinate_attributes())
+    return coordinates | channel_coordinates(spec, dims.get("c", "c"))
 
 
 def variable_name(name: str) -> str:
@@ -95,18 +91,21 @@ def _dims_beside(
     own = {axis.name: axis.name for axis in spec.axes}
     wanted = _coordinates_of(spec, own)
     for axis, length in zip(spec.axes, spec.shape, strict=True):
-        known, here = dataset.get(axis.name), wanted.get(axis.name)
         fits = sizes.get(axis.name, length) == length
-        if known is None or here is None:
-            same = known is here
-        else:
-            same = bool(known.identical(here))  # type: ignore[no-untyped-call]
+        along = (axis.name, COLORS) if axis.name == "c" else (axis.name,)
+        same = all(_are_same(dataset.get(each), wanted.get(each)) for each in along)
         if axis.name in sizes and not (fits and same):
             dim = f"{axis.name}_{name}"
             while dim in sizes or dim in names:
                 dim += "_"
             own[axis.name] = dim
     return own
+
+
+def _are_same(one: xr.Variable | None, other: xr.Variable | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(one.identical(other))  # type: ignore[no-untyped-call]
 
 
 def to_dataarray(source: ArraySource) -> xr.DataArray:
@@ -132,7 +131,9 @@ def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:
             list(dims.values()), CopiedWhenChanged(lazy), attributes_of(spec), _encoding_of(source)
         )
         variables[name].encoding["preferred_chunks"] = dict(zip(dims.values(), spec.chunks, strict=True))
-        coordinates |= _coordinates_of(spec, dims)
+        # Coordinates without a dimension would be those of all images.
+        found = _coordinates_of(spec, dims)
+        coordinates |= {each: along for each, along in found.items() if along.dims or len(sources) == 1}
         sizes |= dict(zip(dims.values(), spec.shape, strict=True))
     return xr.Dataset(variables, coordinates)
 

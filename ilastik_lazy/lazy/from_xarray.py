@@ -24,8 +24,8 @@ from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
 from ilastik_lazy.errors import ArgumentError, AxesError, UnfinishedWriteError, option
 from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.attributes import (
+    channel_colors,
     channel_names,
-    colors_of,
     drange_of,
     kind_of,
     may_keep_drange,
@@ -209,11 +209,8 @@ def source_of(array: xr.DataArray) -> ArraySource:
     origins = origins_of(array.variable) if original is None else ()
     if kind in WHOLE_NUMBERS:
         names = without_inherited(names, array, origins)
-    classes = len(names) if kind in WHOLE_NUMBERS else array.sizes.get("c", 0)
-    if original is not None and "c" not in array.dims and names == original.spec.channel_names:
-        colors = original.spec.channel_colors
-    else:
-        colors = colors_of(array, classes, () if kind in WHOLE_NUMBERS else names, origins)
+    # Values without names that were computed from classes need not be those that have the colours.
+    has_colors = bool(names) or original is not None or kind not in WHOLE_NUMBERS
     spec = ArraySpec(
         name=str(array.name or "image"),
         shape=array.shape,
@@ -222,7 +219,7 @@ def source_of(array: xr.DataArray) -> ArraySource:
         chunks=original.spec.chunks if original is not None else _chunks_of(array),
         storage=original.spec.storage if original is not None else _storage_of(array),
         channel_names=names,
-        channel_colors=colors,
+        channel_colors=channel_colors(array, kind) if has_colors else (),
         kind=kind,
         may_hold_ids=kind is None and array.attrs.get("ilastik_kind") not in (None, "intensity"),
         drange=drange_of(array) if original is not None or may_keep_drange(array, origins) else None,

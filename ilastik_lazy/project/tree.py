@@ -68,7 +68,7 @@ def open_project(
     xarray.DataTree
         The attributes of the root are the settings.  ``/lane0000/Raw Data`` holds the variable ``image``,
         ``/lane0000/labels`` the variable ``labels``: uint8, 0 where nothing was drawn, with the
-        classes in ``flag_values``, ``flag_meanings``, ``class_colors``.  The second stage of
+        classes in ``flag_values``, ``flag_meanings``, ``flag_colors``.  The second stage of
         Autocontext is ``labels_stage2``.  The attributes of a node without ``image`` state why: ``file_path`` as
         stored, ``status``, ``problem`` and ``remedy``.
 

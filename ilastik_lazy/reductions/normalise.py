@@ -145,7 +145,7 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
     scaled: xr.DataArray = xr.apply_ufunc(
         _scaled_block, array, first, width, kwargs={"dtype": dtype}, dask="parallelized", output_dtypes=[dtype]
     )
-    gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings")
+    gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings", "flag_colors")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}
     scaled.attrs |= {"value_of_0": first.values.tolist(), "value_of_1": last.values.tolist()}
     return scaled.rename(array.name).transpose(*array.dims)

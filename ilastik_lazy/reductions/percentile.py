@@ -184,7 +184,7 @@ def _labelled(source: ArraySource, by: str | None, q: Array, values: Array, *, i
     coordinates: dict[str, Any] = {"percentile": q}
     if by is not None:
         known = to_dataarray(source).coords
-        coordinates |= {by: known[by]} if by in known else {}
+        coordinates |= {str(name): each for name, each in known.items() if each.dims == (by,)}
     found = xr.DataArray(values, coordinates, (by or "all", "percentile"), "percentile")
     found = found if by is not None else found[0]
     return found[..., 0] if is_scalar else found

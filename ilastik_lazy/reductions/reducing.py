@@ -280,5 +280,5 @@ def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array
     kept = tuple(axis for axis in source.spec.axes if axis.name in plan.dims)
     attributes |= unplaced_units(kept)
     attributes |= {"reduction": name, "over": list(plan.over)}
-    coordinates = {dim: variable.coords[dim] for dim in plan.dims if dim in variable.coords}
+    coordinates = {name: each for name, each in variable.coords.items() if set(each.dims) <= set(plan.dims)}
     return xr.DataArray(values, coordinates, plan.dims, source.spec.name, attributes)

@@ -15,10 +15,9 @@ from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import unit_symbol
-from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import ArgumentError, option
-from ilastik_lazy.lazy.dask_array import source_behind, window_behind
-from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, absent_chunks, as_labels, as_source
+from ilastik_lazy.lazy.dask_array import window_behind
+from ilastik_lazy.lazy.from_xarray import AnySource, absent_chunks, as_labels, as_source
 from ilastik_lazy.viewing.pictures.outlines import contours, require_fitting
 from ilastik_lazy.viewing.pictures.pixels import Pixels, read_plane
 from ilastik_lazy.viewing.pictures.planes import Layout, indices_at, place_of, planes_of
@@ -105,7 +104,7 @@ def plot(
     require_package("matplotlib", "plot", "plot draws with matplotlib")
     from ilastik_lazy.viewing.pictures.figure import draw
 
-    source = _opened(image)
+    source = with_classes_of_name(as_source(image))
     spec = source.spec
     given = {"t": t, "z": z, "y": y, "x": x, "c": c}
     indices = indices_at(spec, {dim: wanted for dim, wanted in given.items() if wanted is not None})
@@ -126,18 +125,6 @@ def plot(
     places = [_place(spec, dim, indices[dim]) for dim in ("t", "c") if dim in indices and layout.lengths[dim] > 1]
     title = ", ".join([_name_of(spec), *_places_taken(image), *places])
     return draw(layout, spec, rendering, title, [note for note in notes if note])
-
-
-def _opened(image: AnySource) -> ArraySource:
-    """Return the source of `image`; a channel that was taken out keeps its name and colour."""
-    source = with_classes_of_name(as_source(image))
-    if isinstance(image, xr.DataArray) and "c" in image.coords and not image.coords["c"].ndim:
-        behind = source_behind(image.variable)
-        colors = () if behind is None else behind.spec.channel_colors
-        name = str(image.coords["c"].item())
-        assert isinstance(source, DescribedSource | ComputedSource)  # what sources of DataArrays are
-        return replace(source, spec=replace(source.spec, channel_names=(name,), channel_colors=colors))
-    return source
 
 
 def _positive(dpi: float) -> float:

@@ -60,7 +60,7 @@ def test_indices_of_a_palette_are_the_classes_of_a_segmentation(tmp_path, suffix
         assert found.dims == ("y", "x")
         np.testing.assert_array_equal(found, INDICES)
         assert found.attrs["ilastik_kind"] == "segmentation"
-        assert found.attrs["class_colors"] == ["#ff0000", "#00ff00"]
+        assert found.attrs["flag_colors"] == "#ff0000 #00ff00"
 
 
 def test_a_photograph_with_a_palette_stays_a_colour_picture(tmp_path):

@@ -309,14 +309,14 @@ class TestSpec:
         assert spec.channel_colors == ((0, 255, 0), (255, 0, 0))
 
     def test_attributes_that_are_none_of_ours_do_no_harm(self) -> None:
-        attrs = {"ilastik_kind": "nonsense", "drange": [0, 1, 2], "display_mode": 3, "class_colors": []}
+        attrs = {"ilastik_kind": "nonsense", "drange": [0, 1, 2], "display_mode": 3, "flag_colors": []}
         spec = source_of(xr.DataArray(np.ones((2, 3)), dims=("y", "x"), attrs=attrs)).spec
         assert spec.kind is None
         assert spec.drange is None
 
     @pytest.mark.parametrize(
         ("attribute", "value"),
-        [("class_colors", "red"), ("class_colors", ["red", "blue"]), ("drange", 1.0), ("class_colors", 7)],
+        [("flag_colors", "red"), ("flag_colors", ["red", "blue"]), ("drange", 1.0), ("flag_colors", 7)],
     )
     def test_attributes_of_other_programs_are_an_argument_error_or_ignored(self, attribute: str, value: Any) -> None:
         array = xr.DataArray(np.ones((2, 3)), dims=("y", "x"), attrs={attribute: value})

@@ -41,7 +41,7 @@ def test_names_and_colours_of_an_applet(project):
 def test_channels_get_the_names_of_their_classes(tmp_path, project):
     array = il.open_dataarray(export(tmp_path / "a_Probabilities.h5"), project=project)
     assert array.coords["c"].values.tolist() == ["nucleus", "background"]
-    assert array.attrs["class_colors"] == ["#ff0000", "#00ff00"]
+    assert array.coords["class_color"].values.tolist() == ["#ff0000", "#00ff00"]
     with h5py.File(tmp_path / "a_Probabilities.h5") as file:
         np.testing.assert_array_equal(array.sel(c="nucleus").values, file["exported_data"][..., 0])
 

@@ -111,7 +111,7 @@ def test_drawn_labels_are_where_they_were_drawn(path, no_pickles):
                 assert labels.attrs["flag_values"] == list(range(1, len(names) + 1))
                 assert labels.attrs["flag_meanings"].split() == [name.replace(" ", "_") for name in names]
                 colors = ["#" + bytes(color).hex() for color in file[f"{applet}/LabelColors"][()].astype("u1")]
-                assert labels.attrs["class_colors"] == colors
+                assert labels.attrs["flag_colors"].split() == colors
                 tags = [
                     json.loads(block.attrs["axistags"])["axes"] for block in group.values() if "axistags" in block.attrs
                 ]

@@ -105,7 +105,7 @@ def test_names_and_colours_are_those_of_a_segmentation_that_was_opened():
     found = il.classify(probabilities)
     xr.testing.assert_equal(found.rename(opened.name), opened)
     assert found.dtype == opened.dtype
-    for name in ("ilastik_kind", "flag_values", "flag_meanings", "class_colors"):
+    for name in ("ilastik_kind", "flag_values", "flag_meanings", "flag_colors"):
         assert found.attrs[name] == opened.attrs[name]
     assert "drange" not in found.attrs
     assert found.coords["z"].attrs == opened.coords["z"].attrs

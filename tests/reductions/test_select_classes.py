@@ -16,7 +16,7 @@ def test_classes_are_selected_by_name_and_keep_name_and_colour(tmp_path):
     background = il.select_classes(segmentation, "background")
     np.testing.assert_array_equal(background.values, stored == 2)
     assert background.attrs["flag_meanings"] == "background"
-    assert background.attrs["class_colors"] == ["#3c50a0"]
+    assert background.attrs["flag_colors"] == "#3c50a0"
     turned = il.select_classes(segmentation.isel(z=3), ["background", "nucleus"])
     np.testing.assert_array_equal(turned.values, 3 - stored[3])
     xarrays = segmentation.isel(c=0, z=slice(2, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,7 +74,6 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
         _require_same(first, member.spec)
     shape, chunks = list(first.shape), list(first.chunks)
     axes = [_common(members, number) for number in range(first.ndim) if is_new or number != axis]
-    names, colors = first.channel_names, first.channel_colors
     if is_new:
         shape.insert(0, len(members))
         chunks.insert(0, 1)
@@ -83,9 +83,7 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
         # Chunks form a grid: one that would reach into the next file becomes the whole length of a file.
         chunks[axis] = chunks[axis] if first.shape[axis] % chunks[axis] == 0 else max(1, first.shape[axis])
         shape[axis] *= len(members)
-        if axes[axis].name == "c":
-            names = tuple(name for member in members for name in member.spec.channel_names)
-            names, colors = (names if len(names) == shape[axis] else ()), ()
+    names, colors = _channels_of([member.spec for member in members], is_along=axes[axis].name == "c")
     last = members[-1].spec.storage.location
     where = first.storage.location if len(members) == 1 else f"{first.storage.location} ... {last}"
     spec = replace(
@@ -107,6 +105,20 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
         drange=first.drange if all(member.spec.drange == first.drange for member in members) else None,
     )
     return StackSource(spec, tuple(_lightened(member, first) for member in members), axis, is_new)
+
+
+def _channels_of(
+    specs: Sequence[ArraySpec], *, is_along: bool
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Return names and colours of the channels: of all members `is_along` ``c``, else those that all members share."""
+    first = specs[0]
+    if is_along and not first.is_label_image:
+        names = tuple(itertools.chain.from_iterable(spec.channel_names for spec in specs))
+        colors = tuple(itertools.chain.from_iterable(spec.channel_colors for spec in specs))
+        count = sum(spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1 for spec in specs)
+        return names if len(names) == count else (), colors if len(colors) == count else ()
+    names = first.channel_names if all(spec.channel_names == first.channel_names for spec in specs) else ()
+    return names, first.channel_colors if all(spec.channel_colors == first.channel_colors for spec in specs) else ()
 
 
 def _new_name(spec: ArraySpec, along: str | None) -> str:

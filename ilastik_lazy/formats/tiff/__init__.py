@@ -88,12 +88,12 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     channels = image.shape[names.index("c")] if "c" in names else 1
     dtype = image.dtype.newbyteorder("=")
     kind = kind_from_name(location.path, dtype, channels)
-    named = image.notes.channel_names if len(image.notes.channel_names) == channels else ()
-    colors = image.notes.channel_colors if len(image.notes.channel_colors) == channels else ()
-    if image.is_rgb and not named and kind not in WHOLE_NUMBERS:
+    has_values = (options.kind or kind) in WHOLE_NUMBERS
+    named, colors = ((), ()) if has_values else (image.notes.channel_names, image.notes.channel_colors)
+    if image.is_rgb and len(named) != channels and not has_values:
         named, colors = samples_of(channels)
     # Without classes, a palette is a way to show intensities (ImageJ's LUT).
-    palette = class_colors_in(image.palette) if (options.kind or kind) in WHOLE_NUMBERS else ()
+    palette = class_colors_in(image.palette) if has_values else ()
     spec = ArraySpec(
         name=image.name,
         shape=image.shape,
@@ -108,8 +108,8 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
             buffers=2 if image.is_plain else 3,
         ),
         axes_guessed=guessed,
-        channel_names=named if "c" in names else (),
-        channel_colors=palette or (colors if "c" in names else ()),
+        channel_names=named if len(named) == channels else (),
+        channel_colors=palette or (colors if len(colors) == channels else ()),
         kind=kind,
         remarks=tuple(image.notes.problems),
     )

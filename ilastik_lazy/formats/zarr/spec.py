@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, parse_axis_names
-from ilastik_lazy.core.classes import colors_from, flag_names
+from ilastik_lazy.core.classes import flag_colors, flag_names
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
@@ -190,6 +190,6 @@ def _classes_of(
     if kind in WHOLE_NUMBERS:
         if home is not None and not home.multiscale.is_labels:
             names, colors = (), ()  # omero describes channels
-        return names or flag_names(node.attributes), colors or colors_from(node.attributes.get("class_colors"))
-    channels = layout.shape[axis_names(axes).index("c")] if "c" in axis_names(axes) else 0
+        return names or flag_names(node.attributes), colors or flag_colors(node.attributes)
+    channels = layout.shape[axis_names(axes).index("c")] if "c" in axis_names(axes) else 1
     return names if len(names) == channels else (), colors if len(colors) == channels else ()

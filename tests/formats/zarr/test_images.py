@@ -153,7 +153,6 @@ def test_channels_without_names_stay_without(tmp_path):
     il.to_ome_zarr(array, tmp_path / "a.zarr")
     found = il.open_dataarray(tmp_path / "a.zarr")
     assert dict(found.coords) == {}
-    assert "class_colors" not in found.attrs
 
 
 # --- others' stores
@@ -187,7 +186,7 @@ def test_label_images_come_last_and_are_labels(tmp_path, version):
     assert list_images(location) == ["0", "labels/cells/0", "labels/others/0", "more"]
     found = il.open_dataarray(tmp_path / "a.zarr", "labels/cells")
     np.testing.assert_array_equal(found, labels)
-    assert found.attrs == {"ilastik_kind": "labels", "class_colors": ["#ff0000"]}
+    assert found.attrs == {"ilastik_kind": "labels", "flag_values": [1], "flag_colors": "#ff0000"}
     assert il.open_dataarray(tmp_path / "a.zarr/labels/others").attrs == {"ilastik_kind": "labels"}
 
 

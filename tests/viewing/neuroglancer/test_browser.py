@@ -73,7 +73,8 @@ def shown(arrays):
 
 
 def colors_of(array):
-    return np.array([[int(text[k : k + 2], 16) for k in (1, 3, 5)] for text in array.attrs["class_colors"]], float)
+    texts = array.coords["class_color"].values if "class_color" in array.coords else array.attrs["flag_colors"].split()
+    return np.array([[int(text[k : k + 2], 16) for k in (1, 3, 5)] for text in texts], float)
 
 
 def assert_alike(pixels, expected):

@@ -50,9 +50,9 @@ def test_each_class_is_a_layer_with_name_colour_and_contrast():
     assert (nucleus["name"], background["name"]) == ("nucleus", "background")
     assert nucleus["shaderControls"] == {
         "contrast": {"range": [0.0, 1.0], "window": [0.0, 1.0]},
-        "color": prob.attrs["class_colors"][0],
+        "color": prob["class_color"][0].item(),
     }
-    assert background["shaderControls"]["color"] == prob.attrs["class_colors"][1]
+    assert background["shaderControls"]["color"] == prob["class_color"][1].item()
     for number, layer in enumerate(state["layers"]):
         assert layer["type"] == "image"
         assert layer["source"] == [{"url": "zarr3://http://x/0.zarr/"}]
@@ -138,7 +138,9 @@ def test_a_segmentation_has_the_colours_and_names_of_its_classes():
     segmentation = il.open_dataarray(sample("segmentation"), project=sample("project"))
     (layer,) = shown(segmentation)["layers"]
     assert layer["type"] == "segmentation"
-    assert layer["segmentColors"] == {str(k): color for k, color in enumerate(segmentation.attrs["class_colors"], 1)}
+    assert layer["segmentColors"] == {
+        str(k): color for k, color in enumerate(segmentation.attrs["flag_colors"].split(), 1)
+    }
     assert layer["source"] == [
         {"url": "zarr3://http://x/0.zarr/"},
         {"url": "precomputed://http://x/0.zarr/segments"},

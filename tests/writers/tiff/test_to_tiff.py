@@ -174,7 +174,8 @@ class TestMetadata:
         for name in "tzyxc":
             np.testing.assert_array_equal(found[name], array[name])
             assert found[name].attrs == array[name].attrs
-        assert found.attrs["class_colors"] == array.attrs["class_colors"] == ["#e60a00", "#0080ff"]
+        assert found["class_color"].identical(array["class_color"])
+        assert found["class_color"].values.tolist() == ["#e60a00", "#0080ff"]
         assert found.attrs["ilastik_kind"] == "probabilities"
 
     def test_the_xml_is_valid_against_the_schema_of_ome(self, tmp_path: Path) -> None:

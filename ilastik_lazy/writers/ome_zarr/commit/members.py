@@ -11,7 +11,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
+from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
+from ilastik_lazy.lazy.attributes import COLORS
 from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, ReadableStore, Store
 from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 _METADATA = (*ROOTS, ".zmetadata")
-_COORDINATES = ("t", "c", "z", "y", "x")
+_COORDINATES = (*AXIS_NAMES, COLORS)
 # Chunks of an image whose root is its array: "c" and, in Zarr v2, names such as "0.12".
 _CHUNKS = re.compile(r"c|\d+(\.\d+)*")
 

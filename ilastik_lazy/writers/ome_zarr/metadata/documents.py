@@ -18,6 +18,7 @@ import zarr.storage
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.lazy.attributes import channel_coordinates
 from ilastik_lazy.storage.compression import deflating
 from ilastik_lazy.writers.ome_zarr.encode import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
@@ -61,6 +62,9 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
         of_root["omero"] = attributes["omero"]
     # Attributes are passed on creation: zarr-python would write the metadata again for each one that is set later.
     root = zarr.create_group(store, zarr_format=2 if is_v2 else 3, attributes=of_root)
+    beside = [name for name in channel_coordinates(plan.spec) if name not in plan.spec.dims]
+    if beside:
+        image_attributes = image_attributes | {"coordinates": " ".join(beside)}  # for xarray
     for level in plan.levels:
         group = root.create_group(level.path.rsplit("/", 1)[0])
         _create_image(group, level, plan.dtype, image_attributes)
@@ -146,21 +150,22 @@ def _codec_of_v2(codec: Codec, dtype: np.dtype[Any]) -> Any:
 
 
 def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None:
-    """Write positions and class names beside the image, where plain xarray finds them."""
+    """Write positions, and names and colours of channels, beside the image, where plain xarray finds them."""
+    # Zarr v2 stores text of any length like a pickle; text of one length is plain bytes.
+    text: Any = np.dtypes.StringDType() if group.metadata.zarr_format == 3 else np.str_
+    for name, along in channel_coordinates(spec).items():
+        _write_array(group, name, list(map(str, along.dims)), along.values.astype(text), along.attrs)
     for axis, length in zip(level.axes, level.shape, strict=True):
         if axis.name == "c":
-            names = spec.channel_names
-            if len(names) == length and not spec.is_label_image:
-                # Zarr v2 stores text of any length like a pickle; text of one length is plain bytes.
-                text = np.array(names, dtype=np.dtypes.StringDType() if group.metadata.zarr_format == 3 else np.str_)
-                _write_array(group, "c", text, {"long_name": "class"})
             continue
         # Downsampling gives every axis a step, also if the source does not know it.
         is_known = spec.axes[spec.dims.index(axis.name)].scale is not None
         if is_known and (positions := axis.positions(length)) is not None:
-            _write_array(group, axis.name, positions, axis.coordinate_attributes())
+            _write_array(group, axis.name, [axis.name], positions, axis.coordinate_attributes())
 
 
-def _write_array(group: zarr.Group, name: str, values: np.ndarray[Any, Any], attributes: dict[str, Any]) -> None:
+def _write_array(
+    group: zarr.Group, name: str, dims: list[str], values: np.ndarray[Any, Any], attributes: dict[str, Any]
+) -> None:
     options = {"shape": values.shape, "dtype": values.dtype, "chunks": values.shape, "compressors": None}
-    _create(group, name, [name], options, attributes)[...] = values
+    _create(group, name, dims, options, attributes)[...] = values

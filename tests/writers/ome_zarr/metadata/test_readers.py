@@ -73,7 +73,7 @@ class TestPlainXarray:
         attributes = tree["scale1/image"].attrs
         assert attributes["ilastik_kind"] == "probabilities"
         assert attributes["drange"] == [0.0, 1.0]
-        assert attributes["class_colors"] == ["#010203", "#040506"]
+        assert tree["scale1/image"].coords["class_color"].values.tolist() == ["#010203", "#040506"]
 
     @pytest.mark.parametrize("dtype", ["uint8", "bool", "int64", "float16"])
     def test_keeps_the_dtype_although_zeros_are_the_fill_value(self, tmp_path: Path, dtype: str) -> None:
