@@ -26,7 +26,7 @@ def selected(source: ArraySource, parts: Iterable[str]) -> ArraySource:
 
     A range ``START:STOP`` counts from 0, without STOP, as in Python; with units, it takes the voxels whose centres lie
     in it.  A single index, position or name also removes the axis; several channels are separated by commas.  In an
-    image of classes, a name gives the mask of the class.
+    image of classes, a name gives the mask of the class, and an index counts channels, as in every other image.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def selected(source: ArraySource, parts: Iterable[str]) -> ArraySource:
             where = source.spec.storage.location
             raise AxesError(f"{option('select', text)}: {where} has no axis {name}, only {', '.join(source.spec.dims)}")
         wanted[name] = part
-    if "c" in wanted and _has_named_values(source.spec):
+    if "c" in wanted and _has_named_values(source.spec) and not _counts_channels(source.spec, wanted["c"]):
         names = _listed(wanted.pop("c"), source.spec.channel_names)
         source = with_classes_alone(source, class_numbers(source.spec, names))
     elif "c" in wanted and len(listed := _listed(wanted["c"], source.spec.channel_names)) > 1:
@@ -95,6 +95,17 @@ def _has_named_values(spec: ArraySpec) -> bool:
     return bool(spec.holds_classes and spec.channel_names and channels == 1)
 
 
+def _counts_channels(spec: ArraySpec, part: str) -> bool:
+    """Whether `part` counts along ``c``, and is no name of a class."""
+    is_index = part not in spec.channel_names and re.fullmatch(r"[-+]?\d+|[-+]?\d*:[-+]?\d*", part) is not None
+    if is_index and "c" not in spec.dims:
+        raise AxesError(
+            f"{option('select', f'c={part}')}: {spec.storage.location} has no axis c; select a class by its name: "
+            f"{', '.join(spec.channel_names)}"
+        )
+    return is_index
+
+
 def _listed(part: str, names: tuple[str, ...]) -> list[str]:
     # A name may itself have a comma.
     return [part] if part in names else [name.strip() for name in part.split(",")]
@@ -118,7 +129,8 @@ def _index(spec: ArraySpec, axis: str, text: str) -> int:
     if not -length <= int(text) < length:
         given, where = option("select", f"{axis}={text}"), spec.storage.location
         if axis == "c" and length == 1 and spec.holds_classes:
-            what_now = f"pass {option('project')} to select one by name"
+            names = ", ".join(spec.channel_names)
+            what_now = f"select one by its name: {names}" if names else f"pass {option('project')} to select one by name"
             raise ArgumentError(f"{given}: {where} is an image of classes: {what_now}")
         raise ArgumentError(
             f"{given}: {where} has {counted(length, 'element')} along {axis}, counted from 0 to {length - 1}"

@@ -94,6 +94,22 @@ def test_a_class_of_a_segmentation_is_its_mask(segmentation):
         selected(source_of(segmentation), ["c=nuclei"])
 
 
+def test_a_number_along_c_is_the_channel_of_a_segmentation_and_never_a_class():
+    segmentation = il.open_dataarray(sample("segmentation"), project=sample("project"))
+    for part in ("c=0", "c=-1"):
+        found = selected(source_of(segmentation), [part])
+        assert found.spec.dims == ("z", "y", "x")
+        assert found.spec.channel_names == ("nucleus", "background")
+    assert selected(source_of(segmentation), ["c=0:1"]).spec.shape == segmentation.shape
+    with pytest.raises(ArgumentError, match="is an image of classes: select one by its name: nucleus, background"):
+        selected(source_of(segmentation), ["c=2"])
+    for part in ("c=0", "c=2", "c=0:2"):
+        with pytest.raises(AxesError, match="has no axis c; select a class by its name: nucleus, background"):
+            selected(source_of(segmentation.isel(c=0)), [part])
+    numbered = segmentation.assign_attrs(flag_meanings=["0", "1"])
+    assert selected(source_of(numbered), ["c=0"]).spec.channel_names == ("0",)
+
+
 @pytest.mark.parametrize("channels", [(1, 0), (1,)])
 def test_selected_channels_hand_over_their_chunks_as_stored(prob, channels):
     source = source_of(prob)
