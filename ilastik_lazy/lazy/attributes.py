@@ -7,6 +7,7 @@ channels are coordinates, which follow any selection.
 from __future__ import annotations
 
 import json
+import os
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -50,12 +51,30 @@ __all__ = [
 COLORS = "class_color"
 """Name of the coordinate that holds the colours of the channels."""
 
+# What xarray's plots write beside the values.
+_LONG_NAMES: dict[Kind, str] = {
+    "probabilities": "probability",
+    "segmentation": "class",
+    "uncertainty": "uncertainty",
+    "features": "feature value",
+    "labels": "label",
+    "object identities": "object id",
+    "object predictions": "predicted class",
+    "object probabilities": "class probability",
+    "tracking": "track id",
+    "density": "object density",
+    "intensity": "intensity",
+}
+_NAMES_OF_ANY_IMAGE = ("exported_data", "image", "data")
+
 
 def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     """Describe an array in plain values, which survive JSON, Zarr and netCDF."""
     attributes: dict[str, Any] = {}
     if spec.kind is not None:
-        attributes["ilastik_kind"] = spec.kind
+        attributes |= {"ilastik_kind": spec.kind, "long_name": _LONG_NAMES[spec.kind]}
+    elif spec.name in _NAMES_OF_ANY_IMAGE and spec.storage.path:
+        attributes["long_name"] = os.path.splitext(os.path.basename(spec.storage.path))[0]
     if spec.axes_guessed:
         attributes["axes_guessed"] = 1  # netCDF has no bool
     # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.
@@ -78,10 +97,11 @@ def channel_coordinates(spec: ArraySpec, dim: str = "c") -> dict[str, xr.Variabl
     """
     has_axis = "c" in spec.dims
     count = spec.shape[spec.dims.index("c")] if has_axis else 1
-    texts = {dim: ("class", spec.channel_names), COLORS + dim[1:]: ("class color", hex_colors(spec.channel_colors))}
+    what = "class" if spec.kind in ("probabilities", "object probabilities") else "channel"
+    texts = {dim: (what, spec.channel_names), COLORS + dim[1:]: (f"{what} color", hex_colors(spec.channel_colors))}
     return {
-        name: xr.Variable((dim,) if has_axis else (), np.array(each if has_axis else each[0]), {"long_name": what})
-        for name, (what, each) in texts.items()
+        name: xr.Variable((dim,) if has_axis else (), np.array(each if has_axis else each[0]), {"long_name": said})
+        for name, (said, each) in texts.items()
         if each and len(each) == count and not spec.is_label_image
     }
 

@@ -147,6 +147,8 @@ def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.Da
     )
     gone = ("drange", "ilastik_kind", "flag_values", "flag_meanings", "flag_colors")
     scaled.attrs = {key: value for key, value in array.attrs.items() if key not in gone}
+    if "long_name" in array.attrs:
+        scaled.attrs["long_name"] = f"scaled {array.attrs['long_name']}"
     scaled.attrs |= {"value_of_0": first.values.tolist(), "value_of_1": last.values.tolist()}
     return scaled.rename(array.name).transpose(*array.dims)
 

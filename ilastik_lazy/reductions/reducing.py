@@ -280,5 +280,7 @@ def _labelled(source: ArraySource, name: str, plan: ReductionPlan, values: Array
     kept = tuple(axis for axis in source.spec.axes if axis.name in plan.dims)
     attributes |= unplaced_units(kept)
     attributes |= {"reduction": name, "over": list(plan.over)}
+    if "long_name" in variable.attrs:
+        attributes["long_name"] = f"{name} {variable.attrs['long_name']}"
     coordinates = {name: each for name, each in variable.coords.items() if set(each.dims) <= set(plan.dims)}
     return xr.DataArray(values, coordinates, plan.dims, source.spec.name, attributes)

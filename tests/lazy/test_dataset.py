@@ -240,6 +240,7 @@ def test_attributes_say_what_is_known_and_nothing_else():
     known = {"kind": "probabilities", "drange": (0.0, 1.0), "display_mode": "grayscale", "axes_guessed": True}
     assert opened(CountingSource(**known)).attrs == {
         "ilastik_kind": "probabilities", "axes_guessed": 1, "drange": [0.0, 1.0], "display_mode": "grayscale",
+        "long_name": "probability",
     }  # fmt: skip
 
 

@@ -186,8 +186,11 @@ def test_label_images_come_last_and_are_labels(tmp_path, version):
     assert list_images(location) == ["0", "labels/cells/0", "labels/others/0", "more"]
     found = il.open_dataarray(tmp_path / "a.zarr", "labels/cells")
     np.testing.assert_array_equal(found, labels)
-    assert found.attrs == {"ilastik_kind": "labels", "flag_values": [1], "flag_colors": "#ff0000"}
-    assert il.open_dataarray(tmp_path / "a.zarr/labels/others").attrs == {"ilastik_kind": "labels"}
+    assert found.attrs == {
+        "ilastik_kind": "labels", "long_name": "label", "flag_values": [1], "flag_colors": "#ff0000",
+    }  # fmt: skip
+    others = il.open_dataarray(tmp_path / "a.zarr/labels/others")
+    assert others.attrs == {"ilastik_kind": "labels", "long_name": "label"}
 
 
 def test_one_of_several_images_must_be_named(tmp_path):
