@@ -62,7 +62,8 @@ def open_dataarray(
         Names of the axes in storage order, such as ``"zyxc"``, if the file does not name them or
         names them wrongly; or those of each image, by its name or a pattern: ``{"raw": "czyx", "label*": "zyx"}``.
     project
-        The ``.ilp`` file that made the export: its class names become the coordinate ``c``.
+        The ``.ilp`` file that made the export: its class names become the coordinate ``c``, their colours
+        ``class_color``; for a segmentation, ``attrs["flag_meanings"]`` and ``attrs["flag_colors"]``.
     kind
         What the numbers mean (``attrs["ilastik_kind"]``), where neither the file nor its name says so: for
         instance ``"segmentation"``, whose pyramid must not be made by averaging.  Classes and ids that are stored as

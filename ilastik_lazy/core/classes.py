@@ -12,6 +12,7 @@ import numpy as np
 from ilastik_lazy.errors import ArgumentError
 
 __all__ = [
+    "COLORS",
     "MOST_CLASSES",
     "RGB",
     "by_value",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 RGB = tuple[int, int, int]
+
+COLORS = "class_color"
+"""Name of the coordinate along ``c`` that holds the colours of the channels."""
 
 MOST_CLASSES = 1000
 """A larger value that a file names is the id of an object, not the number of a class."""

@@ -17,6 +17,7 @@ import xarray as xr
 
 from ilastik_lazy.core.axes import Axis, names_of
 from ilastik_lazy.core.classes import (
+    COLORS,
     RGB,
     colors_from,
     flag_attributes,
@@ -34,7 +35,6 @@ from ilastik_lazy.formats.metadata.values import packing_of
 from ilastik_lazy.warning import warn
 
 __all__ = [
-    "COLORS",
     "attributes_of",
     "channel_colors",
     "channel_coordinates",
@@ -47,9 +47,6 @@ __all__ = [
     "unplaced_units_of",
     "without_inherited",
 ]
-
-COLORS = "class_color"
-"""Name of the coordinate that holds the colours of the channels."""
 
 # What xarray's plots write beside the values.
 _LONG_NAMES: dict[Kind, str] = {

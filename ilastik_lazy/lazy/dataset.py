@@ -10,10 +10,11 @@ import xarray as xr
 from xarray.core import indexing
 
 from ilastik_lazy.core.axes import AXIS_NAMES
+from ilastik_lazy.core.classes import COLORS
 from ilastik_lazy.core.grid import block_lengths, block_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.lazy.attributes import COLORS, attributes_of, channel_coordinates
+from ilastik_lazy.lazy.attributes import attributes_of, channel_coordinates
 from ilastik_lazy.lazy.frames import series_of
 from ilastik_lazy.lazy.indexing import CopiedWhenChanged, SourceArray
 

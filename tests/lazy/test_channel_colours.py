@@ -160,10 +160,25 @@ def test_flags_of_other_values_are_selected_measured_and_written_as_those_values
     assert spec.channel_colors[::2] == ((255, 0, 0), (0, 0, 255))
 
 
-def test_colours_stay_with_xarrays_own_files(tmp_path, prob):
-    path = tmp_path / "a.nc"
-    prob.isel(z=slice(2)).sel(c=["background"]).to_netcdf(path, engine="h5netcdf")
-    with xr.open_dataarray(path, engine="h5netcdf") as plain:
-        assert colors_in(plain) == {"background": COLORS["background"]}
-    with h5py.File(path) as file:
-        assert file["class_color"].asstr()[...].tolist() == [COLORS["background"]]
+@pytest.mark.filterwarnings("ignore:The data type .* does not have a Zarr V3 specification")
+@pytest.mark.parametrize("writer", ["h5netcdf", "netcdf4", "zarr"])
+def test_names_and_colours_in_xarrays_own_files_are_read(tmp_path, prob, writer):
+    chosen, path = prob.isel(z=slice(2), y=slice(5), c=[1, 0]), tmp_path / "a_Probabilities.zarr"
+    if writer == "zarr":
+        chosen.to_dataset().to_zarr(path, consolidated=False)
+    else:
+        path = tmp_path / "a_Probabilities.h5"
+        chosen.to_netcdf(path, engine=writer)
+    xr.testing.assert_equal(il.open_dataarray(path).compute(), chosen.compute())
+
+
+def test_colours_that_are_none_hide_no_image(tmp_path, prob):
+    path = tmp_path / "a_Probabilities.h5"
+    prob.isel(z=slice(2), y=slice(5)).to_netcdf(path, engine="h5netcdf")
+    for wrong in (np.zeros(2), np.array([b"red", b"#000000"]), np.zeros((2, 2), "S7"), np.zeros(2, "c16")):
+        with h5py.File(path, "a") as file:
+            del file["class_color"]
+            file["class_color"] = wrong
+        found = il.open_dataarray(path)
+        assert found.coords["c"].values.tolist() == list(COLORS)
+        assert "class_color" not in found.coords

@@ -25,7 +25,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.formats.hdf5.chunks.absent import warn_of_absent_chunks
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
-from ilastik_lazy.formats.hdf5.dimension_scales import dimension_scales
+from ilastik_lazy.formats.hdf5.dimension_scales import colors_beside, dimension_scales
 from ilastik_lazy.formats.hdf5.file import (
     dataset_at,
 )
@@ -71,6 +71,7 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
         likelier_axes=settled.likelier,
         # In an image of classes they would be taken for those of the values.
         channel_names=() if kind in WHOLE_NUMBERS else settled.channel_names,
+        channel_colors=() if kind in WHOLE_NUMBERS else settled.channel_colors,
         kind=kind,
         drange=_drange_of(dataset, location),
         display_mode=_optional_text(dataset, "display_mode", limits) or "",
@@ -96,7 +97,8 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
     return settled_axes(
         location, dataset.shape, axes, stated,
         dims=labels if is_labelled else scales, dims_from="DIMENSION_LABELS" if is_labelled else "dimension scales",
-        beside=beside, likelier=matlab_axes(dataset.shape) if "MATLAB_class" in dataset.attrs else "",
+        beside=beside, colors=colors_beside(dataset, limits) if beside else None,
+        likelier=matlab_axes(dataset.shape) if "MATLAB_class" in dataset.attrs else "",
     )  # fmt: skip
 
 

@@ -12,15 +12,16 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ilastik_lazy.core.classes import COLORS
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import FormatError, MetadataError
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
 from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES
-from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py
+from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py, link_of
 from ilastik_lazy.formats.metadata.settled_axes import Along, require_unpacked
 from ilastik_lazy.formats.metadata.values import check_chunks
 
-__all__ = ["dimension_scales"]
+__all__ = ["colors_beside", "dimension_scales"]
 
 _MOST_TEXTS = 10_000
 # netCDF's mark of a dimension that has a length and no positions.
@@ -47,6 +48,21 @@ def dimension_scales(dataset: h5py.Dataset, limits: Limits) -> tuple[tuple[str, 
         _scale_of(dataset, references, length, limits) for references, length in zip(lists, dataset.shape, strict=True)
     ]
     return tuple(name for name, _ in found), tuple(along for _, along in found)
+
+
+def colors_beside(dataset: h5py.Dataset, limits: Limits) -> Along | None:
+    """Return the coordinate ``class_color`` of the dataset, as xarray writes it; None where it states none."""
+    if COLORS not in (decorating_text(dataset, "coordinates") or "").split():
+        return None
+    group = dataset.parent
+    where = f"{dataset.file.filename}/{path_of(group).strip('/')}/{COLORS}"
+    try:
+        colors = group[COLORS] if isinstance(link_of(group, COLORS), h5py.HardLink) else None
+        return Along(where, _values(colors, limits)) if isinstance(colors, h5py.Dataset) else None
+    except (FormatError, *H5PY_ERRORS) as error:
+        if not (isinstance(error, FormatError) or is_from_h5py(error)):
+            raise
+        return Along.unreadable(where, error)
 
 
 def _references(dataset: h5py.Dataset) -> list[Any] | None:

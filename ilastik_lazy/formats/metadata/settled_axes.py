@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, advice_on_guess, axis_names, names_of, step_and_origin
+from ilastik_lazy.core.classes import RGB, colors_from
 from ilastik_lazy.core.units import converted, unit_and_start
 from ilastik_lazy.errors import MetadataError, MetadataWarning, option
 from ilastik_lazy.formats.metadata.axistags import axes_of
@@ -60,6 +61,7 @@ class Settled(NamedTuple):
     """Statements that were not understood, and are ignored."""
     likelier: str = ""
     """Axes that are likelier than the guess."""
+    channel_colors: tuple[RGB, ...] = ()
 
 
 def settled_axes(
@@ -71,6 +73,7 @@ def settled_axes(
     dims: Sequence[str] = (),
     dims_from: str = "DIMENSION_LABELS",
     beside: Sequence[Along | None] = (),
+    colors: Along | None = None,
     is_reversed: bool = False,
     likelier: str = "",
 ) -> Settled:
@@ -88,6 +91,8 @@ def settled_axes(
         Names of the dimensions, and the attribute that states them.
     beside
         The coordinate of each dimension, where there is one.
+    colors
+        The coordinate ``class_color``, where there is one.
     is_reversed
         Whether the format counts dimensions from x on, as N5 does.
     likelier
@@ -152,7 +157,13 @@ def settled_axes(
     if guessed:
         stated = {dims_from: list(dims) if any(dims) else None, "axes": named, "axistags": tags}
         warn_of_guess(where, shape, axes, stated, likelier)
-    return Settled(axes, guessed, tuple(channels), (*remarks, *unfit), likelier if guessed else "")
+    if colors is not None and colors.problem:
+        remarks.append(f"{colors.where}: {colors.problem}")
+    rgb = colors_from(colors.values) if colors is not None else ()
+    has_room = ("c", len(rgb)) in zip(axis_names(axes), shape, strict=True)
+    return Settled(
+        axes, guessed, tuple(channels), (*remarks, *unfit), likelier if guessed else "", rgb if has_room else ()
+    )
 
 
 def _warn(text: str) -> None:

@@ -1,7 +1,8 @@
 """Read the coordinates that xarray writes beside a Zarr array.
 
 An array ``x`` beside the image, with the same dimension ``x``, holds the positions along that axis, and its attribute
-``units`` their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).  An array ``c`` holds names.
+``units`` their unit (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).  An array ``c`` holds names,
+``class_color`` colours.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis
+from ilastik_lazy.core.classes import COLORS
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.spec import ArraySpec, Storage
 from ilastik_lazy.errors import AccessDeniedError, FormatError, MetadataError, UnsafeFileError
@@ -22,7 +24,7 @@ from ilastik_lazy.formats.zarr.direct import ZarrSource
 from ilastik_lazy.formats.zarr.layout import parse_layout
 from ilastik_lazy.formats.zarr.tree import Node, node_at
 
-__all__ = ["coordinates_beside"]
+__all__ = ["colors_beside", "coordinates_beside"]
 
 # xarray writes one chunk.  Each costs a request, or 20 us, at opening, which should read metadata only.
 _MOST_CHUNKS = 64
@@ -39,6 +41,15 @@ def coordinates_beside(node: Node, dims: Sequence[str], shape: Sequence[int], li
         _along(node, os.path.join(folder, name), length, limits) if folder and name.lower() in AXIS_NAMES else None
         for name, length in zip(dims, shape, strict=True)
     ]
+
+
+def colors_beside(node: Node, dims: Sequence[str], shape: Sequence[int], limits: Limits) -> Along | None:
+    """Return the coordinate ``class_color`` of the array `node`; None where it states none."""
+    lengths = [length for name, length in zip(dims, shape, strict=True) if name.lower() == "c"]
+    folder = node.files.parent(node.path)
+    if not (folder and lengths and COLORS in str(node.attributes.get("coordinates")).split()):
+        return None
+    return _along(node, os.path.join(folder, COLORS), lengths[0], limits)
 
 
 def _along(image: Node, path: str, length: int, limits: Limits) -> Along | None:

@@ -22,7 +22,7 @@ from ilastik_lazy.errors import MetadataError, option
 from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.formats.metadata.settled_axes import CONVENTIONS, Settled, axis_along, settled_axes
 from ilastik_lazy.formats.metadata.values import drange_from, packing_of
-from ilastik_lazy.formats.zarr.coordinates import coordinates_beside
+from ilastik_lazy.formats.zarr.coordinates import colors_beside, coordinates_beside
 from ilastik_lazy.formats.zarr.layout import ArrayLayout
 from ilastik_lazy.formats.zarr.ome import Multiscale
 from ilastik_lazy.formats.zarr.tree import Node
@@ -81,7 +81,7 @@ def array_spec(
         storage=storage,
         axes_guessed=settled.guessed,
         channel_names=names if names or kind in WHOLE_NUMBERS else settled.channel_names,
-        channel_colors=colors,
+        channel_colors=colors if colors or kind in WHOLE_NUMBERS else settled.channel_colors,
         kind=kind,
         drange=drange_from(node.attributes.get("drange"), storage.location),
         display_mode=mode if isinstance(mode := node.attributes.get("display_mode"), str) else "",
@@ -112,6 +112,7 @@ def _axes_in(
             where, layout.shape, axes, attributes,
             dims=noted, dims_from="dimension_names" if layout.names else "_ARRAY_DIMENSIONS",
             beside=coordinates_beside(node, dims, layout.shape, limits) if dims else (),
+            colors=colors_beside(node, dims, layout.shape, limits) if dims else None,
         )  # fmt: skip
     remarks = home.multiscale.problems
     stored = home.multiscale.axes_of_level(home.level, _unset(node, ndim))

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from ilastik_lazy.core.axes import AXIS_NAMES
+from ilastik_lazy.core.classes import COLORS
 from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
-from ilastik_lazy.lazy.attributes import COLORS
 from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, ReadableStore, Store
 from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
