@@ -19,6 +19,7 @@ from ilastik_lazy.core.axes import Axis, names_of
 from ilastik_lazy.core.classes import (
     COLORS,
     RGB,
+    color_of,
     colors_from,
     flag_attributes,
     flag_colors,
@@ -153,7 +154,14 @@ def channel_colors(array: xr.DataArray, kind: Kind | None) -> tuple[RGB, ...]:
         return flag_colors(array.attrs)
     # Of a dimension that was called c_raw, the colours still have their old name after `.rename(c_raw="c")`.
     stated = [each for name, each in array.coords.items() if str(name).startswith(COLORS) and each.dims in ((), ("c",))]
-    return colors_from(np.atleast_1d(stated[0].values)) if stated else ()
+    colors = colors_from(np.atleast_1d(stated[0].values)) if stated else ()
+    if stated and not colors and stated[0].size:
+        warn(
+            f"{array.name or 'the array'}: its coordinate {stated[0].name} holds other values than texts such as "
+            f"{hex_colors([color_of(0)])[0]!r}: its colours are left out",
+            MetadataWarning,
+        )
+    return colors
 
 
 def kind_of(array: xr.DataArray, original: ArraySource | None) -> Kind | None:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 import xarray as xr
+import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.lazy.dataset import to_dataset
@@ -82,6 +84,19 @@ def test_the_name_of_the_only_channel_of_a_tiff_is_no_class_of_a_label_image(tmp
     assert "flag_meanings" not in il.open_dataarray(tmp_path / "x_Labels.ome.tif").attrs
     (tmp_path / "x_Labels.ome.tif").rename(tmp_path / "x.ome.tif")
     assert il.open_dataarray(tmp_path / "x.ome.tif").coords["c"].item() == "mask"
+
+
+def test_colours_that_a_user_gives_are_taken_and_others_are_left_out_with_a_warning(tmp_path, prob):
+    prob = prob.isel(z=slice(2), y=slice(8), x=slice(9))
+    chosen = prob.assign_coords(class_color=("c", ["#FF0000", "#0000ff"])).sel(c=["background"])
+    il.to_ome_zarr(chosen, tmp_path / "a.zarr")
+    (channel,) = zarr.open_group(tmp_path / "a.zarr").attrs["ome"]["omero"]["channels"]
+    assert (channel["label"], channel["color"]) == ("background", "0000FF")
+    for wrong in (["red", "blue"], [1, 2], ["#ff0000", None]):
+        with pytest.warns(
+            MetadataWarning, match="exported_data: its coordinate class_color holds other values than te"
+        ):
+            assert source_of(prob.assign_coords(class_color=("c", wrong))).spec.channel_colors == ()
 
 
 def test_colours_without_names_come_back(tmp_path):
