@@ -168,6 +168,10 @@ def with_kind(source: ArraySource, kind: Kind) -> ArraySource:
     spec = source.spec
     if kind not in typing.get_args(Kind):
         raise ArgumentError(f"{option('kind', kind)}: expected one of {', '.join(typing.get_args(Kind))}")
+    if kind in WHOLE_NUMBERS and spec.kind not in WHOLE_NUMBERS and spec.channel_names:
+        # They are names of channels, and would be taken for those of values.
+        spec = replace(spec, channel_names=(), channel_colors=())
+        source = DescribedSource(spec, source)
     if kind in WHOLE_NUMBERS and spec.dtype.kind == "f":
         return whole_numbers(source, kind)
     if kind in WHOLE_NUMBERS and spec.dtype.kind not in "iu":

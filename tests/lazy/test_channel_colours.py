@@ -84,6 +84,7 @@ def test_the_name_of_the_only_channel_of_a_tiff_is_no_class_of_a_label_image(tmp
     assert "flag_meanings" not in il.open_dataarray(tmp_path / "x_Labels.ome.tif").attrs
     (tmp_path / "x_Labels.ome.tif").rename(tmp_path / "x.ome.tif")
     assert il.open_dataarray(tmp_path / "x.ome.tif").coords["c"].item() == "mask"
+    assert "flag_meanings" not in il.open_dataarray(tmp_path / "x.ome.tif", kind="segmentation").attrs
 
 
 def test_colours_that_a_user_gives_are_taken_and_others_are_left_out_with_a_warning(tmp_path, prob):
