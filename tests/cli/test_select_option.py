@@ -29,6 +29,7 @@ def test_a_class_and_a_range_are_converted_as_with_xarray(tmp_path):
     assert documents[0]["attributes"] == documents[1]["attributes"]
     found, wanted = (il.open_dataarray(tmp_path / name) for name in ("a/part.zarr", "b/part.zarr"))
     xr.testing.assert_identical(found, wanted)
+    assert (found.coords["c"].item(), found.coords["class_color"].item()) == ("nucleus", "#ffc800")
 
 
 @pytest.mark.parametrize("command", ["info", "reduce", "export", "plot", "classes"])
