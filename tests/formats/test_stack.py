@@ -211,7 +211,8 @@ def test_channel_names_follow_one_another():
     other = memory(np.zeros((2, 3, 2)), "yxc", channel_names=("d", "e"))
     assert stack_of([one, other], "c").spec.channel_names == ("a", "b", "d", "e")
     assert stack_of([one, memory(np.zeros((2, 3, 2)), "yxc")], "c").spec.channel_names == ()
-    assert stack_of([one, other], "t").spec.channel_names == ("a", "b")
+    assert stack_of([one, one], "t").spec.channel_names == ("a", "b")
+    assert stack_of([one, other], "t").spec.channel_names == ()
 
 
 def test_a_kind_that_differs_is_no_kind():

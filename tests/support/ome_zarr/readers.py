@@ -59,7 +59,7 @@ def _found_in(tree: xr.DataTree, variable: str | None = None) -> Found:
         {dim: float(np.diff(first[dim].values[:2]).item()) for dim in space},
         {dim: float(first[dim].values[0]) for dim in space},
         {dim: first[dim].attrs["units"] for dim in space},
-        first.c.values.tolist() if "c" in first.coords else None,
+        np.atleast_1d(first.c.values).tolist() if "c" in first.coords else None,
     )
 
 
