@@ -7,7 +7,6 @@ channels are coordinates, which follow any selection.
 from __future__ import annotations
 
 import json
-import os
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +62,6 @@ _LONG_NAMES: dict[Kind, str] = {
     "density": "object density",
     "intensity": "intensity",
 }
-_NAMES_OF_ANY_IMAGE = ("exported_data", "image", "data")
 
 
 def attributes_of(spec: ArraySpec) -> dict[str, Any]:
@@ -71,8 +69,8 @@ def attributes_of(spec: ArraySpec) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     if spec.kind is not None:
         attributes |= {"ilastik_kind": spec.kind, "long_name": _LONG_NAMES[spec.kind]}
-    elif spec.name in _NAMES_OF_ANY_IMAGE and spec.storage.path:
-        attributes["long_name"] = os.path.splitext(os.path.basename(spec.storage.path))[0]
+    elif spec.name == "exported_data":
+        attributes["long_name"] = "value"  # ilastik gives this name to every dataset, whatever it holds
     if spec.axes_guessed:
         attributes["axes_guessed"] = 1  # netCDF has no bool
     # ilastik hands down the (0, 1) of the probabilities to what is made of them: wrong for ids and classes.

@@ -41,8 +41,8 @@ def test_what_is_made_of_an_image_is_named_after_what_was_done():
     assert plt.gca().get_legend().get_title().get_text() == "class"
 
 
-def test_an_export_of_unknown_kind_has_the_name_of_its_file(tmp_path):
-    write_hdf5_export(tmp_path / "brain 7.h5", some_data((4, 5), "u1"), axes="yx")
-    assert il.open_dataarray(tmp_path / "brain 7.h5").plot().colorbar.ax.get_ylabel() == "brain 7"
+def test_an_export_of_unknown_kind_holds_values_and_other_datasets_have_their_names(tmp_path):
+    write_hdf5_export(tmp_path / "brain.h5", some_data((4, 5), "u1"), axes="yx")
+    assert il.open_dataarray(tmp_path / "brain.h5").plot().colorbar.ax.get_ylabel() == "value"
     write_hdf5_export(tmp_path / "a.h5", some_data((4, 5), "u1"), axes="yx", internal_path="volume/raw")
-    assert "long_name" not in il.open_dataarray(tmp_path / "a.h5").attrs
+    assert il.open_dataarray(tmp_path / "a.h5").plot().colorbar.ax.get_ylabel() == "raw"
