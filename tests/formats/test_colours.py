@@ -72,7 +72,7 @@ def test_a_photograph_with_a_palette_stays_a_colour_picture(tmp_path):
 def test_a_palette_of_a_tiff_is_no_colour_of_intensities(tmp_path):
     found = il.open_dataarray(palette_picture(tmp_path / "lut.tif"))
     np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "lut.tif"), strict=False)
-    assert "class_colors" not in found.attrs
+    assert "flag_colors" not in found.attrs
 
 
 def test_pages_with_a_palette_of_eight_bits_are_classes_too(tmp_path):
@@ -81,7 +81,7 @@ def test_pages_with_a_palette_of_eight_bits_are_classes_too(tmp_path):
     path = tmp_path / "x_Object Predictions.tif"
     tifffile.imwrite(path, np.stack([INDICES] * 3), photometric="palette", colormap=table, metadata={"axes": "ZYX"})
     found = il.open_dataarray(path)
-    assert found.attrs["class_colors"][:2] == ["#ff0000", "#00ff00"]
+    assert found.attrs["flag_colors"].split()[:2] == ["#ff0000", "#00ff00"]
     np.testing.assert_array_equal(found, np.stack([INDICES] * 3))
 
 
