@@ -130,7 +130,9 @@ def _index(spec: ArraySpec, axis: str, text: str) -> int:
         given, where = option("select", f"{axis}={text}"), spec.storage.location
         if axis == "c" and length == 1 and spec.holds_classes:
             names = ", ".join(spec.channel_names)
-            what_now = f"select one by its name: {names}" if names else f"pass {option('project')} to select one by name"
+            what_now = (
+                f"select one by its name: {names}" if names else f"pass {option('project')} to select one by name"
+            )
             raise ArgumentError(f"{given}: {where} is an image of classes: {what_now}")
         raise ArgumentError(
             f"{given}: {where} has {counted(length, 'element')} along {axis}, counted from 0 to {length - 1}"
