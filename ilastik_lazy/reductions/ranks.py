@@ -178,7 +178,8 @@ def _add_digits(counts: Array, ranks: Array, shift: int, prefixes: Array | None)
     """Add to row i of `counts` the digits that follow the i-th of `prefixes`, or all digits without prefixes."""
     digits = ranks >> shift
     if prefixes is None:
-        counts[0] += np.bincount(digits, minlength=_DIGITS)
+        # numpy 2.2 and older count no uint64; digits are below 2**16 and mean the same as int64.
+        counts[0] += np.bincount(digits.view(np.int64) if digits.itemsize == 8 else digits, minlength=_DIGITS)
         return
     above = digits >> _DIGIT
     for row, prefix in zip(counts, prefixes, strict=False):

@@ -157,7 +157,7 @@ def test_an_index_of_an_index_gives_what_numpy_gives(keys):
     for rows, columns in keys:
         try:
             expected = expected[rows][..., columns] if not np.isscalar(rows) else expected[rows][columns]
-        except IndexError:  # fewer elements than the index was made for
+        except (IndexError, DeprecationWarning):  # fewer elements than the index was made for; numpy 2.2 may only warn
             break
         found = found[rows, columns] if found.ndim == 2 else found
         if found.ndim < 2:
