@@ -67,7 +67,9 @@ def test_a_damaged_file_does_not_stop_the_others(run, tmp_path):
     assert not (tmp_path / "b.csv").exists()
 
 
-@pytest.mark.parametrize(("name", "options"), [("a_Simple Segmentation.h5", ()), ("a.h5", ("--kind", "segmentation"))])
+@pytest.mark.parametrize(
+    ("name", "options"), [("nuclei_Simple Segmentation.h5", ()), ("a.h5", ("--kind", "segmentation"))]
+)
 def test_a_segmentation_may_be_stored_as_floating_point_numbers(run, tmp_path, name, options):
     values = np.array([[1, 1, 1], [1, 2, 2]], "f4")[..., np.newaxis]
     write_hdf5_export(tmp_path / name, values, axes="yxc", chunks=(1, 2, 1))

@@ -96,8 +96,7 @@ def test_a_link_that_leads_on_to_elsewhere_is_refused(linked):
     path, _, target = linked
     moved = target.rename(target.parent.with_name("elsewhere") / "target")
     target.symlink_to(moved)
-    # Where temporary folders have long names, the message leaves out the middle of this one.
-    with pytest.raises(UnsafePathError, match=r"e/target', which lies in none of"):
+    with pytest.raises(UnsafePathError, match="which lies in none of"):
         values_of(path, target.parent)
     np.testing.assert_array_equal(values_of(path, target.parent, moved.parent), DATA, strict=True)
 

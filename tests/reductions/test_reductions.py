@@ -85,7 +85,7 @@ def test_all_axes_give_a_scalar(over):
 
 def test_an_unknown_dim_is_refused_by_name():
     source = ArrayInMemory(np.zeros((2, 2)), "yx", (1, 1))
-    with pytest.raises(AxesError, match=r"'z'.*memory has y, x"):
+    with pytest.raises(AxesError, match=r"'z'.*memory has the axes y, x"):
         reduce(source, "mean", "z")
 
 
