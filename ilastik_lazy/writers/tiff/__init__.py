@@ -75,7 +75,8 @@ def to_tiff(
 
     Where the positions of a crop do not begin at 0, they are written as positions of the planes.
     Fiji, QuPath, napari, bioio and tifffile open it.  The source is read once; memory does not grow with the image.
-    The file appears when all of it is written, so a partial result never looks like a complete one.
+    The file appears when all of it is on the disk, so a partial result never looks like a complete one, not even after
+    a power failure.
 
     Parameters
     ----------
@@ -166,7 +167,8 @@ def to_tiff(
         frame = frame_of(plan, ome_metadata(plan.spec, plan.levels[0].axes))
         file.seek(len(frame))
         tiles = TileWriter(file, plan, deflate)
-        units = write_shards(reader, tiles, plan.remaining(()), (), workers=plan.workers, progress=counter.add)
+        shards, advance = plan.remaining(()), counter.add
+        units = write_shards(reader, tiles, shards, (), workers=plan.workers, progress=advance, ranges=False)
         note_places(frame, tiles.places(), is_compressed=deflate is not None)
         file.seek(0)
         file.write(frame)
