@@ -7,9 +7,6 @@ over the same source, with blocks of its own.
 
 from __future__ import annotations
 
-import itertools
-import math
-import os
 from typing import Any, Literal
 
 import dask
@@ -19,27 +16,15 @@ import xarray as xr
 from dask.base import tokenize
 from xarray.core import indexing
 
-from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.window import windowed
-from ilastik_lazy.errors import LimitExceededError
+from ilastik_lazy.lazy.blocks import Lengths, planned_lengths
 from ilastik_lazy.lazy.channels import EXTREMES, extreme_channels
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
 from ilastik_lazy.lazy.sums_and_means import quick_reduction
 
 __all__ = ["source_behind", "to_dask", "window_behind"]
-
-Lengths = tuple[tuple[int, ...], ...]
-
-# Below this share of wanted voxels in the chunks that are read, blocks are sized by what they
-# decode and no longer by what they return.
-_SPARSE = 0.25
-_SPARSE_BYTES_MOST = 32 * 2**20
-# dask keeps about 1 kB for each task; a 1 TB export takes 200,000.
-_MOST_BLOCKS = 2_000_000
-# Copying a plain chunk costs about an eighth of inflating one.
-_PLAIN_COST = 8
 
 
 def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
@@ -54,7 +39,7 @@ def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
     array = SourceArray(source)
     # dask's experimental array expressions are another class altogether.
     if dask.config.get("array.query-planning", False):
-        return _from_array(array, _planned_lengths(array) if lengths is None else lengths)
+        return _from_array(array, planned_lengths(array) if lengths is None else lengths)
     return BlockArray.over(array, lengths)
 
 
@@ -143,7 +128,7 @@ class BlockArray(da.Array):
     @classmethod
     def over(cls, array: SourceArray, lengths: Lengths | None = None) -> BlockArray:
         """The array over a window, in blocks of some lengths, or that suit it."""
-        plain = _from_array(array, _planned_lengths(array) if lengths is None else lengths)
+        plain = _from_array(array, planned_lengths(array) if lengths is None else lengths)
         return cls.showing(array, plain, chosen=lengths is None)
 
     @classmethod
@@ -261,36 +246,3 @@ def _uniform(cut: da.Array) -> da.Array:
     if not all(set(along[:-1]) <= {along[0]} and along[-1] <= along[0] for along in cut.chunks):
         cut = cut.rechunk(tuple(map(max, cut.chunks)), method="tasks")  # type: ignore[no-untyped-call]
     return BlockArray.showing(None, cut)
-
-
-def _planned_lengths(array: SourceArray) -> Lengths:
-    """Lengths of blocks along each axis of a window, at chunk borders of the source."""
-    spec = array.source.spec
-    spans = [part if isinstance(part, slice) else slice(part, part + 1) for part in array.window]
-    first = [span.start // chunk * chunk for span, chunk in zip(spans, spec.chunks, strict=True)]
-    touched = [
-        min(-(-span.stop // chunk) * chunk, length) - start
-        for span, chunk, length, start in zip(spans, spec.chunks, spec.shape, first, strict=True)
-    ]
-    wanted = math.prod(span.stop - span.start for span in spans)
-    itemsize, least = float(spec.dtype.itemsize), BLOCK_BYTES_LEAST
-    if wanted < _SPARSE * math.prod(touched):
-        if spec.storage.compression == "none":
-            # In a plain chunk only the slab along its first axis is read.
-            slab = spec.storage.order.index(0) if spec.storage.order else 0
-            itemsize *= (spans[slab].stop - spans[slab].start) / touched[slab] / _PLAIN_COST
-        # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
-        least = int(min(max(math.prod(touched) * itemsize / (os.cpu_count() or 1), least), _SPARSE_BYTES_MOST))
-    block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))
-    count = math.prod(-(-extent // max(length, 1)) for extent, length in zip(touched, block, strict=True))
-    if count > _MOST_BLOCKS:
-        raise LimitExceededError(
-            f"{spec.storage.location} would take {count:,} tasks (shape {spec.shape}): pass chunks= with larger blocks"
-        )
-    lengths = []
-    for part, span, start, length in zip(array.window, spans, first, block, strict=True):
-        step = max(length, 1)
-        if isinstance(part, slice):
-            borders = [span.start, *range(start + step, span.stop, step), span.stop]
-            lengths.append(tuple(high - low for low, high in itertools.pairwise(borders)))
-    return tuple(lengths)
