@@ -19,7 +19,15 @@ from xarray.core import indexing
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.window import windowed
 from ilastik_lazy.lazy.blocks import Lengths, planned_lengths
-from ilastik_lazy.lazy.channels import EXTREMES, extreme_channels
+from ilastik_lazy.lazy.channels import (
+    EXTREMES,
+    PLACES,
+    all_nan,
+    best_or_first,
+    channel_axis,
+    extreme_channels,
+    is_any_number,
+)
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
 from ilastik_lazy.lazy.sums_and_means import quick_reduction
@@ -111,7 +119,7 @@ class BlockArray(da.Array):
     was cut out with steps included: dask adds no array of one subclass to one of another.
     """
 
-    __slots__ = ("_chosen", "_is_filled", "_mask", "_planned", "_window", "_zeros")
+    __slots__ = ("_chosen", "_is_filled", "_mask", "_nan_of", "_planned", "_window", "_with_first", "_zeros")
     _window: SourceArray | None
     """None for what was cut out with steps."""
     _is_filled: bool
@@ -124,6 +132,10 @@ class BlockArray(da.Array):
     """Name of ``np.isnan`` of this array, once asked for."""
     _zeros: str
     """Name of ``np.zeros_like`` of this array, once asked for."""
+    _nan_of: BlockArray | None
+    """The array that this one is ``np.isnan`` of."""
+    _with_first: BlockArray | None
+    """The array that this one is, with zeros where all channels are NaN."""
 
     @classmethod
     def over(cls, array: SourceArray, lengths: Lengths | None = None) -> BlockArray:
@@ -141,6 +153,7 @@ class BlockArray(da.Array):
         )
         made._window, made._chosen, made._is_filled = window, chosen, is_filled
         made._planned, made._mask, made._zeros = made.name, "", ""
+        made._nan_of = made._with_first = None
         return made
 
     def _untouched(self, *, is_filled: bool = False) -> SourceArray | None:
@@ -155,6 +168,8 @@ class BlockArray(da.Array):
         result = super().__array_ufunc__(numpy_ufunc, method, *inputs, **kwargs)  # type: ignore[no-untyped-call]
         if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self._is_quick:
             self._mask = result.name
+            result = BlockArray.showing(None, result)
+            result._nan_of = self
         return result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -173,6 +188,11 @@ class BlockArray(da.Array):
             assert window is not None
             if (found := extreme_channels(window, self.chunks, func, **kwargs, token=_token_of(window))) is not None:
                 return found
+        of = self._nan_of if func is np.all else self._with_first if func in PLACES else None
+        if of is not None and self.name == self._planned and len(args) == 1 and not kwargs.get("keepdims"):
+            window = of._untouched() if kwargs.keys() <= {"axis", "keepdims"} else None
+            if window is not None and (axis := channel_axis(window, kwargs.get("axis"))) is not None:
+                return all_nan(of, axis) if func is np.all else best_or_first(of, axis, func)
         # numpy's protocol mixes no subclasses, not even with what they derive from.
         others = tuple(each for each in types if not issubclass(each, da.Array))
         result = super().__array_function__(func, (da.Array, *others), args, kwargs)  # type: ignore[no-untyped-call]
@@ -181,6 +201,12 @@ class BlockArray(da.Array):
             self._zeros = result.name
         if func is np.where and len(args) == 3 and args[2] is self and self._is_quick and self._is_filling(*args[:2]):
             return BlockArray.showing(self._window, result, is_filled=True)
+        # What xarray's idxmax does to skip NaN: nanargmax(where(~isnan(a).all("c"), a, 0)).
+        if func is np.where and len(args) == 3 and args[1] is self and self._is_quick and self._mask:
+            window = self._untouched()
+            if window is not None and is_any_number(args[0], args[2], self, channel_axis(window)):
+                result = BlockArray.showing(None, result)
+                result._with_first = self
         return result
 
     def _is_filling(self, mask: Any, zeros: Any) -> bool:
@@ -190,6 +216,8 @@ class BlockArray(da.Array):
         return bool(mask.name == self._mask and zeros.name == self._zeros)
 
     def __getitem__(self, index: Any) -> Any:
+        if self._nan_of is not None or self._with_first is not None:
+            return super().__getitem__(index)  # type: ignore[no-untyped-call]
         here = self._untouched()
         window = here.windowed(index) if here is not None else None
         if here is None or window is None or 0 in window.shape:
