@@ -199,8 +199,10 @@ class BlockArray(da.Array):
         # What xarray's sum does to skip NaN: sum(where(isnan(a), zeros_like(a), a)).
         if func is np.zeros_like and len(args) == 1 and not kwargs and self._is_quick:
             self._zeros = result.name
-        if func is np.where and len(args) == 3 and args[2] is self and self._is_quick and self._is_filling(*args[:2]):
-            return BlockArray.showing(self._window, result, is_filled=True)
+        # numpy asks the first argument of this class, which is the mask.
+        last = args[2] if func is np.where and len(args) == 3 else None
+        if isinstance(last, BlockArray) and last._is_quick and last._is_filling(*args[:2]):
+            return BlockArray.showing(last._window, result, is_filled=True)
         # What xarray's idxmax does to skip NaN: nanargmax(where(~isnan(a).all("c"), a, 0)).
         if func is np.where and len(args) == 3 and args[1] is self and self._is_quick and self._mask:
             window = self._untouched()
