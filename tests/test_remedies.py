@@ -31,7 +31,7 @@ PYTHON_ONLY = {
     "core.parallel": "a progress that is no function: commands pass their own",
     "demo": "code that the demo prints to be typed into Python",
     "formats.location": "storage_options that are no dict: commands make their own",
-    "lazy.dask_array": "dask arrays, which no command makes",
+    "lazy.blocks": "dask arrays, which no command makes",
     "lazy.dataset": "chunks of dask arrays",
     "lazy.from_xarray": "arrays that were computed",
     "reductions.select_classes": "a function: commands have --select",

@@ -18,7 +18,16 @@ from dask.highlevelgraph import HighLevelGraph
 
 from ilastik_lazy.lazy.indexing import SourceArray
 
-__all__ = ["EXTREMES", "best_channels", "extreme_channels"]
+__all__ = [
+    "EXTREMES",
+    "PLACES",
+    "all_nan",
+    "best_channels",
+    "best_or_first",
+    "channel_axis",
+    "extreme_channels",
+    "is_any_number",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +41,9 @@ _VALUES: dict[Any, np.ufunc] = {np.max: np.maximum, np.nanmax: np.fmax, np.min: 
 
 EXTREMES = frozenset({*_PLACES, *_VALUES})
 """numpy's functions that `extreme_channels` computes."""
+
+PLACES = frozenset({np.nanargmax, np.nanargmin})
+"""Those of them that `best_or_first` computes."""
 
 
 def best_channels(
@@ -84,13 +96,8 @@ def extreme_channels(
     token
         dask's token of the source of `array`.
     """
-    spec = array.source.spec
-    dims = [name for name, part in zip(spec.dims, array.window, strict=True) if isinstance(part, slice)]
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if "c" not in dims or 0 in array.shape or keepdims not in (True, False):
-        return None
-    channels = dims.index("c")
-    if axes not in ((channels,), (channels - array.ndim,)):
+    channels = channel_axis(array, axis)
+    if channels is None or keepdims not in (True, False):
         return None
     starts = [list(itertools.accumulate(along, initial=0)) for along in lengths]
     kept = [i for i in range(array.ndim) if i != channels]
@@ -106,6 +113,65 @@ def extreme_channels(
         layers, name, tuple(tuple(lengths[i]) for i in kept), meta=np.empty((0,) * len(kept), dtype)
     )
     return da.expand_dims(made, channels) if keepdims else made
+
+
+def channel_axis(array: SourceArray, axis: Any = "c") -> int | None:
+    """Return the number of the axis ``c`` of `array`, if it has voxels, and `axis` is no other one."""
+    dims = [name for name, part in zip(array.source.spec.dims, array.window, strict=True) if isinstance(part, slice)]
+    if "c" not in dims or 0 in array.shape:
+        return None
+    channels = dims.index("c")
+    wanted = axis if isinstance(axis, tuple) else (axis,)
+    return channels if wanted in (("c",), (channels,), (channels - array.ndim,)) else None
+
+
+def is_any_number(mask: Any, other: Any, array: da.Array, axis: int | None) -> bool:
+    """Whether `mask` says where any channel of `array` along `axis` is no NaN, and `other` is 0."""
+    if axis is None or not isinstance(mask, da.Array) or isinstance(other, da.Array) or np.ndim(other) or other != 0:
+        return False
+    # xarray adds an axis by indexing, and none in front.
+    key = tuple(None if i == axis else slice(None) for i in range(array.ndim))
+    return bool(mask.name == (~all_nan(array, axis))[key if axis else ()].name)
+
+
+def all_nan(array: da.Array, axis: int) -> da.Array:
+    """Return where all channels along `axis` are NaN."""
+    return _along(array, axis, functools.partial(_all_nan, axis=axis), np.dtype(bool))
+
+
+def best_or_first(array: da.Array, axis: int, func: Callable[..., Any]) -> da.Array:
+    """Return what `func`, such as `numpy.nanargmax`, gives along `axis`, and 0 where all channels are NaN."""
+    dtype = np.dtype(np.intp)
+    return _along(array, axis, functools.partial(_best_or_first, axis=axis, func=func, dtype=dtype), dtype)
+
+
+def _along(array: da.Array, axis: int, work: Callable[..., Any], dtype: np.dtype[Any]) -> da.Array:
+    """Return what `work` makes of the list of blocks along `axis`, which it shares with whatever else needs them."""
+    places = tuple(range(array.ndim))
+    kept = tuple(i for i in places if i != axis)
+    meta = np.empty((0,) * len(kept), dtype)
+    made: da.Array = da.blockwise(work, kept, array, places, concatenate=False, dtype=dtype, meta=meta)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _all_nan(blocks: Sequence[Array], axis: int) -> Array:
+    planes = _planes(blocks, axis)
+    found: Array = np.isnan(next(planes))
+    for plane in planes:
+        if not found.any():
+            break
+        found &= np.isnan(plane)
+    return found
+
+
+def _best_or_first(blocks: Sequence[Array], axis: int, func: Callable[..., Any], dtype: np.dtype[Any]) -> Array:
+    channels = sum(block.shape[axis] for block in blocks)
+    numbers, best = best_channels(blocks, axis, np.min_scalar_type(channels), *_PLACES[func])
+    if np.isnan(best).any():
+        values = np.concatenate(blocks, axis)
+        values[np.broadcast_to(np.isnan(values).all(axis, keepdims=True), values.shape)] = 0
+        return np.asarray(func(values, axis), dtype)
+    return numbers.astype(dtype) - 1
 
 
 def _extreme(

@@ -7,9 +7,6 @@ over the same source, with blocks of its own.
 
 from __future__ import annotations
 
-import itertools
-import math
-import os
 from typing import Any, Literal
 
 import dask
@@ -19,27 +16,23 @@ import xarray as xr
 from dask.base import tokenize
 from xarray.core import indexing
 
-from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.window import windowed
-from ilastik_lazy.errors import LimitExceededError
-from ilastik_lazy.lazy.channels import EXTREMES, extreme_channels
+from ilastik_lazy.lazy.blocks import Lengths, planned_lengths
+from ilastik_lazy.lazy.channels import (
+    EXTREMES,
+    PLACES,
+    all_nan,
+    best_or_first,
+    channel_axis,
+    extreme_channels,
+    is_any_number,
+)
 from ilastik_lazy.lazy.indexing import SourceArray
 from ilastik_lazy.lazy.origins import data_of, found_in
 from ilastik_lazy.lazy.sums_and_means import quick_reduction
 
 __all__ = ["source_behind", "to_dask", "window_behind"]
-
-Lengths = tuple[tuple[int, ...], ...]
-
-# Below this share of wanted voxels in the chunks that are read, blocks are sized by what they
-# decode and no longer by what they return.
-_SPARSE = 0.25
-_SPARSE_BYTES_MOST = 32 * 2**20
-# dask keeps about 1 kB for each task; a 1 TB export takes 200,000.
-_MOST_BLOCKS = 2_000_000
-# Copying a plain chunk costs about an eighth of inflating one.
-_PLAIN_COST = 8
 
 
 def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
@@ -54,7 +47,7 @@ def to_dask(source: ArraySource, lengths: Lengths | None) -> da.Array:
     array = SourceArray(source)
     # dask's experimental array expressions are another class altogether.
     if dask.config.get("array.query-planning", False):
-        return _from_array(array, _planned_lengths(array) if lengths is None else lengths)
+        return _from_array(array, planned_lengths(array) if lengths is None else lengths)
     return BlockArray.over(array, lengths)
 
 
@@ -126,7 +119,7 @@ class BlockArray(da.Array):
     was cut out with steps included: dask adds no array of one subclass to one of another.
     """
 
-    __slots__ = ("_chosen", "_is_filled", "_mask", "_planned", "_window", "_zeros")
+    __slots__ = ("_chosen", "_is_filled", "_mask", "_nan_of", "_planned", "_window", "_with_first", "_zeros")
     _window: SourceArray | None
     """None for what was cut out with steps."""
     _is_filled: bool
@@ -139,11 +132,15 @@ class BlockArray(da.Array):
     """Name of ``np.isnan`` of this array, once asked for."""
     _zeros: str
     """Name of ``np.zeros_like`` of this array, once asked for."""
+    _nan_of: BlockArray | None
+    """The array that this one is ``np.isnan`` of."""
+    _with_first: BlockArray | None
+    """The array that this one is, with zeros where all channels are NaN."""
 
     @classmethod
     def over(cls, array: SourceArray, lengths: Lengths | None = None) -> BlockArray:
         """The array over a window, in blocks of some lengths, or that suit it."""
-        plain = _from_array(array, _planned_lengths(array) if lengths is None else lengths)
+        plain = _from_array(array, planned_lengths(array) if lengths is None else lengths)
         return cls.showing(array, plain, chosen=lengths is None)
 
     @classmethod
@@ -156,6 +153,7 @@ class BlockArray(da.Array):
         )
         made._window, made._chosen, made._is_filled = window, chosen, is_filled
         made._planned, made._mask, made._zeros = made.name, "", ""
+        made._nan_of = made._with_first = None
         return made
 
     def _untouched(self, *, is_filled: bool = False) -> SourceArray | None:
@@ -170,6 +168,8 @@ class BlockArray(da.Array):
         result = super().__array_ufunc__(numpy_ufunc, method, *inputs, **kwargs)  # type: ignore[no-untyped-call]
         if numpy_ufunc is np.isnan and method == "__call__" and not kwargs and self._is_quick:
             self._mask = result.name
+            result = BlockArray.showing(None, result)
+            result._nan_of = self
         return result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -188,14 +188,27 @@ class BlockArray(da.Array):
             assert window is not None
             if (found := extreme_channels(window, self.chunks, func, **kwargs, token=_token_of(window))) is not None:
                 return found
+        of = self._nan_of if func is np.all else self._with_first if func in PLACES else None
+        if of is not None and self.name == self._planned and len(args) == 1 and not kwargs.get("keepdims"):
+            window = of._untouched() if kwargs.keys() <= {"axis", "keepdims"} else None
+            if window is not None and (axis := channel_axis(window, kwargs.get("axis"))) is not None:
+                return all_nan(of, axis) if func is np.all else best_or_first(of, axis, func)
         # numpy's protocol mixes no subclasses, not even with what they derive from.
         others = tuple(each for each in types if not issubclass(each, da.Array))
         result = super().__array_function__(func, (da.Array, *others), args, kwargs)  # type: ignore[no-untyped-call]
         # What xarray's sum does to skip NaN: sum(where(isnan(a), zeros_like(a), a)).
         if func is np.zeros_like and len(args) == 1 and not kwargs and self._is_quick:
             self._zeros = result.name
-        if func is np.where and len(args) == 3 and args[2] is self and self._is_quick and self._is_filling(*args[:2]):
-            return BlockArray.showing(self._window, result, is_filled=True)
+        # numpy asks the first argument of this class, which is the mask.
+        last = args[2] if func is np.where and len(args) == 3 else None
+        if isinstance(last, BlockArray) and last._is_quick and last._is_filling(*args[:2]):
+            return BlockArray.showing(last._window, result, is_filled=True)
+        # What xarray's idxmax does to skip NaN: nanargmax(where(~isnan(a).all("c"), a, 0)).
+        if func is np.where and len(args) == 3 and args[1] is self and self._is_quick and self._mask:
+            window = self._untouched()
+            if window is not None and is_any_number(args[0], args[2], self, channel_axis(window)):
+                result = BlockArray.showing(None, result)
+                result._with_first = self
         return result
 
     def _is_filling(self, mask: Any, zeros: Any) -> bool:
@@ -205,6 +218,8 @@ class BlockArray(da.Array):
         return bool(mask.name == self._mask and zeros.name == self._zeros)
 
     def __getitem__(self, index: Any) -> Any:
+        if self._nan_of is not None or self._with_first is not None:
+            return super().__getitem__(index)  # type: ignore[no-untyped-call]
         here = self._untouched()
         window = here.windowed(index) if here is not None else None
         if here is None or window is None or 0 in window.shape:
@@ -261,36 +276,3 @@ def _uniform(cut: da.Array) -> da.Array:
     if not all(set(along[:-1]) <= {along[0]} and along[-1] <= along[0] for along in cut.chunks):
         cut = cut.rechunk(tuple(map(max, cut.chunks)), method="tasks")  # type: ignore[no-untyped-call]
     return BlockArray.showing(None, cut)
-
-
-def _planned_lengths(array: SourceArray) -> Lengths:
-    """Lengths of blocks along each axis of a window, at chunk borders of the source."""
-    spec = array.source.spec
-    spans = [part if isinstance(part, slice) else slice(part, part + 1) for part in array.window]
-    first = [span.start // chunk * chunk for span, chunk in zip(spans, spec.chunks, strict=True)]
-    touched = [
-        min(-(-span.stop // chunk) * chunk, length) - start
-        for span, chunk, length, start in zip(spans, spec.chunks, spec.shape, first, strict=True)
-    ]
-    wanted = math.prod(span.stop - span.start for span in spans)
-    itemsize, least = float(spec.dtype.itemsize), BLOCK_BYTES_LEAST
-    if wanted < _SPARSE * math.prod(touched):
-        if spec.storage.compression == "none":
-            # In a plain chunk only the slab along its first axis is read.
-            slab = spec.storage.order.index(0) if spec.storage.order else 0
-            itemsize *= (spans[slab].stop - spans[slab].start) / touched[slab] / _PLAIN_COST
-        # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
-        least = int(min(max(math.prod(touched) * itemsize / (os.cpu_count() or 1), least), _SPARSE_BYTES_MOST))
-    block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))
-    count = math.prod(-(-extent // max(length, 1)) for extent, length in zip(touched, block, strict=True))
-    if count > _MOST_BLOCKS:
-        raise LimitExceededError(
-            f"{spec.storage.location} would take {count:,} tasks (shape {spec.shape}): pass chunks= with larger blocks"
-        )
-    lengths = []
-    for part, span, start, length in zip(array.window, spans, first, block, strict=True):
-        step = max(length, 1)
-        if isinstance(part, slice):
-            borders = [span.start, *range(start + step, span.stop, step), span.stop]
-            lengths.append(tuple(high - low for low, high in itertools.pairwise(borders)))
-    return tuple(lengths)

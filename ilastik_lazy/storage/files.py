@@ -241,37 +241,36 @@ def make_directories(path: str) -> None:
                 raise
 
 
-def write_new(path: str, *parts: bytes | bytearray | memoryview) -> int:
-    """Write `parts` to a new file, sync it to the disk, and return the number of bytes."""
+def write_new(path: str, *parts: bytes | bytearray | memoryview, synced: bool = True) -> int:
+    """Write `parts` to a new file, sync it to the disk unless told otherwise, and return the number of bytes."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
-    total = 0
     try:
         for part in parts:
             view = memoryview(part).cast("B")
             while len(view):
-                count = os.write(fd, view)
-                total += count
-                view = view[count:]
-        os.fsync(fd)
+                view = view[os.write(fd, view) :]
+        if synced:
+            os.fsync(fd)
     finally:
         os.close(fd)
-    return total
+    return sum(memoryview(part).nbytes for part in parts)
 
 
-def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporary: str) -> int:
+def write_atomically(path: str, parts: Iterable[bytes | memoryview], *, temporary: str, synced: bool = True) -> int:
     """Write `parts` to `path` atomically, and return the number of bytes.
 
     `temporary` is a folder on the same file system; files that a dead process leaves there are not used.
     """
     name = os.path.join(temporary, uuid.uuid4().hex)
     try:
-        total = write_new(name, *parts)
+        total = write_new(name, *parts, synced=synced)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
-    sync_directory(os.path.dirname(path))
+    if synced:
+        sync_directory(os.path.dirname(path))
     return total
 
 

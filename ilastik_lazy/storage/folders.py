@@ -10,10 +10,13 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from ilastik_lazy.storage.files import sync_directory
 from ilastik_lazy.storage.system import BINARY, IS_WINDOWS, file_id
@@ -32,7 +35,7 @@ __all__ = [
     "read_whole",
     "release_lock",
     "remove_tree",
-    "sync_folders",
+    "sync_tree",
     "take_over",
     "version_of",
 ]
@@ -41,6 +44,7 @@ __all__ = [
 # 0.5 ms per request would take 10 s on NFS.  1,000 files and the 200 folders around 20,000 take 0.03 s; there, 0.6 s.
 SEEN_AT_OPENING = 1_000
 
+_AT_ONCE = 8
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)
@@ -110,11 +114,15 @@ def files_below(path: str) -> list[str]:
     return sorted(found)
 
 
-def sync_folders(path: str) -> None:
-    """Make the entries of all folders below `path` durable; files, and their entries, are synced when written."""
-    for folder, below, _ in os.walk(path):
-        if below:
-            sync_directory(folder)
+def sync_tree(path: str, files: Iterable[str]) -> None:
+    """Make `files`, and the entries of all folders below `path`, durable.
+
+    Several at once: the file system then has them in a few of its own transactions.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        below = (folder for folder, _, _ in os.walk(path))
+        for _ in itertools.chain(pool.map(sync_file, files), pool.map(sync_directory, below)):
+            pass
 
 
 def remove_tree(path: str) -> None:

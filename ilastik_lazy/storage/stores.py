@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,8 +68,14 @@ class Store(ReadableStore, Protocol):
     def make(self) -> bool:
         """Make the place; return False if it exists."""
 
-    def put(self, key: str, parts: Sequence[bytes]) -> int:
-        """Write `parts` under `key`, durably and all at once; return the number of bytes."""
+    def put(self, key: str, parts: Sequence[bytes], *, synced: bool = True) -> int:
+        """Write `parts` under `key`, all at once, and return the number of bytes.
+
+        Parameters
+        ----------
+        synced
+            Whether it survives a power failure from now on, or only from the next `sync` that names `key`.
+        """
 
     def create(self, key: str, data: bytes) -> bool:
         """Write `data` under a new `key`; return False if the key exists."""
@@ -92,8 +98,8 @@ class Store(ReadableStore, Protocol):
     def prune(self, folder: str) -> None:
         """Delete a folder, or the place itself, if it is empty."""
 
-    def sync(self) -> None:
-        """Make what was written survive a power failure."""
+    def sync(self, keys: Collection[str]) -> None:
+        """Make what was written survive a power failure; `keys` are all that were not `synced` when they were put."""
 
     def lock(self, *, patient: bool = False) -> Lock:
         """Take the place; with `patient`, wait to see whether an owner on another machine is alive.
@@ -166,12 +172,12 @@ class LocalStore:
                 return False
             return True
 
-    def put(self, key: str, parts: Sequence[bytes]) -> int:
+    def put(self, key: str, parts: Sequence[bytes], *, synced: bool = True) -> int:
         path, temporary = self._path(key), self._path(f"{WORK}/tmp")
         with writing(path):
             make_directories(temporary)
             make_directories(os.path.dirname(path))
-            return write_atomically(path, parts, temporary=temporary)
+            return write_atomically(path, parts, temporary=temporary, synced=synced)
 
     def create(self, key: str, data: bytes) -> bool:
         with writing(self._path(key)):
@@ -209,9 +215,9 @@ class LocalStore:
         with contextlib.suppress(OSError):
             os.rmdir(self._path(folder) if folder else self.path)
 
-    def sync(self) -> None:
+    def sync(self, keys: Collection[str]) -> None:
         with writing(self.path):
-            folders.sync_folders(self.path)
+            folders.sync_tree(self.path, map(self._path, keys))
 
     def lock(self, *, patient: bool = False) -> Lock:
         path = self._path(LOCK)

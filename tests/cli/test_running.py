@@ -177,7 +177,7 @@ PYTHON = re.compile(r"\bopen_\w+\(|\.(?:astype|rename|sel)\(|\b(?:limits|interna
 # Functions that no command calls; values of options, such as z=10:40, that look like arguments.
 PYTHON_ONLY = {
     "cli/options", "core/views/selected",
-    "demo", "formats/location", "lazy/dask_array", "lazy/dataset", "lazy/from_xarray", "lazy/indexing",
+    "demo", "formats/location", "lazy/blocks", "lazy/dataset", "lazy/from_xarray", "lazy/indexing",
     "reductions/normalise", "storage/allowed", "storage/object_store/urls", "tables/images", "tables/paint",
     "viewing/napari/images",
 }  # fmt: skip

@@ -13,7 +13,7 @@ import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.errors import LimitExceededError
-from ilastik_lazy.lazy import dask_array as blocks
+from ilastik_lazy.lazy import blocks
 from ilastik_lazy.lazy.dask_array import BlockArray
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from tests.support.makers import SHAPE, some_data, write_hdf5_export

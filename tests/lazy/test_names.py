@@ -19,7 +19,7 @@ import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy.core.views import cache
-from ilastik_lazy.lazy import dask_array as blocks
+from ilastik_lazy.lazy import blocks
 from ilastik_lazy.tables.paint import mismatches, paint
 from tests.support.makers import write_hdf5_export
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ilastik_lazy.errors import DestinationError, DestinationExistsError, LockingWarning, SourceNotFoundError
@@ -33,7 +33,7 @@ class RemoteStore:
     def make(self) -> bool:
         return True  # a prefix exists with its first object; the lock decides who is first
 
-    def put(self, key: str, parts: Sequence[bytes]) -> int:
+    def put(self, key: str, parts: Sequence[bytes], *, synced: bool = True) -> int:
         data = b"".join(parts)
         self.folder.put(key, data)
         return len(data)
@@ -83,7 +83,7 @@ class RemoteStore:
     def prune(self, folder: str) -> None:
         """Do nothing: a folder exists as long as it holds an object."""
 
-    def sync(self) -> None:
+    def sync(self, keys: Collection[str]) -> None:
         """Do nothing: a bucket keeps what it has confirmed."""
 
     def lock(self, *, patient: bool = False) -> Lock:

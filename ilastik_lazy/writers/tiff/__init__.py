@@ -75,7 +75,8 @@ def to_tiff(
 
     Where the positions of a crop do not begin at 0, they are written as positions of the planes.
     Fiji, QuPath, napari, bioio and tifffile open it.  The source is read once; memory does not grow with the image.
-    The file appears when all of it is written, so a partial result never looks like a complete one.
+    The file appears when all of it is on the disk, so a partial result never looks like a complete one, not even after
+    a power failure.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def to_tiff(
     assert not isinstance(progress, bool)
     target, deflate = _checked_target(path), _deflater(compression)
     # Imported before anything is written or read: it may be missing.
-    from ilastik_lazy.writers.tiff.container import note_places, write_frame
+    from ilastik_lazy.writers.tiff.container import frame_of, note_places
 
     source = open_any(image, internal_path, storage_options, **opening)
     absent = require_written(source, on_error)
@@ -163,11 +164,15 @@ def to_tiff(
     reader = ShardReader(plan, WholeChunks.of(shared, plan.held * plan.workers), mask=on_error == "mask")
     counter = Counter(plan.spec.nbytes, progress)
     with new_file(target, overwrite=overwrite) as file:
-        write_frame(file, plan, ome_metadata(plan.spec, plan.levels[0].axes))
-        file.seek(0, os.SEEK_END)
+        frame = frame_of(plan, ome_metadata(plan.spec, plan.levels[0].axes))
+        file.seek(len(frame))
         tiles = TileWriter(file, plan, deflate)
-        units = write_shards(reader, tiles, plan.remaining(()), (), workers=plan.workers, progress=counter.add)
-        note_places(file, tiles.places(), is_compressed=deflate is not None)
+        shards, advance = plan.remaining(()), counter.add
+        units = write_shards(reader, tiles, shards, (), workers=plan.workers, progress=advance, ranges=False)
+        note_places(frame, tiles.places(), is_compressed=deflate is not None)
+        file.seek(0)
+        file.write(frame)
+        file.check()
         written = os.fstat(file.fd).st_size
     statistics = functools.reduce(Statistics.merged, (u.statistics for u in units if u.statistics), Statistics({}, {}))
     masked = tuple(text for unit in units for text in unit.masked)

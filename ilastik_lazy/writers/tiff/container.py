@@ -1,20 +1,20 @@
-"""The frame of a TIFF: tifffile writes its pages without pixels, and where each tile lies is noted when it is written.
+"""The frame of a TIFF: tifffile makes its pages without pixels, and where each tile lies is noted when it is written.
 
 So tiles may be written in any order, those of one chunk of the source together; tifffile itself writes page by page.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.errors import MissingExtraError
-from ilastik_lazy.storage.new_file import NewFile
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
 from ilastik_lazy.writers.tiff.ome import pixels_per_centimeter
 
@@ -23,13 +23,14 @@ try:
 except ImportError as missing:
     raise MissingExtraError("TIFF files are written with tifffile: pip install 'ilastik_lazy[tiff]'") from missing
 
-__all__ = ["note_places", "tile_shape", "write_frame"]
+__all__ = ["frame_of", "note_places", "tile_shape"]
 
-_COMPRESSION, _OFFSETS, _SIZES = 259, 324, 325
+_COMPRESSION, _OFFSETS, _SIZES, _SUB_IFDS = 259, 324, 325, 330
+_BIG_TIFF = 43
 # Of a file with offsets of 32 bits; the rest is for streams that are longer than what they encode.
 _MOST_BYTES = 2**32 - 2**25
-# Numbers of a table, by the type of its tag: SHORT, LONG, LONG8.
-_NUMBERS = {3: "<u2", 4: "<u4", 16: "<u8"}
+# Numbers of a table, by the type of its tag: SHORT, LONG, IFD, LONG8, IFD8.
+_NUMBERS = {3: "<u2", 4: "<u4", 13: "<u4", 16: "<u8", 18: "<u8"}
 
 
 def tile_shape(level: Level) -> tuple[int, ...]:
@@ -40,9 +41,10 @@ def tile_shape(level: Level) -> tuple[int, ...]:
     )
 
 
-def write_frame(file: NewFile, plan: Plan, metadata: dict[str, Any]) -> None:
-    """Write the pages of all levels, the lower resolutions as SubIFDs, with tables of tiles that are empty."""
-    with tifffile.TiffWriter(cast("Any", file), bigtiff=_needs_64_bits(plan), byteorder="<", ome=True) as tiff:
+def frame_of(plan: Plan, metadata: dict[str, Any]) -> bytearray:
+    """Return the pages of all levels, the lower resolutions as SubIFDs, with tables of tiles that are empty."""
+    frame = io.BytesIO()
+    with tifffile.TiffWriter(frame, bigtiff=_needs_64_bits(plan), byteorder="<", ome=True) as tiff:
         for level in plan.levels:
             is_rgb = metadata["axes"].endswith("S")
             resolution = pixels_per_centimeter(level.axes)
@@ -62,10 +64,10 @@ def write_frame(file: NewFile, plan: Plan, metadata: dict[str, Any]) -> None:
                 metadata=None if level.number else metadata,
                 software=None if level.number else metadata["Creator"],
             )
-    file.check()
+    return bytearray(frame.getbuffer())
 
 
-def note_places(file: NewFile, places: Sequence[np.ndarray[Any, Any]], *, is_compressed: bool) -> None:
+def note_places(frame: bytearray, places: Sequence[np.ndarray[Any, Any]], *, is_compressed: bool) -> None:
     """Write the offset and size of each tile into the tables of the pages.
 
     Parameters
@@ -73,21 +75,43 @@ def note_places(file: NewFile, places: Sequence[np.ndarray[Any, Any]], *, is_com
     places
         For each level an array of the shape (pages, tiles, 2).
     """
-    file.seek(0)
-    # The indices of other programs are not looked for.
-    with tifffile.TiffFile(cast("Any", file), is_mmstack=False, is_ndtiff=False) as tiff:
-        for number, page in enumerate(tiff.pages):
-            for level, each in enumerate([page, *(page.pages or ())]):
-                for column, code in enumerate((_OFFSETS, _SIZES)):
-                    _overwrite(file, each.tags[code], places[level][number, :, column])
-                if not is_compressed:
-                    _overwrite(file, each.tags[_COMPRESSION], np.ones(1))
-    file.check()
+    # tifffile takes 1 ms to read a page.
+    fields = _BIG if frame[2] == _BIG_TIFF else _CLASSIC
+    offset = int(np.frombuffer(frame, fields.pointer, 1, fields.first)[0])
+    for number in range(len(places[0])):
+        page, offset = _page(frame, offset, fields)
+        lower = page[_SUB_IFDS].tolist() if _SUB_IFDS in page else []
+        for level, tags in enumerate([page, *(_page(frame, each, fields)[0] for each in lower)]):
+            tags[_OFFSETS][:], tags[_SIZES][:] = places[level][number].T
+            if not is_compressed:
+                tags[_COMPRESSION][:] = 1
 
 
-def _overwrite(file: NewFile, tag: Any, values: np.ndarray[Any, Any]) -> None:
-    file.seek(tag.valueoffset)
-    file.write(values.astype(_NUMBERS[int(tag.dtype)]).tobytes())
+class _Fields(NamedTuple):
+    """Where the numbers of a TIFF lie: https://www.awaresystems.be/imaging/tiff/bigtiff.html."""
+
+    pointer: str
+    number: str
+    first: int
+    """Place of the offset of the first page."""
+
+
+_CLASSIC, _BIG = _Fields("<u4", "<u2", 4), _Fields("<u8", "<u8", 8)
+
+
+def _page(frame: bytearray, offset: int, fields: _Fields) -> tuple[dict[int, np.ndarray[Any, Any]], int]:
+    """Return the values of those tags that are changed, as views, and the offset of the next page."""
+    count = int(np.frombuffer(frame, fields.number, 1, offset)[0])
+    start = offset + np.dtype(fields.number).itemsize
+    entry = np.dtype([("tag", "<u2"), ("type", "<u2"), ("count", fields.pointer), ("value", fields.pointer)])
+    found: dict[int, np.ndarray[Any, Any]] = {}
+    for i, (tag, kind, length, value) in enumerate(np.frombuffer(frame, entry, count, start).tolist()):
+        if tag in (_COMPRESSION, _OFFSETS, _SIZES, _SUB_IFDS):
+            numbers = np.dtype(_NUMBERS[kind])
+            is_here = length * numbers.itemsize <= entry["value"].itemsize
+            here = start + (i + 1) * entry.itemsize - entry["value"].itemsize
+            found[tag] = np.frombuffer(frame, numbers, length, here if is_here else value)
+    return found, int(np.frombuffer(frame, fields.pointer, 1, start + count * entry.itemsize)[0])
 
 
 def _needs_64_bits(plan: Plan) -> bool:

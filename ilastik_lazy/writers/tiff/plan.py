@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from ilastik_lazy.core.display import is_color_picture
-from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.core.spec import COMPUTED, ArraySpec
 from ilastik_lazy.writers.ome_zarr.downsample import Method
 from ilastik_lazy.writers.ome_zarr.plan.plan import Plan
 from ilastik_lazy.writers.ome_zarr.plan.pyramid import OME_ORDER, checked_levels, plan_levels
@@ -15,6 +16,8 @@ __all__ = ["plan_tiff"]
 
 # Viewers fetch one tile at a time; a multiple of 16, as TIFF demands.
 _TILE = 512
+# What one task reads: small enough for the cache, and for memory that is not taken anew each time.
+_PART_BYTES = 4 * 2**20
 
 
 def plan_tiff(
@@ -35,7 +38,10 @@ def plan_tiff(
     chunks = tuple(
         min(_TILE, length) if i in plane else length if i > plane[-1] else 1 for i, length in enumerate(shape)
     )
-    return plan_levels(spec, permutation, chunks, shapes, method, codec, "0.5", workers, memory)
+    if spec.storage.access == COMPUTED and spec.storage.compression == "none":
+        # In memory: read tile by tile, so that what is read is written without a copy.
+        spec = replace(spec, chunks=tuple(chunks[permutation.index(i)] for i in range(len(chunks))))
+    return plan_levels(spec, permutation, chunks, shapes, method, codec, "0.5", workers, memory, _PART_BYTES)
 
 
 def _with(values: tuple[int, ...], places: list[int], others: tuple[int, ...]) -> tuple[int, ...]:

@@ -55,10 +55,12 @@ class TileWriter:
         """Write the tiles that `encode` returned."""
         places, written = self._places[shard.number], 0
         with self._lock:
+            start = self._file.tell()
             for place, data in files:
                 places[place] = self._file.tell(), len(data)
                 written += self._file.write(data)
             self._file.check()
+        self._file.begin_sync(start, written)
         return Unit(shard.name, written, 0, statistics, tuple(masked))
 
     def places(self) -> list[np.ndarray[Any, Any]]:

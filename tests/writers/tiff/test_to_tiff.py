@@ -21,6 +21,8 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     UnfinishedWriteError,
 )
+from ilastik_lazy.lazy.from_xarray import as_source
+from ilastik_lazy.storage.new_file import NewFile
 from ilastik_lazy.writers.ome_zarr.downsample import downsample
 from ilastik_lazy.writers.tiff import container, plan
 from tests.support.in_memory import ArrayInMemory
@@ -112,6 +114,12 @@ class TestVoxels:
         assert heads == [b"II*\0", b"II+\0"]
         assert_same_voxels(read_by_tifffile(tmp_path / "b.tif"), array)
         assert_same_voxels(il.open_dataarray(tmp_path / "b.tif"), array)
+
+    def test_an_array_in_memory_is_read_in_columns_of_tiles(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(plan, "_PART_BYTES", 16 * 16 * 4 * 4)
+        spec = as_source(image_of("cxzy")).spec
+        found = plan.plan_tiff(spec, 1, "mean", "none", 2, None).levels[0]
+        assert (found.chunks, found.shards) == ((1, 1, 16, 16), (1, 3, 16, 16))
 
     def test_chunks_that_do_not_fit_tiles_are_read_once_at_most_by_each_shard(self, tmp_path: Path) -> None:
         data = some_data((6, 100, 90), "u2")
@@ -261,6 +269,16 @@ class TestMetadata:
 
 
 class TestFile:
+    def test_the_disk_begins_with_each_part_that_is_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parts: list[tuple[int, int]] = []
+        monkeypatch.setattr(NewFile, "begin_sync", lambda file, offset, size: parts.append((offset, size)))
+        il.to_tiff(image_of("zyx"), tmp_path / "a.tif", compression=None, levels=2)
+        parts.sort()
+        starts_of_next = [*(start for start, _ in parts[1:]), (tmp_path / "a.tif").stat().st_size]
+        assert [start + size for start, size in parts] == starts_of_next
+
     def test_an_existing_file_is_refused_and_replaced_when_asked(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tif"
         path.write_bytes(b"mine")

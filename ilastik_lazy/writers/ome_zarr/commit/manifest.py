@@ -49,7 +49,7 @@ def noted_units(manifest: Manifest) -> dict[str, Unit] | None:
 
 def as_json(value: Any) -> bytes:
     """Plain values as JSON, the same for equal values."""
-    return json.dumps(value, indent=1, sort_keys=True).encode()
+    return json.dumps(value, sort_keys=True).encode()
 
 
 def is_json(data: bytes) -> bool:

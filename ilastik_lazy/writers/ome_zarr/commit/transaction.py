@@ -242,10 +242,10 @@ class Transaction:
                 return
             self.repair()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            # Arrays before the groups that hold them; within one depth, the disk takes many at a time.
+            # Arrays before the groups that hold them; within one depth, a bucket takes many at a time.
             for depth in sorted({key.count("/") for key in inner}, reverse=True):
                 at_depth = [key for key in inner if key.count("/") == depth]
-                for _ in pool.map(lambda key: self.store.put(key, [documents[key]]), at_depth):
+                for _ in pool.map(lambda key: self.store.put(key, [documents[key]], synced=False), at_depth):
                     pass
 
     def withdraw_arrays(self, documents: Mapping[str, bytes]) -> None:
@@ -269,8 +269,8 @@ class Transaction:
             "documents": self._checksums(documents),
             "learned": learned or {},
         }
-        self.store.put(MANIFEST, [as_json(manifest)])
-        self.store.sync()
+        self.store.put(MANIFEST, [as_json(manifest)], synced=False)
+        self.store.sync([*(key for key in documents if not is_root(key)), MANIFEST])
         for key in writing_order(documents):
             # A repaired image has its metadata already, with ranges that were not measured again.
             if is_root(key) and not self.is_complete:

@@ -69,6 +69,7 @@ def write_shards(
     *,
     workers: int,
     progress: Callable[[int], None] | None = None,
+    ranges: bool = True,
 ) -> list[Unit]:
     """Convert or read back `shards`, and write all shards that become whole by them.
 
@@ -78,6 +79,8 @@ def write_shards(
         Shards that are written; none of them is written again.
     progress
         Called in this thread with the bytes of level 0 that were converted.
+    ranges
+        Whether the ranges of the voxels are measured.
 
     Raises
     ------
@@ -100,7 +103,8 @@ def write_shards(
                 intake = reader.read(shard)
                 block, decoded = intake.block, intake.block.nbytes
                 files = writer.encode(shard, intake)
-                made = [disk.write(shard, files, statistics_of(plan.spec, shard, block), intake.masked)]
+                measured = statistics_of(plan.spec, shard, block, ranges=ranges)
+                made = [disk.write(shard, files, measured, intake.masked)]
                 del intake, files
             while (whole := upper.add(shard, block)) is not None:
                 shard, block = whole

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numcodecs
@@ -17,20 +17,17 @@ import zarr
 import zarr.storage
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.lazy.attributes import channel_coordinates
 from ilastik_lazy.storage.compression import deflating
 from ilastik_lazy.writers.ome_zarr.encode import BLOSC_LEVEL, ZSTD_LEVEL, Codec, blosc_shuffles
-from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
+from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
 
 __all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]
 
 _NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """Names of metadata in the order of writing: those by which readers find voxels come first, attributes last."""
 
-
-_MOST_KEPT = 2**15
-"""Bytes of a document that is kept for the next image; those of many classes or objects are larger."""
+_Channels = tuple[str, tuple[str, ...], tuple[str, ...], str]
 
 
 def is_root(key: str) -> bool:
@@ -53,36 +50,71 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
 
     Metadata are not consolidated: zarr-python and xarray would never find what others add later, such as labels.
     """
-    made: dict[str, Any] = {}
-    store = zarr.storage.MemoryStore(made)
     is_v2 = plan.version == "0.4"
     of_root = attributes if is_v2 else {"ome": attributes}
     if not is_v2 and "omero" in attributes:
         # Neuroglancer looks for it here, up to version 2.41 also in 0.5; programs that follow 0.5 ignore the copy.
         of_root["omero"] = attributes["omero"]
-    # Attributes are passed on creation: zarr-python would write the metadata again for each one that is set later.
-    root = zarr.create_group(store, zarr_format=2 if is_v2 else 3, attributes=of_root)
-    beside = [name for name in channel_coordinates(plan.spec) if name not in plan.spec.dims]
-    if beside:
+    along_c = channel_coordinates(plan.spec)
+    if beside := [name for name in along_c if name not in plan.spec.dims]:
         image_attributes = image_attributes | {"coordinates": " ".join(beside)}  # for xarray
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in image_attributes.items()}
+    # Downsampling gives every axis a step, also if the source does not know it.
+    known = frozenset(axis.name for axis in plan.spec.axes if axis.scale is not None)
+    channels = tuple(
+        (name, tuple(map(str, each.dims)), tuple(each.values.tolist()), json.dumps(each.attrs))
+        for name, each in along_c.items()
+    )
+    documents = with_attributes(_documents_of_root(plan.version), of_root)
     for level in plan.levels:
-        group = root.create_group(level.path.rsplit("/", 1)[0])
-        _create_image(group, level, plan.dtype, image_attributes)
-        _write_coordinates(group, level, plan.spec)
+        documents |= _documents_of(level, plan.version, plan.dtype, json.dumps(plain), known, channels)
+    return documents
+
+
+@functools.cache
+def _documents_of_root(version: Version) -> dict[str, bytes]:
+    """Metadata of the root without its attributes."""
+    made: dict[str, Any] = {}
+    zarr.create_group(zarr.storage.MemoryStore(made), zarr_format=2 if version == "0.4" else 3)
+    return _indented(made)
+
+
+# zarr-python takes 10 ms for a level, and a conversion needs them twice; many images have the same.
+@functools.lru_cache(maxsize=32)
+def _documents_of(
+    level: Level,
+    version: Version,
+    dtype: np.dtype[Any],
+    attributes: str,
+    known: frozenset[str],
+    channels: tuple[_Channels, ...],
+) -> dict[str, bytes]:
+    """All files of a level except the shards.
+
+    Parameters
+    ----------
+    attributes
+        Those of the array, as JSON.
+    known
+        Axes that have coordinates.
+    channels
+        Name, dims, texts, and attributes as JSON, of each coordinate along ``c``.
+    """
+    made: dict[str, Any] = {}
+    store, path = zarr.storage.MemoryStore(made), level.path.rsplit("/", 1)[0]
+    group = zarr.create_group(store, path=path, zarr_format=2 if version == "0.4" else 3)
+    _create_image(group, level, dtype, json.loads(attributes))
+    _write_coordinates(group, level, known, channels)
+    return _indented({key: value for key, value in made.items() if not is_root(key)})
+
+
+def _indented(made: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return what zarr-python has made as bytes, with JSON as every version of it would have it."""
     documents = {key: bytes(value.to_bytes()) for key, value in made.items()}
     return {
-        key: (_indented if len(data) < _MOST_KEPT else _indented.__wrapped__)(data)
-        if key.rsplit("/", 1)[-1] in _NAMES
-        else data
+        key: json.dumps(json.loads(data), indent=2).encode() if key.rsplit("/", 1)[-1] in _NAMES else data
         for key, data in documents.items()
     }
-
-
-# Python's encoder takes 10 ms for the documents of one image; those of many images are alike, and made twice for each.
-@functools.lru_cache(maxsize=128)
-def _indented(document: bytes) -> bytes:
-    """Return a JSON document as every version of zarr-python would have it."""
-    return json.dumps(json.loads(document), indent=2).encode()
 
 
 def with_attributes(documents: Mapping[str, bytes], others: Mapping[str, Any]) -> dict[str, bytes]:
@@ -108,8 +140,7 @@ def _create_image(group: zarr.Group, level: Level, dtype: np.dtype[Any], attribu
         options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
     # Zarr's own fill value is that of chunks that are not there: a mark for missing values has CF's other name.
     names = {"_FillValue": "missing_value"}
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
-    named = {names.get(name, name): value for name, value in plain.items()}
+    named = {names.get(name, name): value for name, value in attributes.items()}
     _create(group, level.path.rsplit("/", 1)[1], [axis.name for axis in level.axes], options, named)
 
 
@@ -149,18 +180,14 @@ def _codec_of_v2(codec: Codec, dtype: np.dtype[Any]) -> Any:
     return None
 
 
-def _write_coordinates(group: zarr.Group, level: Level, spec: ArraySpec) -> None:
+def _write_coordinates(group: zarr.Group, level: Level, known: Container[str], channels: Sequence[_Channels]) -> None:
     """Write positions, and names and colours of channels, beside the image, where plain xarray finds them."""
     # Zarr v2 stores text of any length like a pickle; text of one length is plain bytes.
     text: Any = np.dtypes.StringDType() if group.metadata.zarr_format == 3 else np.str_
-    for name, along in channel_coordinates(spec).items():
-        _write_array(group, name, list(map(str, along.dims)), along.values.astype(text), along.attrs)
+    for name, dims, values, attributes in channels:
+        _write_array(group, name, list(dims), np.array(values, text), json.loads(attributes))
     for axis, length in zip(level.axes, level.shape, strict=True):
-        if axis.name == "c":
-            continue
-        # Downsampling gives every axis a step, also if the source does not know it.
-        is_known = spec.axes[spec.dims.index(axis.name)].scale is not None
-        if is_known and (positions := axis.positions(length)) is not None:
+        if axis.name in known and axis.name != "c" and (positions := axis.positions(length)) is not None:
             _write_array(group, axis.name, [axis.name], positions, axis.coordinate_attributes())
 
 

@@ -16,6 +16,8 @@ __all__ = ["Statistics", "statistics_of"]
 
 _MOST_COUNTED = 255
 _AT_ONCE = 2**18
+# Comparing with a value takes 0.1 ns a voxel, `bincount` 2 ns.
+_FEW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Statistics:
         )
 
 
-def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) -> Statistics:
+def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any], *, ranges: bool = True) -> Statistics:
     """Measure a shard of level 0.
 
     Parameters
@@ -90,6 +92,8 @@ def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) ->
         measured where the file notes none.
     block
         Voxels in the target's order of axes.
+    ranges
+        Whether ranges are measured, too.
     """
     if spec.is_label_image:
         if block.dtype != np.uint8:
@@ -101,15 +105,20 @@ def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) ->
         flat, counts = block.reshape(-1), np.zeros(256, np.int64)
         # numpy makes a copy with 8 bytes for each value.
         for start in range(0, flat.size, _AT_ONCE):
-            counts += np.bincount(flat[start : start + _AT_ONCE], minlength=256)
+            part = flat[start : start + _AT_ONCE]
+            if (most := int(part.max())) < _FEW:
+                lower = [np.count_nonzero(part == value) for value in range(most)]
+                counts[: most + 1] += np.array([*lower, part.size - sum(lower)])
+            else:
+                counts += np.bincount(part, minlength=256)
         return Statistics({}, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
-    if (spec.drange is not None and not spec.is_inherited) or block.dtype.kind == "b":
+    if not ranges or (spec.drange is not None and not spec.is_inherited) or block.dtype.kind == "b":
         return Statistics({}, {})
     names = [axis.name for axis in shard.level.axes]
     channel_axis = names.index("c") if "c" in names else None
     first = 0 if channel_axis is None else shard.region[channel_axis].start
     channels = 1 if channel_axis is None else block.shape[channel_axis]
-    ranges = {}
+    found = {}
     for k in range(channels):
         part = block if channel_axis is None else block.take(k, axis=channel_axis) if channels > 1 else block
         # Unlike `min`, these ignore NaN.
@@ -119,5 +128,5 @@ def statistics_of(spec: ArraySpec, shard: Shard, block: np.ndarray[Any, Any]) ->
             if not finite.size:
                 continue
             low, high = float(finite.min()), float(finite.max())
-        ranges[first + k] = low, high
-    return Statistics(ranges, {})
+        found[first + k] = low, high
+    return Statistics(found, {})

@@ -160,6 +160,7 @@ def plan_levels(
     version: Version,
     workers: int,
     memory: int | None,
+    shard_bytes: int | None = None,
 ) -> Plan:
     """Plan levels of the given chunks and `shapes` (see `level_shapes`): their shards, the workers, the memory."""
     axes = tuple(spec.axes[i] for i in permutation)
@@ -169,7 +170,7 @@ def plan_levels(
     # Smaller shards first, then fewer workers: both cost speed, the second more.
     crews = [(part, workers) for part in (1, 2, 4)] + [(4, crew) for crew in range(workers - 1, 0, -1)]
     for part, crew in [*crews, (8, 1), (16, 1)]:
-        shards = shard_shape(shape, stored, chunks, itemsize, axes, _SHARD_BYTES // part, factors)
+        shards = shard_shape(shape, stored, chunks, itemsize, axes, (shard_bytes or _SHARD_BYTES) // part, factors)
         # From chunks that are not compressed, only the wanted part is read.
         held = 0 if spec.storage.compression == "none" else chunks_held(shards, stored, shape)
         need = memory_needed(shards, stored, itemsize, crew, len(shapes), spec.storage.buffers, held)

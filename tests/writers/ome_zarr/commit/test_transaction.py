@@ -213,3 +213,27 @@ def test_a_plan_that_was_garbled_before_anything_was_written_is_begun_anew(tmp_p
     (tmp_path / "a.zarr" / ".ilz" / "plan.json").write_bytes(bytes(100))
     convert(tmp_path / "a.zarr", resume=True)
     assert_whole(tmp_path / "a.zarr")
+
+
+@pytest.mark.posix
+def test_the_metadata_of_levels_are_synced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, synced, opened = tmp_path / "a.zarr", [], {}
+    real = {"open": os.open, "fsync": os.fsync}
+
+    def open_(path: str, *options: int) -> int:
+        fd = real["open"](path, *options)
+        opened[fd] = Path(path)
+        return fd
+
+    def fsync(fd: int) -> None:
+        synced.append(opened[fd])
+        real["fsync"](fd)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "fsync", fsync)
+    report = convert(target)
+    monkeypatch.undo()
+    assert {path.parent for path in target.rglob("*")} <= {*synced}
+    assert {*target.glob("scale*/**/zarr.json"), target / MANIFEST} <= {*synced}
+    # Each on its own: the plan, the parts, the metadata of the root.
+    assert sum(path.parent == target / ".ilz/tmp" for path in synced) == report.parts + 2

@@ -87,6 +87,16 @@ class TestMemory:
         assert large.memory == small.memory
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4"])
+@pytest.mark.parametrize("most", [0, 1, 15, 16, 255])
+def test_classes_are_counted_whatever_their_number(dtype: str, most: int) -> None:
+    block = np.random.default_rng(0).integers(0, most + 1, (7, 230, 231)).astype(dtype)
+    block[0] = 0
+    spec = spec_of(block.shape, dtype, "zyx", kind="segmentation")
+    counts = statistics_of(spec, plan_pyramid(spec).levels[0].shard((0, 0, 0)), block).counts
+    assert counts == dict(zip(*np.unique(block, return_counts=True), strict=True))
+
+
 def test_classes_are_counted_in_less_memory_than_they_take() -> None:
     block = np.random.default_rng(0).integers(0, 5, (128, 256, 256), np.uint8)
     spec = spec_of(block.shape, "uint8", "zyx", kind="segmentation")
