@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import is_dask_collection
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, parse_axis_names, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, region_shape
@@ -202,12 +202,9 @@ def source_of(array: xr.DataArray) -> ArraySource:
             f"dask does not know the length along {unknown[0]!r}: call .data.compute_chunk_sizes(), "
             "or avoid what depends on the values, such as a boolean index"
         )
-    if array.chunks is not None and not dask.is_dask_collection(array.data):
+    if array.chunks is not None and not is_dask_collection(array.data):
         library = type(array.data).__module__.partition(".")[0]
-        raise ArgumentError(
-            f"the array is in chunks of {library}, which are not read one by one: "
-            "open the image with chunks='auto', or write the array with .to_zarr()"
-        )
+        raise ArgumentError(f"chunks of {library} are not read one by one: open with chunks='auto', or use .to_zarr()")
     original = source_behind(array.variable)
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
     kind = kind_of(array, original)
