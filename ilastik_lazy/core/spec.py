@@ -137,6 +137,10 @@ class ArraySpec:
         if self.dtype.kind in "iu":
             object.__setattr__(self, "dtype", np.dtype(self.dtype.str))
 
+    def __dask_tokenize__(self) -> str:
+        # It holds every field.  dask's own way through nested dataclasses takes 0.3 ms, for each file of a stack.
+        return repr(self)
+
     @property
     def dims(self) -> tuple[str, ...]:
         """Names of the axes, as xarray calls them."""
