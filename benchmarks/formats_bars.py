@@ -5,7 +5,7 @@
 Sums a whole image in each layout of `benchmarks/formats.py`, 302 MB of float32 in most, through the front door, and
 beside it through tensorstore, zarr-python, xarray's zarr engine, tifffile, h5py, and dask's own readers.  No peer may
 be faster by more than 5 %; ours is twice as fast as zarr-python and dask's readers.  A sum that differs from that of
-the first peer stops the run.  The same sum of 38 MB in a bucket: S3 by moto, which hears each request 30 ms late.
+the first peer stops the run.  The same sums out of a bucket: S3 by moto, which hears each request 30 ms late.
 Then `--files` exports of 8 MB are opened, reduced, and converted, in ms for each, and each command is started.
 Needs imagecodecs, tensorstore, moto and scikit-image (`pip install '.[test]'`).  All take turns (A B A B ...), files
 are warm in the page cache; the minimum of the rounds counts, medians stand beside.
@@ -145,9 +145,8 @@ def bucket_layout(endpoint: str) -> Layout:
 
 def in_bucket(folder: Path, rounds: int, only: str) -> list[Row]:
     rows: list[Row] = []
-    side, formats.SIDE = formats.SIDE, formats.SIDE // 2
     for name in filter(lambda name: only in f"S3, {name}", ("OME-Zarr 0.5, zstd", "OME-Zarr 0.5, zstd, sharded")):
-        path = str(folder / f"bucket_{LAYOUTS[name].name}")
+        path = str(folder / LAYOUTS[name].name)
         if not os.path.exists(path):
             LAYOUTS[name].write(path)
         with port_of(MOTO) as moto, port_of(LATE, moto, str(SECONDS_LATE)) as late:
@@ -155,7 +154,6 @@ def in_bucket(folder: Path, rounds: int, only: str) -> list[Row]:
             bucket_layout(f"http://127.0.0.1:{moto}").write(path)
             layout = bucket_layout(f"http://127.0.0.1:{late}")
             rows += compared(f"S3, {name}", layout, layout.name, rounds)
-    formats.SIDE = side
     return rows
 
 

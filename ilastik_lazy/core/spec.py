@@ -75,6 +75,11 @@ class Storage:
     version: str = ""
     """Version of the data where `path` is not a file, such as an ETag; empty where unknown."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read is a request to a server."""
+        return "://" in self.location
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArraySpec:
