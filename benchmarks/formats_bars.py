@@ -200,7 +200,7 @@ def small(folder: Path, rounds: int, files: int) -> list[Row]:
 
 
 def starting(folder: Path, rounds: int) -> list[Row]:
-    from ilastik_lazy.cli import main as commands
+    from ilastik_lazy.cli import cli
 
     path = write_export(str(folder / "start.h5"), (8, 64, 64, 2))
 
@@ -208,8 +208,8 @@ def starting(folder: Path, rounds: int) -> list[Row]:
         command = [sys.executable, "-m", "ilastik_lazy", *arguments]
         return lambda: subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1])
 
-    functions = {f"{name} --help": run(name, "--help") for name in sorted(commands.commands)}
-    functions |= {"info": run("info", path), "reduce": run("reduce", path, "mean", "--over", "z")}
+    functions = {f"{name} --help": run(name, "--help") for name in sorted(cli.commands)}
+    functions |= {"info": run("info", path), "reduce": run("reduce", path, "mean")}
     found: dict[str, Timing] = interleaved(functions, rounds)
     print("  start of each command")
     show(found)
