@@ -75,6 +75,11 @@ class Storage:
     version: str = ""
     """Version of the data where `path` is not a file, such as an ETag; empty where unknown."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read is a request to a server."""
+        return "://" in self.location
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArraySpec:
@@ -136,6 +141,10 @@ class ArraySpec:
         # numpy has two types of 64-bit integers, equal to each other; zarr and tifffile know ``long`` only.
         if self.dtype.kind in "iu":
             object.__setattr__(self, "dtype", np.dtype(self.dtype.str))
+
+    def __dask_tokenize__(self) -> str:
+        # It holds every field.  dask's own way through nested dataclasses takes 0.3 ms, for each file of a stack.
+        return repr(self)
 
     @property
     def dims(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ ilastik writes an internal path behind the last container extension of a path
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -162,7 +163,13 @@ class Location:
     @property
     def suffix(self) -> str:
         """Extension of the file in lower case, with its dot."""
-        return Path(self.path).suffix.lower()
+        return _suffix_of(self.path)
+
+
+@functools.lru_cache(maxsize=64)
+def _suffix_of(path: str) -> str:
+    # Each format asks for it, and a Path takes 20 us.
+    return Path(path).suffix.lower()
 
 
 def _split_url(url: str) -> tuple[str, str | None]:

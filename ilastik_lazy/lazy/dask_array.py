@@ -29,7 +29,7 @@ from ilastik_lazy.lazy.channels import (
     is_any_number,
 )
 from ilastik_lazy.lazy.indexing import SourceArray
-from ilastik_lazy.lazy.origins import data_of, found_in
+from ilastik_lazy.lazy.origins import data_of, found_in, layers_of
 from ilastik_lazy.lazy.sums_and_means import quick_reduction
 
 __all__ = ["source_behind", "to_dask", "window_behind"]
@@ -69,8 +69,7 @@ def _window_of_dask(data: Any) -> SourceArray | None:
     if isinstance(data, BlockArray) and (known := data._untouched()) is not None:
         return known
     # Copies and what was unpickled: the name says that nothing was done, and the graph, that it is not in memory.
-    layers = getattr(data.dask, "layers", {})
-    arrays = list(found_in([data.dask])) if list(layers) == [data.name] else []
+    arrays = list(found_in([data.dask])) if layers_of(data) == [data.name] else []
     window = arrays[0] if len(arrays) == 1 else None
     is_named_so = isinstance(window, SourceArray) and data.name == _name_of(window, data.chunks)
     return window if isinstance(window, SourceArray) and is_named_so else None

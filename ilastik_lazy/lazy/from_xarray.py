@@ -13,6 +13,7 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import is_dask_collection
 
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, parse_axis_names, step_and_origin
 from ilastik_lazy.core.grid import Region, check_region, region_shape
@@ -34,7 +35,7 @@ from ilastik_lazy.lazy.attributes import (
     without_inherited,
 )
 from ilastik_lazy.lazy.dask_array import source_behind
-from ilastik_lazy.lazy.origins import origins_of
+from ilastik_lazy.lazy.origins import layers_of, origins_of
 from ilastik_lazy.storage.object_store import is_url
 
 __all__ = ["AnySource", "ComputedSource", "absent_chunks", "as_labels", "as_source", "require_written", "source_of"]
@@ -201,6 +202,9 @@ def source_of(array: xr.DataArray) -> ArraySource:
             f"dask does not know the length along {unknown[0]!r}: call .data.compute_chunk_sizes(), "
             "or avoid what depends on the values, such as a boolean index"
         )
+    if array.chunks is not None and not is_dask_collection(array.data):
+        library = type(array.data).__module__.partition(".")[0]
+        raise ArgumentError(f"chunks of {library} are not read one by one: open with chunks='auto', or use .to_zarr()")
     original = source_behind(array.variable)
     stored = {axis.name: axis for axis in original.spec.axes} if original is not None else {}
     kind = kind_of(array, original)
@@ -270,8 +274,8 @@ def _has_steps(array: xr.DataArray) -> bool:
     """Whether dask does more than to read: `da.from_array` makes one layer, or one and what it reads from."""
     if array.chunks is None:
         return False
-    name = array.data.name
-    return any(layer not in (name, f"original-{name}") for layer in array.data.dask.layers)
+    known = array.data.name, f"original-{array.data.name}"
+    return not (layers := layers_of(array.data)) or any(layer not in known for layer in layers)
 
 
 def _storage_of(array: xr.DataArray) -> Storage:

@@ -30,7 +30,7 @@ from xarray.backends import CachingFileManager
 from ilastik_lazy.core.spec import ArraySource, Storage
 from ilastik_lazy.lazy.indexing import SourceArray
 
-__all__ = ["data_of", "found_in", "origins_of"]
+__all__ = ["data_of", "found_in", "layers_of", "origins_of"]
 
 # Modules and classes lead to the whole program, running things to arrays that have nothing to do with this one.
 _CLOSED = (
@@ -57,6 +57,11 @@ _MARKS = ("zarr.json", ".zarray", ".zgroup", "attributes.json")
 def data_of(variable: xr.Variable) -> list[Any]:
     """Return what a variable holds, without loading it as ``variable.data`` does for lazily indexed arrays."""
     return [part for part in gc.get_referents(variable) if hasattr(part, "dtype") and not isinstance(part, type)]
+
+
+def layers_of(data: Any) -> list[str]:
+    """Return the names of the layers of a dask graph; none for array expressions, which have another."""
+    return list(getattr(getattr(data, "dask", None), "layers", ()))
 
 
 def origins_of(variable: xr.Variable) -> tuple[ArraySource | Storage, ...]:

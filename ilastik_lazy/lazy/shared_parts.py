@@ -19,6 +19,7 @@ from dask.core import flatten, get_dependencies
 
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.lazy.from_xarray import ComputedSource
+from ilastik_lazy.lazy.origins import layers_of
 
 __all__ = ["KEPT_BYTES", "with_shared_parts"]
 
@@ -50,7 +51,7 @@ def with_shared_parts(
     get
         What computes keys of a graph instead of threads.
     """
-    if not isinstance(source, ComputedSource) or not isinstance(source.variable.data, da.Array):
+    if not isinstance(source, ComputedSource) or not layers_of(source.variable.data):
         return source
     array, most_bytes = source.variable.data, min(max(most_bytes, _LEAST_BYTES), KEPT_BYTES)
     outputs = list(flatten(array.__dask_keys__()))  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def cases():
-    for module in ("reading", "reducing", "converting", "objects"):
+    for module in ("reading", "reducing", "converting", "objects", "formats"):
         for name, value in vars(importlib.import_module(f"benchmarks.{module}")).items():
             if inspect.isclass(value) and value.__module__ == f"benchmarks.{module}":
                 for method in dir(value):
@@ -53,6 +54,7 @@ BARS = {
     "converting_bars.py": (["--size", "0.2", "--rounds", "1", "--slow-once"], 6),
     "memory_bars.py": (["--sizes", "0.002", "--rounds", "1", "--objects", "0.002", "0.01"], 9),
     "serving_bars.py": (["--size", "0.01", "--large", "0.02", "--rounds", "1"], 4),
+    "formats_bars.py": (["--files", "2", "--rounds", "1"], None),
     "objects_bars.py": (["--size", "2", "--rounds", "1", "--fill", "0.05"], None),
 }
 
@@ -66,7 +68,11 @@ def test_promises_are_measured_on_tiny_data(script, tmp_path):
     arguments, rows = BARS[script]
     path = Path(__file__).parents[2] / "benchmarks" / script
     run = subprocess.run(
-        [sys.executable, str(path), "--folder", str(tmp_path), *arguments], capture_output=True, text=True, check=False
+        [sys.executable, str(path), "--folder", str(tmp_path), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"ILASTIK_LAZY_BENCH_SIDE": "70"},
     )
     # Of so little data some rows fall short, and the exit code says so.
     assert run.returncode == ("SHORT" in run.stdout), run.stderr

@@ -14,7 +14,7 @@ import pytest
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import MetadataWarning
-from tests.support.children import run_command
+from tests.support.children import run_command, run_python
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -84,5 +84,19 @@ def test_the_page_about_bioio_is_true():
     assert not failed, report
 
 
+def test_the_page_about_other_engines_is_true(tmp_path, monkeypatch):
+    for module in ("cubed_xarray", "dask_array"):
+        pytest.importorskip(module, reason="pip install cubed cubed-xarray dask-array")
+    code = "".join(re.findall(r"```python\n(.*?)```", (HOWTO / "engines.md").read_text(), re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    # A process of its own: dask-array changes what xarray does with every array.
+    assert run_python(code).count(b"<xarray.DataArray") == 2
+
+
 def test_every_page_is_run():
-    assert sorted(path.name for path in HOWTO.iterdir()) == ["bioio.md", "count_nuclei.md", "look_at_it.md"]
+    assert sorted(path.name for path in HOWTO.iterdir()) == [
+        "bioio.md",
+        "count_nuclei.md",
+        "engines.md",
+        "look_at_it.md",
+    ]

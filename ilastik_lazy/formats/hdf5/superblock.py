@@ -8,14 +8,17 @@ from ilastik_lazy.storage.files import opened, read_up_to, stamp_of
 __all__ = ["check_superblock", "has_signature"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Five of the places where it may be, in one read.
+_HEAD_BYTES = 4096 + len(_SIGNATURE)
 
 
 def _superblock_start(path: str) -> int | None:
     """Find the HDF5 signature: at 0, or behind a user block of 512, 1024, 2048, ... bytes."""
     start = 0
     with opened(path) as fd:
+        head = read_up_to(fd, _HEAD_BYTES, 0, path)
         while start <= 2**24:
-            found = read_up_to(fd, 8, start, path)
+            found = head[start : start + 8] if start < _HEAD_BYTES else read_up_to(fd, 8, start, path)
             if found == _SIGNATURE:
                 return start
             if len(found) < 8:

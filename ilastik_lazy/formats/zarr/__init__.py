@@ -173,10 +173,11 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     MetadataError, UnsafePathError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
     """
     axes, limits = options.axes, options.limits
-    inside, node = _array_of(location, options)
+    root = _root(location, options)
+    inside, node = _array_of(root, location, options)
     where = _joined(location.path, inside)
     layout = parse_layout(node.document, node.version, where, limits)
-    home = _home_of(node, location.path, where, axes)
+    home = _home_of(node, root, where, axes)
     store = home.group if home is not None and not isinstance(node.files, ZipFiles) else location.path
     name = inside.rsplit("/", 1)[-1] or _stem(location.path)
     buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
@@ -191,13 +192,13 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
     return unpacked(source)
 
 
-def _array_of(location: Location, options: OpenOptions) -> tuple[str, Node]:
+def _array_of(root: Node, location: Location, options: OpenOptions) -> tuple[str, Node]:
     """Return internal path and node of the array that `location` names."""
     inside = location.internal_path or ""
-    root = _root(location, options)
     if root.kind == "array" and inside in ("", _stem(root.path)):
         return "", root
-    node = node_inside(location.path, inside, root.files)
+    # In a bucket, to load it again would take as long as to read a chunk.
+    node = node_inside(location.path, inside, root.files) if inside else root
     if node is not None and node.kind == "group":
         below = _only_image(node, inside, options.limits)
         inside = _joined(inside, below)
@@ -242,7 +243,7 @@ def plate_at(location: Location, options: OpenOptions) -> Plate | None:
     return plate_in(node, options.limits) if node is not None and not multiscales_of(node) else None
 
 
-def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None:
+def _home_of(node: Node, root: Node, where: str, axes: str | None) -> Home | None:
     """Find the multiscales that list an array, in the groups above it, and above the path that was named."""
     folder = node.path
     parts: list[str] = []
@@ -251,9 +252,9 @@ def _home_of(node: Node, root: str, where: str, axes: str | None) -> Home | None
         if not (folder := node.files.parent(folder)):
             break
         try:
-            group = node_at(folder, node.files)
+            group = root if folder == root.path else node_at(folder, node.files)
         except AccessDeniedError:
-            if len(folder) >= len(root):
+            if len(folder) >= len(root.path):
                 raise
             break  # above the named path, S3 may also deny access to what does not exist
         if group is None or group.kind != "group":

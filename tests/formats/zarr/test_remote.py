@@ -145,6 +145,25 @@ def test_opening_asks_for_metadata_only_and_a_slice_for_its_chunks_only(tmp_path
         assert metadata[0] == "HEAD"
 
 
+def test_an_image_is_opened_with_one_request_for_each_document(pyramid):
+    with serving(pyramid.parent) as server:
+        il.open_dataarray(f"{server.url}/nuclei.zarr")
+        asked = [path for _, path, _ in server.asked if path.startswith("/nuclei.zarr/scale0") or path.count("/") == 2]
+    assert sorted(asked) == sorted(set(asked))
+    assert "/nuclei.zarr/zarr.json" in asked
+
+
+def test_blocks_of_an_image_on_a_server_ask_for_much_at_once(tmp_path, monkeypatch):
+    made = zarr.create_array(tmp_path / "a.zarr", shape=(64, 512, 512), dtype="u1", chunks=(16, 64, 64))
+    made[0, 0] = 1
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with serving(tmp_path) as server:
+        remote = il.open_dataarray(f"{server.url}/a.zarr", axes="zyx").data
+    assert remote.npartitions == 1
+    with pytest.warns(IncompleteSourceWarning):
+        assert il.open_dataarray(tmp_path / "a.zarr", axes="zyx").data.npartitions > 1
+
+
 def test_chunks_that_lie_together_in_a_shard_are_one_request(tmp_path):
     data = write_array(tmp_path / "a.zarr", "v3 shards")
     with serving(tmp_path) as server:
