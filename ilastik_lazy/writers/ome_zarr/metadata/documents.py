@@ -27,7 +27,7 @@ __all__ = ["is_root", "metadata_documents", "with_attributes", "writing_order"]
 _NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 """Names of metadata in the order of writing: those by which readers find voxels come first, attributes last."""
 
-_Channels = tuple[str, tuple[str, ...], tuple[str, ...], str]
+_Channels = tuple[str, tuple[str, ...], str | tuple[str, ...], str]
 
 
 def is_root(key: str) -> bool:
@@ -62,7 +62,12 @@ def metadata_documents(plan: Plan, attributes: dict[str, Any], image_attributes:
     # Downsampling gives every axis a step, also if the source does not know it.
     known = frozenset(axis.name for axis in plan.spec.axes if axis.scale is not None)
     channels = tuple(
-        (name, tuple(map(str, each.dims)), tuple(each.values.tolist()), json.dumps(each.attrs))
+        (
+            name,
+            tuple(map(str, each.dims)),
+            tuple(each.values.tolist()) if each.ndim else each.values.item(),
+            json.dumps(each.attrs),
+        )
         for name, each in along_c.items()
     )
     documents = with_attributes(_documents_of_root(plan.version), of_root)
@@ -98,7 +103,7 @@ def _documents_of(
     known
         Axes that have coordinates.
     channels
-        Name, dims, texts, and attributes as JSON, of each coordinate along ``c``.
+        Name, dims, texts, and attributes as JSON, of each coordinate along ``c``; one text if there are no dims.
     """
     made: dict[str, Any] = {}
     store, path = zarr.storage.MemoryStore(made), level.path.rsplit("/", 1)[0]
