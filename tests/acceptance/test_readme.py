@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 
 import ilastik_lazy as il
-from ilastik_lazy.demo import sample
 from ilastik_lazy.storage.object_store import ObjectFolder
 from tests.formats.hdf5.test_imaris import write as write_imaris
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
@@ -42,12 +41,6 @@ def test_python_of_readme_runs(code, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "nucleus" in result.stdout
-
-
-def test_python_of_the_document_on_safety_runs(tmp_path):
-    shutil.copy(sample("probabilities"), tmp_path / "brain_Probabilities.h5")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "safety.md").read_text(), re.DOTALL)
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=120)
 
 
 def test_console_commands_of_readme_exist():

@@ -1,0 +1,54 @@
+"""How the site is built: ``python -m sphinx -W -b html docs docs/_build``."""
+
+import os
+import sys
+from pathlib import Path
+
+import ilastik_lazy
+
+project = "ilastik_lazy"
+author = "The ilastik_lazy developers"
+version = release = ilastik_lazy.__version__
+
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_design"]
+exclude_patterns = ["_build"]
+suppress_warnings = ["config.cache"]
+
+# Each page is executed from the top in an empty folder, and an error in it ends the build.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+# Commands in a page are those of this environment.  A log of one's own has no place in the pages.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+default_role = "py:obj"
+
+# The site links to the pages of others only where the network may be used.
+if os.environ.get("DOCS_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "xarray": ("https://docs.xarray.dev/en/stable", None),
+        "dask": ("https://docs.dask.org/en/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+    }
+
+html_theme = "pydata_sphinx_theme"
+html_title = "ilastik_lazy"
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
