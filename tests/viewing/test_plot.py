@@ -287,6 +287,10 @@ def test_names_from_files_are_text_and_no_formula(tmp_path):
     assert max(map(len, legend(figure))) <= 40
 
 
+def test_a_notebook_shows_the_picture_without_pyplot():
+    assert il.plot(sample("raw"), plane="xy", dpi=20)._repr_png_().startswith(b"\x89PNG")
+
+
 def test_figures_are_made_without_pyplot():
     code = "import sys, ilastik_lazy as il; from ilastik_lazy.demo import sample; il.plot(sample('raw'), plane='xy')"
     run_python(f"{code}; assert 'matplotlib.pyplot' not in sys.modules")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import matplotlib
@@ -27,12 +28,21 @@ _KEY_INCHES = 2.0
 _CELLS = ((0, 0), (0, -1), (-1, 0))
 
 
+class _Picture(Figure):
+    """A figure that a notebook shows where nothing has imported pyplot, which makes IPython show figures."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def draw(layout: Layout, spec: ArraySpec, rendering: Rendering, title: str, notes: Sequence[str]) -> Figure:
     """Draw the panels of a picture; nothing is shown or saved."""
     # Names in files are text, and neither formulas nor TeX.
     with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
         width, height = (max(_LEAST_INCHES, sum(sizes) * layout.inches) for sizes in (layout.widths, layout.heights))
-        figure = Figure(figsize=(width + 2, height + 1), dpi=layout.dpi, layout="compressed")
+        figure = _Picture(figsize=(width + 2, height + 1), dpi=layout.dpi, layout="compressed")
         rows, columns = layout.heights, layout.widths
         grid = figure.add_gridspec(len(rows), len(columns), height_ratios=rows, width_ratios=columns)
         panels = [figure.add_subplot(grid[cell]) for cell in _CELLS[: len(layout.planes)]]
