@@ -18,7 +18,7 @@ suppress_warnings = ["config.cache"]
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_merge_streams = True
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -45,6 +45,9 @@ if os.environ.get("DOCS_INTERSPHINX"):
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ilastik_lazy"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {"index": [], "tutorial": [], "changes": []}
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
