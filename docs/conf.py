@@ -19,7 +19,8 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
-nb_merge_streams = True
+nb_code_prompt_show = "Show the code that makes the files of this page"
+nb_code_prompt_hide = "Hide it"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
