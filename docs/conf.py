@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from nbclient import NotebookClient
+
 import ilastik_lazy
 
 project = "ilastik_lazy"
@@ -19,12 +21,14 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
+# What a command prints arrives in pieces, which are one output.
+NotebookClient.coalesce_streams = True
 nb_code_prompt_show = "Show the code that makes the files of this page"
 nb_code_prompt_hide = "Hide it"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-# Commands in a page are those of this environment.  A log of one's own has no place in the pages.
+# Commands in a page are those of this environment.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning"
 
@@ -32,6 +36,7 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 default_role = "py:obj"
+highlight_language = "none"
 
 # The site links to the pages of others only where the network may be used.
 if os.environ.get("DOCS_INTERSPHINX"):
