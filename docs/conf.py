@@ -1,4 +1,4 @@
-"""How the site is built: ``python -m sphinx -W -b html docs docs/_build``."""
+"""How the site is built: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ author = "The ilastik_lazy developers"
 version = release = ilastik_lazy.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_design"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 suppress_warnings = ["config.cache"]
 
 # Each page is executed from the top in an empty folder, and an error in it ends the build.
