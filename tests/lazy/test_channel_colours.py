@@ -188,6 +188,13 @@ def test_names_and_colours_in_xarrays_own_files_are_read(tmp_path, prob, writer)
     xr.testing.assert_equal(il.open_dataarray(path).compute(), chosen.compute())
 
 
+@pytest.mark.parametrize("writer", ["h5netcdf", "netcdf4"])
+def test_name_and_colour_of_one_class_in_xarrays_own_files_are_read(tmp_path, prob, writer):
+    chosen, path = prob.isel(z=slice(2), y=slice(5), c=1), tmp_path / "a_Probabilities.h5"
+    chosen.to_netcdf(path, engine=writer)
+    xr.testing.assert_equal(il.open_dataarray(path).compute(), chosen.compute())
+
+
 def test_colours_that_are_none_hide_no_image(tmp_path, prob):
     path = tmp_path / "a_Probabilities.h5"
     prob.isel(z=slice(2), y=slice(5)).to_netcdf(path, engine="h5netcdf")

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from ilastik_lazy.core.axes import matlab_axes
+from ilastik_lazy.core.classes import COLORS
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Storage
@@ -25,7 +26,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
 from ilastik_lazy.formats.hdf5.chunks.absent import warn_of_absent_chunks
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
-from ilastik_lazy.formats.hdf5.dimension_scales import colors_beside, dimension_scales
+from ilastik_lazy.formats.hdf5.dimension_scales import coordinate_beside, dimension_scales
 from ilastik_lazy.formats.hdf5.file import (
     dataset_at,
 )
@@ -97,7 +98,8 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
     return settled_axes(
         location, dataset.shape, axes, stated,
         dims=labels if is_labelled else scales, dims_from="DIMENSION_LABELS" if is_labelled else "dimension scales",
-        beside=beside, colors=colors_beside(dataset, limits) if beside else None,
+        beside=beside, colors=coordinate_beside(dataset, COLORS, limits) if beside else None,
+        channel=coordinate_beside(dataset, "c", limits) if beside else None,
         likelier=matlab_axes(dataset.shape) if "MATLAB_class" in dataset.attrs else "",
     )  # fmt: skip
 
