@@ -168,3 +168,13 @@ def test_ilastiks_own_example_opens_by_its_xml():
     assert (found.name, found.shape) == ("channel 1", (7, 1, 408, 408))
     with h5py.File(path.with_suffix(".h5")) as file:
         np.testing.assert_array_equal(found[3], file["t00003/s00/0/cells"][...].view("u2"))
+
+
+def test_numbers_of_thousands_of_digits_are_no_setups_and_no_times(tmp_path):
+    write_data(tmp_path / "data", setups=1)
+    path = write_xml(tmp_path / "raw.xml")
+    path.write_text(path.read_text().replace("<id>1</id>", f"<id>{'1' * 5000}</id>"))
+    with h5py.File(tmp_path / "data/raw.h5", "a") as file:
+        file["s" + "1" * 5000] = file["s00"]
+        file["t" + "1" * 5000] = file["t00000"]
+    assert il.open_dataarray(path).sizes["t"] == len(DATA)
