@@ -124,3 +124,12 @@ def test_names_with_thousands_of_digits_are_sorted(tmp_path):
             file[name] = np.zeros((3, 4), "u1")
     found = matching(f"{tmp_path}/a.h5/t*")
     assert [name for _, name in found] == ["t9", "t010", "t10", "t" + "1" * 5000]
+
+
+def test_an_image_that_is_dropped_may_be_lacking_in_some_files(tmp_path):
+    for number, names in enumerate([("raw", "mask"), ("raw",), ("raw", "notes")]):
+        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
+            for name in names:
+                file[name] = np.full((3, 4), number, "u1")
+    opened = il.open_dataset(f"{tmp_path}/s*.h5", drop_variables=["mask", "notes"], axes="yx", stack_along="t")
+    assert {name: image.values[:, 0, 0].tolist() for name, image in opened.items()} == {"raw": [0, 1, 2]}
