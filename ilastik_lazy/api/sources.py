@@ -39,11 +39,12 @@ def sources_of(
     held = [images_named(file, named, options) for file in files]
     inside, where = held[0], files[0].path
     require_images(inside, where)
-    _require_same_images(files, held)
     if named is None:
         require_named(options, inside, where)
     dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
-    names = {name: path for name, path in variable_names(inside).items() if name not in dropped}
+    kept = [{name: path for name, path in variable_names(images).items() if name not in dropped} for images in held]
+    names, held = kept[0], [list(each.values()) for each in kept]
+    _require_same_images(files, held)
     if len(names) > _MOST_VARIABLES:
         raise ArgumentError(
             f"{where} holds {len(names)} images, such as {inside[0]}: name one with {option('internal_path')}"

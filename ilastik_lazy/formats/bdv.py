@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ilastik_lazy.core.options import OpenOptions
@@ -62,14 +62,27 @@ def open_images(location: Location, paths: Sequence[str | None] | None, options:
         shown = [f"{path} {names.get(int(path[1:-7]), '')}".rstrip() for path in finest]
         what = f"{len(finest)} setups of BigDataViewer"
         only_image(location.path, finest, shown, what=what, together="open_datatree()")
-    own = {name: f"s{number:02}" for number, name in names.items()}
-    paths = [own.get(path, path) if path is not None else None for path in paths]
+    own: dict[str, list[str]] = {}
+    for number, name in names.items():
+        own.setdefault(name, []).append(f"s{number:02}")
+    paths = [_path_of(path, own, location.path) for path in paths]
     if unknown := next((path for path in paths if not bdv.is_level(path)), None):
         raise no_such_image(f"setup {unknown!a}", location.path, [*own, *images(location, options)])
     if not os.path.isdir(data.path):
         return open_in_hdf5(data, paths, options, location.path)
     setups = _setups_in_n5(data, options)
     return [_level_in_n5(data.at(path), setups, options, location.path) for path in paths]
+
+
+def _path_of(named: str | None, own: Mapping[str, Sequence[str]], where: str) -> str | None:
+    """Return the path of a setup that may be named as in the XML, where several may have one name."""
+    if named is None or bdv.is_level(named) or named not in own:
+        return named
+    if len(own[named]) > 1:
+        raise DatasetNotFoundError(
+            f"{where} has {len(own[named])} setups called {named!a}: name one of {', '.join(own[named])}"
+        )
+    return own[named][0]
 
 
 def _data(location: Location, options: OpenOptions) -> Location:
@@ -99,7 +112,7 @@ def _factors(data: Location, setup: int, levels: int, options: OpenOptions) -> t
     table = attributes_of(folder, data.path, options).get("downsamplingFactors", [[1, 1, 1]])
     try:
         factors = tuple((float(z), float(y), float(x)) for x, y, z in table)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         factors = ()
     if len(factors) != levels or not all(1 <= factor < 1e9 for each in factors for factor in each):
         raise MetadataError(

@@ -169,7 +169,9 @@ def number_key(path: str) -> list[tuple[int, str]]:
     >>> sorted(["a_10", "a_2"], key=number_key)
     ['a_2', 'a_10']
     """
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
+    # More digits are a larger number; Python makes none of more than 4300 digits.
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
+    return [(len(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def matching(

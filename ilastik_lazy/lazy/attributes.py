@@ -152,7 +152,9 @@ def channel_colors(array: xr.DataArray, kind: Kind | None) -> tuple[RGB, ...]:
         return flag_colors(array.attrs)
     # Of a dimension that was called c_raw, the colours still have their old name after `.rename(c_raw="c")`.
     stated = [each for name, each in array.coords.items() if str(name).startswith(COLORS) and each.dims in ((), ("c",))]
-    colors = colors_from(np.atleast_1d(stated[0].values)) if stated else ()
+    # Of channels that have one colour, xarray's `concat` makes a single one.
+    count = array.sizes.get("c", 1)
+    colors = colors_from(np.broadcast_to(stated[0].values, (count,))) if stated else ()
     if stated and not colors and stated[0].size:
         warn(
             f"{array.name or 'the array'}: its coordinate {stated[0].name} holds other values than texts such as "

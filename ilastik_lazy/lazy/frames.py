@@ -49,12 +49,14 @@ def frames_of(labels: xr.DataArray | ArraySource) -> tuple[Frames | None, int | 
     if (source := source_behind(labels.variable)) is not None:
         return _frames_in(source)
     labels = labels.rename(T="t") if "T" in labels.dims else labels
-    if "t" not in labels.dims:
-        return None, None
-    count, positions = labels.sizes["t"], labels.coords["t"].values if "t" in labels.coords else None
+    positions = labels.coords["t"].values if "t" in labels.coords else None
     # What was loaded is in memory, without the source that it was read from.
     noted = labels.encoding.get("frames")
     known = [noted] if isinstance(noted, Series) else _series_behind(_sources_behind(labels.variable))
+    if "t" not in labels.dims:
+        frame = _frames_at(None if positions is None else positions.reshape(-1), known)
+        return (None, None) if frame is None else (frame.reshape(()), known[0].length)
+    count = labels.sizes["t"]
     if (found := _frames_among(known, positions, count)) is None:
         raise ArgumentError(
             f"the label image holds {count} of {min(len(each.frames) for each in known)} frames, and nothing shows "
@@ -122,14 +124,22 @@ def _frames_among(
     """Find `count` frames in what they were computed from; None if frames were left out, and nothing shows which."""
     if not known:
         return np.arange(count), count
-    first, places = known[0], known[0].positions
-    if len(known) == 1 and positions is not None and places is not None and len(places):
-        at = np.minimum(np.searchsorted(places, positions), len(places) - 1)
-        if np.array_equal(places[at], positions) and len(np.unique(at)) == len(at):
-            return first.frames[at], first.length
+    first = known[0]
+    if (frames := _frames_at(positions, known)) is not None:
+        return frames, first.length
     if count and min(len(each.frames) for each in known) > count:
         return None
     if len(first.frames) == count and all(np.array_equal(each.frames, first.frames) for each in known):
         return first.frames, first.length
     # Files in a row have fewer frames each.
     return np.arange(count), count
+
+
+def _frames_at(positions: np.ndarray[Any, Any] | None, known: Sequence[Series]) -> Frames | None:
+    """Return the frames at `positions` of the only series; None if they cannot be found."""
+    places = known[0].positions if len(known) == 1 else None
+    if positions is None or places is None or not len(places):
+        return None
+    at = np.minimum(np.searchsorted(places, positions), len(places) - 1)
+    is_found = np.array_equal(places[at], positions) and len(np.unique(at)) == len(at)
+    return known[0].frames[at] if is_found else None

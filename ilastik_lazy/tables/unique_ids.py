@@ -53,7 +53,8 @@ def unique_ids(
     ----------
     labels
         Image of ids, such as *Object Identities*, or what `label_objects` returned.  Frames of an opened image keep
-        their numbers when it is cropped along ``t``.  An image without ``t`` has unique ids already.
+        their numbers when it is cropped along ``t``; in another order, only where they have positions along ``t``.  An
+        image without ``t`` has unique ids already.
     table
         Its table, as `open_table` or `measure_objects` returned it.
     label, time

@@ -168,3 +168,31 @@ def test_ilastiks_own_example_opens_by_its_xml():
     assert (found.name, found.shape) == ("channel 1", (7, 1, 408, 408))
     with h5py.File(path.with_suffix(".h5")) as file:
         np.testing.assert_array_equal(found[3], file["t00003/s00/0/cells"][...].view("u2"))
+
+
+def test_numbers_of_thousands_of_digits_are_no_setups_and_no_times(tmp_path):
+    write_data(tmp_path / "data", setups=1)
+    path = write_xml(tmp_path / "raw.xml")
+    path.write_text(path.read_text().replace("<id>1</id>", f"<id>{'1' * 5000}</id>"))
+    with h5py.File(tmp_path / "data/raw.h5", "a") as file:
+        file["s" + "1" * 5000] = file["s00"]
+        file["t" + "1" * 5000] = file["t00000"]
+    assert il.open_dataarray(path).sizes["t"] == len(DATA)
+
+
+def test_a_name_that_several_setups_have_opens_none_of_them(tmp_path):
+    write_data(tmp_path / "data")
+    path = write_xml(tmp_path / "raw.xml")
+    path.write_text(path.read_text().replace("membrane", "nuclei GFP"))
+    with pytest.raises(DatasetNotFoundError, match=r"2 setups called 'nuclei GFP': name one of s00, s01"):
+        il.open_dataarray(path, "nuclei GFP")
+    path.write_text(path.read_text().replace("nuclei GFP", "s01", 1).replace("nuclei GFP", "s00"))
+    assert il.open_dataarray(path, "s01").encoding["source"].endswith("s01/scale0")
+
+
+def test_factors_of_hundreds_of_digits_are_refused(tmp_path):
+    write_data(tmp_path / "data", "n5")
+    about = tmp_path / "data/raw.n5/setup0/attributes.json"
+    about.write_text(about.read_text().replace("4", "4" * 400))
+    with pytest.raises(MetadataError, match="expected three numbers from 1 on"):
+        il.open_dataarray(write_xml(tmp_path / "raw.xml", "n5", "data/raw.n5"), "s00")

@@ -188,6 +188,13 @@ def test_names_and_colours_in_xarrays_own_files_are_read(tmp_path, prob, writer)
     xr.testing.assert_equal(il.open_dataarray(path).compute(), chosen.compute())
 
 
+@pytest.mark.parametrize("writer", ["h5netcdf", "netcdf4"])
+def test_name_and_colour_of_one_class_in_xarrays_own_files_are_read(tmp_path, prob, writer):
+    chosen, path = prob.isel(z=slice(2), y=slice(5), c=1), tmp_path / "a_Probabilities.h5"
+    chosen.to_netcdf(path, engine=writer)
+    xr.testing.assert_equal(il.open_dataarray(path).compute(), chosen.compute())
+
+
 def test_colours_that_are_none_hide_no_image(tmp_path, prob):
     path = tmp_path / "a_Probabilities.h5"
     prob.isel(z=slice(2), y=slice(5)).to_netcdf(path, engine="h5netcdf")
@@ -198,3 +205,23 @@ def test_colours_that_are_none_hide_no_image(tmp_path, prob):
         found = il.open_dataarray(path)
         assert found.coords["c"].values.tolist() == list(COLORS)
         assert "class_color" not in found.coords
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_kind_and_names_and_colours_of_classes_survive_netcdf(tmp_path, engine):
+    flags = {"flag_values": [1, 2], "flag_meanings": "nucleus wall", "flag_colors": "#ff0000 #0000ff"}
+    for attributes in (flags, {"flag_values": [1], "flag_meanings": "nucleus", "flag_colors": "#ff0000"}):
+        image = xr.DataArray(np.ones((3, 4), "u1"), dims=("y", "x"), attrs={"ilastik_kind": "segmentation"})
+        image.attrs |= attributes
+        image.to_dataset(name="v").to_netcdf(tmp_path / "a.nc", engine=engine)
+        assert il.open_dataarray(tmp_path / "a.nc").attrs == image.attrs | {"long_name": "class"}
+        with h5py.File(tmp_path / "a.nc", "a") as file:
+            file["v"].attrs["flag_values"] = np.zeros(2, "c16")
+            file["v"].attrs["ilastik_kind"] = "nonsense"
+        assert "ilastik_kind" not in il.open_dataarray(tmp_path / "a.nc").attrs
+
+
+def test_channels_that_share_a_colour_all_have_it(prob):
+    same = xr.concat([prob.sel(c="nucleus"), prob.sel(c="nucleus")], "c", coords="different", compat="equals")
+    assert same.coords["class_color"].dims == ()
+    assert source_of(same).spec.channel_colors == (source_of(prob.sel(c="nucleus")).spec.channel_colors[0],) * 2

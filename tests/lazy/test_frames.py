@@ -84,3 +84,12 @@ def test_of_an_array_that_was_never_opened_are_all() -> None:
     frames, length = frames_of(xr.DataArray(da.zeros((4, 2)), dims=("t", "x"), coords={"t": [3, 4, 5, 6]}))
     assert frames is not None
     assert (frames.tolist(), length) == ([0, 1, 2, 3], 4)
+
+
+def test_of_one_frame_that_was_computed_is_found_by_its_position() -> None:
+    for one in ((opened() + 0).isel(t=4), opened().isel(t=[1, 4]).isel(t=1), opened().load().isel(t=4)):
+        frames, length = frames_of(one)
+        assert frames is not None
+        assert (frames.ndim, int(frames), length) == (0, 4, 6)
+    assert frames_of((opened(has_positions=False) + 0).isel(t=4)) == (None, None)
+    assert frames_of(opened().mean("t")) == (None, None)

@@ -172,3 +172,11 @@ def test_of_real_images_are_those_of_their_tables(pair: tuple[str, str]) -> None
         planes = [plane.values.astype(int) for plane in labels.transpose("t", ...)]
         frames = [np.where(plane > 0, plane + frame * 10**6, 0) for frame, plane in enumerate(planes)]
         np.testing.assert_array_equal(unique.transpose("t", ...).values, frames)
+
+
+def test_a_step_may_be_a_whole_number_of_numpy():
+    labels = xr.DataArray(np.array([[0, 1], [1, 2]], "u1"), dims=("t", "x"))
+    assert il.unique_ids(labels, step=np.int64(10)).values.tolist() == [[0, 1], [11, 12]]
+    for wrong in (True, 10.0, "10"):
+        with pytest.raises(ArgumentError, match="expected a whole number"):
+            il.unique_ids(labels, step=wrong)

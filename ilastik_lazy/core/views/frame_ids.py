@@ -38,7 +38,12 @@ class FrameIds(View):
 
     @classmethod
     def of(
-        cls, source: ArraySource, frames: Sequence[int], length: int, step: int | None = None, largest: int = 0
+        cls,
+        source: ArraySource,
+        frames: Sequence[int],
+        length: int,
+        step: int | np.integer[Any] | None = None,
+        largest: int = 0,
     ) -> FrameIds:
         """Return a view of ids in the smaller of uint32 and uint64 that can hold those of all frames.
 
@@ -60,11 +65,14 @@ class FrameIds(View):
         if source.spec.kind is None:
             source = with_kind(source, "object identities")
         most = int(np.iinfo(source.spec.dtype).max)
+        if isinstance(step, bool) or not isinstance(step, int | np.integer | None):
+            raise ArgumentError(f"a step of {step!r} between frames: expected a whole number")
         if step is None:
             has_room = largest < _STEP and length * _STEP <= np.iinfo(np.uint32).max and most < _LARGE_STEP
             step = min(10 ** len(str(most)), _STEP if has_room else _LARGE_STEP)
+        step = int(step)
         last = (length - 1) * step + min(most, step - 1)
-        if not isinstance(step, int) or step < 1 or last > np.iinfo(np.uint64).max:
+        if step < 1 or last > np.iinfo(np.uint64).max:
             raise ArgumentError(
                 f"a step of {step!r} between frames: expected a whole number that is larger than all ids of "
                 f"a frame, and of which {length} fit into 64 bits"

@@ -37,9 +37,10 @@ from ilastik_lazy.warning import warn
 
 __all__ = ["FoundLevel", "Setup", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
 
-_SETUP = re.compile(r"s\d{2,}")
-_TIME = re.compile(r"t\d{5,}")
-_OURS = re.compile(r"(s\d{2,})(?:/scale(\d{1,2}))?")
+# Of more than 4300 digits, Python makes no number.
+_SETUP = re.compile(r"s\d{2,9}")
+_TIME = re.compile(r"t\d{5,9}")
+_OURS = re.compile(r"(s\d{2,9})(?:/scale(\d{1,2}))?")
 _MOST_LEVELS = 32
 
 

@@ -6,15 +6,18 @@ slower, and `Storage.access` says so.
 
 from __future__ import annotations
 
+import contextlib
+import typing
 from typing import Any
 
 import h5py
 import numpy as np
 
 from ilastik_lazy.core.axes import matlab_axes
+from ilastik_lazy.core.classes import COLORS, flag_colors, flag_names
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.options import Limits, OpenOptions
-from ilastik_lazy.core.spec import ArraySpec, Storage
+from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.errors import (
     LimitExceededError,
@@ -22,10 +25,16 @@ from ilastik_lazy.errors import (
     MetadataWarning,
     option,
 )
-from ilastik_lazy.formats.hdf5.attributes import plain_attribute, raw_attribute, text_attribute, texts_attribute
+from ilastik_lazy.formats.hdf5.attributes import (
+    decorating_text,
+    plain_attribute,
+    raw_attribute,
+    text_attribute,
+    texts_attribute,
+)
 from ilastik_lazy.formats.hdf5.chunks.absent import warn_of_absent_chunks
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
-from ilastik_lazy.formats.hdf5.dimension_scales import colors_beside, dimension_scales
+from ilastik_lazy.formats.hdf5.dimension_scales import coordinate_beside, dimension_scales
 from ilastik_lazy.formats.hdf5.file import (
     dataset_at,
 )
@@ -52,7 +61,8 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
     # Without h5py's metadata, and in native byte order as `=`: netCDF4 distinguishes it from `<`.
     dtype = np.dtype(dataset.dtype.str)
     settled = _axes_of_dataset(dataset, location, axes, limits)
-    kind = kind_from_name(location.path, dtype, channel_count(settled.axes, dataset.shape))
+    kind = _kind_of(dataset, location, dtype, settled)
+    flags = _flags_of(dataset, limits) if kind in WHOLE_NUMBERS else {}
     spec = ArraySpec(
         name=location.internal_path.rsplit("/", 1)[-1] if location.internal_path else "",
         shape=dataset.shape,
@@ -70,8 +80,8 @@ def described(file: h5py.File, location: Location, stamp: Stamp, options: OpenOp
         axes_guessed=settled.guessed,
         likelier_axes=settled.likelier,
         # In an image of classes they would be taken for those of the values.
-        channel_names=() if kind in WHOLE_NUMBERS else settled.channel_names,
-        channel_colors=() if kind in WHOLE_NUMBERS else settled.channel_colors,
+        channel_names=flag_names(flags) if kind in WHOLE_NUMBERS else settled.channel_names,
+        channel_colors=flag_colors(flags) if kind in WHOLE_NUMBERS else settled.channel_colors,
         kind=kind,
         drange=_drange_of(dataset, location),
         display_mode=_optional_text(dataset, "display_mode", limits) or "",
@@ -97,9 +107,28 @@ def _axes_of_dataset(dataset: h5py.Dataset, location: Location, axes: str | None
     return settled_axes(
         location, dataset.shape, axes, stated,
         dims=labels if is_labelled else scales, dims_from="DIMENSION_LABELS" if is_labelled else "dimension scales",
-        beside=beside, colors=colors_beside(dataset, limits) if beside else None,
+        beside=beside, colors=coordinate_beside(dataset, COLORS, limits) if beside else None,
+        channel=coordinate_beside(dataset, "c", limits) if beside else None,
         likelier=matlab_axes(dataset.shape) if "MATLAB_class" in dataset.attrs else "",
     )  # fmt: skip
+
+
+def _kind_of(dataset: h5py.Dataset, location: Location, dtype: np.dtype[Any], settled: Settled) -> Kind | None:
+    """Return what the numbers mean: from the attribute that xarray writes, or the name of the file."""
+    noted = decorating_text(dataset, "ilastik_kind")
+    if noted in typing.get_args(Kind) and (noted not in WHOLE_NUMBERS or dtype.kind in "iu"):
+        return typing.cast("Kind", noted)
+    return kind_from_name(location.path, dtype, channel_count(settled.axes, dataset.shape))
+
+
+def _flags_of(dataset: h5py.Dataset, limits: Limits) -> dict[str, Any]:
+    """Return CF's names and colours of values, as far as they can be read."""
+    found = {"flag_values": plain_attribute(dataset, "flag_values", limits)}
+    for name in ("flag_meanings", "flag_colors"):
+        with contextlib.suppress(MetadataError, LimitExceededError):
+            texts = texts_attribute(dataset, name, limits)
+            found[name] = texts[0] if len(texts) == 1 else list(texts)
+    return found
 
 
 def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:

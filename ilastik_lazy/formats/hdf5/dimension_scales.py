@@ -12,7 +12,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ilastik_lazy.core.classes import COLORS
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import FormatError, MetadataError
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
@@ -21,7 +20,7 @@ from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py, link_of
 from ilastik_lazy.formats.metadata.settled_axes import Along, require_unpacked
 from ilastik_lazy.formats.metadata.values import check_chunks
 
-__all__ = ["colors_beside", "dimension_scales"]
+__all__ = ["coordinate_beside", "dimension_scales"]
 
 _MOST_TEXTS = 10_000
 # netCDF's mark of a dimension that has a length and no positions.
@@ -50,15 +49,15 @@ def dimension_scales(dataset: h5py.Dataset, limits: Limits) -> tuple[tuple[str, 
     return tuple(name for name, _ in found), tuple(along for _, along in found)
 
 
-def colors_beside(dataset: h5py.Dataset, limits: Limits) -> Along | None:
-    """Return the coordinate ``class_color`` of the dataset, as xarray writes it; None where it states none."""
-    if COLORS not in (decorating_text(dataset, "coordinates") or "").split():
+def coordinate_beside(dataset: h5py.Dataset, name: str, limits: Limits) -> Along | None:
+    """Return a coordinate of the dataset that is no scale, as xarray writes it; None where it states none."""
+    if name not in (decorating_text(dataset, "coordinates") or "").split():
         return None
     group = dataset.parent
-    where = f"{dataset.file.filename}/{path_of(group).strip('/')}/{COLORS}"
+    where = f"{dataset.file.filename}/{path_of(group).strip('/')}/{name}"
     try:
-        colors = group[COLORS] if isinstance(link_of(group, COLORS), h5py.HardLink) else None
-        return Along(where, _values(colors, limits)) if isinstance(colors, h5py.Dataset) else None
+        found = group[name] if isinstance(link_of(group, name), h5py.HardLink) else None
+        return Along(where, _values(found, limits)) if isinstance(found, h5py.Dataset) and found.ndim < 2 else None
     except (FormatError, *H5PY_ERRORS) as error:
         if not (isinstance(error, FormatError) or is_from_h5py(error)):
             raise

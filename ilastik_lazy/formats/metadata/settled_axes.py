@@ -74,6 +74,7 @@ def settled_axes(
     dims_from: str = "DIMENSION_LABELS",
     beside: Sequence[Along | None] = (),
     colors: Along | None = None,
+    channel: Along | None = None,
     is_reversed: bool = False,
     likelier: str = "",
 ) -> Settled:
@@ -93,6 +94,8 @@ def settled_axes(
         The coordinate of each dimension, where there is one.
     colors
         The coordinate ``class_color``, where there is one.
+    channel
+        The coordinate ``c`` of one channel that was taken out: it has no dimension.
     is_reversed
         Whether the format counts dimensions from x on, as N5 does.
     likelier
@@ -159,8 +162,11 @@ def settled_axes(
         warn_of_guess(where, shape, axes, stated, likelier)
     if colors is not None and colors.problem:
         remarks.append(f"{colors.where}: {colors.problem}")
-    rgb = colors_from(colors.values) if colors is not None else ()
-    has_room = ("c", len(rgb)) in zip(axis_names(axes), shape, strict=True)
+    lengths = dict(zip(axis_names(axes), shape, strict=True))
+    if channel is not None and "c" not in lengths:
+        channels[:] = _names_along(channel, remarks)
+    rgb = colors_from(np.atleast_1d(colors.values)) if colors is not None and colors.values is not None else ()
+    has_room = len(rgb) == lengths.get("c", 1)
     return Settled(
         axes, guessed, tuple(channels), (*remarks, *unfit), likelier if guessed else "", rgb if has_room else ()
     )
@@ -190,7 +196,7 @@ def warn_of_guess(
 
 def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
     """Return the names of the channels, in the coordinate of ``c``."""
-    names = names_of(along.values) if along.values is not None else None
+    names = names_of(np.atleast_1d(along.values)) if along.values is not None else None
     if names is None:
         problem = along.problem or "its names are neither texts nor numbers"
         remarks.append(f"{along.where}: {problem}")

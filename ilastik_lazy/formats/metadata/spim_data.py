@@ -6,6 +6,7 @@ https://imagej.net/plugins/bdv/#bdv-xml-format
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -23,6 +24,8 @@ from ilastik_lazy.storage.allowed import is_below
 from ilastik_lazy.storage.files import opened, read_exactly, stamp_of
 
 __all__ = ["ViewSetup", "data_of", "names_of_setups", "read_spim_data", "setup_in"]
+
+_NUMBER = re.compile(r"\s*\d{1,9}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def data_of(root: Element, path: str, roots: tuple[str, ...]) -> str:
 def names_of_setups(root: Element) -> dict[int, str]:
     """Return the names of the setups by their numbers, as far as they have one."""
     found = ((element.findtext("id"), element.findtext("name")) for element in root.iter("ViewSetup"))
-    return {int(number): name.strip() for number, name in found if number and name and number.strip().isdecimal()}
+    # Of thousands of digits, Python makes no number.
+    return {int(number): name.strip() for number, name in found if number and name and _NUMBER.fullmatch(number)}
 
 
 def setup_in(root: Element, setup: int, path: str) -> ViewSetup:

@@ -141,3 +141,10 @@ def test_paths_that_make_no_sense_are_refused(tmp_path):
         root.attrs["plate"] = {"wells": [entry]}
         with pytest.raises(error):
             il.open_dataarray(tmp_path / f"{number}.zarr")
+
+
+def test_a_field_that_is_listed_twice_is_one(tmp_path):
+    path = write_plate(tmp_path / "plate.zarr", "0.4", wells=("A/1",))
+    well = zarr.open_group(path)["A/1"]
+    well.attrs["well"] = {"images": [{"path": "0"}, {"path": "0"}]}
+    assert "a plate with 1 field of view in 1 well" in str(il.info(path))

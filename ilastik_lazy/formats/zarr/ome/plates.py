@@ -69,7 +69,7 @@ def plate_in(group: Node, limits: Limits) -> Plate | None:
     plate = content.get("plate")
     if not isinstance(plate, Mapping):
         return None
-    listed = list(dict.fromkeys(_paths(plate.get("wells"), group.path)))
+    listed = list(_paths(plate.get("wells"), group.path))
     if len(listed) > limits.members:
         raise LimitExceededError(f"{group.path} lists {len(listed)} wells, more than {limits.members}")
     files = [os.path.join(group.path, well, ".zattrs" if group.version == 2 else "zarr.json") for well in listed]
@@ -94,7 +94,11 @@ def _fields(document: bytes, version: int, path: str) -> Iterator[str]:
 
 
 def _paths(entries: Any, where: str) -> Iterator[str]:
-    """Yield the paths in a list of wells or of fields."""
+    """Return the paths in a list of wells or of fields, each once."""
+    return iter(dict.fromkeys(_listed(entries, where)))
+
+
+def _listed(entries: Any, where: str) -> Iterator[str]:
     for entry in entries if isinstance(entries, list) else []:
         path = entry.get("path") if isinstance(entry, Mapping) else None
         if not isinstance(path, str):
