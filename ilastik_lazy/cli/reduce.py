@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,14 +21,28 @@ from ilastik_lazy.errors import ArgumentError
 if TYPE_CHECKING:
     from ilastik_lazy.showing.progress import Callback
 
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # generic since click 8.2 only
+
 __all__ = ["reduce"]
 
 _OPERATIONS = ("mean", "max", "min", "sum", "std", "histogram")
 
 
+class _Operation(_Choice):
+    """The name of a reduction; the error says where it belongs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        if value not in _OPERATIONS and os.path.exists(value):
+            self.fail(f"{value!r} is a file: name the files first, then what to do, such as mean.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(cls=Command, short_help="Reduce an image: mean, max, histogram, ...")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.argument("operation", type=click.Choice(_OPERATIONS))
+@click.argument("operation", type=_Operation(_OPERATIONS))
 @image_options("local")
 @kind_option
 @batch_options("a result")

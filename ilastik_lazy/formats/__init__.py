@@ -74,7 +74,8 @@ def format_of(location: Location, options: OpenOptions = DEFAULTS) -> Format:
         what = f"is a table, not an image: {remedy('open_table() opens it', 'ilastik-lazy table prints it')}"
     elif os.path.isdir(location.path):
         held = first_of(location.path, _is_openable)
-        what = f"is a folder: name a file in it{held and f', such as {held}'}"
+        all_of_them = remedy("", ", or all, by a pattern in quotes that ends in /*")
+        what = f"is a folder: name a file in it{held and f', such as {held}{all_of_them}'}"
     names = ", ".join(each.name for each in _formats(is_remote=False))
     raise UnknownFormatError(f"{location.path} {what} (this release opens {names})")
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, SourceNotFoundError, option
+from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, MetadataWarning, SourceNotFoundError, option
 from ilastik_lazy.formats import list_images, open_source, open_sources
 from ilastik_lazy.formats.location import Location, with_slashes
 from ilastik_lazy.formats.named_image import no_such_image
@@ -194,7 +194,7 @@ def matching(
         held = {path: list_images(Location.parse(path), options) for path in paths}
         images = [(path, name) for path, names in held.items() for name in _fitting(names, inside)]
         if not images:
-            raise no_such_image(f"image that fits {inside!r}", paths[0], [repr(name) for name in held[paths[0]]])
+            raise _nothing_fits(inside, paths[0], held[paths[0]])
     return images if order == "text" else sorted(images, key=lambda image: number_key("/".join(filter(None, image))))
 
 
@@ -218,6 +218,15 @@ def _fitting(names: Sequence[str], pattern: str) -> list[str]:
         return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
     return sorted(filter(fits, names))
+
+
+def _nothing_fits(pattern: str, where: str, held: Sequence[str]) -> DatasetNotFoundError:
+    """Make the error for a pattern that no image fits; one that fits only the groups of images is completed."""
+    depth = pattern.count("/") + 1
+    deeper = next((name for name in held if _fitting(["/".join(name.split("/")[:depth])], pattern)), None)
+    rest = "" if deeper is None else "/".join(deeper.split("/")[depth:])
+    error = no_such_image(f"image that fits {pattern!r}", where, [repr(name) for name in held])
+    return DatasetNotFoundError(f"{error}; did you mean '{pattern}/{rest}'?") if rest else error
 
 
 def files_of(
@@ -267,7 +276,7 @@ def images_named(file: Location, inside: str | None, options: OpenOptions) -> li
         return held if inside is None else [inside]
     if found := _fitting(held, inside):
         return sorted(found, key=number_key)
-    raise no_such_image(f"image that fits {inside!r}", file.path, [repr(name) for name in held])
+    raise _nothing_fits(inside, file.path, held)
 
 
 def _expanded(pattern: str, options: OpenOptions, order: StackOrder) -> list[Location]:

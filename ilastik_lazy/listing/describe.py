@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["CLASSES", "class_names", "describe", "describe_plan", "describe_project", "spec_as_json"]
 
 
-CLASSES = ("classes", "values")
-"""Labels of the row of names: along ``c``, and of the values of a label image."""
+CLASSES = ("classes", "channels", "values")
+"""Labels of the row of names: of classes along ``c``, of other channels, and of the values of a label image."""
 
 
 def _by_dim(dims: tuple[str, ...], values: tuple[Any, ...]) -> str:
@@ -44,7 +44,9 @@ def describe(spec: ArraySpec) -> list[tuple[str, str]]:
     if spec.packing is not None:
         rows.append(("packed", str(spec.packing)))
     if spec.channel_names:
-        rows.append((CLASSES[spec.is_label_image], ", ".join(class_names(spec))))
+        is_of_classes = spec.kind in ("probabilities", "object probabilities")
+        label = "values" if spec.is_label_image else "classes" if is_of_classes else "channels"
+        rows.append((label, ", ".join(class_names(spec))))
     chunk = math.prod(spec.chunks) * spec.dtype.itemsize
     if spec.storage.layout == "chunked":
         count = math.prod(spec.grid)

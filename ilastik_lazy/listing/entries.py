@@ -227,7 +227,8 @@ def _entry_as_html(entry: _Entry) -> str:
     if not (entry.names and entry.colors):
         return html_table(entry.title, entry.rows, note=entry.note)
     rows = [(label, text) for label, text in entry.rows if label not in CLASSES]
-    return html_table(entry.title, rows, note=entry.note, drawn=[("classes", swatches(entry.names, entry.colors))])
+    label = next((label for label, _ in entry.rows if label in CLASSES), CLASSES[0])
+    return html_table(entry.title, rows, note=entry.note, drawn=[(label, swatches(entry.names, entry.colors))])
 
 
 def values_of(found: Contents) -> list[dict[str, Any]]:

@@ -172,6 +172,11 @@ def _open_tables(files: Sequence[str], memory: str | int, trust: Trust) -> pd.Da
 def _is_hdf5(location: Location) -> bool:
     """Whether the file is HDF5, by its name or its first bytes."""
     if os.path.isdir(location.path):
+        if any(os.path.exists(os.path.join(location.path, name)) for name in ("zarr.json", ".zgroup", ".zarray")):
+            raise UnknownFormatError(
+                f"{location.path} is a Zarr, not a table: the values of objects in an OME-Zarr are for viewers; open "
+                "the CSV, HDF5 or Parquet file that they came from"
+            )
         raise UnknownFormatError(f"{location.path} is a folder: name a table file in it")
     if location.suffix in HDF5_SUFFIXES or has_signature(location.path):
         return True

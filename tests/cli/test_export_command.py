@@ -49,6 +49,18 @@ def test_export_to_a_tiff_keeps_what_exists(data: np.ndarray) -> None:
     np.testing.assert_array_equal(tifffile.imread("x.tif"), data)
 
 
+def test_another_command_writes_zarr(data: np.ndarray) -> None:
+    result = run("export", "x.h5", "x.zarr", "-q")
+    assert str(result.exception).endswith(".h5 or .n5, or in .ome.tif; ilastik-lazy convert writes OME-Zarr")
+
+
+def test_a_reduction_comes_after_its_files(data: np.ndarray) -> None:
+    result = run("reduce", "mean", "x.h5")
+    assert result.exit_code == 2
+    assert "'x.h5' is a file: name the files first, then what to do" in result.output
+    assert "'media' is not one of 'mean'" in run("reduce", "x.h5", "media").output
+
+
 def test_levels_are_for_tiff_only(data: np.ndarray) -> None:
     result = run("export", "x.h5", "y.h5", "--levels", "2")
     assert result.exit_code == 2

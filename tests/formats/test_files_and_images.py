@@ -80,6 +80,9 @@ def test_a_pattern_inside_one_file_chooses_its_images(tmp_path):
     assert [int(image[0, 0]) for image in dataset.values()] == [1, 2, 10]
     with pytest.raises(DatasetNotFoundError, match=r"no image that fits 's\*'.*it holds 'other', 't1/channel0'"):
         il.open_dataset(f"{tmp_path}/[2024].h5/s*")
+    for listed in (il.open_dataset, il.info):  # as for the fields of a plate, and the labels of an image
+        with pytest.raises(DatasetNotFoundError, match=r"'t2/channel0'; did you mean 't\*/channel0'\?"):
+            listed(f"{tmp_path}/[2024].h5/t*")
 
 
 def test_files_with_one_image_each_are_a_stack_whatever_it_is_called(tmp_path):

@@ -152,6 +152,10 @@ def test_what_is_no_table_file_is_refused(tmp_path):
     (tmp_path / "t.png").write_bytes(b"\x89PNG")
     with pytest.raises(UnknownFormatError, match=r"expected \.h5, \.csv or \.parquet"):
         open_table(tmp_path / "t.png")
+    (tmp_path / "x.zarr").mkdir()
+    (tmp_path / "x.zarr/zarr.json").touch()
+    with pytest.raises(UnknownFormatError, match=r"x\.zarr is a Zarr, not a table: .* that they came from"):
+        open_table(tmp_path / "x.zarr")
     with pytest.raises(UnknownFormatError, match="is a folder"):
         open_table(tmp_path)
     with pytest.raises(SourceNotFoundError):

@@ -142,7 +142,8 @@ def run_batch(
             took = human_seconds(time.perf_counter() - start)
             click.echo(f"{len(progress.made):,} of {counted(len(names), 'file')} {done}{before}; {took}")
         if failed:
-            end_with_failed(failed, len(names), f"; to try again, {again}" if again else "", done=done)
+            again = f"; to try again, {again.removesuffix(' to continue')}" if again else ""
+            end_with_failed(failed, len(names), again, done=done)
 
 
 def _finished(

@@ -199,10 +199,10 @@ def _at_positions(
     low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
     inside = np.flatnonzero((positions >= low - near) & (positions <= high + near))
     if not inside.size:
-        raise ArgumentError(
-            f"{given}: nothing lies there: positions along {axis} go from {along.translation:g} to "
-            f"{along.translation + step * (length - 1):g} {along.unit}"
-        )
+        what, apart = f"nothing lies there: positions along {axis}", ""
+        if positions[0] <= low <= high <= positions[-1]:
+            what, apart = f"no centre of a voxel lies there: along {axis} they", f", {step:g} {along.unit} apart"
+        raise ArgumentError(f"{given}: {what} go from {positions[0]:g} to {positions[-1]:g} {along.unit}{apart}")
     if is_single:
         return int(np.argmin(np.abs(positions - low)))
     return slice(int(inside[0]), int(inside[-1]) + 1)

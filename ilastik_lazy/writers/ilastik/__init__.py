@@ -207,6 +207,9 @@ def _checked_target(path: str | os.PathLike[str]) -> str:
     if not text.endswith((".h5", ".hdf5", ".n5")):
         has_path_inside = re.search(r"\.(h5|hdf5|n5)[/\\]", text)
         hint = remedy(", and name the dataset with internal_path=") if has_path_inside else ""
+        if text.endswith((".zarr", ".ozx")):
+            hint = f"; {remedy('to_ome_zarr() writes', 'ilastik-lazy convert writes')} OME-Zarr"
+            raise ArgumentError(f"{text}: choose a name that ends in .h5 or .n5{remedy('', ', or in .ome.tif')}{hint}")
         raise ArgumentError(f"{text}: choose a name that ends in .h5 or .n5{remedy(hint, ', or in .ome.tif')}")
     return full_path(text)
 

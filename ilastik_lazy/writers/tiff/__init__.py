@@ -50,7 +50,7 @@ class TiffReport(ConversionReport):
     def __str__(self) -> str:
         lost = f"\n  not stored, since OME-TIFF has no place for it: {', '.join(self.not_stored)}"
         # Written out: slots=True makes another class than the one that super() without arguments looks for.
-        return f"{ConversionReport.__str__(self)}\n  {self.dtype}" + (lost if self.not_stored else "")
+        return f"{ConversionReport.__str__(self)}\n  numbers are {self.dtype}" + (lost if self.not_stored else "")
 
 
 @takes_opening

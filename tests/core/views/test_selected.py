@@ -57,6 +57,11 @@ def test_a_selected_part_is_that_of_xarray(prob, parts, same):
         ("z=40", ArgumentError, "40 elements along z, counted from 0 to 39"),
         ("z=50:60", ArgumentError, "nothing lies there.*40 elements along z"),
         ("z=40um:50um", ArgumentError, "nothing lies there: positions along z go from 0 to 31.2 micrometer"),
+        (
+            "z=5nm:20nm",
+            ArgumentError,
+            "no centre of a voxel lies there: along z they go from 0 to 31.2 micrometer, 0.8 micrometer apart",
+        ),
         ("z=5s:20s", ArgumentError, "along z are in micrometer, not in s"),
         ("z=1:9:2", ArgumentError, "expected an index such as 7, or a range"),
         ("z=2.5", ArgumentError, "a position has a unit, such as 5um"),

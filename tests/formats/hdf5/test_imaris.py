@@ -102,7 +102,7 @@ def test_the_commands_take_a_file_of_imaris(path, tmp_path):
     listed = run_command("info", path)
     assert listed.returncode == 0, listed.stderr
     assert "scale0" in listed.stdout
-    assert "DAPI" in listed.stdout
+    assert "channels DAPI, GFP\n" in listed.stdout, "they are no classes"
     checked = run_command("doctor", path)
     assert checked.returncode == 0, checked.stderr
     converted = run_command("convert", path, tmp_path / "a.zarr", "--quiet")
