@@ -9,7 +9,6 @@ import pytest
 
 import ilastik_lazy as il
 from tests.support.children import run_command
-from tests.support.children import run_python as run_elsewhere
 from tests.support.pages import DOCS, cells, run_python
 
 HOWTO = DOCS / "howto"
@@ -53,10 +52,3 @@ def test_a_damaged_export_is_listed_and_does_not_stop_the_others(folder):
 def test_a_page_about_another_program_is_true(page, package, folder):
     pytest.importorskip(package, reason="pip install 'ilastik_lazy[test]'")
     run_python(HOWTO / f"{page}.md")
-
-
-def test_the_page_about_other_engines_is_true(folder):
-    for module in ("cubed_xarray", "dask_array"):
-        pytest.importorskip(module, reason="pip install cubed cubed-xarray dask-array")
-    # A process of its own: dask-array changes what xarray does with every array.
-    assert run_elsewhere("".join(cells(HOWTO / "engines.md"))).count(b"<xarray.DataArray") == 2
