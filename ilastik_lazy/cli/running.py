@@ -60,7 +60,10 @@ _log.propagate = False
 _log.addHandler(logging.NullHandler())
 
 # Words in the errors of loaders, allocators, threads and C libraries that are short of memory.
-_OUT_OF_MEMORY = ("failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed")
+_OUT_OF_MEMORY = (
+    "failed to map segment", "allocate memory", "start new thread", "out of memory", "alloc failed",
+    "without setting an exception", "without exception set",
+)  # fmt: skip
 
 # For outputs in an encoding that lacks them, such as cp1252 of Windows in a pipe.
 _PLAIN = {"µ": "u", "×": "x", "→": "->", "…": "..."}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +18,7 @@ from ilastik_lazy.storage import folders
 from ilastik_lazy.storage.files import make_directories, write_atomically, writing
 from ilastik_lazy.storage.locks import HeartbeatLock
 
-__all__ = ["LAST_ROOTS", "LOCK", "PLAN", "ROOTS", "WORK", "LocalStore", "Lock", "ReadableStore", "Store"]
+__all__ = ["LAST_ROOTS", "LOCK", "PLAN", "ROOTS", "WORK", "LocalStore", "Lock", "ReadableStore", "Store", "lock_of"]
 
 WORK = ".ilz"
 """Folder in an unfinished image: plan, journal, lock, temporary files."""
@@ -30,6 +31,10 @@ ROOTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 LAST_ROOTS = ("zarr.json", ".zattrs")
 """Metadata files that are written last, and make it an image."""
+
+
+_LOOKING = 2.0
+"""Seconds; a look takes a few milliseconds."""
 
 
 class Lock(Protocol):
@@ -249,3 +254,18 @@ class LocalStore:
     def replace_by(self, new: Store) -> None:
         with writing(self.path):
             folders.exchange(new.place, self.path)
+
+
+def lock_of(store: Store, *, patient: bool, is_made: bool) -> Lock:
+    """Take the lock of a store (see `Store.lock`), which this process has just made or not.
+
+    Others that found it before it was locked, and will be refused, may hold the lock for as long as they look.
+    """
+    end = time.monotonic() + _LOOKING
+    while True:
+        try:
+            return store.lock(patient=patient)
+        except DestinationBusyError:
+            if not is_made or time.monotonic() > end:
+                raise
+        time.sleep(0.01)

@@ -186,6 +186,7 @@ def test_a_tiff_on_a_failing_disk_is_no_damaged_tiff(tmp_path, monkeypatch):
         OSError(12, "Cannot allocate memory"),
         ImportError("index.so: failed to map segment from shared object"),
         RuntimeError("can't start new thread"),
+        SystemError("<function f> returned NULL without setting an exception"),
     ],
 )
 def test_a_command_without_memory_says_so_in_one_line(error, capsys):

@@ -62,7 +62,7 @@ class Conversions(RuleBasedStateMachine):
         count = 0
 
         def counted(original: Any) -> Any:
-            def call(store: LocalStore, *arguments: Any) -> Any:
+            def call(store: LocalStore, *arguments: Any, **named: Any) -> Any:
                 nonlocal count
                 count += 1
                 if puts is not None and count > puts:
@@ -70,7 +70,7 @@ class Conversions(RuleBasedStateMachine):
                 if count == rival:
                     with pytest.raises(DestinationBusyError):
                         to_ome_zarr(self.sources[seed], self.target, workers=1, **options)
-                return original(store, *arguments)
+                return original(store, *arguments, **named)
 
             return call
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ilastik_lazy.errors import DestinationBusyError, DestinationExistsError
-from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store
+from ilastik_lazy.storage.stores import LOCK, PLAN, WORK, Lock, Store, lock_of
 from ilastik_lazy.writers.ome_zarr.commit.journal import JOURNALS, Journal, Unit, checksum, read_journals
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST, as_json, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import (
@@ -134,7 +134,7 @@ class Transaction:
             if not self._made and not may_replace:
                 raise DestinationBusyError(f"another conversion has just made {self.store.place}")
         # A conversion that will be refused also waits for the lock: then the error says that another one is running.
-        self._lock = self.store.lock(patient=may_replace)
+        self._lock = lock_of(self.store, patient=may_replace, is_made=self._made)
         locked_state, locked_action = self._look()
         if locked_state in IMAGES:
             # The process that had the lock has published its image meanwhile.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import zarr
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, CorruptChunkError, DestinationError, DestinationExistsError
 from ilastik_lazy.storage import files
+from ilastik_lazy.storage.stores import LocalStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.commit.manifest import MANIFEST
 from tests.support.ome_zarr.fakes import FailingSource, small_plans
@@ -184,6 +186,21 @@ class TestNewTarget:
             os.umask(umask)
         for path in (tmp_path / "a.zarr").rglob("*"):
             assert stat.S_IMODE(path.stat().st_mode) == (0o750 if path.is_dir() else 0o640)
+
+    def test_is_written_though_another_that_will_be_refused_has_locked_it_to_look(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of eight processes with one target, all were refused, and none had written."""
+        make = LocalStore.make
+
+        def made(store: LocalStore) -> bool:
+            is_made = make(store)
+            threading.Timer(0.2, store.lock().release).start()
+            return is_made
+
+        monkeypatch.setattr(LocalStore, "make", made)
+        convert(tmp_path / "a.zarr")
+        assert_whole(tmp_path / "a.zarr", a_source().data)
 
 
 class TestOrder:
