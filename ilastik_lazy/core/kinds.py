@@ -97,6 +97,9 @@ def kind_from_name(path: str, dtype: np.dtype[Any], channels: int) -> Kind | Non
                 kind == "probabilities" and dtype in (np.uint8, np.uint16)
             ):
                 return None
+            # ilastik's labels are drawn in at most 255 classes; ids of objects have this name in other programs.
+            if kind == "labels" and dtype.itemsize > 1:
+                return None
             return None if kind == "probabilities" and channels < 2 else kind
     return None
 

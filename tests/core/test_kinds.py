@@ -33,6 +33,7 @@ U1, U4, F4 = np.dtype("u1"), np.dtype("u4"), np.dtype("f4")
         ("brain_Uncertainty.h5", F4, 1, "uncertainty"),
         ("brain_Features.h5", F4, 9, "features"),
         ("brain_Labels.h5", U1, 1, "labels"),
+        ("brain_Labels.h5", U4, 1, None),
         ("brain_Object Identities.h5", U4, 1, "object identities"),
         ("brain_Object Predictions.h5", U1, 1, "object predictions"),
         ("brain_Object Probabilities.h5", F4, 2, "object probabilities"),
