@@ -81,7 +81,8 @@ def fill_bytes(value: object, dtype: np.dtype[Any], where: str) -> bytes:
     try:
         if number is None or isinstance(number, list | dict):
             raise ValueError
-        filled = np.array([number]).astype(dtype)
+        with np.errstate(over="ignore"):  # as zarr-python reads it: 1e300 as float32 is inf
+            filled = np.array([number]).astype(dtype)
         if dtype.kind in "iu" and int(filled[0]) != number:
             raise ValueError
     except (ValueError, OverflowError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+import ilastik_lazy as il
 from ilastik_lazy.errors import (
     CorruptChunkError,
     IncompleteSourceWarning,
@@ -179,3 +181,12 @@ def test_chunks_left_out_of_a_shard_are_fill_value(tmp_path):
     array = zarr.create_array(store=tmp_path / "a.zarr", shape=SHAPE, dtype="<f4", chunks=CHUNKS, shards=(9, 12, 12, 2))
     array[...] = data  # zarr-python leaves chunks of nothing but zeros out
     np.testing.assert_array_equal(opened(tmp_path / "a.zarr").read(WHOLE), data)
+
+
+def test_a_fill_value_beyond_the_type_is_infinite_as_in_zarr_python(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(2, 3), chunks=(2, 3), dtype="f4", dimension_names=["y", "x"])
+    document = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text()) | {"fill_value": 1e300}
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(document))
+    with pytest.warns(il.errors.IncompleteSourceWarning):
+        found = il.open_dataarray(tmp_path / "a.zarr").values
+    assert np.isposinf(found).all()
