@@ -1,9 +1,10 @@
-"""How the site is built: ``python -m sphinx -W -b html docs docs/_build/html``."""
+"""How the site is built: ``python -m sphinx -W -j auto -b html docs docs/_build/html``."""
 
 import os
 import sys
 from pathlib import Path
 
+from jupyter_client.connect import ConnectionFileMixin
 from nbclient import NotebookClient
 
 import ilastik_lazy
@@ -23,6 +24,8 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 # What a command prints arrives in pieces, which are one output.
 NotebookClient.coalesce_streams = True
+if os.name == "posix":
+    ConnectionFileMixin.transport.default_value = "ipc"  # over TCP, each page begins with a warning
 nb_code_prompt_show = "Show the code that makes the files of this page"
 nb_code_prompt_hide = "Hide it"
 myst_enable_extensions = ["colon_fence"]
