@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_client.connect import ConnectionFileMixin
 from nbclient import NotebookClient
 
 import ilastik_lazy
@@ -24,8 +23,8 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 # What a command prints arrives in pieces, which are one output.
 NotebookClient.coalesce_streams = True
-if os.name == "posix":
-    ConnectionFileMixin.transport.default_value = "ipc"  # over TCP, each page begins with a warning
+# Two pages at a time, on a machine that does other things too: a kernel may start late.
+NotebookClient.startup_timeout = 600
 nb_code_prompt_show = "Show the code that makes the files of this page"
 nb_code_prompt_hide = "Hide it"
 myst_enable_extensions = ["colon_fence"]
