@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ilastik_lazy.core.options import Axes, Limits, Trust
     from ilastik_lazy.core.spec import Kind
     from ilastik_lazy.core.views.stated import VoxelSizes
-    from ilastik_lazy.formats.stack import StackOrder
+    from ilastik_lazy.formats.patterns import StackOrder
 
 __all__ = ["IlastikBackendEntrypoint"]
 

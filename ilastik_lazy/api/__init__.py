@@ -18,7 +18,8 @@ from ilastik_lazy.core.views.stated import VoxelSizes
 from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.formats import open_sources
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.stack import StackOrder, open_paths
+from ilastik_lazy.formats.patterns import StackOrder
+from ilastik_lazy.formats.stack import open_paths
 from ilastik_lazy.lazy.dataset import Chunks, chunked, moved, to_dataset, variable_name
 from ilastik_lazy.project.stated import Stated
 from ilastik_lazy.storage.allowed import Folders, checked_options

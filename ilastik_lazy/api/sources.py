@@ -13,7 +13,8 @@ from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, option
 from ilastik_lazy.formats import format_of, list_images, open_sources
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import require_images
-from ilastik_lazy.formats.stack import StackOrder, files_of, images_named, open_stacks
+from ilastik_lazy.formats.patterns import StackOrder, files_of, images_named
+from ilastik_lazy.formats.stack import open_stacks
 from ilastik_lazy.lazy.dataset import variable_names
 from ilastik_lazy.project.stated import Stated
 

@@ -12,7 +12,7 @@ from ilastik_lazy.core.options import Axes, Limits, OpenOptions, Trust
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.errors import IlastikLazyError, MetadataWarning, printable
 from ilastik_lazy.formats.location import Location, checked_path
-from ilastik_lazy.formats.stack import is_pattern, matching
+from ilastik_lazy.formats.patterns import is_pattern, matching
 from ilastik_lazy.listing.contents import Contents, Images, contents_of
 from ilastik_lazy.listing.entries import html_of, lines_of, values_of
 from ilastik_lazy.showing.html import html_table

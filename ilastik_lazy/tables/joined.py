@@ -9,7 +9,7 @@ import pandas as pd
 
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.errors import ArgumentError, LimitExceededError, MetadataError, MetadataWarning, option
-from ilastik_lazy.formats.stack import is_pattern, matching
+from ilastik_lazy.formats.patterns import is_pattern, matching
 from ilastik_lazy.warning import warn
 
 __all__ = ["joined", "require_size", "table_files"]

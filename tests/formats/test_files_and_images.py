@@ -10,7 +10,6 @@ import xarray as xr
 import ilastik_lazy as il
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, MetadataWarning, SourceNotFoundError
-from ilastik_lazy.formats.stack import matching
 from tests.support.makers import some_data, write_hdf5_export
 
 IMAGES = {"raw": "cyx", "volume/label": "yx"}
@@ -119,14 +118,6 @@ def test_what_is_no_stack_says_so(tmp_path):
         il.open_dataset(3)
     with pytest.raises(ArgumentError, match="name different images"):
         il.open_dataset([sample("probabilities"), f"{sample('segmentation')}/exported_data"])
-
-
-def test_names_with_thousands_of_digits_are_sorted(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        for name in ("t10", "t" + "1" * 5000, "t9", "t010"):
-            file[name] = np.zeros((3, 4), "u1")
-    found = matching(f"{tmp_path}/a.h5/t*")
-    assert [name for _, name in found] == ["t9", "t010", "t10", "t" + "1" * 5000]
 
 
 def test_an_image_that_is_dropped_may_be_lacking_in_some_files(tmp_path):

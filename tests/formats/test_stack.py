@@ -24,7 +24,7 @@ from ilastik_lazy.errors import (
     SourceNotFoundError,
 )
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.stack import is_pattern, open_stack
+from ilastik_lazy.formats.stack import open_stack
 from tests.support.contract import SourceContract, Stored
 from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export
@@ -160,22 +160,6 @@ def test_a_pattern_may_name_a_dataset_in_each_file(tmp_path):
         write_hdf5_export(tmp_path / f"f{number}.h5", part, axes="yx", internal_path="volume/data")
     source = open_stack(str(tmp_path / "f*.h5/volume/data"))
     np.testing.assert_array_equal(source.read(whole(source)), data, strict=True)
-
-
-def test_what_is_a_pattern(tmp_path):
-    (tmp_path / "a[1].tif").write_bytes(b"")
-    assert is_pattern("dir/a_*.tif")
-    assert is_pattern("a_?.h5/volume/data")
-    assert not is_pattern("a.tif")
-    assert not is_pattern(str(tmp_path / "a[1].tif"))
-
-
-def test_a_folder_with_letters_of_a_pattern_may_hold_the_file(tmp_path):
-    (tmp_path / "[2024]").mkdir()
-    path = tmp_path / "[2024]" / "a?.h5"
-    data = write_hdf5_export(path, some_data((5, 6), "u2"), axes="yx", internal_path="volume/data")
-    assert not is_pattern(f"{path}/volume/data")
-    np.testing.assert_array_equal(il.open_dataarray(f"{path}/volume/data").values, data)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ilastik_lazy.cli.batch.names import expanded, stem_of
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.formats.stack import is_pattern
+from ilastik_lazy.formats.patterns import is_pattern
 
 __all__ = ["label_targets", "paired"]
 
