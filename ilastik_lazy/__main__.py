@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command line and exit."""
     try:
         from ilastik_lazy import cli
-    except (ImportError, MemoryError, OSError) as error:
+    except (ImportError, MemoryError, OSError, SystemError) as error:
         text = " ".join(str(error).split()) or "there is not enough memory"
         sys.exit(f"ilastik-lazy: error: cannot start: {text}"[:500])
     cli.main()

@@ -32,7 +32,6 @@ ROOTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 LAST_ROOTS = ("zarr.json", ".zattrs")
 """Metadata files that are written last, and make it an image."""
 
-
 _LOOKING = 2.0
 """Seconds; a look takes a few milliseconds."""
 
@@ -257,7 +256,7 @@ class LocalStore:
 
 
 def lock_of(store: Store, *, patient: bool, is_made: bool) -> Lock:
-    """Take the lock of a store (see `Store.lock`), which this process has just made or not.
+    """Take the lock of a store (see `Store.lock`), which this process has made or not.
 
     Others that found it before it was locked, and will be refused, may hold the lock for as long as they look.
     """

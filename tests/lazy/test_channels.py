@@ -16,6 +16,16 @@ DTYPES = st.sampled_from(["<f4", ">f4", "f8", "u1", "i2", "?"])
 FUNCTIONS = ["argmax", "nanargmax", "argmin", "nanargmin", "max", "nanmax", "min", "nanmin"]
 
 
+@st.composite
+def images(draw) -> tuple[np.ndarray, str]:
+    """Draw values with ties, NaN and infinities, and their dims."""
+    dtype = np.dtype(draw(DTYPES))
+    choices = [0, 1, 2, np.nan, np.inf, -np.inf] if dtype.kind == "f" else [0, 1]
+    shape = draw(st.sampled_from([(3, 2, 1), (2, 3, 4), (5, 1, 3)]))
+    values = draw(st_numpy.arrays(dtype, shape, elements=st.sampled_from(choices)))
+    return values, draw(st.sampled_from(["yxc", "cyx", "ycx"]))
+
+
 def outcome(compute):
     try:
         return compute()
@@ -28,11 +38,7 @@ def outcome(compute):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_extremes_along_channels_are_numpys(name, data):
-    dtype = np.dtype(data.draw(DTYPES))
-    choices = [0, 1, 2, np.nan, np.inf, -np.inf] if dtype.kind == "f" else [0, 1]
-    shape = data.draw(st.sampled_from([(3, 2, 1), (2, 3, 4), (5, 1, 3)]))
-    values = data.draw(st_numpy.arrays(dtype, shape, elements=st.sampled_from(choices)))
-    dims = data.draw(st.sampled_from(["yxc", "cyx", "ycx"]))
+    values, dims = data.draw(images())
     axis = dims.index("c") - data.draw(st.sampled_from([0, 3]))
     lazy = to_dask(ArrayInMemory(values, dims, (2, 2, 2)), None)
     assert isinstance(lazy, BlockArray)
@@ -53,11 +59,7 @@ def with_names(data, dims: str) -> xr.DataArray:
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_names_of_extreme_channels_are_those_of_xarray(name, data):
-    dtype = np.dtype(data.draw(DTYPES))
-    choices = [0, 1, 2, np.nan, np.inf, -np.inf] if dtype.kind == "f" else [0, 1]
-    shape = data.draw(st.sampled_from([(3, 2, 1), (2, 3, 4), (5, 1, 3)]))
-    values = data.draw(st_numpy.arrays(dtype, shape, elements=st.sampled_from(choices)))
-    dims = data.draw(st.sampled_from(["yxc", "cyx", "ycx"]))
+    values, dims = data.draw(images())
     chunks = data.draw(st.sampled_from([(2, 2, 2), (5, 5, 5), (1, 1, 1)]))
     lazy = with_names(to_dask(ArrayInMemory(values, dims, chunks), None), dims)
     options = data.draw(st.sampled_from([{}, {"skipna": True}, {"skipna": False}, {"fill_value": "none"}]))

@@ -28,7 +28,7 @@ from ilastik_lazy.storage.archives.archive_store import ArchiveStore
 from ilastik_lazy.storage.archives.packing import pack_folder
 from ilastik_lazy.storage.new_file import remove_litter
 from ilastik_lazy.storage.object_store import is_url
-from ilastik_lazy.storage.stores import ROOTS, WORK, LocalStore
+from ilastik_lazy.storage.stores import ROOTS, WORK, LocalStore, lock_of
 from ilastik_lazy.writers.ome_zarr.commit.manifest import Manifest, as_json, difference, noted_units, read_manifest
 from ilastik_lazy.writers.ome_zarr.commit.members import arrays_of
 
@@ -150,7 +150,7 @@ class ZipTarget:
             Another process has made a file there meanwhile.
         """
         store = LocalStore(self.folder)
-        held = store.lock()
+        held = lock_of(store, patient=False, is_made=True)
         try:
             keys = sorted((key for key in store.keys("") if not key.startswith(f"{WORK}/")), key=_packing_order)
             if not keys or keys[0] not in ROOTS:
