@@ -80,6 +80,12 @@ class ByteCache(Generic[_T]):
             while self._held > self._most and (oldest := next(iter(self._entries))) != key:
                 self._held -= self._entries.pop(oldest).nbytes
 
+    def drop(self, key: Hashable) -> None:
+        """Forget the value of `key`."""
+        with self._lock:
+            if (entry := self._entries.pop(key, None)) is not None:
+                self._held -= entry.nbytes
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

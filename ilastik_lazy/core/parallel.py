@@ -29,6 +29,7 @@ __all__ = [
     "AHEAD",
     "MEMORY",
     "Progress",
+    "block_bytes",
     "check_progress",
     "in_bytes",
     "in_order",
@@ -45,6 +46,9 @@ MEMORY = 2 * 2**30
 
 # Results that wait for an earlier one to be taken cost memory; three tasks per thread keep all threads busy.
 AHEAD = 3
+
+# A request waits for 20 to 100 ms, and dozens are made at once: so much is asked for at once, by all cores together.
+_REMOTE_BYTES = 128 * 2**20
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -75,14 +79,23 @@ def check_progress(progress: Callable[..., object] | None, arguments: int) -> No
         ) from error
 
 
+def block_bytes(spec: ArraySpec) -> tuple[int, int]:
+    """Return the least and the most bytes of a block that one thread reads at a time."""
+    if not spec.storage.is_remote:
+        return BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST
+    each = max(BLOCK_BYTES_LEAST, _REMOTE_BYTES // threads_for(None))
+    return each, max(each, BLOCK_BYTES_MOST)
+
+
 def work_block(spec: ArraySpec) -> tuple[int, ...]:
-    """Choose the block that one thread reads at a time: whole chunks, 4 to 8 MiB, at least some 64 blocks.
+    """Choose the block that one thread reads at a time: whole chunks, 4 to 8 MiB (more on servers), some 64 blocks.
 
     Columns of chunks are decoded into place, 8 % faster than chunk by chunk; and since
     a column has left the cache anyway, blocks that would fit it are no faster.
     """
-    most = min(BLOCK_BYTES_MOST, max(BLOCK_BYTES_LEAST, spec.nbytes // 64))
-    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=BLOCK_BYTES_LEAST, most=most)
+    least, most = block_bytes(spec)
+    most = min(most, max(least, spec.nbytes // 64))
+    block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=least, most=most)
     # An array without any values has blocks, too.
     return tuple(max(1, length) for length in block)
 

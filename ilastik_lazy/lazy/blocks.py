@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 
-from ilastik_lazy.core.grid import BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST, block_shape
+from ilastik_lazy.core.grid import block_shape
+from ilastik_lazy.core.parallel import block_bytes, threads_for
 from ilastik_lazy.errors import LimitExceededError
 from ilastik_lazy.lazy.indexing import SourceArray
 
@@ -15,8 +15,6 @@ __all__ = ["Lengths", "planned_lengths"]
 Lengths = tuple[tuple[int, ...], ...]
 """Lengths of the blocks along each axis."""
 
-# A request waits for 20 to 100 ms, and 16 are made at once: so much is asked for at once, by all cores together.
-_REMOTE_BYTES = 64 * 2**20
 # Below this share of wanted voxels in the chunks that are read, blocks are sized by what they
 # decode and no longer by what they return.
 _SPARSE = 0.25
@@ -37,17 +35,16 @@ def planned_lengths(array: SourceArray) -> Lengths:
         for span, chunk, length, start in zip(spans, spec.chunks, spec.shape, first, strict=True)
     ]
     wanted = math.prod(span.stop - span.start for span in spans)
-    itemsize, least, cores = float(spec.dtype.itemsize), BLOCK_BYTES_LEAST, os.cpu_count() or 1
-    if spec.storage.is_remote:
-        least = max(least, _REMOTE_BYTES // cores)
+    itemsize, cores = float(spec.dtype.itemsize), threads_for(None)
+    least, most = block_bytes(spec)
     if wanted < _SPARSE * math.prod(touched):
         if spec.storage.compression == "none":
             # In a plain chunk only the slab along its first axis is read.
             slab = spec.storage.order.index(0) if spec.storage.order else 0
             itemsize *= (spans[slab].stop - spans[slab].start) / touched[slab] / _PLAIN_COST
         # A block for each core, or for each 32 MiB that are decoded: more of them cost more than they share.
-        least = int(min(max(math.prod(touched) * itemsize / cores, least), _SPARSE_BYTES_MOST))
-    block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, BLOCK_BYTES_MOST))
+        least = max(least, int(min(math.prod(touched) * itemsize / cores, _SPARSE_BYTES_MOST)))
+    block = block_shape(touched, spec.chunks, itemsize, spec.dims, least=least, most=max(least, most))
     count = math.prod(-(-extent // max(length, 1)) for extent, length in zip(touched, block, strict=True))
     if count > _MOST_BLOCKS:
         raise LimitExceededError(

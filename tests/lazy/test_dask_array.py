@@ -12,6 +12,7 @@ import pytest
 import zarr
 
 import ilastik_lazy as il
+from ilastik_lazy.core import parallel
 from ilastik_lazy.errors import LimitExceededError
 from ilastik_lazy.lazy import blocks
 from ilastik_lazy.lazy.dask_array import BlockArray
@@ -41,7 +42,7 @@ def test_a_plane_takes_few_tasks(tmp_path):
 
 def test_a_plane_of_which_only_slabs_are_read_is_one_task(tmp_path, monkeypatch):
     for name in ("BLOCK_BYTES_LEAST", "BLOCK_BYTES_MOST"):
-        monkeypatch.setattr(blocks, name, 2**12)
+        monkeypatch.setattr(parallel, name, 2**12)
     for name, filters in (("plain", "none"), ("packed", "gzip")):
         data = some_data((40, 100, 100), "uint8")
         write_hdf5_export(tmp_path / f"{name}.h5", data, axes="zyx", chunks=(20, 10, 10), filters=filters)
@@ -132,7 +133,7 @@ def test_what_dask_does_with_arrays_it_does_with_this_one(array, data):
 
 def test_more_tasks_than_dask_can_hold_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "_MOST_BLOCKS", 3)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES_LEAST", 1)
+    monkeypatch.setattr(parallel, "BLOCK_BYTES_LEAST", 1)
     write_hdf5_export(tmp_path / "a.h5", some_data((2, 40, 40, 2)), chunks=(1, 4, 4, 1))
     with pytest.raises(LimitExceededError, match="pass chunks="):
         il.open_dataarray(tmp_path / "a.h5")

@@ -18,8 +18,8 @@ import xarray as xr
 import zarr
 
 import ilastik_lazy as il
+from ilastik_lazy.core import parallel
 from ilastik_lazy.core.views import cache
-from ilastik_lazy.lazy import blocks
 from ilastik_lazy.tables.paint import mismatches, paint
 from tests.support.makers import write_hdf5_export
 
@@ -35,8 +35,8 @@ def data():
 
 @pytest.fixture
 def path(tmp_path, data, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES_LEAST", 240)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES_MOST", 480)
+    monkeypatch.setattr(parallel, "BLOCK_BYTES_LEAST", 240)
+    monkeypatch.setattr(parallel, "BLOCK_BYTES_MOST", 480)
     write_hdf5_export(tmp_path / "a.h5", data, axes="zyx", chunks=CHUNKS)
     return tmp_path / "a.h5"
 

@@ -100,12 +100,25 @@ class ZarrSource:
     def _read_shard(
         self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
     ) -> None:
+        try:
+            self._read_parts(file, path, index, part, target)
+        except (SourceChangedError, CorruptChunkError):
+            if not file.forget():
+                raise
+            self._read_parts(file, path, index, part, target)
+
+    def _read_parts(
+        self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
+    ) -> None:
         stored, size = file.edge(index.nbytes, at_start=index.at_start)
         table = index.decoded(stored, size, path)
         wanted = []
         for overlap in overlaps(part.inside, self.layout.chunks):
             offset, nbytes = map(int, table[overlap.chunk])
             if offset == nbytes == NO_CHUNK:
+                if file.forget():  # it may have been written since
+                    self._read_parts(file, path, index, part, target)
+                    return
                 target[overlap.target] = self.layout.fill_value
                 continue
             if offset + nbytes > size:

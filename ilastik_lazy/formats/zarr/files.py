@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.errors import (
     AccessDeniedError,
     LimitExceededError,
@@ -40,6 +41,9 @@ class StoredFile(Protocol):
 
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         """Yield the bytes at each offset and size, in ascending order; call `edge` first."""
+
+    def forget(self) -> bool:
+        """Forget an edge of an earlier reading; return False if this one has asked for it."""
 
 
 class ZarrFiles(Protocol):
@@ -162,6 +166,9 @@ class _LocalFile:
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         return (read_exactly(self.fd, size, offset, self.path) for offset, size in places)
 
+    def forget(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFiles:
@@ -232,18 +239,34 @@ class RemoteFiles:
         at_once(function, parts)
 
 
+# Indexes of shards: a plane passes through many shards, and the next plane through the same ones.
+_edges: ByteCache[tuple[bytes, ObjectState]] = ByteCache(lambda edge: 1024 + len(edge[0]), 32 * 2**20)
+
+
 @dataclass(slots=True)
 class _RemoteFile:
     folder: ObjectFolder
     key: str
     state: ObjectState | None = None
+    is_kept: bool = False
+    """Whether the edge is of an earlier reading.  Parts are of the same version, as the server compares tags."""
 
     def whole(self, most: int) -> bytes:
         return self.folder.get(self.key, limit=most)
 
     def edge(self, length: int, *, at_start: bool) -> tuple[bytes, int]:
-        found, self.state = self.folder.fetch_edge(self.key, length, at_start=at_start)
+        edge = _edges.known((self.folder, self.key))
+        self.is_kept = edge is not None
+        if edge is None:
+            edge = new = self.folder.fetch_edge(self.key, length, at_start=at_start)
+            if new[1].tag:
+                _edges.get((self.folder, self.key), lambda: new)
+        found, self.state = edge
         return found, self.state.size
+
+    def forget(self) -> bool:
+        _edges.drop((self.folder, self.key))
+        return self.is_kept
 
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         for start, stop, run in near_runs(places):

@@ -130,6 +130,9 @@ class _StoredEntry:
             found = self.entry.part(start, stop - start)
             yield from (found[offset - start : offset - start + size] for offset, size in run)
 
+    def forget(self) -> bool:
+        return False
+
 
 def _chunk(entry: Entry, most: int) -> bytes:
     try:
@@ -149,3 +152,6 @@ class _InflatedEntry:
 
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         return (self._data()[offset : offset + size] for offset, size in places)
+
+    def forget(self) -> bool:
+        return False

@@ -12,7 +12,7 @@ __all__ = ["at_once", "near_runs", "request_pool"]
 Part = TypeVar("Part")
 
 # Concurrent requests: each takes 20 to 100 ms, however little it asks for.
-_REQUESTS = 16
+_REQUESTS = 48
 # Chunks of a shard with at most this gap are fetched by one request, up to this size.
 _NEAR, _MOST_AT_ONCE = 2**18, 2**24
 

@@ -224,6 +224,45 @@ def test_a_shard_that_vanishes_behind_its_index_is_no_fill_value(tmp_path, monke
             source.read(tuple(slice(0, 1) for _ in SHAPE))
 
 
+class TestKeptIndexes:
+    """The index of a shard is asked for once, and a shard that was written since is read as it is now."""
+
+    @pytest.fixture
+    def written(self, tmp_path, s3, bucket):
+        url = f"s3://{bucket}/a.zarr"
+        array = zarr.create_array(
+            tmp_path / "a.zarr", shape=(8, 8), chunks=(4, 4), shards=(8, 8), dtype="u2", dimension_names=("y", "x")
+        )
+
+        def written(rows, first):
+            array[:rows] = np.arange(first, first + rows * 8).reshape(rows, 8)
+            upload(tmp_path / "a.zarr", url, s3.options)
+            return zarr_format.open_image(Location.parse(url, None, s3.options), OpenOptions()), array[:]
+
+        return written
+
+    def test_one_request_for_each(self, written, monkeypatch):
+        source, expected = written(8, first=1)
+        fetch_edge, requests = ObjectFolder.fetch_edge, []
+
+        def counted(self, key, *args, **options):
+            requests.append(key)
+            return fetch_edge(self, key, *args, **options)
+
+        monkeypatch.setattr(ObjectFolder, "fetch_edge", counted)
+        for row in range(8):
+            part = (slice(row, row + 1), slice(0, 8))
+            np.testing.assert_array_equal(source.read(part), expected[part])
+        assert len(requests) == 1
+
+    @pytest.mark.parametrize("rows", [8, 4], ids=["chunks that are other ones now", "chunks that were left out"])
+    def test_of_a_shard_that_was_written_since_are_asked_for_again(self, written, rows):
+        whole = (slice(0, 8), slice(0, 8))
+        for rows_now, first in ((rows, 1), (8, 100)):
+            source, expected = written(rows_now, first)
+            np.testing.assert_array_equal(source.read(whole), expected)
+
+
 def test_an_array_that_is_written_anew_is_noticed(tmp_path, s3, bucket):
     write_array(tmp_path / "a.zarr", "v3 zstd")
     url = f"s3://{bucket}/a.zarr"
