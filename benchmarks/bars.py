@@ -25,7 +25,7 @@ def interleaved(
     prepare: Callable[[str], object] = lambda name: None,
     once: Collection[str] = (),
 ) -> dict[str, Timing]:
-    """Wall and CPU seconds of each function, called in turns, after one round to warm up.
+    """Wall and CPU seconds of each function (and of processes that it waits for), called in turns, after one round to warm up.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def interleaved(
             if name in once and number != 1:
                 continue
             prepare(name)
-            before, start = os.times(), time.perf_counter()
+            before, start = sum(os.times()[:4]), time.perf_counter()
             function()
-            wall, after = time.perf_counter() - start, os.times()
+            wall, after = time.perf_counter() - start, sum(os.times()[:4])
             if number:
                 found[name]["wall"].append(wall)
-                found[name]["cpu"].append(after.user + after.system - before.user - before.system)
+                found[name]["cpu"].append(after - before)
     return found
 
 
