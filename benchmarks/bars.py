@@ -25,7 +25,7 @@ def interleaved(
     prepare: Callable[[str], object] = lambda name: None,
     once: Collection[str] = (),
 ) -> dict[str, Timing]:
-    """Wall and CPU seconds of each function and of the processes that it waits for, in turns, after one round to warm up.
+    """Wall and CPU seconds of each function, with processes that it waits for, in turns, after a round to warm up.
 
     Parameters
     ----------
