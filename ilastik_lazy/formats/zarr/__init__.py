@@ -1,7 +1,6 @@
 """Open images in Zarr stores: OME-Zarr 0.1 to 0.5, written by ilastik or others, and plain arrays.
 
-The ``multiscales`` of a group list the arrays of an image.  For an array that is named directly, the groups above it
-are searched for the ``multiscales`` that list it.
+The ``multiscales`` of a group list the arrays of an image.
 """
 
 from __future__ import annotations
@@ -9,27 +8,21 @@ from __future__ import annotations
 import os
 
 from ilastik_lazy.core.options import Limits, OpenOptions
-from ilastik_lazy.core.spec import ArraySource, Storage
+from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.errors import (
-    AccessDeniedError,
     DatasetNotFoundError,
-    IncompleteSourceWarning,
-    MetadataError,
-    MetadataWarning,
     SourceNotFoundError,
-    option,
 )
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import no_such_image, only_image
 from ilastik_lazy.formats.suffixes import IMAGE_SUFFIXES, TABLE_SUFFIXES, ZIP_SUFFIXES
-from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
+from ilastik_lazy.formats.zarr.array import joined, opened_array, stem_of
 from ilastik_lazy.formats.zarr.files import LocalFiles, RemoteFiles, ZarrFiles
-from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
 from ilastik_lazy.formats.zarr.ome import Multiscale, ome_content
 from ilastik_lazy.formats.zarr.ome.plates import Plate, plate_in
-from ilastik_lazy.formats.zarr.spec import Home, array_spec, is_label_group
+from ilastik_lazy.formats.zarr.spec import is_label_group
 from ilastik_lazy.formats.zarr.tree import (
     Node,
     children,
@@ -37,17 +30,12 @@ from ilastik_lazy.formats.zarr.tree import (
     multiscales_of,
     node_at,
     node_inside,
-    require_consolidated_agrees,
 )
 from ilastik_lazy.formats.zarr.zip_files import ZipFiles
-from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
-from ilastik_lazy.warning import warn
 
 __all__ = ["FORMAT", "images", "open_image", "plate_at", "recognises", "tree"]
 
 _TOGETHER = "open_datatree()"
-# Groups above an array that are searched for its multiscales: "scale0/image" needs two.
-_MOST_PARENTS = 4
 # Asking a server for metadata takes time, and these names are surely no Zarr.
 _OTHER_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *TABLE_SUFFIXES))
 
@@ -68,13 +56,13 @@ def images(location: Location, options: OpenOptions) -> list[str]:
     """
     root = _root(location, options)
     if root.kind == "array":
-        return [_stem(root.path)]
+        return [stem_of(root.path)]
     found = _pyramids(root, options.limits)
     labels = [(inside, multiscale) for inside, multiscale in found if is_label_group(inside, multiscale)]
     others = [entry for entry in found if entry not in labels]
-    paths = [_joined(inside, multiscale.paths[0]) for inside, multiscale in others]
+    paths = [joined(inside, multiscale.paths[0]) for inside, multiscale in others]
     for inside, multiscale in (*others, *labels):
-        paths += [_joined(inside, path) for path in multiscale.paths]
+        paths += [joined(inside, path) for path in multiscale.paths]
     # Two multiscales of a group may list the same array: name it once.
     return list(dict.fromkeys((*paths, *_plain_arrays(root, set(paths), options.limits))))
 
@@ -83,12 +71,12 @@ def tree(location: Location, options: OpenOptions) -> dict[str, str]:
     """Return the place of each image in a tree, ``scale0`` or ``labels/cells/scale1``, and its internal path."""
     root = _root(location, options)
     if root.kind == "array":
-        return {_stem(root.path): _stem(root.path)}
+        return {stem_of(root.path): stem_of(root.path)}
     nodes: dict[str, str] = {}
     for inside, multiscale in _pyramids(root, options.limits):
         for level, path in enumerate(multiscale.paths):
             # The first multiscales of a group are its image.
-            nodes.setdefault(_joined(inside, f"scale{level}"), _joined(inside, path))
+            nodes.setdefault(joined(inside, f"scale{level}"), joined(inside, path))
     for path in _plain_arrays(root, set(nodes.values()), options.limits):
         nodes.setdefault(path, path)
     return nodes
@@ -116,17 +104,6 @@ def _root(location: Location, options: OpenOptions) -> Node:
     raise DatasetNotFoundError(f"{location.path} holds no Zarr group or array")
 
 
-def _stem(path: str) -> str:
-    name = os.path.basename(path)
-    for suffix in (*ZIP_SUFFIXES, ".zarr", ".ome"):
-        name = name.removesuffix(suffix)
-    return name or "image"
-
-
-def _joined(above: str, path: str) -> str:
-    return f"{above}/{path}" if above else path
-
-
 def _pyramids(root: Node, limits: Limits) -> list[tuple[str, Multiscale]]:
     """Return all multiscales below `root` with the internal paths of their groups, from the top down."""
     groups = [("", root), *((inside, node) for inside, node in children(root, limits) if node.kind == "group")]
@@ -141,7 +118,7 @@ def _plain_arrays(root: Node, known: set[str], limits: Limits) -> list[str]:
         if node.kind == "array" and inside not in known and _may_be_image(node)
     ]
     coordinates = {
-        _joined(inside.rpartition("/")[0], name)
+        joined(inside.rpartition("/")[0], name)
         for inside, node in found
         for attribute in ("coordinates", "bounds")
         for name in str(node.attributes.get(attribute, "")).split()
@@ -172,36 +149,21 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         There is no such array, or there are several.
     MetadataError, UnsafePathError, UnsafeFileError, UnsupportedFilterError, LimitExceededError
     """
-    axes, limits = options.axes, options.limits
     root = _root(location, options)
     inside, node = _array_of(root, location, options)
-    where = _joined(location.path, inside)
-    layout = parse_layout(node.document, node.version, where, limits)
-    home = _home_of(node, root, where, axes)
-    store = home.group if home is not None and not isinstance(node.files, ZipFiles) else location.path
-    name = inside.rsplit("/", 1)[-1] or _stem(location.path)
-    buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
-    version = str(node.metadata_version) if location.is_remote else ""
-    storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers, version=version)
-    spec = array_spec(node, layout, home, name, storage, axes, limits)
-    is_complete = _complete(node, layout, where)
-    contents = "" if is_complete is None else version_of(node.path, SEEN_AT_OPENING)
-    source = ZarrSource(
-        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
-    )
-    return unpacked(source)
+    return unpacked(opened_array(node, root, location.path, inside, options))
 
 
 def _array_of(root: Node, location: Location, options: OpenOptions) -> tuple[str, Node]:
     """Return internal path and node of the array that `location` names."""
     inside = location.internal_path or ""
-    if root.kind == "array" and inside in ("", _stem(root.path)):
+    if root.kind == "array" and inside in ("", stem_of(root.path)):
         return "", root
     # In a bucket, to load it again would take as long as to read a chunk.
     node = node_inside(location.path, inside, root.files) if inside else root
     if node is not None and node.kind == "group":
         below = _only_image(node, inside, options.limits)
-        inside = _joined(inside, below)
+        inside = joined(inside, below)
         array = node_inside(location.path, inside, root.files)
         if array is None or array.kind != "array":
             raise DatasetNotFoundError(
@@ -223,16 +185,16 @@ def _only_image(group: Node, inside: str, limits: Limits) -> str:
     if own := multiscales_of(group):
         return own[0].paths[0]
     if plate := plate_in(group, limits):
-        only_image(group.path, [_joined(inside, path) for path in plate.fields], what=plate.what, together=_TOGETHER)
+        only_image(group.path, [joined(inside, path) for path in plate.fields], what=plate.what, together=_TOGETHER)
         (path,) = plate.fields
         if field := node_inside(group.path, path, group.files):
-            return _joined(path, _only_image(field, _joined(inside, path), limits))
+            return joined(path, _only_image(field, joined(inside, path), limits))
         raise DatasetNotFoundError(f"{group.path} has no {path!r}, which its metadata list: was it copied completely?")
     found = _pyramids(group, limits)
-    finest = [_joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
-    finest = finest or [_joined(place, m.paths[0]) for place, m in found] or _plain_arrays(group, set(), limits)
+    finest = [joined(place, m.paths[0]) for place, m in found if not is_label_group(place, m)]
+    finest = finest or [joined(place, m.paths[0]) for place, m in found] or _plain_arrays(group, set(), limits)
     what = f"a plate with {len(finest)} fields of view" if "plate" in ome_content(group.attributes) else ""
-    only_image(group.path, [_joined(inside, path) for path in finest], finest, what=what, together=_TOGETHER)
+    only_image(group.path, [joined(inside, path) for path in finest], finest, what=what, together=_TOGETHER)
     return finest[0]
 
 
@@ -241,55 +203,6 @@ def plate_at(location: Location, options: OpenOptions) -> Plate | None:
     root = _root(location, options)
     node = node_inside(location.path, location.internal_path or "", root.files)
     return plate_in(node, options.limits) if node is not None and not multiscales_of(node) else None
-
-
-def _home_of(node: Node, root: Node, where: str, axes: str | None) -> Home | None:
-    """Find the multiscales that list an array, in the groups above it, and above the path that was named."""
-    folder = node.path
-    parts: list[str] = []
-    for _ in range(_MOST_PARENTS):
-        parts.insert(0, os.path.basename(folder))
-        if not (folder := node.files.parent(folder)):
-            break
-        try:
-            group = root if folder == root.path else node_at(folder, node.files)
-        except AccessDeniedError:
-            if len(folder) >= len(root.path):
-                raise
-            break  # above the named path, S3 may also deny access to what does not exist
-        if group is None or group.kind != "group":
-            continue
-        inside = "/".join(parts)
-        require_consolidated_agrees(group, inside, node)
-        try:
-            multiscales = multiscales_of(group)
-        except MetadataError as error:
-            if axes is None:
-                raise
-            warn(f"{error}: ignored, since {option('axes')} is given", MetadataWarning)
-            return None
-        for multiscale in multiscales:
-            if inside in multiscale.paths:
-                for problem in multiscale.problems:
-                    warn(problem, MetadataWarning)
-                return Home(folder, multiscale, multiscale.paths.index(inside))
-    return None
-
-
-def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
-    """Return whether all files of the array exist; None if there are too many to check."""
-    counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles | ZipFiles) else None
-    if counted is None:
-        return None
-    absent, count = counted
-    if absent:
-        what = "shards" if layout.index is not None else "chunks"
-        warn(
-            f"{where}: {absent} of {count} {what} were never written and read as {layout.fill_value}. Some "
-            "programs leave out chunks that are all fill value; a chunk that was lost looks the same",
-            IncompleteSourceWarning,
-        )
-    return absent == 0
 
 
 FORMAT = Format("Zarr", recognises, images, open_image, arrange=tree)

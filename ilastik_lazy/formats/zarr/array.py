@@ -1,0 +1,114 @@
+"""Open one array of a Zarr store, as the level of an image that its ``multiscales`` say it is.
+
+For an array that is named directly, the groups above it are searched for the ``multiscales`` that list it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.spec import Storage
+from ilastik_lazy.errors import (
+    AccessDeniedError,
+    IncompleteSourceWarning,
+    MetadataError,
+    MetadataWarning,
+    option,
+)
+from ilastik_lazy.formats.suffixes import ZIP_SUFFIXES
+from ilastik_lazy.formats.zarr.direct import ZarrSource, count_absent
+from ilastik_lazy.formats.zarr.files import LocalFiles
+from ilastik_lazy.formats.zarr.layout import ArrayLayout, parse_layout
+from ilastik_lazy.formats.zarr.spec import Home, array_spec
+from ilastik_lazy.formats.zarr.tree import Node, multiscales_of, node_at, require_consolidated_agrees
+from ilastik_lazy.formats.zarr.zip_files import ZipFiles
+from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
+from ilastik_lazy.storage.object_store import is_url
+from ilastik_lazy.warning import warn
+
+__all__ = ["joined", "opened_array", "stem_of"]
+
+# Groups above an array that are searched for its multiscales: "scale0/image" needs two.
+_MOST_PARENTS = 4
+
+
+def opened_array(node: Node, root: Node, path: str, inside: str, options: OpenOptions) -> ZarrSource:
+    """Return the array of `node`, which lies at `inside` in the store at `path`; count the names of its files."""
+    axes, limits = options.axes, options.limits
+    where = joined(path, inside)
+    layout = parse_layout(node.document, node.version, where, limits)
+    home = _home_of(node, root, where, axes)
+    store = home.group if home is not None and not isinstance(node.files, ZipFiles) else path
+    name = inside.rsplit("/", 1)[-1] or stem_of(path)
+    buffers = layout.codec.buffers + (layout.order is not None or layout.stored != layout.dtype)
+    version = str(node.metadata_version) if is_url(path) else ""
+    storage = Storage(where, store, "chunked", layout.codec.name, buffers=buffers, version=version)
+    spec = array_spec(node, layout, home, name, storage, axes, limits)
+    is_complete = _complete(node, layout, where)
+    contents = "" if is_complete is None else version_of(node.path, SEEN_AT_OPENING)
+    return ZarrSource(
+        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
+    )
+
+
+def stem_of(path: str) -> str:
+    """Return the name of a store without its suffixes."""
+    name = os.path.basename(path)
+    for suffix in (*ZIP_SUFFIXES, ".zarr", ".ome"):
+        name = name.removesuffix(suffix)
+    return name or "image"
+
+
+def joined(above: str, path: str) -> str:
+    """Return the path of what lies at `path` below the path `above`, which may be empty."""
+    return f"{above}/{path}" if above else path
+
+
+def _home_of(node: Node, root: Node, where: str, axes: str | None) -> Home | None:
+    """Find the multiscales that list an array, in the groups above it, and above the path that was named."""
+    folder = node.path
+    parts: list[str] = []
+    for _ in range(_MOST_PARENTS):
+        parts.insert(0, os.path.basename(folder))
+        if not (folder := node.files.parent(folder)):
+            break
+        try:
+            group = root if folder == root.path else node_at(folder, node.files)
+        except AccessDeniedError:
+            if len(folder) >= len(root.path):
+                raise
+            break  # above the named path, S3 may also deny access to what does not exist
+        if group is None or group.kind != "group":
+            continue
+        inside = "/".join(parts)
+        require_consolidated_agrees(group, inside, node)
+        try:
+            multiscales = multiscales_of(group)
+        except MetadataError as error:
+            if axes is None:
+                raise
+            warn(f"{error}: ignored, since {option('axes')} is given", MetadataWarning)
+            return None
+        for multiscale in multiscales:
+            if inside in multiscale.paths:
+                for problem in multiscale.problems:
+                    warn(problem, MetadataWarning)
+                return Home(folder, multiscale, multiscale.paths.index(inside))
+    return None
+
+
+def _complete(node: Node, layout: ArrayLayout, where: str) -> bool | None:
+    """Return whether all files of the array exist; None if there are too many to check."""
+    counted = count_absent(node.files, node.path, layout) if isinstance(node.files, LocalFiles | ZipFiles) else None
+    if counted is None:
+        return None
+    absent, count = counted
+    if absent:
+        what = "shards" if layout.index is not None else "chunks"
+        warn(
+            f"{where}: {absent} of {count} {what} were never written and read as {layout.fill_value}. Some "
+            "programs leave out chunks that are all fill value; a chunk that was lost looks the same",
+            IncompleteSourceWarning,
+        )
+    return absent == 0
