@@ -6,7 +6,7 @@ Readers cannot list folders over HTTP: what lies in a group they learn from its 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ def documents_of(
     labels: Mapping[str, Plan],
     version: Version,
     measured: Sequence[tuple[float, float]] | None = None,
+    stored: Collection[str] = (),
 ) -> dict[str, bytes]:
     """Return all metadata of an image and its label images, and their coordinates, by key.
 
@@ -35,10 +36,12 @@ def documents_of(
         Version of OME-Zarr.
     measured
         Range of values of each channel, for their contrast; None where it is not known.
+    stored
+        Names of label images, empty for the image itself, of which levels are stored: how they were made is not known.
     """
-    made = _of_one(replace(plan, version=version), name, measured)
+    made = _of_one(replace(plan, version=version), name, measured, is_stored="" in stored)
     for label, below in labels.items():
-        found = _of_one(replace(below, version=version), label, is_below=True)
+        found = _of_one(replace(below, version=version), label, is_below=True, is_stored=label in stored)
         made |= {f"labels/{label}/{key}": document for key, document in found.items()}
     if labels:
         made |= _group("labels", {"labels": list(labels)}, version)
@@ -46,9 +49,17 @@ def documents_of(
 
 
 def _of_one(
-    plan: Plan, name: str, measured: Sequence[tuple[float, float]] | None = None, *, is_below: bool = False
+    plan: Plan,
+    name: str,
+    measured: Sequence[tuple[float, float]] | None = None,
+    *,
+    is_below: bool = False,
+    is_stored: bool,
 ) -> dict[str, bytes]:
     attributes = ome_attributes(plan, name, measured=measured, is_below=is_below)
+    if is_stored:
+        for key in ("type", "metadata"):
+            del attributes["multiscales"][0][key]
     return metadata_documents(plan, attributes, attributes_of(plan.spec))
 
 

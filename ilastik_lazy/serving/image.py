@@ -49,7 +49,8 @@ class ServedImage:
 
     def _made(self, version: Version) -> dict[str, bytes]:
         labels = {name: pyramid.plan for name, pyramid in self.labels.items()}
-        return {**documents_of(self.pyramid.plan, self.name, labels, version, self._measured), **self.others}
+        stored = [name for name, pyramid in (("", self.pyramid), *self.labels.items()) if pyramid.coarser]
+        return {**documents_of(self.pyramid.plan, self.name, labels, version, self._measured, stored), **self.others}
 
     @functools.cached_property
     def _measured(self) -> list[tuple[float, float]] | None:

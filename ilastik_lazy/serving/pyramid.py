@@ -1,4 +1,4 @@
-"""The levels of a served image: those above the finest one are made when a chunk of them is asked for.
+"""The levels of a served image: those that are stored, and others, made when a chunk of them is asked for.
 
 A chunk is halved from chunks of the level below, and these are kept, up to a number of bytes that all images of a
 server share.  The voxels are those that `to_ome_zarr` writes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from ilastik_lazy.core.grid import Region, overlaps, region_shape
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, EncodedChunks
 from ilastik_lazy.core.views.view import leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
+from ilastik_lazy.formats.zarr.array import coarser_levels
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
 from ilastik_lazy.writers.ome_zarr.downsample import downsample
 from ilastik_lazy.writers.ome_zarr.encode import whole_chunks
@@ -41,8 +42,13 @@ _COARSEST_PLANE = 512
 _SMALLEST_CHUNK = 16 * 2**10
 
 
-def plan_served(source: ArraySource) -> Plan:
+def plan_served(source: ArraySource, stored: Sequence[ArraySource] = ()) -> Plan:
     """Plan the levels of an image: the first ones of `to_ome_zarr`, without shards, with smaller upper chunks.
+
+    Parameters
+    ----------
+    stored
+        Levels of lower resolution that exist; others follow the last of them.
 
     Raises
     ------
@@ -54,15 +60,20 @@ def plan_served(source: ArraySource) -> Plan:
     method, why = method_for(source.spec, "auto")
     plan = plan_pyramid(source.spec, method=method)
     reason = why_recompress(source, plan.permutation, plan.levels[0].chunks)
-    levels: list[Level] = []
-    for level in plan.levels:
-        chunks = _upper_chunks(levels[-1].chunks, level, plan.dtype.itemsize) if levels else level.chunks
-        levels.append(replace(level, chunks=chunks, shards=chunks, codec="none", sharded=False))
-        if max(level.shape[-2:]) <= _COARSEST_PLANE:
+    specs = [each.spec for each in (source, *stored)]
+    levels = [_served(plan_pyramid(spec, method=method).levels[0], number) for number, spec in enumerate(specs)]
+    for level in plan_pyramid(specs[-1], method=method).levels[1:]:
+        if max(levels[-1].shape[-2:]) <= _COARSEST_PLANE:
             break
+        levels.append(_served(level, len(levels), _upper_chunks(levels[-1].chunks, level, plan.dtype.itemsize)))
     return replace(
         plan, levels=tuple(levels), codec="none", verbatim=not reason, reason=reason, method_reason=why, held=0
     )
+
+
+def _served(level: Level, number: int, chunks: Index | None = None) -> Level:
+    chunks = chunks or level.chunks
+    return replace(level, number=number, chunks=chunks, shards=chunks, codec="none", sharded=False)
 
 
 def _upper_chunks(below: Index, level: Level, itemsize: int) -> Index:
@@ -81,6 +92,8 @@ class Pyramid:
     """The chunks of all levels of one image."""
 
     source: ArraySource
+    coarser: tuple[ArraySource, ...]
+    """Stored levels of lower resolution."""
     plan: Plan
     blocks: Blocks
     """Shared by all images of a server."""
@@ -92,8 +105,9 @@ class Pyramid:
     @classmethod
     def of(cls, source: ArraySource, blocks: Blocks, name: str, spare: int) -> Pyramid:
         """Return the levels of an image; `spare` bytes are for chunks of the source that hold several served ones."""
+        coarser = tuple(map(as_shown, coarser_levels(source)))
         source = as_shown(source)
-        plan, spec = plan_served(source), source.spec
+        plan, spec = plan_served(source, coarser), source.spec
         paths = {storage_of(leaf).path for leaf in leaves_of(source)}
         stamps = {path: stamp_of(path) for path in paths if os.path.isfile(path)}
         pieces = [1] * spec.ndim
@@ -104,7 +118,7 @@ class Pyramid:
         if is_shared or spec.storage.access == COMPUTED:
             chunk = math.prod(map(min, spec.chunks, spec.shape)) * spec.dtype.itemsize
             source = WholeChunks.of(source, max(1, spare // chunk))
-        return cls(source, plan, blocks, name, stamps)
+        return cls(source, coarser, plan, blocks, name, stamps)
 
     def nbytes(self, level: Level) -> int:
         """Bytes of each chunk of a level."""
@@ -139,8 +153,8 @@ class Pyramid:
     def _block(self, level: Level, index: Index) -> Array:
         """Voxels of a chunk inside the level."""
         region = level.shard(index).region
-        if level.number == 0:
-            return self._read(region)
+        if level.number <= len(self.coarser):
+            return self._read(region, level.number)
         return self.blocks.get((self.name, level.number, index), lambda: self._halved(level, region))
 
     def _halved(self, level: Level, region: Region) -> Array:
@@ -149,14 +163,15 @@ class Pyramid:
             slice(side.start * factor, min(side.stop * factor, length))
             for side, factor, length in zip(region, level.factors, below.shape, strict=True)
         )
-        if below.number == 0:
-            block = self._read(part)
+        if below.number <= len(self.coarser):
+            block = self._read(part, below.number)
         else:
             block = np.empty(region_shape(part), self.plan.dtype)
             for overlap in overlaps(part, below.chunks):
                 block[overlap.target] = self._block(below, overlap.chunk)[overlap.inside]
         return downsample(block, level.factors, self.plan.method)
 
-    def _read(self, region: Region) -> Array:
-        values = self.source.read(self.plan.source_region(region))
+    def _read(self, region: Region, number: int) -> Array:
+        """Read a part of a level that is stored."""
+        values = (self.source, *self.coarser)[number].read(self.plan.source_region(region))
         return np.ascontiguousarray(values.transpose(self.plan.permutation), self.plan.dtype)

@@ -58,8 +58,8 @@ def serve(
     """Serve images as OME-Zarr over HTTP, without converting them.
 
     Every program that reads OME-Zarr can look at them while the server is open: voxels are read from the files when
-    they are asked for.  Chunks of plain gzip are sent as they are stored.  Levels of lower resolution are made when
-    they are asked for, with the voxels that `to_ome_zarr` writes.
+    they are asked for.  Chunks of plain gzip are sent as they are stored.  Levels of lower resolution are those of the
+    OME-Zarr that is opened; others are made when they are asked for, with the voxels that `to_ome_zarr` writes.
 
     The address contains a secret, and only programs of this machine reach it; nothing but these images is served.
     A chunk that is damaged, or whose file has changed, is an error for the client (status 500 or 409) and a line in

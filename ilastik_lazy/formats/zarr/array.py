@@ -5,12 +5,17 @@ For an array that is named directly, the groups above it are searched for the ``
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 
-from ilastik_lazy.core.options import OpenOptions
-from ilastik_lazy.core.spec import Storage
+from ilastik_lazy.core.options import Limits, OpenOptions
+from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
+from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import (
     AccessDeniedError,
+    IlastikLazyError,
+    IlastikLazyWarning,
     IncompleteSourceWarning,
     MetadataError,
     MetadataWarning,
@@ -27,7 +32,7 @@ from ilastik_lazy.storage.folders import SEEN_AT_OPENING, version_of
 from ilastik_lazy.storage.object_store import is_url
 from ilastik_lazy.warning import warn
 
-__all__ = ["joined", "opened_array", "stem_of"]
+__all__ = ["coarser_levels", "joined", "opened_array", "stem_of"]
 
 # Groups above an array that are searched for its multiscales: "scale0/image" needs two.
 _MOST_PARENTS = 4
@@ -47,9 +52,46 @@ def opened_array(node: Node, root: Node, path: str, inside: str, options: OpenOp
     spec = array_spec(node, layout, home, name, storage, axes, limits)
     is_complete = _complete(node, layout, where)
     contents = "" if is_complete is None else version_of(node.path, SEEN_AT_OPENING)
+    coarser = () if home is None else tuple(joined(home.group, p) for p in home.multiscale.paths[home.level + 1 :])
     return ZarrSource(
-        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents
+        spec, node.files, node.path, node.metadata_path, node.metadata_version, layout, is_complete, contents, coarser
     )
+
+
+def coarser_levels(source: ArraySource) -> tuple[ZarrSource, ...]:
+    """Open the levels of lower resolution that are stored beside an array, finest first.
+
+    There are none if `source` is no whole array of Zarr, or is at other positions than its file states.  A level that
+    cannot be opened, lacks chunks, or does not fit the level before ends them.
+    """
+    whole = source
+    while isinstance(whole, DescribedSource):
+        whole = whole.source
+    if not isinstance(whole, ZarrSource) or whole.spec.axes != source.spec.axes:
+        return ()
+    levels, path = [whole], whole.spec.storage.path
+    # A level asks for no more memory than the finest one, which was checked.
+    options = OpenOptions(limits=Limits(chunk_bytes=whole.layout.chunk_nbytes))
+    for folder in whole.coarser:
+        with warnings.catch_warnings(), contextlib.suppress(IlastikLazyError):
+            # Of the metadata, opening the finest level has warned.
+            warnings.simplefilter("ignore", IlastikLazyWarning)
+            node = node_at(folder, whole.files)
+            if node is not None and node.kind == "array":
+                level = opened_array(node, node, path, folder.removeprefix(path).strip("/"), options)
+                if level.is_complete is not False and _is_coarser(level.spec, levels[-1].spec):
+                    levels.append(level)
+                    continue
+        break
+    return tuple(levels[1:])
+
+
+def _is_coarser(spec: ArraySpec, finer: ArraySpec) -> bool:
+    """Return whether one level of an image can follow another: smaller in space, and else alike."""
+    if (spec.dims, spec.dtype, spec.packing) != (finer.dims, finer.dtype, finer.packing) or spec.shape == finer.shape:
+        return False
+    lengths = zip(spec.dims, spec.shape, finer.shape, strict=True)
+    return all(length == other if dim in "tc" else length <= other for dim, length, other in lengths)
 
 
 def stem_of(path: str) -> str:

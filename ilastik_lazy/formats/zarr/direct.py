@@ -70,6 +70,8 @@ class ZarrSource:
     """Whether every file existed at opening; None if there were too many to check."""
     contents: str = ""
     """Version of the chunk files at opening, if these were checked: metadata do not change with a chunk."""
+    coarser: tuple[str, ...] = ()
+    """Folders of the arrays of lower resolution that belong to the same image."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Read `region` (see `ArraySource.read`)."""
