@@ -178,6 +178,7 @@ def open_dataset(
     where two images would share a name; ``image_x`` replaces ``x``, and likewise for the other axes.
     If two images differ in the length or the positions of a dimension, the dimension of the later image gets the
     image's name as a suffix: ``c_raw``, or ``c_raw_`` if an image is already called ``c_raw``.
+    Errors and warnings are those of `open_dataarray`.
 
     Examples
     --------
@@ -212,18 +213,29 @@ def open_datatree(
     Parameters
     ----------
     path
-        A multiscale OME-Zarr, a project (see `open_project`), or any file that `open_dataset` opens.
+        A pyramid (OME-Zarr, Imaris, BigDataViewer), a project (``.ilp``), or any other file that `open_dataset` opens.
     source_roots
         Folders outside its own in which to look for a project's images.
     chunks, axes, order, storage_options, limits, trust, allow_external
-        See `open_dataarray`; they apply to every image.
+        See `open_dataarray`; they apply to every image.  A project takes no `axes` and `order`.
 
     Returns
     -------
     xarray.DataTree
         Each image is the variable ``image`` of its own node, with its own coordinates.  The levels of a pyramid
         are ``/scale0``, ``/scale1``, ...; those of its label images ``/labels/<name>/scale0``, ....
-        In other files, each image has the node that its internal path names.
+        A project has ``/lane0000/Raw Data`` and, with the variable ``labels``, ``/lane0000/labels``; its settings and
+        classes are attributes of the root.  In other files, each image has the node that its internal path names.
+
+    Raises
+    ------
+    SourceNotFoundError, MetadataError, ExternalReferenceError, UnsafePathError
+        See `open_dataarray`.
+
+    Warns
+    -----
+    MissingSourceWarning
+        Images of a project cannot be opened: their nodes have the reason in ``attrs["problem"]``.
 
     Examples
     --------

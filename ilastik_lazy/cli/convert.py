@@ -46,7 +46,7 @@ __all__ = ["convert", "verify"]
     type=click.Choice(["auto", "zstd", "gzip", "blosc", "none"]),
     default="auto",
     show_default=True,
-    help="Compression; auto keeps gzip chunks as they are, and compresses all others with zstd.",
+    help="Compression; auto keeps gzip chunks as they are, and compresses all others with zstd (0.4: all with blosc).",
 )
 @click.option(
     "--on-error",

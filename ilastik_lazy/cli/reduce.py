@@ -57,7 +57,10 @@ class _Operation(_Choice):
     "--out", metavar="FILE", help="Write the result to FILE.npy, FILE.zarr or FILE.tif instead of printing it."
 )
 @click.option(
-    "--bins", type=int, metavar="N", help="Number of bins of the histogram [default: 64; one per value for uint8]."
+    "--bins",
+    type=int,
+    metavar="N",
+    help="Number of bins of the histogram [default: 64; one per value for uint8, classes and ids].",
 )
 @click.option(
     "--range", "limits", type=(float, float), metavar="LOWER UPPER", help="Outer edges of the histogram's bins."

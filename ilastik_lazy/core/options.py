@@ -19,8 +19,8 @@ Trust = Literal["local", "untrusted"]
 class Limits:
     """What a file may ask for, the argument ``limits=`` of all ``open_*`` functions.
 
-    ilastik's own files stay three orders of magnitude below what is set here: a 1 TB export has 2 million
-    chunks of 0.5 MB, and attributes of a few kB.  Beyond a limit, `LimitExceededError` is raised before memory
+    ilastik's own files stay far below what is set here: a 1 TB export has 2 million chunks of 0.5 MB, and
+    attributes of a few kB.  Beyond a limit, `LimitExceededError` is raised before memory
     is taken.
 
     Examples

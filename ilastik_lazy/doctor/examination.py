@@ -83,6 +83,11 @@ def examine(
     Report
         Its `findings`, errors first, and its `exit_code`: 0, 1 or 2.
 
+    Raises
+    ------
+    ArgumentError
+        An argument is invalid.  What is wrong with the file is a finding, not an error.
+
     Examples
     --------
     >>> from ilastik_lazy.demo import sample

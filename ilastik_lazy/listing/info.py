@@ -82,6 +82,11 @@ def info(
     Listing
         Its text and, in a notebook, its table show everything; its `images` are values to compute with.
 
+    Raises
+    ------
+    IlastikLazyError
+        A single file cannot be opened (see `open_dataarray`); of several, `failed` has the errors.
+
     Examples
     --------
     >>> import ilastik_lazy as il

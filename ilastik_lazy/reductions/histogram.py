@@ -90,7 +90,7 @@ def histogram(
     memory: str | int = MEMORY,
     progress: Progress | bool | None = None,
 ) -> HistogramResult:
-    """Count the values of a stored array in bins of equal width, block by block.
+    """Count the values of a stored array in bins of equal width, block by block, and return a `HistogramResult`.
 
     Parameters
     ----------

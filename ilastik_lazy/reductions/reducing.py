@@ -117,7 +117,18 @@ def plan_reduction(
     workers: int | None = None,
     memory: str | int = MEMORY,
 ) -> ReductionPlan:
-    """Decide how `reduce` will work; nothing is read.  The parameters are those of `reduce`."""
+    """Decide how `reduce` will work; nothing is read.
+
+    The parameters and errors are those of `reduce`, but for `spec`, one of the ``images`` of `ilastik_lazy.info`.
+
+    Examples
+    --------
+    >>> import ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> plan = il.reductions.plan_reduction(il.info(sample("probabilities")).images[0], "max", over="z")
+    >>> plan.dims, plan.shape, plan.dtype
+    (('y', 'x', 'c'), (128, 160, 2), dtype('float32'))
+    """
     return _plan(spec, _reduction_of(spec, name, skipna), _axes_over(spec, over), workers, parse_size(memory, "memory"))
 
 

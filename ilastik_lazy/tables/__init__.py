@@ -102,6 +102,8 @@ def open_table(
 
     Raises
     ------
+    SourceNotFoundError, UnknownFormatError
+        There is no such file, or it is no table by its name.
     MetadataError
         The columns are not those of an ilastik table, or a row does not match them; or several tables are of
         different kinds.
@@ -112,13 +114,22 @@ def open_table(
 
     See Also
     --------
-    ilastik_lazy.tables.paint.paint : put a column into the pixels of the label image.
+    ilastik_lazy.paint : put a column into the pixels of the label image.
 
     Examples
     --------
-    >>> import ilastik_lazy as il
+    >>> import tempfile, pathlib, ilastik_lazy as il
+    >>> from ilastik_lazy.demo import sample
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "nuclei.csv"
+    >>> nuclei = il.label_objects(sample("segmentation"), classes=1, min_size=1000)
+    >>> il.measure_objects(nuclei, properties=["num_pixels"]).to_csv(file, index=False)
+    >>> cells = il.open_table(file)
+    >>> cells.attrs["kind"], cells["num_pixels"].tolist()[:2]
+    ('measurements', [1121, 2340])
+
+    Tables that ilastik exported:
+
     >>> cells = il.open_table("cells_table.h5")                             # doctest: +SKIP
-    >>> cells.groupby("Predicted Class")["Size in pixels"].mean()           # doctest: +SKIP
     >>> il.open_table("*_table.csv").groupby("source").size()               # doctest: +SKIP
     """
     if (files := table_files(path)) is not None:

@@ -133,7 +133,7 @@ MAKERS = {
     "projects": lambda: (write_ilp(Path("p.ilp")), Path("data").mkdir()),
     "exports with": lambda: (write_ilp(Path("p.ilp")), image("x_Probabilities.h5", "zyxc", shape=(4, 6, 8, 2))),
     "object and tracking": table_and_labels,
-    "all of them": lambda: image("x.h5"),
+    "images and projects": lambda: image("x.h5"),
 }
 ROWS = re.findall(
     r"^\| (.*?) \| (.*?) \|$", README[README.index("| file | how |") :].partition("\n\n")[0], re.MULTILINE

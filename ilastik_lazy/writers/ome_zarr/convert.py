@@ -90,8 +90,8 @@ def to_ome_zarr(
         dask block for each worker, but not the intermediate results of the computation; on a cluster each worker uses
         as much as one thread does here.
     levels
-        Number of resolutions, the full one included; None continues until the image is 256 voxels long.
-        An image has fewer if nothing is left to halve.
+        Number of resolutions, the full one included, 1 to 16; None continues until no axis of space is longer than 256
+        voxels.  An image has fewer if nothing is left to halve.
     downsample
         How each level is made from the one before: ``mean`` for images, ``mode`` or ``nearest`` for labels.
         ``auto`` takes the mean for floats, for intensities (``kind``) and for 8- and 16-bit integers unless the file,

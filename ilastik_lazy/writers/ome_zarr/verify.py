@@ -114,6 +114,11 @@ def verify_image(
     internal_path, axes, project, kind, voxel_size, storage_options, limits, trust, allow_external
         How the file at a path `source` is opened, see `open_dataarray`.
 
+    Returns
+    -------
+    Verification
+        How many shards (``units``), bytes and voxels were compared; its text is a summary.
+
     Raises
     ------
     VerificationError
