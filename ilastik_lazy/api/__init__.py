@@ -96,7 +96,7 @@ def open_dataarray(
         Sizes beyond which a file is refused: an `ilastik_lazy.Limits`.
     trust
         ``"untrusted"`` for files from strangers: the HDF5 library, which malicious files can crash or hang,
-        opens them in a separate process only (0.1 s more to open).
+        opens them in a separate process only (about 0.2 s more to open).
     allow_external
         Folders whose files HDF5 may refer to by external links, external storage and virtual datasets, and N5
         and Zarr by symbolic links that lead out of their own folder.

@@ -17,7 +17,7 @@ from ilastik_lazy.cli.doctor import doctor
 from ilastik_lazy.cli.export import export
 from ilastik_lazy.cli.info import info
 from ilastik_lazy.cli.objects import objects
-from ilastik_lazy.cli.options import memory_given, memory_option, options_given, trust_option
+from ilastik_lazy.cli.options import memory_given, options_given, table_memory_option, trust_option
 from ilastik_lazy.cli.plot import plot
 from ilastik_lazy.cli.reduce import reduce
 from ilastik_lazy.cli.running import Group, run
@@ -59,7 +59,7 @@ cli.add_command(view)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", metavar="FILE.csv", help="Write all rows as CSV, quoted where needed.")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="Number of rows to print.")
-@memory_option
+@table_memory_option
 @trust_option("local")
 def table(files: tuple[str, ...], out: str | None, rows: int) -> None:
     """Print the table of objects or tracks in FILE: the number of rows, the columns, and the first rows.

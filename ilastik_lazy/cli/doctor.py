@@ -13,10 +13,10 @@ import click
 from ilastik_lazy.cli.options import (
     image_options,
     memory_given,
-    memory_option,
     options_given,
     source_roots_option,
     storage_options,
+    table_memory_option,
 )
 from ilastik_lazy.cli.running import Command
 from ilastik_lazy.core.size_text import counted
@@ -35,7 +35,7 @@ _INDENT = " " * 11
 @click.command(cls=Command, short_help="Find what will cause trouble in files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("untrusted", selects=False)
-@memory_option
+@table_memory_option
 @click.option("--full", is_flag=True, help="Read every chunk, and all ids of a table's label image.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs (see docs/doctor.md).")
 @source_roots_option

@@ -13,10 +13,10 @@ from ilastik_lazy.cli.options import (
     image_options,
     location_of,
     memory_given,
-    memory_option,
     options_given,
     sized,
     source_roots_option,
+    table_memory_option,
     with_selection,
 )
 from ilastik_lazy.cli.running import Command, exit_code, say
@@ -28,7 +28,7 @@ __all__ = ["info"]
 @click.command(cls=Command, short_help="Describe a file.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @image_options("untrusted")
-@memory_option
+@table_memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list with one object per image, for programs.")
 @source_roots_option
 def info(

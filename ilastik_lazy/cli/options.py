@@ -32,6 +32,7 @@ __all__ = [
     "stack_given",
     "stack_options",
     "storage_options",
+    "table_memory_option",
     "trust_option",
     "with_selection",
 ]
@@ -185,11 +186,8 @@ kind_option = remembered(
 )
 
 
-memory_option = remembered(
-    "--memory",
-    metavar="SIZE",
-    help="Maximum memory to use, such as 2GB.",
-)
+memory_option = remembered("--memory", metavar="SIZE", help="Maximum memory to use, such as 500MB [default: 2GiB].")
+table_memory_option = remembered("--memory", metavar="SIZE", help="Largest table to read, such as 8GB [default: 4GB].")
 
 
 def stack_options(command: _Command) -> _Command:

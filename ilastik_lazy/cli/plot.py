@@ -48,7 +48,7 @@ _ENDINGS = (".png", ".pdf", ".svg")
 @click.option(
     "-t",
     metavar="TIME",
-    help="Time, such as 90 (in the unit of t) or 1.5min; without a unit, the frame number [default: the first].",
+    help="Time, such as 90 (in the unit of t) or 1.5min; where FILE states no times, the frame [default: 0].",
 )
 @click.option("-c", metavar="CHANNEL", help="One channel, by name, or by number from 0.")
 @click.option(

@@ -73,7 +73,7 @@ def measure_classes(
     AxesError
         `by` names a dim that is not there.
     ArgumentError
-        The image holds no classes.
+        The values are fractions, ids of objects, below 0 or above 65,535.  Other whole numbers are counted as classes.
     MemoryLimitError
         The counts do not fit into `memory`.
     CorruptChunkError, SourceError

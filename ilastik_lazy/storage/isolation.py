@@ -4,7 +4,7 @@ libhdf5 was not made for malicious files: one changed byte makes it crash, or ha
 the interpreter's lock, where no thread and no Ctrl-C can end it.  Here a child asks it, with
 limits of time and memory, and hands over plain values; the caller only reads bytes of the file.
 
-The child is a new interpreter (0.15 s): a fork of a process with threads may never come back.
+The child is a new interpreter (0.2 s): a fork of a process with threads may never come back.
 """
 
 from __future__ import annotations
