@@ -19,6 +19,7 @@ from ilastik_lazy.core.axes import AXIS_NAMES, Axis, parse_axis_names, step_and_
 from ilastik_lazy.core.grid import Region, check_region, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, with_classes_of_name
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, CountedChunks, Storage
 from ilastik_lazy.core.units import full_unit_name, unit_and_start
 from ilastik_lazy.core.views.view import DescribedSource, View, leaves_of
@@ -170,8 +171,9 @@ def require_written(source: ArraySource, on_error: Literal["raise", "mask"]) -> 
         raise ArgumentError(f"{option('on_error', on_error)}: expected 'raise' or 'mask'")
     if (absent := absent_chunks(source)) and on_error == "raise":
         raise UnfinishedWriteError(
-            f"{source.spec.storage.location}: {absent} chunks were never written, so the export was stopped: "
-            f"export it again, or have them filled with {option('on_error', 'mask')}"
+            f"{source.spec.storage.location}: {counted(absent, 'chunk')} {'was' if absent == 1 else 'were'} never "
+            "written, so the export was stopped: export it again, or pass "
+            f"{option('on_error', 'mask')} to write the fill value there"
         )
     return absent
 

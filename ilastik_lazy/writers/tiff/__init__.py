@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
 from ilastik_lazy.core.parallel import threads_for
-from ilastik_lazy.core.size_text import parse_size
+from ilastik_lazy.core.size_text import counted, parse_size
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option
@@ -188,7 +188,7 @@ def to_tiff(
         verified=False,
         method_reason=why,
         voxels_per_class=statistics.voxels_per_class(plan.spec),
-        masked=masked + ((f"{absent} chunks that were never written",) if absent else ()),
+        masked=masked + ((f"{counted(absent, 'chunk')} never written",) if absent else ()),
         unknown_steps=unknown_steps(source.spec),
         dtype=plan.spec.dtype.name,
         not_stored=not_stored(plan.spec),

@@ -83,7 +83,7 @@ class TestUnfinishedExport:
 
     def test_is_masked_when_asked(self, path: Path, tmp_path: Path) -> None:
         report = to_ome_zarr(WAYS["computed"](path), tmp_path / "a.zarr", on_error="mask")
-        assert report.masked == ("2 chunks that were never written",)
+        assert report.masked == ("2 chunks never written",)
 
     @pytest.mark.parametrize("way", ["computed", "cut", "by xarray"])
     def test_is_refused_by_the_writer_of_hdf5(self, path: Path, tmp_path: Path, way: str) -> None:

@@ -99,12 +99,12 @@ class TestChunks:
         )  # fmt: skip
         with pytest.warns(il.errors.IncompleteSourceWarning):
             source = il.open_dataarray(tmp_path / "a.h5")
-        with pytest.raises(il.errors.UnfinishedWriteError, match=r"1 chunks were never written.*on_error='mask'"):
+        with pytest.raises(il.errors.UnfinishedWriteError, match=r"1 chunk was never written.*on_error='mask'"):
             convert(source, tmp_path / "a.zarr")
         assert not (tmp_path / "a.zarr").exists()
         report = convert(source, tmp_path / "a.zarr", verify=True, on_error="mask")
         assert "moved" in report.reason
-        assert "1 chunks that were never written" in str(report)
+        assert "1 chunk never written" in str(report)
         found = zarr.open_array(tmp_path / "a.zarr/scale0/image", mode="r")[...]
         np.testing.assert_array_equal(found, expected)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ilastik_lazy import __version__
+from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
 from ilastik_lazy.errors import SourceChangedError, VerificationError
@@ -129,7 +130,7 @@ class ImageConversion:
         start: float,
     ) -> ConversionReport:
         plan = self.plan
-        absent = (f"{self.absent} chunks that were never written",) if self.absent else ()
+        absent = (f"{counted(self.absent, 'chunk')} never written",) if self.absent else ()
         return ConversionReport(
             target=self.place,
             levels=tuple(level.shape for level in plan.levels),
