@@ -53,6 +53,8 @@ if os.environ.get("DOCS_INTERSPHINX"):
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ilastik_lazy"
+# Search engines list one of the versions that Read the Docs keeps.
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_sidebars = {"index": [], "tutorial": [], "changes": []}
