@@ -20,8 +20,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RECIPE = yaml.safe_load((ROOT / ".ci" / "conda" / "recipe.yaml").read_text())
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-# conda-forge's names, where they differ: these lack the parts that need more packages.
-CONDA_NAMES = {"dask": "dask-core", "matplotlib": "matplotlib-base"}
+# conda-forge's names, where they differ: most of these lack the parts that need more packages.
+CONDA_NAMES = {
+    "dask": "dask-core",
+    "isal": "python-isal",
+    "matplotlib": "matplotlib-base",
+    "pyarrow": "pyarrow-core",
+}
 
 
 def required(*extras):
