@@ -16,6 +16,7 @@ from ilastik_lazy.storage import files
 from tests.support.contract import CHANGES
 from tests.support.makers import some_data, write_hdf5_export
 from tests.support.n5_makers import write_n5
+from tests.support.open_files import path_of
 from tests.support.zarr_makers import write_array
 
 SHAPE = (7, 9, 10, 2)
@@ -72,6 +73,7 @@ def opened(request, tmp_path):
         return source, part
 
 
+@pytest.mark.posix  # elsewhere there is no pread
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_in_the_middle_of_a_read(opened, change, monkeypatch):
     """The change comes behind the first bytes of the part."""
@@ -83,7 +85,7 @@ def test_a_change_in_the_middle_of_a_read(opened, change, monkeypatch):
     def changing(real):
         def call(fd, *arguments):
             found = real(fd, *arguments)
-            if not fired.is_set() and os.readlink(f"/proc/self/fd/{fd}") == str(part):
+            if not fired.is_set() and path_of(fd) == str(part):
                 fired.set()
                 change(part)
             return found

@@ -127,6 +127,7 @@ def test_links_in_what_a_link_leads_to_are_followed_no_further(tmp_path, name):
         values_of(path, tmp_path / "there")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_pipe_is_no_chunk(tmp_path, name):
     for folder in ("here", "there"):

@@ -191,6 +191,7 @@ def test_sizes_are_checked_before_anything_is_allocated(tmp_path):
         opened(write_mrc(tmp_path / "c.mrc", data, at_92=("i", 2**31 - 1)))
 
 
+@pytest.mark.posix
 def test_files_are_recognised_by_name_or_content(tmp_path):
     path = write_mrc(tmp_path / "tilts.st", some_data((3, 4, 5), "<i2"))
     (tmp_path / "a.txt").write_text("text" * 100)

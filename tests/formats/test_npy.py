@@ -247,6 +247,7 @@ def test_any_byte_but_zero_is_true(tmp_path):
     assert set(found.view(np.uint8).ravel().tolist()) == {0, 1}
 
 
+@pytest.mark.posix
 def test_only_numpy_files_are_recognised(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 4)))
     os.rename(tmp_path / "a.npy", tmp_path / "without_suffix")

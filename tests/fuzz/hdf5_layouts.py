@@ -25,7 +25,6 @@ import numpy as np
 from ilastik_lazy.errors import IlastikLazyError, IncompleteSourceWarning, MetadataError
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from tests.fuzz.children import received, started
 from tests.support.hdf5_layouts import Rng, Written, write_random
 
 # What libhdf5 cannot write: filters that do not take the type, chunks of szip that are too small.
@@ -114,6 +113,8 @@ def _work(seed: int, numbers: Sequence[int], out: Any) -> None:
 
 def _outcomes(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Outcome of each number, from children that do some of them: libhdf5 may end one."""
+    from tests.fuzz.children import received, started  # which Windows cannot import
+
     left = list(numbers)
     while left:
         batch = left[:_BATCH]

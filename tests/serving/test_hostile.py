@@ -312,7 +312,7 @@ class TestManyClients:
 def test_closing_leaves_no_thread_and_no_descriptor():
     def left():
         threads = [thread for thread in threading.enumerate() if thread.name.startswith("ilastik_lazy")]
-        return threads, len(os.listdir("/proc/self/fd")), open_files()
+        return threads, len(os.listdir("/dev/fd")), open_files()
 
     before = left()
     server = il.serve(sample("probabilities"))

@@ -18,6 +18,8 @@ from ilastik_lazy.storage.isolation import in_child
 from tests.support.children import run_python
 from tests.support.makers import some_data, write_hdf5_export
 
+no_limit_of_memory = pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not limit the address space")
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -70,6 +72,7 @@ def test_a_child_that_dies_or_lies_is_a_corrupt_file(path, monkeypatch, child):
     assert len(str(caught.value)) <= 500
 
 
+@no_limit_of_memory
 @pytest.mark.parametrize("mebibytes", [30, 60, 120])
 def test_a_child_without_memory_says_so(path, monkeypatch, mebibytes):
     monkeypatch.setattr(isolation, "MEMORY_BYTES", mebibytes * 2**20)
@@ -131,6 +134,7 @@ def test_no_plugin_is_loaded(path, tmp_path, monkeypatch):
     assert "HDF5_PLUGIN_PATH" not in seen
 
 
+@no_limit_of_memory
 def test_stricter_limits_of_the_caller_are_kept(path):
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (3 * 2**29, 3 * 2**29))\n"

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -49,10 +49,8 @@ def _run(arguments: list[str], stdin: bytes, timeout: float) -> bytes:
 def run_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """``ilastik-lazy`` with these arguments, as people run it: in a process of its own, without a terminal."""
     command = list(map(str, arguments))
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = _in_a_fork(_command, command, str(cwd or os.getcwd()), dict(os.environ), out=out, err=err)
-        texts = [stream.read().decode() for stream in (out, err) if stream.seek(0) == 0]
-    return subprocess.CompletedProcess(command, code, *texts)
+    code, out, err = _in_a_fork(_command, command, str(cwd or os.getcwd()), dict(os.environ))
+    return subprocess.CompletedProcess(command, code, out.decode(), err.decode())
 
 
 def _command(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
@@ -67,12 +65,9 @@ def _command(arguments: list[str], folder: str, environment: dict[str, str]) -> 
 
 def read_elsewhere(source: ArraySource, region: Region) -> bytes:
     """Bytes of `region`, as a pickled copy of `source` reads them in another process."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = _in_a_fork(_read, pickle.dumps((source, region)), out=out, err=err)
-        err.seek(0)
-        assert code == 0, err.read().decode()[-3000:]
-        out.seek(0)
-        return out.read()
+    code, out, err = _in_a_fork(_read, pickle.dumps((source, region)))
+    assert code == 0, err.decode()[-3000:]
+    return out
 
 
 def _read(pickled: bytes) -> None:
@@ -126,23 +121,26 @@ def forked_child() -> Iterator[Any]:
         child.wait()
 
 
-def _in_a_fork(function: Any, *arguments: Any, out: IO[bytes], err: IO[bytes]) -> int:
-    """Exit code of a process that calls `function` and writes to these files."""
-    # The server hands no files down, but their numbers in this process are paths to them.
-    paths = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (out, err)]
-    child = _SERVER.Process(target=_redirected, args=(paths, function, *arguments))
-    child.start()
-    child.join(120)
-    if child.is_alive():
-        child.kill()
-        raise TimeoutError(f"{function.__name__}{arguments} takes more than 120 seconds")
-    assert child.exitcode is not None
-    return child.exitcode
+def _in_a_fork(function: Any, *arguments: Any) -> tuple[int, bytes, bytes]:
+    """Exit code, output and errors of a process that calls `function`."""
+    # The server hands no files down, and only Linux has paths to those that are open here.
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = paths = [Path(folder, name) for name in ("out", "err")]
+        for path in paths:
+            path.touch()
+        child = _SERVER.Process(target=_redirected, args=(paths, function, *arguments))
+        child.start()
+        child.join(120)
+        if child.is_alive():
+            child.kill()
+            raise TimeoutError(f"{function.__name__}{arguments} takes more than 120 seconds")
+        assert child.exitcode is not None
+        return child.exitcode, out.read_bytes(), err.read_bytes()
 
 
-def _redirected(paths: list[str], function: Any, *arguments: Any) -> None:
+def _redirected(paths: list[Path], function: Any, *arguments: Any) -> None:
     for number, path in enumerate(paths, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)), number)
     sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
     try:
         function(*arguments)

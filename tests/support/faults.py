@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import ilastik_lazy
+from tests.support.open_files import path_of
 
 READING = ("open", "pread", "preadv", "fstat", "stat", "lstat", "listdir", "scandir", "readv", "read", "dup2")
 WRITING = (
@@ -69,7 +70,7 @@ class Faults:
             return False
         if isinstance(place, int):
             try:
-                place = _REAL["readlink"](f"/proc/self/fd/{place}")
+                place = path_of(place)
             except OSError:
                 return False
         return isinstance(place, str | bytes | os.PathLike) and os.fsdecode(place).startswith(str(self.folder))
@@ -92,7 +93,7 @@ class Faults:
         return call
 
 
-_REAL: dict[str, Any] = {name: getattr(os, name) for name in (*CALLS, "readlink")}
+_REAL: dict[str, Any] = {name: getattr(os, name) for name in CALLS}
 
 
 def _short(real: Any, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:

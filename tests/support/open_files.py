@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 _DESCRIPTORS = "/proc/self/fd"
+
+
+def path_of(fd: int) -> str:
+    """Path of a file that this process holds open."""
+    if sys.platform == "darwin":
+        fcntl = importlib.import_module("fcntl")
+        return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return os.readlink(f"{_DESCRIPTORS}/{fd}")
 
 
 def open_files() -> list[str]:

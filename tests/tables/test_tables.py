@@ -162,6 +162,7 @@ def test_what_is_no_table_file_is_refused(tmp_path):
         open_table(tmp_path / "none.csv")
 
 
+@pytest.mark.posix
 def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(IlastikLazyError, match="is not a regular file"):

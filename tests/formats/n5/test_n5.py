@@ -64,6 +64,7 @@ def test_a_folder_that_is_a_dataset_itself_has_one_image(tmp_path):
         np.testing.assert_array_equal(values_of(opened(tmp_path / name, image)), data)
 
 
+@pytest.mark.posix
 def test_what_is_no_n5_is_not_recognised(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.txt").write_text("text")

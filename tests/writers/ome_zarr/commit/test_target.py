@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ class TestLink:
         assert [path.name for path in disk.iterdir()] == ["a.zarr"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_disk_of_its_own_is_refused_before_anything_is_converted() -> None:
     # Its folder cannot be exchanged with one of another disk.
     assert LocalStore("/proc").beside() is None
