@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ import h5py
 import numpy as np
 from h5py import h5d, h5f, h5p, h5s, h5t, h5z
 
-# What h5py does not hand on; the library is found through the modules that are linked against it.
-_libhdf5 = ctypes.CDLL(h5p.__file__)
+# What h5py does not hand on; the library is found through the modules linked against it, on Windows beside them.
+_libhdf5 = ctypes.CDLL(str(Path(h5p.__file__).with_name("hdf5.dll")) if os.name == "nt" else h5p.__file__)
 _libhdf5.H5Pset_chunk_opts.argtypes = [ctypes.c_int64, ctypes.c_uint]
 _libhdf5.H5Pget_chunk_opts.argtypes = [ctypes.c_int64, ctypes.c_void_p]
 _libhdf5.H5Pset_istore_k.argtypes = [ctypes.c_int64, ctypes.c_uint]
