@@ -40,6 +40,8 @@ def check_threshold(
     where, is_whole = spec.storage.location, spec.dtype.kind in "iu"
     # Of numbers in memory, too: those from 0 to 1 also lie within 0 to 255.
     is_computed = spec.storage.access == COMPUTED
+    if is_computed and is_whole and drange == (0.0, 1.0):
+        drange = None  # (probabilities * 255).astype("uint8") keeps it
     if is_computed and spec.dtype.kind == "f" and drange not in (None, (0.0, 1.0)):
         raise ArgumentError(
             f"{option(name, threshold)}: {where} was computed, and attrs['drange']={drange} may be "

@@ -206,6 +206,20 @@ def test_a_probability_is_no_threshold_for_whole_numbers_of_unknown_range(option
     assert il.label_objects(image.astype(bool)).values.tolist() == [[0, 1, 0, 2]]
 
 
+def test_whole_numbers_that_were_computed_do_not_have_the_range_of_their_origin():
+    attrs = {"ilastik_kind": "probabilities", "drange": [0, 1]}
+    maps = xr.DataArray(np.array([[[0.1, 0.6, 0, 0.9]], [[0.9, 0.4, 1, 0.1]]], "f4"), dims=("c", "y", "x"), attrs=attrs)
+    scaled = (maps * 255).astype(np.uint8)
+    assert scaled.attrs["drange"] == [0, 1]
+    for use in (lambda image: il.label_objects(image[0]), lambda image: il.classify(image, threshold=0.8)):
+        with pytest.raises(ArgumentError, match=r"holds uint8 without a known range: set attrs\['drange'\]"):
+            use(scaled)
+    assert il.label_objects(scaled[0], threshold=128).values.tolist() == [[0, 1, 0, 2]]
+    right = scaled.assign_attrs(drange=[0, 255])
+    assert il.label_objects(right[0]).values.tolist() == [[0, 1, 0, 2]]
+    assert il.classify(right, threshold=0.8).values.tolist() == [[2, 0, 2, 1]]
+
+
 def test_a_gaussian_wider_than_the_image_takes_no_more_memory():
     image = xr.DataArray(np.eye(8, dtype=np.float32).reshape(2, 4, 8), dims=("z", "y", "x"))
     # What lies beyond the borders is not an array of its own: this one would have 10**15 voxels.
