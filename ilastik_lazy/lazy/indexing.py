@@ -41,7 +41,7 @@ class SourceArray(BackendArray):
         spec = self.source.spec
         parts = iter(key + (slice(None),) * (self.ndim - len(key)))
         lifted = [part if isinstance(part, int) else _lifted(next(parts), part) for part in self.window]
-        if all(isinstance(part, slice) and part.step == 1 for part in lifted):
+        if all(isinstance(part, slice) for part in lifted):
             return self.source.read(tuple(part for part in lifted if isinstance(part, slice)))
         axes = [_AxisPieces.of(part, chunk) for part, chunk in zip(lifted, spec.chunks, strict=True)]
         if all(axis.is_plain for axis in axes):
@@ -113,7 +113,8 @@ def _lifted(index: Any, part: slice) -> Any:
     if isinstance(index, slice):
         start, stop, step = index.indices(length)
         if step == 1:
-            return slice(part.start + start, part.start + max(start, stop), 1)
+            # Without a step, as sources compare parts of regions with whole axes.
+            return slice(part.start + start, part.start + max(start, stop))
         return part.start + np.arange(start, stop, step)
     wanted = np.asarray(index)
     if wanted.dtype == bool:

@@ -92,6 +92,15 @@ def test_a_box_reads_each_voxel_once():
     assert source.elements == source.data[box].size
 
 
+def test_a_region_has_no_steps_so_that_it_equals_whole_axes():
+    source = CountingSource()
+    opened(source).sum().compute(scheduler="synchronous")
+    computed(opened(source, None)[3:5, :, 4])
+    whole = tuple(slice(0, length) for length in source.spec.shape[1:3])
+    assert {part.step for region in source.regions for part in region} == {None}
+    assert any(region[1] == whole[0] for region in source.regions)
+
+
 def test_a_sum_reads_each_voxel_once():
     source = CountingSource()
     assert float(opened(source).sum(dtype="f8").compute(scheduler="synchronous")) == source.data.sum(dtype="f8")
