@@ -35,7 +35,7 @@ from ilastik_lazy.errors import (
 )
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
-from ilastik_lazy.formats.png import check_png
+from ilastik_lazy.formats.png import inflated_png
 from ilastik_lazy.formats.suffixes import PICTURE_SUFFIXES
 from ilastik_lazy.storage.files import Stamp, opened, read_exactly, read_up_to, stamp_of
 
@@ -137,8 +137,8 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         raise LimitExceededError(f"{location} has shape {layout.shape}: more than {limits.axis_length} along an axis")
     names = parse_axis_names(axes if axes is not None else "yxc"[: len(layout.shape)], layout.shape, location)
     channels = layout.shape[names.index("c")] if "c" in names else 1
-    # The file, the picture in Pillow (four bytes for three samples), and its pixels.
-    buffers = 3 if len(layout.shape) == 2 else 4
+    # The file, inflated if it is a PNG, the picture in Pillow (four bytes for three samples), and its pixels.
+    buffers = 4 if len(layout.shape) == 2 else 5
     kind = kind_from_name(location.path, layout.dtype, channels)
     named, colors = samples_of(channels if kind not in WHOLE_NUMBERS and stated not in WHOLE_NUMBERS else 0)
     spec = ArraySpec(
@@ -238,14 +238,14 @@ class PictureSource:
 
 def _decoded(data: bytes, path: str, *, has_classes: bool) -> np.ndarray[Any, Any]:
     """Decode the pixels of a picture from the bytes of its file."""
+    if data.startswith(_SIGNATURES[0]):
+        try:
+            data = inflated_png(data)
+        except CorruptChunkError as error:
+            raise CorruptChunkError(f"{path} cannot be decoded: {error}") from error
     picture = _opened_picture(io.BytesIO(data), path)
     layout = _layout_of(picture, path)
     layout = layout.of_classes() if has_classes else layout
-    if picture.format == "PNG":
-        try:
-            check_png(data)
-        except CorruptChunkError as error:
-            raise CorruptChunkError(f"{path} cannot be decoded: {error}") from error
     if layout.decoder == "png":
         from imagecodecs import png_decode
 

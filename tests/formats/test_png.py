@@ -12,6 +12,7 @@ import pytest
 from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.errors import CorruptChunkError, CorruptFileError
 from ilastik_lazy.formats import picture
+from ilastik_lazy.formats import png as png_files
 from ilastik_lazy.formats.location import Location
 from tests.support.makers import some_data
 
@@ -54,6 +55,24 @@ ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 def test_whole_pictures_are_read(tmp_path, shape, interlaced):
     data = some_data(shape, "u1")
     np.testing.assert_array_equal(values_of(tmp_path / "a.png", png(data, interlaced=interlaced)), data, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["L", "LA", "RGB", "P", "1", "I;16"])
+def test_an_inflated_picture_is_the_same_to_other_readers(kind):
+    target = io.BytesIO()
+    shown = Image.fromarray(some_data((9, 11), "u2")) if kind == "I;16" else Image.fromarray(RGB).convert(kind)
+    shown.save(target, "PNG")
+    inflated = png_files.inflated_png(target.getvalue())
+    Image.open(io.BytesIO(inflated)).verify()
+    found = Image.open(io.BytesIO(inflated))
+    assert (found.mode, found.getpalette()) == (kind, shown.getpalette())
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(shown))
+
+
+def test_a_picture_too_large_for_one_part_is_read_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(png_files, "_MOST_BYTES", 100)
+    assert png_files.inflated_png(png()) == png()
+    np.testing.assert_array_equal(values_of(tmp_path / "a.png", png()), RGB)
 
 
 @pytest.mark.parametrize("mode", ["1", "P"])
