@@ -10,7 +10,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ class Location:
 
     options: tuple[tuple[str, str | bool], ...] = field(default=(), repr=False)
     """How the server of a URL is reached (see `ObjectFolder`); may hold credentials."""
+
+    __dask_tokenize__ = astuple  # as that of `Stamp`
 
     @classmethod
     def parse(
