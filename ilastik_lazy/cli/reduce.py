@@ -126,7 +126,6 @@ def reduce(
             raise ArgumentError(f"{len(images)} results cannot all be {out}: pass --out-dir FOLDER, or --stack t")
         targets = dict.fromkeys(images, out)
     from ilastik_lazy import reductions
-    from ilastik_lazy.cli.batch.record import Record
     from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.cli.results import check_printable, result_text, write_result
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
@@ -142,7 +141,11 @@ def reduce(
     else:
         options |= {"over": dims, "skipna": skipna}
 
-    record = None if batch.out_dir is None else Record(batch.out_dir)
+    record = None
+    if batch.out_dir is not None:
+        from ilastik_lazy.cli.batch.record import Record
+
+        record = Record(batch.out_dir)
 
     def work(name: str, progress: Callback | None) -> Made:
         target = targets.get(name)
