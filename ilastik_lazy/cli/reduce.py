@@ -125,10 +125,10 @@ def reduce(
         if len(images) > 1:
             raise ArgumentError(f"{len(images)} results cannot all be {out}: pass --out-dir FOLDER, or --stack t")
         targets = dict.fromkeys(images, out)
-    from ilastik_lazy import reductions
     from ilastik_lazy.cli.batch.run import Made, memory_of_each, run_batch, threads_of_each
     from ilastik_lazy.cli.results import check_printable, result_text, write_result
     from ilastik_lazy.core.parallel import MEMORY, in_bytes
+    from ilastik_lazy.core.reducing.plan import carried_out, plan_reduction
     from ilastik_lazy.core.size_text import parse_size
 
     memory = memory_of_each(memory_given(str(MEMORY)), batch.jobs)
@@ -152,21 +152,28 @@ def reduce(
         source = source_at(images[name], dataset, axes, project)
         if record is not None and target is not None and resume and record.has(target, source, overwrite=False):
             return Made(target, f"{target}: made by an earlier run", is_old=True)
-        if operation != "histogram":
-            plan = reductions.plan_reduction(source.spec, operation, **options)
-            what = f"{operation} over {''.join(plan.over)}"
-            kept = [dim for dim in source.spec.dims if dim not in plan.over]
+        counted = in_bytes(progress, source.spec)
+        result: Any
+        if operation == "histogram":
+            from ilastik_lazy.reductions import histogram
+
+            result = histogram(source, **options, progress=counted).to_dataarray()
+            kept = result.dims
+        else:
+            plan = plan_reduction(source.spec, operation, **options)
+            kept, what = plan.dims, f"{operation} over {''.join(plan.over)}"
             if target is None:
                 check_printable(what, dict(zip(kept, plan.shape, strict=True)))
             else:
                 check_image(what, target, kept)
-        counted = in_bytes(progress, source.spec)
-        if operation == "histogram":
-            result = reductions.histogram(source, **options, progress=counted).to_dataarray()
-        else:
-            result = reductions.reduce(source, operation, **options, progress=counted)
-        shape = "  ".join(f"{dim} {size}" for dim, size in result.sizes.items()) or "one number"
-        facts = {"operation": operation, "dims": list(result.dims), "shape": list(result.shape)}
+            result = carried_out(source, operation, plan, skipna, counted)
+            # xarray and dask take a second to import; neither one number nor .npy has labels.
+            if kept if target is None else not target.endswith(".npy"):
+                from ilastik_lazy.reductions.reducing import labelled
+
+                result = labelled(source, operation, plan, result)
+        shape = "  ".join(f"{dim} {size}" for dim, size in zip(kept, result.shape, strict=True)) or "one number"
+        facts = {"operation": operation, "dims": list(kept), "shape": list(result.shape)}
         if target is None:
             text = result_text(result)
             return Made("", text, text if result.ndim == 0 else f"\n{text}\n ", facts)

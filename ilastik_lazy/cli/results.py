@@ -57,14 +57,17 @@ def check_printable(what: str, sizes: Mapping[str, int]) -> None:
 
 
 def write_result(result: xr.DataArray, path: str) -> None:
-    """Write a bare ``.npy``, which appears when it is whole, a ``.zarr`` with coordinates, or an OME-TIFF."""
+    """Write a bare ``.npy``, which appears when it is whole, a ``.zarr`` with coordinates, or an OME-TIFF.
+
+    For ``.npy``, `result` may be numpy's.
+    """
     if path.endswith(".npy"):
         import numpy as np
 
         from ilastik_lazy.storage.new_file import new_file
 
         with new_file(os.path.abspath(path), overwrite=False) as file:
-            np.lib.format.write_array(file, result.values, allow_pickle=False)
+            np.lib.format.write_array(file, np.asarray(result), allow_pickle=False)
             file.check()
     elif path.lower().endswith(TIFF_SUFFIXES):
         from ilastik_lazy.writers.tiff import to_tiff
@@ -75,7 +78,7 @@ def write_result(result: xr.DataArray, path: str) -> None:
 
 
 def result_text(result: xr.DataArray) -> str:
-    """Format one number, or a small table; for histograms, only bins that are not empty."""
+    """Format one number, which may be numpy's, or a small table; for histograms, only bins that are not empty."""
     if result.ndim == 0:
         return f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item())
     name = str(result.name or "value")

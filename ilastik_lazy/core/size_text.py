@@ -46,15 +46,15 @@ def parse_size(size: str | float, what: str) -> int:
     ArgumentError
         It is not a size.
     """
-    from dask.utils import parse_bytes
-
     try:
-        if isinstance(size, str) and any(map(str.isdigit, size)):
-            count = int(parse_bytes(size))
-        elif isinstance(size, str | bytes | bool):
-            raise ValueError(size)  # dask takes "" for 1, and "GB" for 1 GB
-        else:
+        if not isinstance(size, str | bytes | bool) or (isinstance(size, str) and size.isdecimal()):
             count = int(size)  # also numpy's numbers, which must not be imported for `--help`
+        elif isinstance(size, str) and any(map(str.isdigit, size)):
+            from dask.utils import parse_bytes
+
+            count = int(parse_bytes(size))
+        else:
+            raise ValueError(size)  # dask takes "" for 1, and "GB" for 1 GB
     except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(f"{option(what, size)}: expected a size such as '2GB', or a number of bytes") from error
     if count < 0:
