@@ -14,7 +14,8 @@ from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.errors import ArgumentError, option
-from ilastik_lazy.formats import open_source, open_sources
+from ilastik_lazy.formats import format_of, open_source
+from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.patterns import StackOrder, expanded, is_pattern
 from ilastik_lazy.formats.suffixes import PICTURE_SUFFIXES
@@ -122,10 +123,14 @@ def _checked_along(locations: Sequence[Location], along: str | None) -> str | No
 def _opened(wanted: Sequence[tuple[Location, Sequence[str | None]]], options: OpenOptions) -> list[list[ArraySource]]:
     """Open the images that are wanted of each file; a warning that concerns several files is one, with their number."""
     sources, places = [], dict[tuple[str, type[Warning]], list[str]]()
+    found: Format | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for location, images in wanted:
-            sources.append(open_sources(location, images, options))
+            # The next file is likely to have the format of this one: trying all takes 0.1 ms.
+            if found is None or not found.recognises(location, options):
+                found = format_of(location, options)
+            sources.append(found.open_images(location, images, options))
             for one in caught:
                 text = str(one.message).replace(location.path, "\0")
                 places.setdefault((text, one.category), []).append(location.path)

@@ -18,6 +18,7 @@ from ilastik_lazy.core.views.stacked import StackSource, stack_of
 from ilastik_lazy.errors import (
     ArgumentError,
     AxesError,
+    CorruptFileError,
     DatasetNotFoundError,
     MetadataError,
     MetadataWarning,
@@ -171,6 +172,13 @@ def test_a_file_that_differs_is_named(tmp_path, shape, dtype, axes, what):
     write_hdf5_export(tmp_path / "f2.h5", some_data(shape, dtype), axes=axes)
     with pytest.raises(MetadataError, match=rf"f2\.h5.* has {what} .*f0\.h5"):
         open_stack(str(tmp_path / "f*.h5"))
+
+
+def test_a_file_of_another_format_under_the_same_suffix_is_named(tmp_path):
+    write_pngs(tmp_path, some_data((3, 4, 5), "u1"), "yx")
+    write_hdf5_export(tmp_path / "f1.png", some_data((4, 5), "u1"), axes="yx")
+    with pytest.raises(CorruptFileError, match=r"f1\.png cannot be read as a picture"):
+        open_stack(str(tmp_path / "f*.png"))
 
 
 def test_what_cannot_be_stacked(tmp_path):
