@@ -113,7 +113,7 @@ def test_other_methods_are_refused(server, method):
 
 def test_a_body_is_not_read(server):
     answer = send(server.url, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
-    assert line_of(answer) == "HTTP/1.1 413 Request Entity Too Large"
+    assert line_of(answer).startswith("HTTP/1.1 413 ")  # Python 3.13 has another phrase
 
 
 def test_pages_of_other_servers_may_read_with_the_secret(server):
