@@ -106,7 +106,8 @@ def _count(spec: ArraySpec) -> int:
 
 
 def _noted_range(spec: ArraySpec) -> tuple[float, float] | None:
-    if spec.drange is None or not spec.drange[0] < spec.drange[1]:
+    # ilastik notes 0 to 1 for densities, of which a voxel has a few thousandths.
+    if spec.kind == "density" or spec.drange is None or not spec.drange[0] < spec.drange[1]:
         return None
     return float(spec.drange[0]), float(spec.drange[1])
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
+_SUPERSCRIPTS = {"2": "²", "3": "³"}
+
 # A contour is seen from where a picture of 7 inches is read, and hides little.
 _CONTOUR_INCHES = 1 / 90
 
@@ -119,12 +121,23 @@ def plot(
     method: Literal["mean", "nearest"] = "nearest" if mode == "labels" else "mean"
     pixels = [read_plane(source, each, layout.steps(each), method) for each in layout.planes]
     rendering = rendered(pixels, spec, mode, indices.get("c", 0), contrast)
+    if rendering.bar is not None and (quantity := _quantity_of(image)):
+        rendering = replace(rendering, bar=replace(rendering.bar, label=elided(quantity)))
     if over is not None:
         rendering = _outlined(rendering, over, layout, _class_names(image, spec))
     notes = [layout.rulers.note, _reduction(layout, method), _never_written(source)]
     places = [_place(spec, dim, indices[dim]) for dim in ("t", "c") if dim in indices and layout.lengths[dim] > 1]
     title = ", ".join([_name_of(spec), *_places_taken(image), *places])
     return draw(layout, spec, rendering, title, [note for note in notes if note])
+
+
+def _quantity_of(image: AnySource) -> str:
+    """Return the name of values that have a unit of their own, such as those of `paint`, with this unit; else ''."""
+    if not isinstance(image, xr.DataArray) or not image.attrs.get("units"):
+        return ""
+    base, *power = str(image.attrs["units"]).split("^")
+    unit = unit_symbol(base) + "".join(_SUPERSCRIPTS.get(text, f"^{text}") for text in power)
+    return f"{image.attrs.get('long_name') or image.name or 'value'} [{unit}]"
 
 
 def _positive(dpi: float) -> float:

@@ -44,6 +44,12 @@ def test_a_range_that_is_none_is_not_used(drange):
     assert not states_contrast(spec)
 
 
+def test_a_density_is_far_below_the_range_that_ilastik_notes():
+    spec = spec_of("f4", None, drange=(0, 1), kind="density")
+    assert channels_of(spec, [(0, 0.01)])[0].contrast == (0, 0.01)
+    assert not states_contrast(spec)
+
+
 @pytest.mark.parametrize(("noted", "measured"), [((0, 1), (0, 200)), ((0, 255), (0.1, 0.9))])
 def test_a_computed_image_has_the_contrast_of_its_own_values(noted, measured):
     spec = spec_of("f4", None, drange=noted, is_inherited=True)

@@ -159,6 +159,20 @@ def test_one_channel_has_a_colour_bar_with_its_name():
         np.testing.assert_array_equal(image.get_array(), probabilities().isel(z=20, c=1))
 
 
+def test_a_measured_column_has_a_colour_bar_with_its_name_and_unit():
+    nuclei = il.label_objects(probabilities().sel(c="nucleus"), min_size=20)
+    volumes = il.paint(nuclei, il.measure_objects(nuclei), "area")
+    _, bar = il.plot(volumes, plane="xy").figure.axes
+    assert bar.get_ylabel() == "area [µm³]"
+
+
+def test_titles_of_narrow_slices_take_lines_of_their_own():
+    image = xr.DataArray(np.zeros((60, 300, 300), "u1"), dims=("z", "y", "x"))
+    wide, narrow = (axes.get_title() for axes in panels(il.plot(image))[:2])
+    assert wide == "xy, z = 30 (voxels 0 to 59)"
+    assert narrow == "zy\nx = 150\n(voxels 0 to 299)"
+
+
 def test_contrast_can_be_chosen():
     figure = il.plot(sample("raw"), contrast=(50, 100))
     assert {axes.images[0].get_clim() for axes in panels(figure)} == {(50, 100)}

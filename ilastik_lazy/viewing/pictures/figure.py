@@ -24,6 +24,8 @@ __all__ = ["draw"]
 _LEAST_INCHES = 1.5
 # Room that a legend or a colour bar needs beside or between panels.
 _KEY_INCHES = 2.0
+# Width of a letter of a title.
+_LETTER_INCHES = 0.08
 # Places of xy, zy and xz: axes that two of them share lie side by side.
 _CELLS = ((0, 0), (0, -1), (-1, 0))
 
@@ -100,7 +102,10 @@ def _label(axes: Axes, layout: Layout, k: int, spec: ArraySpec) -> None:
         axes.tick_params(labelleft=False)
         axes.set_ylabel("")
     fixed = [place_of(spec, dim, index) for dim, index in plane.at.items() if dim in "zyx"]
-    axes.set_title(", ".join([plane.name, *fixed]), fontsize="medium")
+    title = ", ".join([plane.name, *fixed])
+    if len(title) * _LETTER_INCHES > rulers.size(plane.across, layout.lengths[plane.across]) * layout.inches:
+        title = title.replace(", ", "\n").replace(" (", "\n(")
+    axes.set_title(title, fontsize="medium")
     for dim in plane.name if len(layout.planes) > 1 else "":
         index = next(other.at[dim] for other in layout.planes if dim in other.at)
         position = rulers.axes[dim].translation + index * (rulers.axes[dim].scale or 1)
