@@ -6,8 +6,8 @@ classes ``nucleus`` and ``background``, and the images that ilastik exported.
 
 from __future__ import annotations
 
-import os
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +72,8 @@ def run_demo(folder: str, say: Callable[[str], None]) -> None:
     start = time.perf_counter()
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
+    for file in _FILES.values():
+        shutil.copyfile(Path(__file__).with_name("data") / file, place / file)
     import ilastik_lazy as il
 
     say("1. Open an ilastik export as a labelled array; no voxel is read yet.\n")
@@ -98,18 +100,20 @@ def run_demo(folder: str, say: Callable[[str], None]) -> None:
     say(f"   {_picture(place / 'nuclei.png')}")
 
     say(f"\nDone in {time.perf_counter() - start:.1f} s. The results are here:\n")
-    for path, what in (
-        (sample("probabilities"), "the export"),
-        (sample("project"), "the project"),
-        (str(store.resolve()), "the OME-Zarr: open it in napari, Fiji, Neuroglancer, or xr.open_datatree"),
-        (str((place / "nuclei.png").resolve()), "the picture"),
+    for name, what in (
+        (_FILES["raw"], "the image"),
+        (_FILES["project"], "the project in which its classes were drawn"),
+        (_FILES["probabilities"], "an export"),
+        (_FILES["segmentation"], "another export"),
+        ("nuclei.zarr", "the OME-Zarr: open it in napari, Fiji, Neuroglancer, or xr.open_datatree"),
+        ("nuclei.png", "the picture"),
     ):
-        if os.path.exists(path):
-            say(f"   {path}\n      {what}")
-    files = f"{shlex.quote(sample('probabilities'))} \\\n      --project {shlex.quote(sample('project'))}"
+        if (place / name).exists():
+            say(f"   {(place / name).resolve()}\n      {what}")
+    export, project, raw = (shlex.quote(str(place / _FILES[name])) for name in ("probabilities", "project", "raw"))
     say("\nCount and measure the nuclei:\n")
-    say(f"   ilastik-lazy objects {files} \\")
-    say(f"      --class nucleus --min-size 20 --intensity {shlex.quote(sample('raw'))} --out nuclei.csv")
+    say(f"   ilastik-lazy objects {export} --project {project} \\")
+    say(f"      --class nucleus --min-size 20 --intensity {raw} --out nuclei.csv")
 
 
 def _indented(text: str) -> str:

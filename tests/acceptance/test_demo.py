@@ -1,5 +1,7 @@
 """The demo does the main job, and says so."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import zarr
@@ -39,3 +41,11 @@ def test_demo_writes_an_image_and_a_picture(told):
 def test_sample_files_are_hdf5(name):
     with open(sample(name), "rb") as file:
         assert file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def test_demo_leaves_the_files_that_its_last_command_names(told):
+    folder, text = told
+    for name in ("raw", "project", "probabilities", "segmentation"):
+        copy = folder / Path(sample(name)).name
+        assert copy.read_bytes() == Path(sample(name)).read_bytes()
+        assert str(copy) in text
