@@ -174,7 +174,7 @@ def convert(
         report = to_ome_zarr(source, targets[name], progress=progress, **options)
         is_old = report.parts > 0 and report.resumed == report.parts
         unknown = ", voxel size unknown" if report.unknown_steps else ""
-        summary = f"{human_bytes(report.bytes_written)}{unknown}"
+        summary = f"{human_bytes(report.bytes_written)}{unknown}{', every voxel verified' if report.verified else ''}"
         return Made(targets[name], str(report), summary, report.as_json(), is_old)
 
     run_batch(

@@ -37,7 +37,7 @@ _INDENT = " " * 11
 @image_options("untrusted", selects=False)
 @table_memory_option
 @click.option("--full", is_flag=True, help="Read every chunk, and all ids of a table's label image.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs (see docs/doctor.md).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
 @source_roots_option
 @click.option("--workers", type=int, metavar="N", help="Number of threads [default: one for each core].")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")

@@ -76,6 +76,9 @@ def as_source(
     hint = ""
     if isinstance(source, xr.Dataset):
         hint = f": pick a variable, such as dataset[{next(iter(source.data_vars), 'exported_data')!r}]"
+    if isinstance(source, xr.DataTree):
+        names = (f"{node.relative_to(source)}/{name}" for node in source.subtree for name in node.data_vars)
+        hint = f": pick a variable of a node, such as tree[{next(names, 'scale0/image').removeprefix('./')!r}]"
     if isinstance(source, np.ndarray) and 2 <= source.ndim <= 5:
         dims = list("tzyx"[4 - source.ndim :] if source.ndim < 5 else "tzyxc")
         hint = f": name its axes, such as xarray.DataArray(array, dims={dims})"

@@ -92,7 +92,10 @@ def _is_part_of(own: _Sizes, whole: _Sizes) -> bool:
 
 
 def _shown(sizes: _Sizes) -> str:
-    shown = [f"{axis} {sizes[axis]}".replace("inf", "of unknown length") for axis in _SPACE_AND_TIME if axis in sizes]
+    axes = [axis for axis in _SPACE_AND_TIME if axis in sizes]
+    if axes and all(sizes[axis] == math.inf for axis in axes):
+        return f"{''.join(axes)} of unknown size"
+    shown = [f"{axis} {sizes[axis]}".replace("inf", "of unknown length") for axis in axes]
     return ", ".join(shown) or "one voxel"
 
 

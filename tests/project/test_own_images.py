@@ -108,7 +108,7 @@ def test_sizes_that_nobody_knows_are_no_reason_to_warn(tmp_path):
     assert warned(lambda: il.open_dataarray(export(tmp_path / "liver_Probabilities.h5"), project=old)) == []
     plane = export(tmp_path / "liver_Labels.h5", (3, 4, 5, 6), "tzyx", "|u1")
     (text,) = warned(lambda: il.open_dataarray(plane, project=old))
-    assert "'gone' (z of unknown length, y of unknown length" in text
+    assert "'gone' (zyx of unknown size)" in text
 
 
 def test_a_stack_of_exports_belongs_to_the_project_of_its_files(tmp_path):

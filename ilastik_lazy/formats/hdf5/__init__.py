@@ -11,7 +11,7 @@ import h5py
 
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option
+from ilastik_lazy.errors import DatasetNotFoundError, ExternalReferenceError, option, remedy
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.hdf5 import bdv, imaris
 from ilastik_lazy.formats.hdf5.dataset import described
@@ -185,7 +185,8 @@ def _only_image(file: h5py.File, path: str, limits: Limits) -> str:
     if not entries and _is_project(file):
         raise DatasetNotFoundError(
             f"{path} is a project, and no image is embedded in it: "
-            f"open an export, and name the project with {option('project')}"
+            + remedy("open_datatree() opens its images and labels", "ilastik-lazy info shows its images and labels")
+            + f"; to name the classes of an export, open the export with {option('project', 'x.ilp')}"
         )
     if len(entries) > 1 and all(_CUT_OUTS.search(entry.path) for entry in entries):
         raise DatasetNotFoundError(

@@ -141,6 +141,12 @@ def test_a_name_given_for_another_file_harms_no_file(folder, run, options):
     assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
 
 
+def test_each_line_says_that_the_image_was_verified(folder, run):
+    code, text, errors = run("convert", "in/*.h5", "--out-dir", "out", "--verify")
+    assert code == 0, errors
+    assert text.count("every voxel verified") == len(DATA)
+
+
 def test_a_report_and_a_log_of_an_earlier_run_are_written_again(folder, run):
     for _ in range(2):
         code, _, errors = run(

@@ -235,6 +235,7 @@ class TestArguments:
             ({"array": array.astype("c8")}, "expected numbers"),
             ({"array": array.astype("longdouble")}, "astype"),
             ({"array": array.to_dataset()}, "pick a variable"),
+            ({"array": xr.DataTree.from_dict({"scale0": array.to_dataset()})}, r"such as tree\['scale0/"),
         ],
     )
     def test_what_ilastik_would_not_open_is_refused(

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ilastik_lazy.core.display import class_color
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
+from ilastik_lazy.errors import ArgumentError, MetadataWarning, option, remedy
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
 from ilastik_lazy.warning import warn
@@ -90,6 +90,11 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
     table = table[table[name] > 0].sort_values(name)
     ids = table[name]
     if not ids.is_unique:
+        if "source" in table.columns and table["source"].nunique() > 1:
+            raise ArgumentError(
+                f"the table has the objects of {table['source'].nunique()} images (column source), and the label image "
+                f"is one: {remedy('pass the rows of its source', 'pass a table of this image alone')}"
+            )
         raise ArgumentError(
             f"the table has id {ids[ids.duplicated()].iloc[0]} in several rows, as ids restart in every frame, and "
             "the metadata of a label image have one entry per id: write ids that differ between frames with "

@@ -169,6 +169,12 @@ class TestTable:
         with pytest.raises(ArgumentError, match=r"has id 1 in several rows.*rows of one frame"):
             object_properties(self.SPEC, table)
 
+    def test_of_several_images_is_refused(self) -> None:
+        table = pd.DataFrame({"source": ["a.h5", "b.h5"], "label": [1, 1]})
+        with pytest.raises(ArgumentError, match=r"objects of 2 images .*pass the rows of its source"):
+            object_properties(self.SPEC, table)
+        assert len(object_properties(self.SPEC, table[table["source"] == "b.h5"])) == 1
+
     @pytest.mark.parametrize(("dtype", "kind"), [("uint8", "segmentation"), ("float32", None), ("uint32", "tracking")])
     def test_of_an_image_without_object_ids_is_refused_before_anything_is_made(
         self, tmp_path: Path, dtype: str, kind: Any
