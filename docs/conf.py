@@ -1,9 +1,12 @@
 """How the site is built: ``python -m sphinx -W -j auto -b html docs docs/_build/html``."""
 
 import os
+import re
 import sys
+import tempfile
 from pathlib import Path
 
+from docutils import nodes
 from nbclient import NotebookClient
 
 import ilastik_lazy
@@ -65,3 +68,31 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+def _as_in_a_terminal(app, doctree):
+    """Show cells that a shell runs as a terminal has them, without the line that says so to the notebook."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.astext().startswith("%%sh\n"):
+            text = block.astext().removeprefix("%%sh\n")
+            block.children, block.rawsource, block["language"] = [nodes.Text(text)], text, "sh"
+
+
+# Paths of the build, and what a reader would see in their place.
+_PATHS = {
+    rf"{re.escape(tempfile.gettempdir())}/tmp\w{{8}}\b": "/home/me",
+    rf"{re.escape(tempfile.gettempdir())}/ipykernel_\d+/\d+\.py": "script.py",
+    rf"{re.escape(str(Path(ilastik_lazy.__file__).parent))}(?=/data/)": "/home/me/venv/ilastik_lazy",
+    rf"{re.escape(sys.prefix)}(?=/bin/)": "/home/me/venv",
+}
+
+
+def _with_paths_of_a_reader(app, pagename, templatename, context, doctree):
+    for pattern, path in _PATHS.items():
+        context["body"] = re.sub(pattern, path, context.get("body") or "")
+
+
+def setup(app):
+    """Connect the two to the build."""
+    app.connect("doctree-read", _as_in_a_terminal)
+    app.connect("html-page-context", _with_paths_of_a_reader)
