@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ilastik_lazy.core.axes import advice_on_guess
 from ilastik_lazy.core.size_text import counted, human_bytes
 from ilastik_lazy.core.spec import ArraySpec
+from ilastik_lazy.errors import folder_option
 from ilastik_lazy.listing.statements import access_of, voxel_size_of
 
 if TYPE_CHECKING:
@@ -78,8 +79,10 @@ def describe_project(tree: xr.DataTree, drawn: Callable[[str, str], dict[str, in
             state = images[0] if images else str(role.attrs.get("status", "nothing selected"))
             counts = ", ".join(f"{count:,} {label}" for label, count in drawn(str(lane.name), str(name)).items())
             rows.append((str(lane.name), f"{name}: {recorded}{state}{f'; voxels: {counts}' if counts else ''}"))
-            if not images and "remedy" in role.attrs:
-                rows.append(("", f"  {role.attrs['remedy']}"))
+            if not images and "problem" in role.attrs:
+                rows.append(("", f"  {role.attrs['problem']}"))
+                if folder_option("source_roots") not in role.attrs["problem"]:
+                    rows.append(("", f"  {role.attrs['remedy']}"))
     return rows
 
 

@@ -158,7 +158,7 @@ def _remedies() -> dict[str, str]:
     return {
         "outside": f"pass {folder}, with the folder that holds the image",
         "url": "download the image, and open the copy",
-        "missing": f"put the image beside the project, or pass {folder}, with the folder that file_path starts from",
+        "missing": f"put the image beside the project, or pass {folder}, with the folder that the path starts from",
         "unsupported": "open the files of the image one by one, or export it from ilastik as 'compressed hdf5'",
         "invalid": "open the project in ilastik, choose the image again, and save",
         "unreadable": "close other programs that use the image, check its permissions, and open the project again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 import ilastik_lazy as il
 from ilastik_lazy.cli import cli
 from ilastik_lazy.demo import sample
+from ilastik_lazy.errors import MetadataWarning
 from tests.support.makers import write_hdf5_export
 
 
@@ -103,3 +105,11 @@ def test_the_command_table_prints_numbered_columns_as_one(wide: Path) -> None:
     lines = CliRunner().invoke(cli, ["table", str(wide), "--rows", "2"]).stdout.splitlines()
     assert "    Histogram of Intensity_0 to 63 int64" in lines
     assert len(lines) == 2 + 28 + 3
+
+
+def test_a_project_says_where_a_missing_image_was_searched_for(tmp_path):
+    project = shutil.copy(sample("project"), tmp_path)
+    with pytest.warns(MetadataWarning):
+        text = str(il.info(project))
+    assert f"searched for in {tmp_path}" in text
+    assert text.count("source_roots=[folder], with the folder that the path starts from") == 1
