@@ -92,7 +92,14 @@ def _with_paths_of_a_reader(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(pattern, path, context.get("body") or "")
 
 
+def _without_package(app, docname, source):
+    """Call the page of a function by the name after `ilastik_lazy.`, so that the navigation can be read."""
+    if docname.startswith("reference/generated/"):
+        source[0] = source[0].replace(r"ilastik\_lazy.", "", 1)
+
+
 def setup(app):
-    """Connect the two to the build."""
+    """Connect these to the build."""
+    app.connect("source-read", _without_package)
     app.connect("doctree-read", _as_in_a_terminal)
     app.connect("html-page-context", _with_paths_of_a_reader)
