@@ -47,7 +47,6 @@ class ContiguousSource:
     is_fortran: bool = False
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         # A Fortran array with its axes reversed is an array in C order.
         order = slice(None, None, -1) if self.is_fortran else slice(None)

@@ -217,7 +217,6 @@ class PictureSource:
     """Whether the indices of its palette are the values."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         if 0 in region_shape(region):
             return np.empty(region_shape(region), self.spec.dtype)

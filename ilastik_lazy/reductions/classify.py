@@ -148,7 +148,6 @@ class ClassSource(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"classify": self.least}
 
     @property

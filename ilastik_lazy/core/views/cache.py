@@ -100,7 +100,6 @@ class CachedSource(View):
         return self.source.spec
 
     def read(self, region: Region) -> Array:
-        """Read `region` (see `ArraySource.read`)."""
         spec = self.source.spec
         check_region(region, spec.shape)
         if self._is_scan(region):

@@ -124,7 +124,6 @@ class FrameIds(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"step": self.step, "frames": str(self.frames)}
 
     @property

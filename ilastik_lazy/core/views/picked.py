@@ -28,7 +28,6 @@ class PickedChannels(View):
     """For each channel its number in `source`."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         wanted = self.numbers[region[self.axis]]
         if self._lie_alone or not wanted:
@@ -40,7 +39,6 @@ class PickedChannels(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"channels": list(self.numbers)}
 
     @property
@@ -49,7 +47,6 @@ class PickedChannels(View):
         return self.source.chunk_codec if isinstance(self.source, EncodedChunks) and self._lie_alone else ""
 
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
-        """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         parts = []
         for place in range(region[self.axis].start, region[self.axis].stop):
@@ -61,7 +58,6 @@ class PickedChannels(View):
         return self._joined(region, parts)
 
     def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
-        """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         return self.source.encoded((*chunk[: self.axis], self.numbers[chunk[self.axis]], *chunk[self.axis + 1 :]))
 
@@ -106,7 +102,6 @@ class PickedClasses(View):
     """For each class its value in `source`."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         stored = self.source.read(region)
         classes = np.zeros(stored.shape, self.spec.dtype)
         for number, value in enumerate(self.values, 1):
@@ -115,7 +110,6 @@ class PickedClasses(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"classes": list(self.values)}
 
     @property

@@ -48,7 +48,6 @@ class StackSource(View):
 
     @property
     def origins(self) -> tuple[ArraySource, ...]:
-        """See `View`."""
         return self.members
 
     @property

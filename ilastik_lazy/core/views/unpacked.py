@@ -42,14 +42,12 @@ class UnpackedSource(View):
     source: ArraySource
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         packing = self.source.spec.packing
         assert packing is not None
         return packing.unpacked(self.source.read(region))
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"packing": str(self.source.spec.packing)}
 
     @property

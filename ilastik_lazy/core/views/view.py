@@ -37,16 +37,13 @@ class View(EncodedChunks):
 
     @property
     def chunk_codec(self) -> str:
-        """See `EncodedChunks`."""
         return self.source.chunk_codec if isinstance(self.source, EncodedChunks) else ""
 
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
-        """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         return self.source.read_encoded(region, keep)
 
     def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
-        """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         return self.source.encoded(chunk)
 
@@ -73,5 +70,4 @@ class DescribedSource(View):
     source: ArraySource
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         return self.source.read(region)

@@ -106,7 +106,6 @@ class WholeChunks(View):
         return self.source.spec
 
     def read(self, region: Region) -> Array:
-        """Read `region` (see `ArraySource.read`)."""
         spec = self.source.spec
         check_region(region, spec.shape)
         out = np.empty(region_shape(region), spec.dtype)

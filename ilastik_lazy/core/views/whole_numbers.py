@@ -56,7 +56,6 @@ class WholeNumbersSource(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"whole_numbers": str(self.spec.dtype)}
 
     @property

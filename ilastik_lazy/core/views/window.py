@@ -37,13 +37,11 @@ class WindowSource(View):
     """Whether the part is an image of its own, whose first frame is frame 0."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         return self.source.read(self._moved(region)).squeeze(self.taken)
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         taken = {"taken": list(self.taken)} if self.taken else {}
         return {"window": [list(self.start), list(self.spec.shape)]} | taken
 
@@ -62,7 +60,6 @@ class WindowSource(View):
         return codec if self.spec.chunks == tuple(spec.chunks[axis] for axis in self._kept) else ""
 
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
-        """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         chunks, kept = self.source.spec.chunks, self._kept
 
@@ -72,7 +69,6 @@ class WindowSource(View):
         return self.source.read_encoded(self._moved(region), keep_moved).squeeze(self.taken)
 
     def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
-        """See `EncodedChunks`."""
         assert isinstance(self.source, EncodedChunks)
         moved = [first // length for first, length in zip(self.start, self.source.spec.chunks, strict=True)]
         for axis, place in zip(self._kept, chunk, strict=True):
@@ -162,13 +158,11 @@ class TransposedSource(View):
     """For each axis its number in `source`."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         return self.source.read(self._back(region)).transpose(self.order)
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"order": list(self.order)}
 
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:

@@ -44,7 +44,6 @@ class ReferringSource(View):
     files: OtherFiles
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         self._require_unchanged()
         values = self.source.read(region)
         self._require_unchanged()
@@ -52,11 +51,9 @@ class ReferringSource(View):
 
     @property
     def origins(self) -> tuple[ArraySource | Storage, ...]:
-        """See `View`."""
         return self.source, *(Storage(path, path) for path, _ in self.files)
 
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
-        """See `EncodedChunks`."""
         self._require_unchanged()
         # Named: a dataclass with slots is another class than the one that `super()` without arguments means.
         values = View.read_encoded(self, region, keep)
@@ -64,7 +61,6 @@ class ReferringSource(View):
         return values
 
     def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
-        """See `EncodedChunks`."""
         self._require_unchanged()
         stream = View.encoded(self, chunk)
         self._require_unchanged()

@@ -38,14 +38,12 @@ class H5pySource(CountedChunks):
     """Filters that plugins of the caller decode."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         # libhdf5 fills with zeros what it finds missing behind the end of a file that shrank.
         with unchanged(self.location.path, self.stamp):
             return self._read(region)
 
     def count_absent(self, trust: Trust = "local") -> int:
-        """Count the chunks that were never written (see `CountedChunks`)."""
         if self.spec.storage.layout != "chunked":
             return 0
         return chunk_index(self.location, self.spec.shape, self.spec.chunks, self.stamp, trust).absent

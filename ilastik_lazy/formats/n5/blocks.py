@@ -88,7 +88,6 @@ class N5Source:
     """Version of the blocks at opening, if they were checked: ``attributes.json`` does not change with them."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         attributes = os.path.join(self.folder, "attributes.json")
         require_unchanged(attributes, self.stamp)

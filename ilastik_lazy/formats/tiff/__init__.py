@@ -196,7 +196,6 @@ class TiffSource:
     stamp: Stamp
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         from ilastik_lazy.formats.tiff.file import tiff_image
 
         check_region(region, self.spec.shape)

@@ -74,7 +74,6 @@ class ZarrSource:
     """Folders of the arrays of lower resolution that belong to the same image."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         check_region(region, self.spec.shape)
         out = np.empty(region_shape(region), self.spec.dtype)
         if out.size:

@@ -61,12 +61,10 @@ class ObjectsSource(View):
 
     @property
     def origins(self) -> tuple[ArraySource, ...]:
-        """See `View`."""
         return (self.source,) if self.core_source is None else (self.source, self.core_source)
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"objects": [repr(self.rule), repr(self.core_rule), self.connectivity, self.least, self.most]}
 
     @property

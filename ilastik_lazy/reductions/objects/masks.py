@@ -120,7 +120,6 @@ class SmoothedSource(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"gaussian": list(self.sigmas)}
 
     @property

@@ -31,7 +31,6 @@ class ConvertedSource(View):
     source: ArraySource
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         values = self.source.read(region)
         if values.dtype.kind == "i" and self.spec.dtype.kind == "u":
             values = np.maximum(values, 0)
@@ -41,7 +40,6 @@ class ConvertedSource(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"converted": self.spec.dtype.str}
 
     @property

@@ -64,7 +64,6 @@ class _ConvertedSource(View):
 
     @property
     def how(self) -> Mapping[str, Any]:
-        """See `View`."""
         return {"dtype": str(self.spec.dtype)}
 
     @property

@@ -53,7 +53,6 @@ class DirectHdf5Source(EncodedChunks, CountedChunks):
     """Whether this process may ask the HDF5 library where the chunks lie."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region` (see `ArraySource.read`)."""
         return self._read(region, None)
 
     @property
@@ -93,7 +92,6 @@ class DirectHdf5Source(EncodedChunks, CountedChunks):
         return out
 
     def count_absent(self) -> int:
-        """Count the chunks that were never written (see `CountedChunks`)."""
         return self._index.absent
 
     @property
