@@ -115,11 +115,6 @@ class ComputedSource(View):
         # Not of the variable: to make its token, xarray loads one that is indexed lazily as a whole.
         return type(self).__name__, self.variable.dims, self.variable.chunk().data.name
 
-    @property
-    def chunk_codec(self) -> str:
-        """None: what is computed is stored nowhere."""
-        return ""
-
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Compute `region` in this thread (see `ArraySource.read`).
 

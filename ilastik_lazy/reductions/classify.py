@@ -150,11 +150,6 @@ class ClassSource(View):
     def how(self) -> Mapping[str, Any]:
         return {"classify": self.least}
 
-    @property
-    def chunk_codec(self) -> str:
-        """None: its values are stored nowhere."""
-        return ""
-
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`); memory is that of the result and of a few chunks."""
         check_region(region, self.spec.shape)

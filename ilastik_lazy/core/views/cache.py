@@ -15,7 +15,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.view import EncodedView
 
 __all__ = ["CachedSource"]
 
@@ -63,7 +63,7 @@ def _cache_of(opening: str, nbytes: int) -> _ChunkCache:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedSource(View):
+class CachedSource(EncodedView):
     """A source that remembers the chunks of which only a part was wanted.
 
     Reads of whole chunks go past it, so that a full scan neither fills it nor pays for it.

@@ -125,8 +125,3 @@ class FrameIds(View):
     @property
     def how(self) -> Mapping[str, Any]:
         return {"step": self.step, "frames": str(self.frames)}
-
-    @property
-    def chunk_codec(self) -> str:
-        """None: the ids are computed."""
-        return ""

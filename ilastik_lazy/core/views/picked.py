@@ -10,14 +10,14 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep
-from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.view import EncodedView, View
 from ilastik_lazy.core.views.window import windowed
 
 __all__ = ["PickedChannels", "PickedClasses", "with_channels", "with_classes_alone"]
 
 
 @dataclass(frozen=True, slots=True)
-class PickedChannels(View):
+class PickedChannels(EncodedView):
     """Some channels of another source, in another order."""
 
     spec: ArraySpec
@@ -111,11 +111,6 @@ class PickedClasses(View):
     @property
     def how(self) -> Mapping[str, Any]:
         return {"classes": list(self.values)}
-
-    @property
-    def chunk_codec(self) -> str:
-        """None: its values are stored nowhere."""
-        return ""
 
 
 def with_classes_alone(source: ArraySource, numbers: Sequence[int]) -> ArraySource:

@@ -50,11 +50,6 @@ class StackSource(View):
     def origins(self) -> tuple[ArraySource, ...]:
         return self.members
 
-    @property
-    def chunk_codec(self) -> str:
-        """None: a chunk has another place in the stack than in its member."""
-        return ""
-
 
 def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackSource:
     """Stack `members` along an axis: one that they have is made longer, one that they lack becomes the first.

@@ -49,8 +49,3 @@ class UnpackedSource(View):
     @property
     def how(self) -> Mapping[str, Any]:
         return {"packing": str(self.source.spec.packing)}
-
-    @property
-    def chunk_codec(self) -> str:
-        """See `EncodedChunks`: chunks are not those of the values."""
-        return ""

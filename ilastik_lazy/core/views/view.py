@@ -11,14 +11,11 @@ import numpy as np
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep, Storage
 
-__all__ = ["DescribedSource", "View", "leaves_of", "storage_of"]
+__all__ = ["DescribedSource", "EncodedView", "View", "leaves_of", "storage_of"]
 
 
-class View(EncodedChunks):
-    """Base of the sources that read other sources: one that is described anew, a part of one, several as one.
-
-    A view passes on what its origins know.  A subclass whose chunks are not those of `source` overrides `chunk_codec`.
-    """
+class View:
+    """Base of the sources that read other sources: one that is described anew, a part of one, several as one."""
 
     __slots__ = ()
 
@@ -34,6 +31,12 @@ class View(EncodedChunks):
     def how(self) -> Mapping[str, Any]:
         """What decides its voxels beside `origins` and the spec, as plain JSON values."""
         return {}
+
+
+class EncodedView(View, EncodedChunks):
+    """Base of the views whose chunks are those of `source`, also as stored."""
+
+    __slots__ = ()
 
     @property
     def chunk_codec(self) -> str:
@@ -63,7 +66,7 @@ def storage_of(leaf: ArraySource | Storage) -> Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribedSource(View):
+class DescribedSource(EncodedView):
     """A source whose spec says more than its file: class names from a project, for instance."""
 
     spec: ArraySpec

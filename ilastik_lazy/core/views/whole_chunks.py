@@ -18,7 +18,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.view import EncodedView
 
 __all__ = ["WholeChunks", "cell_of", "chunks_held", "interleaved"]
 
@@ -87,7 +87,7 @@ class _Chunks:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeChunks(View):
+class WholeChunks(EncodedView):
     """A source that is read by whole chunks, of which it holds the last ones."""
 
     source: ArraySource

@@ -57,8 +57,3 @@ class WholeNumbersSource(View):
     @property
     def how(self) -> Mapping[str, Any]:
         return {"whole_numbers": str(self.spec.dtype)}
-
-    @property
-    def chunk_codec(self) -> str:
-        """See `EncodedChunks`: chunks are not those of the values."""
-        return ""

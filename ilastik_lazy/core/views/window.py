@@ -10,7 +10,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region, check_region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep
-from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.view import EncodedView
 from ilastik_lazy.errors import MetadataError
 
 __all__ = [
@@ -24,7 +24,7 @@ Window = tuple[int | slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSource(View):
+class WindowSource(EncodedView):
     """A part of another source; positions stay those of the whole image."""
 
     spec: ArraySpec
@@ -149,7 +149,7 @@ def _stored_order(spec: ArraySpec) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class TransposedSource(View):
+class TransposedSource(EncodedView):
     """Another source with its axes in another order."""
 
     spec: ArraySpec

@@ -16,7 +16,7 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Keep, Storage
-from ilastik_lazy.core.views.view import View
+from ilastik_lazy.core.views.view import EncodedView
 from ilastik_lazy.errors import (
     CorruptFileError,
     ExternalReferenceError,
@@ -36,7 +36,7 @@ _PREFIXES = ("HDF5_VDS_PREFIX", "HDF5_EXT_PREFIX", "HDF5_EXTFILE_PREFIX")
 
 
 @dataclass(frozen=True, slots=True)
-class ReferringSource(View):
+class ReferringSource(EncodedView):
     """A source whose data lie in other files than the one that was opened; none of them may change."""
 
     spec: ArraySpec
@@ -56,13 +56,13 @@ class ReferringSource(View):
     def read_encoded(self, region: Region, keep: Keep) -> np.ndarray[Any, Any]:
         self._require_unchanged()
         # Named: a dataclass with slots is another class than the one that `super()` without arguments means.
-        values = View.read_encoded(self, region, keep)
+        values = EncodedView.read_encoded(self, region, keep)
         self._require_unchanged()
         return values
 
     def encoded(self, chunk: tuple[int, ...]) -> bytes | None:
         self._require_unchanged()
-        stream = View.encoded(self, chunk)
+        stream = EncodedView.encoded(self, chunk)
         self._require_unchanged()
         return stream
 

@@ -68,11 +68,6 @@ class ObjectsSource(View):
         return {"objects": [repr(self.rule), repr(self.core_rule), self.connectivity, self.least, self.most]}
 
     @property
-    def chunk_codec(self) -> str:
-        """None: its values are stored nowhere."""
-        return ""
-
-    @property
     def axes(self) -> ObjectAxes:
         """Frames and space of the image."""
         return ObjectAxes.of(self.spec)

@@ -122,11 +122,6 @@ class SmoothedSource(View):
     def how(self) -> Mapping[str, Any]:
         return {"gaussian": list(self.sigmas)}
 
-    @property
-    def chunk_codec(self) -> str:
-        """None: its values are stored nowhere."""
-        return ""
-
     def read(self, region: Region) -> Array:
         """Read `region` (see `ArraySource.read`), with as many voxels around it as the Gaussian reaches."""
         from scipy.ndimage import correlate1d

@@ -42,11 +42,6 @@ class ConvertedSource(View):
     def how(self) -> Mapping[str, Any]:
         return {"converted": self.spec.dtype.str}
 
-    @property
-    def chunk_codec(self) -> str:
-        """None: the bytes of a chunk are another type's."""
-        return ""
-
 
 def readable(source: ArraySource, *, is_labels: bool) -> ArraySource:
     """Return a source in a type that the client reads: unsigned integers for labels, at most 32 bits for images."""

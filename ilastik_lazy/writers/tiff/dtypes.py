@@ -65,8 +65,3 @@ class _ConvertedSource(View):
     @property
     def how(self) -> Mapping[str, Any]:
         return {"dtype": str(self.spec.dtype)}
-
-    @property
-    def chunk_codec(self) -> str:
-        """See `EncodedChunks`: chunks are not those of the values."""
-        return ""
