@@ -21,6 +21,7 @@ __all__ = [
     "block_lengths",
     "block_shape",
     "check_region",
+    "chunk_region",
     "grid_shape",
     "overlaps",
     "region_shape",
@@ -66,6 +67,17 @@ def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
     (3, 1)
     """
     return tuple(-(-length // chunk) for length, chunk in zip(shape, chunks, strict=True))
+
+
+def chunk_region(position: Sequence[int], chunks: Sequence[int], shape: Sequence[int]) -> Region:
+    """Return the region of the chunk at a position in the grid, clipped to the array.
+
+    >>> chunk_region((2, 0), (4, 4), (10, 4))
+    (slice(8, 10, None), slice(0, 4, None))
+    """
+    return tuple(
+        slice(i * chunk, min((i + 1) * chunk, length)) for i, chunk, length in zip(position, chunks, shape, strict=True)
+    )
 
 
 class Overlap(NamedTuple):

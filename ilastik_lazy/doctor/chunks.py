@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.core.grid import Region, grid_shape, regions_of_blocks
+from ilastik_lazy.core.grid import Region, chunk_region, grid_shape, regions_of_blocks
 from ilastik_lazy.core.parallel import Progress, in_order, threads_for, work_block
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, CountedChunks, Storage
@@ -124,10 +124,8 @@ def read_some(source: ArraySource) -> Reading:
         return made
     most = max(1, min(_SAMPLES, _SAMPLE_BYTES // (math.prod(spec.chunks) * spec.dtype.itemsize)))
     for number in sorted({int(number) for number in np.linspace(0, made.count - 1, most)}):
-        position = np.unravel_index(number, spec.grid)
-        starts = [int(i) * chunk for i, chunk in zip(position, spec.chunks, strict=True)]
-        ends = zip(starts, spec.chunks, spec.shape, strict=True)
-        region = tuple(slice(start, min(start + chunk, length)) for start, chunk, length in ends)
+        position = list(map(int, np.unravel_index(number, spec.grid)))
+        region = chunk_region(position, spec.chunks, spec.shape)
         for part, outcome in _outcomes(source, region, made.samples):
             made.add(part, outcome)
     return made

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ilastik_lazy.core.grid import Region, check_region, overlaps, region_shape
+from ilastik_lazy.core.grid import Region, check_region, chunk_region, grid_shape, overlaps, region_shape
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import EncodedView
 
@@ -35,7 +35,7 @@ def chunks_held(piece: Sequence[int], chunks: Sequence[int], shape: Sequence[int
     """
     if all(size >= min(chunk, length) for size, chunk, length in zip(piece, chunks, shape, strict=True)):
         return 0
-    return math.prod(-(-length // chunk) for length, chunk in zip(piece, chunks, strict=True))
+    return math.prod(grid_shape(piece, chunks))
 
 
 def cell_of(region: Region, chunks: Sequence[int]) -> Cell:
@@ -115,8 +115,5 @@ class WholeChunks(EncodedView):
 
     def _chunk(self, cell: Cell) -> Array:
         spec = self.source.spec
-        whole = tuple(
-            slice(i * chunk, min((i + 1) * chunk, length))
-            for i, chunk, length in zip(cell, spec.chunks, spec.shape, strict=True)
-        )
+        whole = chunk_region(cell, spec.chunks, spec.shape)
         return self._chunks.get(cell, self.most, lambda: self.source.read(whole))

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ilastik_lazy.core.axes import Axis, axis_names, default_axes, parse_axis_names
+from ilastik_lazy.core.axes import Axis, default_axes, parse_axis_names
 from ilastik_lazy.core.classes import class_colors_in
 from ilastik_lazy.core.display import samples_of
-from ilastik_lazy.core.grid import Overlap, Region, check_region, overlaps, region_shape
+from ilastik_lazy.core.grid import Overlap, Region, check_region, grid_shape, overlaps, region_shape
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.library_errors import translated
 from ilastik_lazy.core.options import Limits, OpenOptions
@@ -27,7 +27,7 @@ from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarnin
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.settled_axes import warn_of_guess
-from ilastik_lazy.formats.metadata.values import check_shape, check_sizes
+from ilastik_lazy.formats.metadata.values import channel_count, check_shape, check_sizes
 from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.formats.tiff.ifds import has_signature
 from ilastik_lazy.formats.tiff.metadata import Notes, axis_letters
@@ -84,8 +84,7 @@ def open_image(location: Location, options: OpenOptions) -> ArraySource:
         image = _without_ones(image, len(axes))
     _check_image(image, location, options.limits)
     found, guessed = _axes_of_image(image, location, axes)
-    names = axis_names(found)
-    channels = image.shape[names.index("c")] if "c" in names else 1
+    channels = channel_count(found, image.shape)
     dtype = image.dtype.newbyteorder("=")
     kind = kind_from_name(location.path, dtype, channels)
     has_values = (options.kind or kind) in WHOLE_NUMBERS
@@ -248,7 +247,7 @@ class TiffSource:
         self, fd: int, image: TiffImage, page: int, part: Region, target: np.ndarray[Any, Any]
     ) -> None:
         """Decode the strips or tiles that `part` touches."""
-        grid = [-(-length // step) for length, step in zip(image.page_shape, image.segment, strict=True)]
+        grid = grid_shape(image.page_shape, image.segment)
         for overlap in overlaps(part, image.segment):
             number = int(np.ravel_multi_index(overlap.chunk, grid))
             target[overlap.target] = self._segment(fd, image, page, number, overlap)

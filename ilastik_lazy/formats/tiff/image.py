@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.errors import CorruptFileError, IlastikLazyError, MetadataError, UnsupportedFilterError
 from ilastik_lazy.formats.tiff.metadata import Notes, imagej_notes, ome_notes, parse_ome
@@ -97,7 +98,7 @@ def image_of(
     if min(segment) < 1:
         raise MetadataError(f"{path}: its strips or tiles have shape {segment}, with a length below 1")
     offsets, counts, is_plain = _places_of(series, pages, per_page * dtype.itemsize, layouts, path, stamp)
-    if not is_plain and offsets.shape[1] != math.prod(-(-n // s) for n, s in zip(page_shape, segment, strict=True)):
+    if not is_plain and offsets.shape[1] != math.prod(grid_shape(page_shape, segment)):
         raise CorruptFileError(f"{path}: {offsets.shape[1]} strips or tiles of shape {segment} do not make a page")
     decode = page.decode
     letters, shape = _all_axes(file, series, number)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ilastik_lazy.core.byte_cache import ByteCache
-from ilastik_lazy.core.grid import Region, check_region, grid_shape, overlaps, region_shape
+from ilastik_lazy.core.grid import Region, check_region, chunk_region, grid_shape, overlaps, region_shape
 from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
@@ -78,10 +78,7 @@ class ObjectsSource(View):
         numbers = self._numbers()
         out = np.empty(region_shape(region), self.spec.dtype)
         for overlap in overlaps(region, self.spec.chunks) if out.size else ():
-            whole = tuple(
-                slice(at * chunk, min(length, (at + 1) * chunk))
-                for at, chunk, length in zip(overlap.chunk, self.spec.chunks, self.spec.shape, strict=True)
-            )
+            whole = chunk_region(overlap.chunk, self.spec.chunks, self.spec.shape)
             runs = Runs.of(self._mask(self.source.read(whole), self.rule))
             _, found = numbered_runs(runs, self.connectivity)
             painted = runs.painted(numbers.of_block(self._number_of(overlap.chunk))[found])

@@ -9,6 +9,7 @@ import math
 
 import h5py
 
+from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.errors import IncompleteSourceWarning
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.warning import warn
@@ -31,7 +32,7 @@ def warn_of_absent_chunks(dataset: h5py.Dataset, location: Location, is_direct: 
     """Warn about chunks that were never written, since they read as the fill value."""
     if dataset.chunks is None:
         return
-    count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    count = math.prod(grid_shape(dataset.shape, dataset.chunks))
     # A direct source counts those of a larger file when it reads their index.
     if is_direct and count > COUNTED_AT_OPENING:
         return

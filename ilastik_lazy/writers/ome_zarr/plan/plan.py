@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ilastik_lazy.core.axes import Axis
-from ilastik_lazy.core.grid import Region, grid_shape, region_shape
+from ilastik_lazy.core.grid import Region, chunk_region, grid_shape, region_shape
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.whole_chunks import cell_of, interleaved
 from ilastik_lazy.writers.ome_zarr.downsample import Method, downsample
@@ -99,11 +99,7 @@ class Shard:
     @property
     def region(self) -> Region:
         """The part of the level that it holds, clipped to the level."""
-        level = self.level
-        return tuple(
-            slice(i * size, min((i + 1) * size, length))
-            for i, size, length in zip(self.index, level.shards, level.shape, strict=True)
-        )
+        return chunk_region(self.index, self.level.shards, self.level.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
