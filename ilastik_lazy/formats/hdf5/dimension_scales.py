@@ -15,8 +15,8 @@ import numpy as np
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.errors import FormatError, MetadataError
 from ilastik_lazy.formats.hdf5.attributes import decorating_text, path_of
-from ilastik_lazy.formats.hdf5.chunks.filters import FILTER_NAMES
 from ilastik_lazy.formats.hdf5.file import H5PY_ERRORS, is_from_h5py, link_of
+from ilastik_lazy.formats.hdf5.layout import pipeline_of
 from ilastik_lazy.formats.metadata.settled_axes import Along, require_unpacked
 from ilastik_lazy.formats.metadata.values import check_chunks
 
@@ -109,8 +109,7 @@ def _values(scale: h5py.Dataset, limits: Limits) -> np.ndarray[Any, Any]:
     if scale.is_virtual or scale.external:
         raise MetadataError(f"{where} keeps its values elsewhere")
     require_unpacked(where, scale.attrs)
-    plist = scale.id.get_create_plist()
-    if any(plist.get_filter(i)[0] not in FILTER_NAMES for i in range(plist.get_nfilters())):
+    if pipeline_of(scale).of_plugins:
         raise MetadataError(f"{where} is compressed in a way that cannot be decoded here")
     check_chunks(where, scale.shape, scale.chunks or scale.shape, max(1, scale.dtype.itemsize), limits)
     is_text = h5py.check_string_dtype(scale.dtype) is not None

@@ -85,7 +85,7 @@ class DirectHdf5Source(EncodedChunks, CountedChunks):
                     if self.fill_value is None:
                         raise CorruptChunkError(f"{self._name(overlap)} was never written, or its index is damaged")
                     target[...] = self.fill_value
-                elif self.pipeline.is_plain:
+                elif not self.pipeline.filters:
                     self._plain_chunk(chunk, overlap, target)
                 else:
                     self._filtered_chunk(chunk, overlap, target, keep)

@@ -15,10 +15,10 @@ from ilastik_lazy.core.library_errors import require_room
 from ilastik_lazy.errors import CorruptChunkError
 from ilastik_lazy.storage.compression.inflating import Bytes, StreamError, inflate
 
-__all__ = ["FILTER_NAMES", "PLUGIN_NAMES", "Pipeline"]
+__all__ = ["PLUGIN_NAMES", "Pipeline"]
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _SCALEOFFSET = 1, 2, 3, 6
-FILTER_NAMES = {
+_FILTER_NAMES = {
     _DEFLATE: "gzip", _SHUFFLE: "shuffle", _FLETCHER32: "fletcher32",
     4: "szip", 5: "nbit", _SCALEOFFSET: "scaleoffset", 32000: "lzf",
 }  # fmt: skip
@@ -72,12 +72,12 @@ class Pipeline:
     @property
     def name(self) -> str:
         """Such as ``shuffle+gzip``; ``none`` without filters."""
-        return "+".join((FILTER_NAMES | PLUGIN_NAMES).get(f, f"filter {f}") for f in self.filters) or "none"
+        return "+".join((_FILTER_NAMES | PLUGIN_NAMES).get(f, f"filter {f}") for f in self.filters) or "none"
 
     @property
     def of_plugins(self) -> tuple[int, ...]:
         """Filters that HDF5 itself lacks."""
-        return tuple(f for f in self.filters if f not in FILTER_NAMES)
+        return tuple(f for f in self.filters if f not in _FILTER_NAMES)
 
     @property
     def buffers(self) -> int:
@@ -94,11 +94,6 @@ class Pipeline:
     def is_checkable(self) -> bool:
         """Whether `check` detects streams that libhdf5 reads beyond their end."""
         return self.is_supported or self.filters == (_SCALEOFFSET,)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether chunks are stored as they are."""
-        return not self.filters
 
     def check(self, data: bytes, mask: int, scratch: Bytes) -> None:
         """Raise `CorruptChunkError` where `decode_into` would, or where libhdf5 would read beyond the stream."""

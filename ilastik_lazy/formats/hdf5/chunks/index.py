@@ -22,6 +22,7 @@ from ilastik_lazy.formats.hdf5.chunks.absent import COUNTED_AT_OPENING, incomple
 from ilastik_lazy.formats.hdf5.chunks.btree import ChunkRows, chunk_rows
 from ilastik_lazy.formats.hdf5.chunks.header import EXTENSIBLE_ARRAY, header_of, layout_at
 from ilastik_lazy.formats.hdf5.file import dataset_at, open_hdf5
+from ilastik_lazy.formats.hdf5.layout import pipeline_of
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import Stamp, opened, read_up_to, require_unchanged
 from ilastik_lazy.storage.isolation import in_child
@@ -221,8 +222,7 @@ def read_index(location: Location, shape: tuple[int, ...], chunks: tuple[int, ..
                 if layout is not None and layout.index == EXTENSIBLE_ARRAY:
                     rows = [_named_right(part, chunks, dataset.maxshape) for part in rows]
                 rows = _behind_user_block(rows, dataset, fd, location.path)
-        plist = dataset.id.get_create_plist()
-        filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        filters = pipeline_of(dataset).filters
         beyond = _beyond(rows, shape, chunks, dataset.maxshape, location)
     require_unchanged(location.path, stamp)
     index = _index_from_rows(rows, shape, chunks, stamp.size)

@@ -174,7 +174,6 @@ def test_names_tell_the_order_of_writing():
 
 def test_says_which_filters_it_can_undo():
     assert Pipeline((SHUFFLE, GZIP, FLETCHER32), 4).is_supported
-    assert Pipeline((), 1).is_plain
     assert not any(Pipeline(codes, 4).is_supported for codes in [(4,), (GZIP, 32000), (GZIP, GZIP), (6,), (40000,)])
 
 
