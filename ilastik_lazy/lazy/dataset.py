@@ -109,10 +109,10 @@ def _are_same(one: xr.Variable | None, other: xr.Variable | None) -> bool:
     return bool(one.identical(other))  # type: ignore[no-untyped-call]
 
 
-def to_dataarray(source: ArraySource) -> xr.DataArray:
-    """Return a lazily indexed array, without dask; nothing is read."""
+def to_dataarray(source: ArraySource, chunks: Chunks = None) -> xr.DataArray:
+    """Return a lazily indexed array, or one of dask with `chunks` (see `chunked`); nothing is read."""
     name = variable_name(source.spec.name)
-    return to_dataset({name: source})[name]
+    return chunked(to_dataset({name: source}), {name: source}, chunks)[name]
 
 
 def to_dataset(sources: Mapping[str, ArraySource]) -> xr.Dataset:

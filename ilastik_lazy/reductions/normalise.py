@@ -13,7 +13,7 @@ import xarray as xr
 
 from ilastik_lazy.core.parallel import MEMORY, Progress, in_pass
 from ilastik_lazy.errors import ArgumentError, AxesError, option
-from ilastik_lazy.lazy.dataset import chunked, to_dataset, variable_name
+from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.reductions.percentile import percentile
 from ilastik_lazy.reductions.reducing import reduce
@@ -124,11 +124,7 @@ def standardise(
 
 def _opened(source: AnySource) -> xr.DataArray:
     """Return the array itself, or as `open_dataarray` returns it."""
-    if isinstance(source, xr.DataArray):
-        return source
-    stored = as_source(source)
-    name = variable_name(stored.spec.name)
-    return chunked(to_dataset({name: stored}), {name: stored}, "auto")[name]
+    return source if isinstance(source, xr.DataArray) else to_dataarray(as_source(source), "auto")
 
 
 def _scaled(array: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:

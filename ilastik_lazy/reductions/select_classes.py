@@ -10,7 +10,7 @@ from ilastik_lazy.core.kinds import with_classes_of_name
 from ilastik_lazy.core.views.picked import with_classes_alone
 from ilastik_lazy.core.views.selected import class_numbers
 from ilastik_lazy.errors import ArgumentError
-from ilastik_lazy.lazy.dataset import chunked, to_dataset, variable_name
+from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 
 __all__ = ["select_classes"]
@@ -59,8 +59,7 @@ def select_classes(segmentation: AnySource, names: str | Sequence[str]) -> xr.Da
     if not given or given != wanted:
         raise ArgumentError(f"names={names!r}: expected the name of a class, or a list of names")
     made = with_classes_alone(source, class_numbers(spec, given))
-    name = variable_name(made.spec.name)
-    classes = chunked(to_dataset({name: made}), {name: made}, "auto")[name]
+    classes = to_dataarray(made, "auto")
     if not isinstance(segmentation, xr.DataArray):
         return classes
     kept = {name: each for name, each in segmentation.coords.items() if set(each.dims) <= set(classes.dims)}

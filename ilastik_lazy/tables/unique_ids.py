@@ -11,7 +11,7 @@ import xarray as xr
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.frame_ids import FrameIds
 from ilastik_lazy.errors import ArgumentError, remedy
-from ilastik_lazy.lazy.dataset import chunked, to_dataset
+from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.frames import frames_of
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.tables.rows import key_columns, rows_of
@@ -96,17 +96,13 @@ def unique_ids(
     if not isinstance(labels, xr.DataArray):
         source = as_source(labels)
         made, rows = with_unique_ids(source, source, table, **keys)
-        unique = _opened(made).rename(made.spec.name)
+        unique = to_dataarray(made, "auto").rename(made.spec.name)
     else:
         array = labels.rename({dim: str(dim).lower() for dim in labels.dims})
         # Positions along t need not be even, and stay what they are.
         made, rows = with_unique_ids(as_source(array.drop_vars(list(array.coords))), array, table, **keys)
-        unique = _opened(made).rename(array.name).assign_coords(array.coords)
+        unique = to_dataarray(made, "auto").rename(array.name).assign_coords(array.coords)
     return unique if rows is None else (unique, rows)
-
-
-def _opened(source: ArraySource) -> xr.DataArray:
-    return chunked(to_dataset({"ids": source}), {"ids": source}, "auto")["ids"]
 
 
 def with_unique_ids(
