@@ -101,7 +101,7 @@ def _in_classes(source: ArraySource) -> AnySource:
     spec = source.spec
     if spec.kind not in PROBABILITIES:
         return source
-    if "c" in spec.dims and spec.shape[spec.dims.index("c")] == 1:
+    if "c" in spec.dims and spec.channels == 1:
         raise ArgumentError(
             f"{spec.storage.location} has one channel, and not the probabilities of several classes: "
             "pass --kind segmentation if its values are the numbers of classes"

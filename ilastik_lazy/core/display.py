@@ -59,7 +59,7 @@ def class_color(spec: ArraySpec, number: int) -> RGB:
 def is_color_picture(spec: ArraySpec) -> bool:
     """Whether the channels are red, green and blue, as in pictures of tissue; ilastik shows them so, too."""
     is_unnamed = spec.channel_names in ((), tuple(_PRIMARY)) and spec.channel_colors in ((), tuple(_PRIMARY.values()))
-    return spec.dtype == np.uint8 and _count(spec) == 3 and is_unnamed and spec.kind in (None, "intensity")
+    return spec.dtype == np.uint8 and spec.channels == 3 and is_unnamed and spec.kind in (None, "intensity")
 
 
 def samples_of(count: int) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
@@ -91,18 +91,13 @@ def channels_of(spec: ArraySpec, measured: Sequence[tuple[float, float]] | None 
     if is_color_picture(spec):
         # Contrasts of their own would change the colours.
         return [Channel(name, color, (0.0, 255.0), (0.0, 255.0)) for name, color in _PRIMARY.items()]
-    count = _count(spec)
     channels = []
-    for k in range(count):
+    for k in range(spec.channels):
         name = spec.channel_names[k] if k < len(spec.channel_names) else f"channel {k}"
-        color = class_color(spec, k) if count > 1 or spec.channel_names or spec.channel_colors else _WHITE
+        color = class_color(spec, k) if spec.channels > 1 or spec.channel_names or spec.channel_colors else _WHITE
         contrast, limits = _contrast(spec, None if measured is None else measured[k])
         channels.append(Channel(name, color, contrast, limits))
     return channels
-
-
-def _count(spec: ArraySpec) -> int:
-    return spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
 
 
 def _noted_range(spec: ArraySpec) -> tuple[float, float] | None:

@@ -156,6 +156,11 @@ class ArraySpec:
         return len(self.shape)
 
     @property
+    def channels(self) -> int:
+        """Length of the axis ``c``; 1 without one."""
+        return self.shape[self.dims.index("c")] if "c" in self.dims else 1
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the decoded array."""
         size = self.dtype.itemsize

@@ -92,13 +92,12 @@ def channel_coordinates(spec: ArraySpec, dim: str = "c") -> dict[str, xr.Variabl
     They have no dimension if the image is one channel without an axis ``c``.  Label images have attributes instead.
     """
     has_axis = "c" in spec.dims
-    count = spec.shape[spec.dims.index("c")] if has_axis else 1
     what = "class" if spec.kind in ("probabilities", "object probabilities") else "channel"
     texts = {dim: (what, spec.channel_names), COLORS + dim[1:]: (f"{what} color", hex_colors(spec.channel_colors))}
     return {
         name: xr.Variable((dim,) if has_axis else (), np.array(each if has_axis else each[0]), {"long_name": said})
         for name, (said, each) in texts.items()
-        if each and len(each) == count and not spec.is_label_image
+        if each and len(each) == spec.channels and not spec.is_label_image
     }
 
 

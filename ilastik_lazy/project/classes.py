@@ -50,7 +50,7 @@ class ClassSet:
     colors: tuple[tuple[int, int, int], ...] = ()
 
 
-def class_sets(path: str | os.PathLike[str], options: OpenOptions = DEFAULTS) -> tuple[ClassSet, ...]:
+def class_sets(path: str) -> tuple[ClassSet, ...]:
     """Read all class sets of a project, sorted by the name of the applet.
 
     Raises
@@ -58,11 +58,6 @@ def class_sets(path: str | os.PathLike[str], options: OpenOptions = DEFAULTS) ->
     MetadataError
         The file is not a project.
     """
-    path = Location.parse(path).path
-    return ask_hdf5(options.trust, path, _class_sets_in, path)
-
-
-def _class_sets_in(path: str) -> tuple[ClassSet, ...]:
     with open_hdf5(path) as file:
         if "workflowName" not in file and "ilastikVersion" not in file and "Input Data" not in file:
             raise MetadataError(f"{path} is not an ilastik project: it has no workflowName")
@@ -134,8 +129,7 @@ def _counts(path: str) -> bool:
 
 def _makes_density(project: str | os.PathLike[str], spec: ArraySpec, options: OpenOptions) -> bool:
     """Whether `spec` is the density of a counting project, which ilastik exports under the name ``Probabilities``."""
-    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
-    if spec.dtype.kind != "f" or channels != 1:
+    if spec.dtype.kind != "f" or spec.channels != 1:
         return False
     path = Location.parse(project).path
     return ask_hdf5(options.trust, path, _counts, path)
@@ -150,7 +144,7 @@ class _Known:
 
 
 def _known_in(path: str, limits: Limits) -> _Known:
-    sets = _class_sets_in(path)
+    sets = class_sets(path)
     with open_hdf5(path) as file:
         try:
             return _Known(sets, lanes_of(file, limits))

@@ -29,7 +29,7 @@ def measured_contrast(source: ArraySource) -> list[_Range] | None:
     A chunk that cannot be read is passed over: the client that shows it gets the error.
     """
     spec = source.spec
-    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    channels = spec.channels
     if states_contrast(spec) or channels > _MOST_CHANNELS:
         return None
     return [_range_of(source, channel) for channel in range(channels)]

@@ -160,7 +160,7 @@ def _ordered(contrast: tuple[float, float] | None) -> tuple[float, float] | None
 
 def _class_names(image: AnySource, spec: ArraySpec) -> ArraySpec | None:
     """Return a spec with the names and colours of all classes, if the channels of `image` are the classes."""
-    count = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    count = spec.channels
     is_of_classes = spec.kind == "probabilities" or (spec.kind is None and spec.dtype.kind == "f")
     if isinstance(image, xr.DataArray):
         # Channels that were chosen or turned round have other numbers than the classes.

@@ -8,7 +8,7 @@ from typing import Any
 from ilastik_lazy.core.classes import place_of_class
 from ilastik_lazy.core.options import Trust
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
-from ilastik_lazy.core.views.window import windowed
+from ilastik_lazy.core.views.window import one_channel
 from ilastik_lazy.errors import ArgumentError
 from ilastik_lazy.lazy.from_xarray import AnySource
 from ilastik_lazy.reductions.objects import label_objects
@@ -84,7 +84,7 @@ def labels_of(source: ArraySource, settings: Settings, project: str | None = Non
 def _one_class(source: ArraySource, settings: Settings) -> ArraySource:
     """The channel of the one class that is wanted."""
     spec, where = source.spec, source.spec.storage.location
-    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
+    channels = spec.channels
     names = spec.channel_names if len(spec.channel_names) == channels else ()
     if len(settings.classes) > 1:
         raise ArgumentError(f"{where} is not an image of classes: pass --class once")
@@ -97,10 +97,7 @@ def _one_class(source: ArraySource, settings: Settings) -> ArraySource:
     if not isinstance(number, int) or not 1 <= number <= channels:
         known = ", ".join(names) or f"1 to {channels}; --project FILE.ilp names them"
         raise ArgumentError(f"--class {settings.classes[0]}: {where} has {known}")
-    if "c" not in spec.dims:
-        return source
-    parts = zip(spec.dims, spec.shape, strict=True)
-    return windowed(source, tuple(number - 1 if dim == "c" else slice(0, length) for dim, length in parts))
+    return one_channel(source, number - 1) if "c" in spec.dims else source
 
 
 def _number(text: str, names: tuple[str, ...], where: str) -> int | str:

@@ -11,7 +11,7 @@ import numpy as np
 from ilastik_lazy.core.grid import Region, check_region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, EncodedChunks, Keep
 from ilastik_lazy.core.views.view import EncodedView, View
-from ilastik_lazy.core.views.window import windowed
+from ilastik_lazy.core.views.window import windowed, without_single_channel
 
 __all__ = ["PickedChannels", "PickedClasses", "with_channels", "with_classes_alone"]
 
@@ -118,9 +118,7 @@ def with_classes_alone(source: ArraySource, numbers: Sequence[int]) -> ArraySour
 
     An axis ``c`` of length 1 is left out.
     """
-    pairs = list(zip(source.spec.dims, source.spec.shape, strict=True))
-    if ("c", 1) in pairs:
-        source = windowed(source, tuple(0 if pair == ("c", 1) else slice(0, pair[1]) for pair in pairs))
+    source = without_single_channel(source)
     spec = source.spec
     colors = spec.channel_colors
     picked = replace(

@@ -91,8 +91,7 @@ def class_numbers(spec: ArraySpec, names: Iterable[str]) -> list[int]:
 
 def _has_named_values(spec: ArraySpec) -> bool:
     """Whether a name along ``c`` is that of a value: label images have one channel at most."""
-    channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
-    return bool(spec.holds_classes and spec.channel_names and channels == 1)
+    return bool(spec.holds_classes and spec.channel_names and spec.channels == 1)
 
 
 def _counts_channels(spec: ArraySpec, part: str) -> bool:

@@ -71,7 +71,7 @@ def stack_of(members: Sequence[ArraySource], along: str | None = None) -> StackS
     if is_new:
         shape.insert(0, len(members))
         chunks.insert(0, 1)
-        axes.insert(0, Axis(_new_name(first, along)))
+        axes.insert(0, Axis(along or next(name for name in _STACKABLE if name not in first.dims)))
     else:
         axes.insert(axis, _lengthened(members, axis))
         # Chunks form a grid: one that would reach into the next file becomes the whole length of a file.
@@ -109,14 +109,10 @@ def _channels_of(
     if is_along and not first.is_label_image:
         names = tuple(itertools.chain.from_iterable(spec.channel_names for spec in specs))
         colors = tuple(itertools.chain.from_iterable(spec.channel_colors for spec in specs))
-        count = sum(spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1 for spec in specs)
+        count = sum(spec.channels for spec in specs)
         return names if len(names) == count else (), colors if len(colors) == count else ()
     names = first.channel_names if all(spec.channel_names == first.channel_names for spec in specs) else ()
     return names, first.channel_colors if all(spec.channel_colors == first.channel_colors for spec in specs) else ()
-
-
-def _new_name(spec: ArraySpec, along: str | None) -> str:
-    return along or next(name for name in _STACKABLE if name not in spec.dims)
 
 
 def _place(spec: ArraySpec, along: str | None) -> tuple[int, bool]:

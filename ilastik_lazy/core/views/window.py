@@ -14,7 +14,8 @@ from ilastik_lazy.core.views.view import EncodedView
 from ilastik_lazy.errors import MetadataError
 
 __all__ = [
-    "TransposedSource", "Window", "WindowSource", "transposed", "window_of", "windowed", "without_single_channel",
+    "TransposedSource", "Window", "WindowSource", "one_channel", "transposed", "window_of", "windowed",
+    "without_single_channel",
 ]  # fmt: skip
 
 _T = TypeVar("_T")
@@ -117,13 +118,15 @@ def windowed(source: ArraySource, window: Window) -> ArraySource:
     return WindowSource(cut, source, tuple(span.start for span in spans), taken)
 
 
+def one_channel(source: ArraySource, number: int) -> ArraySource:
+    """Return one channel of a source, counted from 0, without the axis ``c``."""
+    parts = zip(source.spec.dims, source.spec.shape, strict=True)
+    return windowed(source, tuple(number if dim == "c" else slice(0, length) for dim, length in parts))
+
+
 def without_single_channel(source: ArraySource) -> ArraySource:
     """Return a source without its axis ``c``, if that has length 1; else itself."""
-    spec = source.spec
-    if "c" not in spec.dims or spec.shape[spec.dims.index("c")] != 1:
-        return source
-    parts = zip(spec.dims, spec.shape, strict=True)
-    return windowed(source, tuple(0 if dim == "c" else slice(0, length) for dim, length in parts))
+    return one_channel(source, 0) if "c" in source.spec.dims and source.spec.channels == 1 else source
 
 
 def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]) -> ArraySource:
@@ -142,10 +145,6 @@ def window_of(source: ArraySource, start: tuple[int, ...], stop: tuple[int, ...]
         )
     part = windowed(source, tuple(slice(a, b) for a, b, _ in bounds))
     return replace(part, is_image=True) if isinstance(part, WindowSource) and part is not source else part
-
-
-def _stored_order(spec: ArraySpec) -> tuple[int, ...]:
-    return spec.storage.order or tuple(range(spec.ndim))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +190,12 @@ def transposed(source: ArraySource, order: Sequence[int]) -> ArraySource:
     if isinstance(source, TransposedSource):
         return transposed(source.source, [source.order[axis] for axis in order])
     spec = source.spec
+    stored = spec.storage.order or range(spec.ndim)
     moved = replace(
         spec,
         shape=tuple(spec.shape[axis] for axis in order),
         axes=tuple(spec.axes[axis] for axis in order),
         chunks=tuple(spec.chunks[axis] for axis in order),
-        storage=replace(spec.storage, order=tuple(_stored_order(spec)[axis] for axis in order)),
+        storage=replace(spec.storage, order=tuple(stored[axis] for axis in order)),
     )
     return TransposedSource(moved, source, tuple(order))

@@ -21,7 +21,7 @@ from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES
 from ilastik_lazy.errors import MetadataError, option
 from ilastik_lazy.formats.metadata.axistags import parse_axistags
 from ilastik_lazy.formats.metadata.settled_axes import CONVENTIONS, Settled, axis_along, settled_axes
-from ilastik_lazy.formats.metadata.values import drange_from, packing_of
+from ilastik_lazy.formats.metadata.values import channel_count, drange_from, packing_of
 from ilastik_lazy.formats.zarr.coordinates import colors_beside, coordinates_beside
 from ilastik_lazy.formats.zarr.layout import ArrayLayout
 from ilastik_lazy.formats.zarr.ome import Multiscale
@@ -178,8 +178,7 @@ def _kind_of(node: Node, layout: ArrayLayout, home: Home | None, store: str, axe
         return typing.cast("Kind", noted)
     if home is not None and is_label_group(home.group, home.multiscale):
         return "labels" if is_whole else None
-    names = axis_names(axes)
-    return kind_from_name(store, layout.dtype, layout.shape[names.index("c")] if "c" in names else 1)
+    return kind_from_name(store, layout.dtype, channel_count(axes, layout.shape))
 
 
 def _classes_of(
@@ -192,5 +191,5 @@ def _classes_of(
         if home is not None and not home.multiscale.is_labels:
             names, colors = (), ()  # omero describes channels
         return names or flag_names(node.attributes), colors or flag_colors(node.attributes)
-    channels = layout.shape[axis_names(axes).index("c")] if "c" in axis_names(axes) else 1
+    channels = channel_count(axes, layout.shape)
     return names if len(names) == channels else (), colors if len(colors) == channels else ()

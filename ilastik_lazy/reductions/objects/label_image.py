@@ -13,10 +13,10 @@ import xarray as xr
 from ilastik_lazy.core.library_errors import require_package
 from ilastik_lazy.core.options import OpenOptions, Trust
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
-from ilastik_lazy.core.views.window import windowed
+from ilastik_lazy.core.views.window import one_channel
 from ilastik_lazy.errors import ArgumentError, option, remedy
 from ilastik_lazy.lazy.attributes import drange_of
-from ilastik_lazy.lazy.dataset import chunked, to_dataarray, to_dataset
+from ilastik_lazy.lazy.dataset import to_dataarray
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
@@ -123,7 +123,7 @@ def label_objects(
         rule = _rule(source.spec, drange, threshold, classes)
         core_rule = None if core is None else ByThreshold.of(source.spec.dtype, drange, core)
         made = _objects(source, rule, connectivity, bounds, core_rule)
-    labels = chunked(to_dataset({"objects": made}), {"objects": made}, "auto")["objects"]
+    labels = to_dataarray(made, "auto").rename("objects")
     if isinstance(image, xr.DataArray):
         labels = labels.assign_coords({name: each for name, each in image.coords.items() if not each.dims})
     return labels
@@ -143,7 +143,7 @@ def _by_project(
             f"{os.fspath(project)} separates objects by {settings.method}, which is not done here: "
             f"pass {option('threshold')}, {option('core')} and {option('smooth')} in place of {option('project')}"
         )
-    channels = dict(zip(whole.spec.dims, whole.spec.shape, strict=True)).get("c", 0)
+    channels = whole.spec.channels
     wanted = {settings.channel} | ({settings.core_channel} if settings.core is not None else set())
     if channels > 1 and max(wanted) >= channels:
         raise ArgumentError(
@@ -172,10 +172,7 @@ def _by_project(
 
 def _channel(source: ArraySource, number: int) -> ArraySource:
     """Select one channel of a map with several."""
-    if "c" not in source.spec.dims or source.spec.shape[source.spec.dims.index("c")] <= 1:
-        return source
-    parts = zip(source.spec.dims, source.spec.shape, strict=True)
-    return windowed(source, tuple(number if name == "c" else slice(0, length) for name, length in parts))
+    return source if source.spec.channels <= 1 else one_channel(source, number)
 
 
 def _objects(

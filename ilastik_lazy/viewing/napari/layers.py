@@ -98,7 +98,7 @@ def _name(image: Image, channel: Channel) -> str:
 
 
 def _is_split(spec: ArraySpec) -> bool:
-    return "c" in spec.dims and spec.shape[spec.dims.index("c")] > 1
+    return spec.channels > 1
 
 
 def _image_options(spec: ArraySpec, channel: Channel) -> dict[str, Any]:

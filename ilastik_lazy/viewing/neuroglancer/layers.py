@@ -85,10 +85,6 @@ def layers_of(images: Sequence[Shown]) -> list[Layer]:
     return layers
 
 
-def _count(spec: ArraySpec) -> int:
-    return spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
-
-
 def _named(image: Shown) -> list[Channel]:
     """Return the channels with the names of layers."""
     spec, found = image.spec, channels_of(image.spec, image.measured)
@@ -123,8 +119,8 @@ def _contrast(spec: ArraySpec, channel: Channel) -> dict[str, Any]:
 
 def _label_layers(image: Shown, alpha: float) -> Iterable[Layer]:
     spec = image.spec
-    for number in range(_count(spec)):
-        name = image.name if _count(spec) == 1 else f"{image.name} channel {number}"
+    for number in range(spec.channels):
+        name = image.name if spec.channels == 1 else f"{image.name} channel {number}"
         layer: Layer = {
             "type": "segmentation",
             "name": name,

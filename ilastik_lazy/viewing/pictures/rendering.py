@@ -89,10 +89,9 @@ def elided(text: str, most: int = 60) -> str:
 
 def mode_of(spec: ArraySpec, indices: Mapping[str, int]) -> Mode:
     """Choose how an image is drawn; ``c`` in `indices` says that one channel is wanted."""
-    count = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
     if shows_labels(spec):
         return "labels"
-    if count == 1 or "c" in indices or count > _MOST_CHANNELS or spec.kind == "features":
+    if spec.channels == 1 or "c" in indices or spec.channels > _MOST_CHANNELS or spec.kind == "features":
         return "values"
     return "color" if is_color_picture(spec) or _is_transparent_picture(spec) else "channels"
 
@@ -100,7 +99,7 @@ def mode_of(spec: ArraySpec, indices: Mapping[str, int]) -> Mode:
 def _is_transparent_picture(spec: ArraySpec) -> bool:
     """Whether a fourth channel is how opaque a pixel is."""
     is_picture = spec.display_mode == "rgba" or spec.storage.path.lower().endswith(PICTURE_SUFFIXES)
-    return is_picture and spec.dtype == np.uint8 and spec.shape[spec.dims.index("c")] == 4 and not spec.channel_names
+    return is_picture and spec.dtype == np.uint8 and spec.channels == 4 and not spec.channel_names
 
 
 def rendered(
@@ -154,8 +153,7 @@ def _with_contrast(
     count = planes[0].shape[0]
     measured = [contrast] * count if contrast is not None else measured_contrast(planes)
     padded: list[tuple[float, float]] = [(np.nan, np.nan)] * channel + measured
-    total = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
-    padded += [(np.nan, np.nan)] * (total - len(padded))
+    padded += [(np.nan, np.nan)] * (spec.channels - len(padded))
     found = channels_of(spec, padded)[channel : channel + count]
     if contrast is None:
         return found

@@ -101,7 +101,7 @@ def _symbol(axis: Axis) -> str:
 
 
 def _channels(spec: ArraySpec) -> int:
-    return 1 if "c" not in spec.dims or is_color_picture(spec) else spec.shape[spec.dims.index("c")]
+    return 1 if is_color_picture(spec) else spec.channels
 
 
 def _names_channels(spec: ArraySpec) -> bool:

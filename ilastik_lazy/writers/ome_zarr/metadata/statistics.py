@@ -48,8 +48,7 @@ class Statistics:
         """Least and greatest value of each channel, NaN if none is finite; one pair for a label image."""
         if self.counts:
             return [(min(self.counts), max(self.counts))]
-        channels = spec.shape[spec.dims.index("c")] if "c" in spec.dims else 1
-        return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(channels)]
+        return [self.ranges.get(channel, (math.nan, math.nan)) for channel in range(spec.channels)]
 
     def agreed(self, spec: ArraySpec) -> ArraySpec:
         """Remove inherited metadata from `spec` that the voxels contradict."""

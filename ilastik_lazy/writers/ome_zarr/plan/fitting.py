@@ -38,8 +38,9 @@ def fitted(labels: ArraySource, image: ArraySpec, name: str) -> ArraySource:
     spec = source.spec
     what = f"the label image {name!r} ({spec.storage.location})"
     if "c" in spec.dims:
-        count = spec.shape[spec.dims.index("c")]
-        raise ArgumentError(f"{what} has {count} channels, and a label image has one" + remedy(": take .isel(c=0)"))
+        raise ArgumentError(
+            f"{what} has {spec.channels} channels, and a label image has one" + remedy(": take .isel(c=0)")
+        )
     if unknown := [dim for dim in spec.dims if dim not in lengths]:
         raise ArgumentError(f"{what} has an axis {unknown[0]!r}, which the image {image.storage.location} has not")
     if missing := [dim for dim, n in lengths.items() if dim not in ("c", *spec.dims) and n > 1]:
