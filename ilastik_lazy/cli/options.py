@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BESIDE",
     "given",
+    "image_beside",
     "image_options",
-    "kind_given",
     "kind_option",
     "location_of",
     "memory_given",
     "memory_option",
     "options_given",
+    "options_of",
     "remembered",
     "selections_given",
     "sized",
@@ -58,12 +59,7 @@ def options_given(axes: str | None = None) -> OpenOptions:
     from ilastik_lazy.storage.allowed import checked_options
 
     by_name = None if axes is None or "=" not in axes else dict(each.rpartition("=")[::2] for each in axes.split(","))
-    return checked_options(None, given("trust"), given("allow_external") or (), by_name or axes, kind_given())
-
-
-def kind_given() -> Any:
-    """Return the kind that the command line states, None if it states none."""
-    return given("kind")
+    return checked_options(None, given("trust"), given("allow_external") or (), by_name or axes, given("kind"))
 
 
 def sized(source: ArraySource) -> ArraySource:
@@ -120,7 +116,7 @@ def source_at(
     source = open_paths(file, dataset, along, reached, options, order or "natural")
     from ilastik_lazy.core.kinds import with_classes_of_name, with_kind
 
-    if takes_kind and (kind := kind_given()):
+    if takes_kind and (kind := given("kind")):
         source = with_kind(source, kind)
     elif wants_classes:
         source = with_classes_of_name(source)
@@ -130,6 +126,14 @@ def source_at(
 
         source = with_classes(source, project, options)
     return with_selection(source, selectable)
+
+
+def image_beside(name: str) -> ArraySource:
+    """Open an image beside FILE; the options of FILE such as ``--dataset`` are not for it."""
+    from ilastik_lazy.formats.stack import open_paths
+    from ilastik_lazy.storage.object_store import is_url
+
+    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
 
 
 def selections_given() -> list[str]:
@@ -190,23 +194,31 @@ memory_option = remembered("--memory", metavar="SIZE", help="Maximum memory to u
 table_memory_option = remembered("--memory", metavar="SIZE", help="Largest table to read, such as 8GB [default: 4GB].")
 
 
-def stack_options(command: _Command) -> _Command:
-    """Add the options that make one image of several FILEs, which `images_of` and `source_at` read."""
-    for option in (
-        remembered(
-            "--order",
-            type=click.Choice(["natural", "text"]),
-            help="Order of the FILEs in --stack: t2 before t10 (natural), or after it, as in ilastik (text) "
-            "[default: natural for a pattern, else as given].",
-        ),
-        remembered(
-            "--stack",
-            type=click.Choice(["t", "z", "c"], case_sensitive=False),
-            help="Join all FILEs along this axis into one image [default: each FILE is one image].",
-        ),
-    ):
-        command = option(command)
-    return command
+def options_of(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return one decorator that adds all `options` to a command; ``--help`` lists the last one first."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in options:
+            command = option(command)
+        return command
+
+    return decorate
+
+
+stack_options = options_of(
+    remembered(
+        "--order",
+        type=click.Choice(["natural", "text"]),
+        help="Order of the FILEs in --stack: t2 before t10 (natural), or after it, as in ilastik (text) "
+        "[default: natural for a pattern, else as given].",
+    ),
+    remembered(
+        "--stack",
+        type=click.Choice(["t", "z", "c"], case_sensitive=False),
+        help="Join all FILEs along this axis into one image [default: each FILE is one image].",
+    ),
+)
+"""The options that make one image of several FILEs, which `images_of` and `source_at` read."""
 
 
 source_roots_option = click.option(
@@ -245,44 +257,37 @@ def image_options(trust: Trust, *, selects: bool = True) -> Callable[[_Command],
         Whether the command works on a part of the image, named with ``--select``, and with
         the voxel size of ``--voxel-size``.
     """
-
-    def decorate(command: _Command) -> _Command:
-        if selects:
-            command = _voxel_size_option(_select_option(command))
-        for option in (
-            remembered(
-                "--allow-external",
-                metavar="FOLDER",
-                multiple=True,
-                help="Folder outside FILE that its links may point to; may be given several times.",
-            ),
-            trust_option(trust),
-            click.option("--project", metavar="FILE.ilp", help="ilastik project that made FILE; it names the classes."),
-            click.option(
-                "--axes",
-                metavar="AXES",
-                help="Axes in storage order, such as zyxc; or for each image, such as raw=czyx,label=zyx "
-                "[default: as stated in FILE].",
-            ),
-            click.option("--dataset", metavar="PATH", help="Path of the image inside FILE, such as volume/data."),
-            remembered(
-                "--endpoint-url",
-                metavar="URL",
-                help="Server of s3:// addresses, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
-            ),
-            remembered(
-                "--region",
-                metavar="NAME",
-                help="Region of s3:// addresses [default: AWS_REGION, or that of the profile].",
-            ),
-            remembered(
-                "--profile",
-                metavar="NAME",
-                help="AWS profile in ~/.aws that holds the credentials [default: AWS_PROFILE].",
-            ),
-            remembered("--anon", is_flag=True, help="Read public buckets without credentials."),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
+    return options_of(
+        *((_select_option, _voxel_size_option) if selects else ()),
+        remembered(
+            "--allow-external",
+            metavar="FOLDER",
+            multiple=True,
+            help="Folder outside FILE that its links may point to; may be given several times.",
+        ),
+        trust_option(trust),
+        click.option("--project", metavar="FILE.ilp", help="ilastik project that made FILE; it names the classes."),
+        click.option(
+            "--axes",
+            metavar="AXES",
+            help="Axes in storage order, such as zyxc; or for each image, such as raw=czyx,label=zyx "
+            "[default: as stated in FILE].",
+        ),
+        click.option("--dataset", metavar="PATH", help="Path of the image inside FILE, such as volume/data."),
+        remembered(
+            "--endpoint-url",
+            metavar="URL",
+            help="Server of s3:// addresses, such as http://127.0.0.1:9000 [default: AWS_ENDPOINT_URL, or Amazon].",
+        ),
+        remembered(
+            "--region",
+            metavar="NAME",
+            help="Region of s3:// addresses [default: AWS_REGION, or that of the profile].",
+        ),
+        remembered(
+            "--profile",
+            metavar="NAME",
+            help="AWS profile in ~/.aws that holds the credentials [default: AWS_PROFILE].",
+        ),
+        remembered("--anon", is_flag=True, help="Read public buckets without credentials."),
+    )

@@ -10,12 +10,12 @@ import click
 
 from ilastik_lazy.cli.options import (
     BESIDE,
+    image_beside,
     image_options,
     kind_option,
     options_given,
     source_at,
     stack_options,
-    storage_options,
     with_selection,
 )
 from ilastik_lazy.cli.running import Command
@@ -102,7 +102,7 @@ def plot(
     # Names come first: --select may use them.
     given, selectable = (project, "tzyxc") if labels is None else (None, "")
     source = source_at(paths, dataset, axes, given, wants_classes=True, selectable=selectable)
-    over = None if labels is None else _labels_at(labels)
+    over = None if labels is None else image_beside(labels)
     if over is not None:
         if project is not None:
             source, over = (_named(each, project) for each in (source, over))
@@ -124,14 +124,6 @@ def plot(
         click.echo(printable(f"  {figure.get_suptitle()}: {slices}"))
         for note in filter(None, figure.get_supxlabel().split("\n")):
             click.echo(f"  {note}")
-
-
-def _labels_at(name: str) -> ArraySource:
-    """Open the labels; the options of FILE such as ``--dataset`` are not for them."""
-    from ilastik_lazy.formats.stack import open_paths
-    from ilastik_lazy.storage.object_store import is_url
-
-    return open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
 
 
 def _named(source: ArraySource, project: str) -> ArraySource:

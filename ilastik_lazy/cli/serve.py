@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from ilastik_lazy.serving import Server
     from ilastik_lazy.serving.pyramid import Pyramid
 
-__all__ = ["serve", "tunnel"]
+__all__ = ["host_option", "serve", "tunnel"]
+
+host_option = click.option(
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 for all interfaces.",
+)
 
 
 @click.command(cls=Command, short_help="Serve images to viewers, without converting.")
@@ -32,13 +40,7 @@ __all__ = ["serve", "tunnel"]
 @click.option(
     "--labels", metavar="FILE", multiple=True, help="Label image of the first FILE; may be given several times."
 )
-@click.option(
-    "--host",
-    metavar="ADDRESS",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; 0.0.0.0 for all interfaces.",
-)
+@host_option
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one].")
 def serve(
     files: tuple[str, ...],

@@ -11,7 +11,7 @@ import click
 
 from ilastik_lazy.cli.options import BESIDE, image_options, kind_option, options_given, source_at, stack_options
 from ilastik_lazy.cli.running import Command, wait_for_interrupt
-from ilastik_lazy.cli.serve import tunnel
+from ilastik_lazy.cli.serve import host_option, tunnel
 from ilastik_lazy.errors import printable
 
 if TYPE_CHECKING:
@@ -35,13 +35,7 @@ __all__ = ["view"]
 )
 @click.option("--table", metavar="FILE", help="Table of the objects in --labels, as HDF5, CSV or Parquet.")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
-@click.option(
-    "--host",
-    metavar="ADDRESS",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; 0.0.0.0 for all interfaces.",
-)
+@host_option
 @click.option(
     "--port",
     type=click.IntRange(0, 65534),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import click
 
-from ilastik_lazy.cli.options import given, remembered, stack_options
+from ilastik_lazy.cli.options import given, options_of, remembered, stack_options
 from ilastik_lazy.errors import ArgumentError
 
 __all__ = ["BatchOptions", "batch_given", "batch_options", "pyramid_options", "report_options", "scheduler_option"]
@@ -66,58 +66,44 @@ def _may_be_continued(path: str) -> bool:
 
 def batch_options(made: str) -> Callable[[_Command], _Command]:
     """Return the options of a command that writes a file for each image, which `batch_given` reads."""
-
-    def decorate(command: _Command) -> _Command:
-        command = report_options(command)
-        for option in (
-            remembered(
-                "--jobs",
-                type=click.IntRange(1),
-                metavar="N",
-                help="Files to work on at the same time; they share --memory and the cores [default: 1].",
-            ),
-            remembered("--out-dir", metavar="FOLDER", help=f"Write {made} for each FILE into FOLDER."),
-        ):
-            command = option(command)
-        return stack_options(command)
-
-    return decorate
+    return options_of(
+        report_options,
+        remembered(
+            "--jobs",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Files to work on at the same time; they share --memory and the cores [default: 1].",
+        ),
+        remembered("--out-dir", metavar="FOLDER", help=f"Write {made} for each FILE into FOLDER."),
+        stack_options,
+    )
 
 
 def pyramid_options(prefix: str = "") -> Callable[[_Command], _Command]:
     """Return the options ``--levels`` and ``--downsample``; their help texts begin with `prefix`."""
-
-    def decorate(command: _Command) -> _Command:
-        for option in (
-            click.option(
-                "--downsample",
-                type=click.Choice(["auto", "mean", "mode", "nearest"]),
-                default="auto",
-                show_default=True,
-                help=f"{prefix}How lower resolutions are made: mean for images, mode or nearest for labels; the report "
-                "says which, and why.",
-            ),
-            click.option(
-                "--levels",
-                type=int,
-                metavar="N",
-                help=f"{prefix}Number of resolutions, with the full one [default: until no axis is longer than 256].",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
+    return options_of(
+        click.option(
+            "--downsample",
+            type=click.Choice(["auto", "mean", "mode", "nearest"]),
+            default="auto",
+            show_default=True,
+            help=f"{prefix}How lower resolutions are made: mean for images, mode or nearest for labels; the report "
+            "says which, and why.",
+        ),
+        click.option(
+            "--levels",
+            type=int,
+            metavar="N",
+            help=f"{prefix}Number of resolutions, with the full one [default: until no axis is longer than 256].",
+        ),
+    )
 
 
-def report_options(command: _Command) -> _Command:
-    """Add the options that keep what became of each file."""
-    for option in (
-        remembered("--log-file", metavar="FILE", help="Append a log to FILE, each line with date and time."),
-        remembered("--report", metavar="FILE.json", help="Write a JSON report of the outcome of each FILE."),
-    ):
-        command = option(command)
-    return command
+report_options = options_of(
+    remembered("--log-file", metavar="FILE", help="Append a log to FILE, each line with date and time."),
+    remembered("--report", metavar="FILE.json", help="Write a JSON report of the outcome of each FILE."),
+)
+"""The options that keep what became of each file."""
 
 
 def _work_on_cluster(context: click.Context, option: click.Parameter, address: str | None) -> None:

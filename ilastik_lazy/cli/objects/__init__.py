@@ -11,8 +11,9 @@ import click
 from ilastik_lazy.cli.batch.options import batch_given, report_options
 from ilastik_lazy.cli.options import (
     BESIDE,
+    given,
+    image_beside,
     image_options,
-    kind_given,
     kind_option,
     options_given,
     selections_given,
@@ -168,7 +169,7 @@ def objects(
         {
             "--class": list(classes), "--threshold": threshold, "--core": core, "--smooth": smooth,
             "--min-size": min_size, "--max-size": max_size, "--connectivity": connectivity, "--axes": axes,
-            "--kind": kind_given(), "--select": selections_given(),
+            "--kind": given("kind"), "--select": selections_given(),
             "--dataset": dataset, "--project": None if project is None else _version(project),
             "--properties": measured, "--labels": labels, "--unique-ids": unique_ids or None,
         },
@@ -178,7 +179,7 @@ def objects(
     def open_job(name: str) -> Job:
         source = source_at(name, dataset, axes, None if is_from_project else project, wants_classes=True)
         image = images[name]
-        raw = None if image is None else _intensity_at(image)
+        raw = None if image is None else with_selection(image_beside(image), BESIDE)
         found = labels_of(source, settings, project if is_from_project else None, options_given().trust)
         return job_of(name, source, found, raw, targets[name], storage_options(), unique_ids=unique_ids)
 
@@ -215,15 +216,6 @@ def _check_outputs(out: str | None, targets: dict[str, str | None], resume: bool
     for target in targets.values():
         if target is not None and not resume and not is_url(target) and os.path.lexists(target):
             raise DestinationExistsError(f"{target} already exists: remove it first, or pass --resume")
-
-
-def _intensity_at(name: str) -> Any:
-    """Open the image that brightness is measured in; the options of FILE such as ``--dataset`` are not for it."""
-    from ilastik_lazy.formats.stack import open_paths
-    from ilastik_lazy.storage.object_store import is_url
-
-    image = open_paths(name, storage_options=storage_options() if is_url(name) else None, options=options_given())
-    return with_selection(image, BESIDE)
 
 
 def _has_settings(project: str | None) -> bool:
