@@ -6,12 +6,10 @@ ilastik writes an internal path behind the last container extension of a path
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from ilastik_lazy.errors import ArgumentError, SourceNotFoundError, option
@@ -19,7 +17,7 @@ from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url
 from ilastik_lazy.storage.similar import did_you_mean
 
-__all__ = ["Location", "checked_path", "checked_target", "with_slashes"]
+__all__ = ["Location", "checked_path", "checked_target", "number_key", "with_slashes"]
 
 _CONTAINERS = re.compile(f"{CONTAINER}(?=/)", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
@@ -28,6 +26,17 @@ _OF_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
 def with_slashes(path: str) -> str:
     r"""Return a path with ``/`` in place of ``\``, if this system takes both."""
     return path.replace("\\", "/") if os.sep == "\\" and not is_url(path) else path
+
+
+def number_key(path: str) -> list[tuple[int, str]]:
+    """Return the key by which ``a_2`` comes before ``a_10``.
+
+    >>> sorted(["a_10", "a_2"], key=number_key)
+    ['a_2', 'a_10']
+    """
+    # More digits are a larger number; Python makes none of more than 4300 digits.
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
+    return [(len(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def checked_path(path: object, what: str = "the path") -> str:
@@ -165,13 +174,7 @@ class Location:
     @property
     def suffix(self) -> str:
         """Extension of the file in lower case, with its dot."""
-        return _suffix_of(self.path)
-
-
-@functools.lru_cache(maxsize=64)
-def _suffix_of(path: str) -> str:
-    # Each format asks for it, and a Path takes 20 us.
-    return Path(path).suffix.lower()
+        return os.path.splitext(self.path)[1].lower()
 
 
 def _split_url(url: str) -> tuple[str, str | None]:

@@ -12,14 +12,14 @@ from typing import Any, Literal, get_args
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, MetadataWarning, SourceNotFoundError, option
 from ilastik_lazy.formats import list_images
-from ilastik_lazy.formats.location import Location, with_slashes
+from ilastik_lazy.formats.location import Location, number_key, with_slashes
 from ilastik_lazy.formats.named_image import no_such_image
 from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import is_url
 from ilastik_lazy.storage.similar import did_you_mean
 from ilastik_lazy.warning import warn
 
-__all__ = ["StackOrder", "expanded", "files_of", "images_named", "is_pattern", "matching", "number_key"]
+__all__ = ["StackOrder", "expanded", "files_of", "images_named", "is_pattern", "matching"]
 
 StackOrder = Literal["natural", "text"]
 """How the images of a pattern follow one another: ``a_2`` before ``a_10``, or after it, as ilastik sorts."""
@@ -40,17 +40,6 @@ def is_pattern(text: str) -> bool:
     except SourceNotFoundError:
         return True
     return glob.has_magic(named.internal_path or "")
-
-
-def number_key(path: str) -> list[tuple[int, str]]:
-    """Return the key by which ``a_2`` comes before ``a_10``.
-
-    >>> sorted(["a_10", "a_2"], key=number_key)
-    ['a_2', 'a_10']
-    """
-    # More digits are a larger number; Python makes none of more than 4300 digits.
-    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
-    return [(len(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def matching(

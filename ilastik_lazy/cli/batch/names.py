@@ -13,8 +13,8 @@ from ilastik_lazy.cli.options import options_given, stack_given
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.size_text import counted
 from ilastik_lazy.errors import ArgumentError, DestinationExistsError, MetadataWarning, option
-from ilastik_lazy.formats.location import with_slashes
-from ilastik_lazy.formats.patterns import is_pattern, matching, number_key
+from ilastik_lazy.formats.location import number_key, with_slashes
+from ilastik_lazy.formats.patterns import is_pattern, matching
 from ilastik_lazy.formats.suffixes import CONTAINER
 from ilastik_lazy.storage.object_store import is_url
 from ilastik_lazy.warning import warn

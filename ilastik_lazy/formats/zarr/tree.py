@@ -23,6 +23,7 @@ from ilastik_lazy.errors import (
     UnfinishedWriteError,
     UnsafeFileError,
 )
+from ilastik_lazy.formats.location import number_key
 from ilastik_lazy.formats.metadata.json_text import parse_json_object
 from ilastik_lazy.formats.zarr.files import Version, ZarrFiles
 from ilastik_lazy.formats.zarr.ome import Multiscale, check_inside, ome_content, parse_multiscales
@@ -164,11 +165,6 @@ def _sizes(group: Node, paths: Sequence[str]) -> list[int]:
     return sizes
 
 
-def _in_human_order(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that sorts ``10`` after ``9``."""
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d{1,18})", name) if p]
-
-
 def children(node: Node, limits: Limits) -> Iterator[tuple[str, Node]]:
     """Yield all groups and arrays below a group, with their internal paths, from the top down.
 
@@ -202,11 +198,11 @@ def children(node: Node, limits: Limits) -> Iterator[tuple[str, Node]]:
 
 
 def _names_below(root: Node, above: str, group: Node | None) -> list[str]:
-    """List names in the folder `above`, in human order; those in the metadata of `group` if it cannot be listed."""
+    """List names in the folder `above`, by their numbers; those in the metadata of `group` if it cannot be listed."""
     if root.files.can_list:
         try:
             found = root.files.folders(os.path.join(root.path, above) if above else root.path)
-            return sorted((name for name in found if name.isprintable()), key=_in_human_order)
+            return sorted((name for name in found if name.isprintable()), key=number_key)
         except AccessDeniedError:
             pass  # many public buckets can be read, but not listed
     return list(dict.fromkeys(_named_by(group))) if group is not None else []
