@@ -6,7 +6,6 @@ import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from types import TracebackType
 
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.errors import (
@@ -200,9 +199,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

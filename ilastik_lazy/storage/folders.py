@@ -27,7 +27,6 @@ __all__ = [
     "create_exclusively",
     "exchange",
     "files_below",
-    "free_bytes",
     "hold_lock",
     "keep_tree",
     "lies_in",
@@ -247,16 +246,6 @@ def exchange(new: str, old: str) -> None:
         os.rename(aside, old)
         raise
     os.rename(aside, new)
-
-
-def free_bytes(path: str) -> int | None:
-    """Return the free bytes on the disk of `path`; None if the system does not report them."""
-    while path and not os.path.isdir(path):
-        path = os.path.dirname(path)
-    try:
-        return shutil.disk_usage(path or ".").free
-    except OSError:
-        return None
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -128,10 +128,10 @@ def setups_in(file: h5py.File, limits: Limits) -> list[Image]:
             sizes,
             times,
             channels,
-            _or_warned(lambda: _extents(info, path), ()),
+            _or_warned(lambda: _extents(info, path)),
             full_unit_name(_texts(info, ["Unit"]).get("Unit", "")),
             tuple(names) if all(names) and set(names) != {_UNNAMED} else (),
-            _or_warned(lambda: tuple(_color(text, path) for text in colors if text is not None), ())
+            _or_warned(lambda: tuple(_color(text, path) for text in colors if text is not None))
             if None not in colors
             else (),
         )
@@ -271,12 +271,12 @@ def _color(text: str, path: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _or_warned(make: Callable[[], _T], default: _T) -> _T:
+def _or_warned(make: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
     try:
         return make()
     except MetadataError as error:
         _warn(str(error))
-        return default
+        return ()
 
 
 def _warn(message: str) -> None:
