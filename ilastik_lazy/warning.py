@@ -6,21 +6,22 @@ import inspect
 import os
 import warnings
 
+from ilastik_lazy.errors import MetadataWarning
+
 __all__ = ["warn"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-def warn(message: str, category: type[Warning]) -> None:
+def warn(message: str, category: type[Warning] = MetadataWarning) -> None:
     """Issue a warning that is shown at the line that called this package, however deep its cause lies.
 
     Examples
     --------
     >>> import warnings
-    >>> from ilastik_lazy.errors import MetadataWarning
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     warn("the file names no axes", MetadataWarning)
+    ...     warn("the file names no axes")
     >>> caught[0].filename.startswith(_PACKAGE)
     False
     """

@@ -15,7 +15,7 @@ import numpy as np
 from ilastik_lazy.core.axes import Axis, parse_axis_names
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import CorruptFileError, MetadataError, MetadataWarning, UnsupportedFilterError
+from ilastik_lazy.errors import CorruptFileError, MetadataError, UnsupportedFilterError
 from ilastik_lazy.formats.contiguous import contiguous_image
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.suffixes import MRC_SUFFIXES
@@ -112,7 +112,7 @@ def _axes(
         raise MetadataError(f"{path} is damaged: its axes are {order}, expected 1, 2, 3 in any order")
     steps: list[float | None] = [None] * 3
     if any(round(angle, 2) not in (0, 90) for angle in cell[3:]):
-        warn(f"{path}: the axes of its cell are oblique: positions are unknown", MetadataWarning)
+        warn(f"{path}: the axes of its cell are oblique: positions are unknown")
     else:
         for axis, (length, count) in enumerate(zip(cell, intervals, strict=False)):
             # Both are rounded to single precision, which has seven digits: 1.34, not 1.3399999141693115.

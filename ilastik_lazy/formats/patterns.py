@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
-from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, MetadataWarning, SourceNotFoundError, option
+from ilastik_lazy.errors import ArgumentError, DatasetNotFoundError, SourceNotFoundError, option
 from ilastik_lazy.formats import list_images
 from ilastik_lazy.formats.location import Location, number_key, with_slashes
 from ilastik_lazy.formats.named_image import no_such_image
@@ -169,6 +169,5 @@ def _warn_of_order(pattern: str, images: Sequence[tuple[str, str | None]]) -> No
         first, other = map(os.path.basename, (path, other_path)) if path != other_path else (inside, other_inside)
         warn(
             f"{pattern}: images are in the order of the numbers in their names: {first} comes before {other}; "
-            f"ilastik would sort them as text; {option('stack_order', 'text')} does the same",
-            MetadataWarning,
+            f"ilastik would sort them as text; {option('stack_order', 'text')} does the same"
         )

@@ -29,7 +29,6 @@ from ilastik_lazy.core.classes import (
 from ilastik_lazy.core.kinds import WHOLE_NUMBERS
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import Packing
-from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.formats.metadata.json_text import json_value
 from ilastik_lazy.formats.metadata.values import packing_of
 from ilastik_lazy.warning import warn
@@ -139,8 +138,7 @@ def without_inherited(
         return names
     warn(
         f"{array.name or 'the array'} is computed from an image of classes, whose names ({', '.join(names)[:80]}) need "
-        "not be those of its values: left out; to keep them, set attrs['flag_meanings'] to a list of names",
-        MetadataWarning,
+        "not be those of its values: left out; to keep them, set attrs['flag_meanings'] to a list of names"
     )
     return ()
 
@@ -157,8 +155,7 @@ def channel_colors(array: xr.DataArray, kind: Kind | None) -> tuple[RGB, ...]:
     if stated and not colors and stated[0].size:
         warn(
             f"{array.name or 'the array'}: its coordinate {stated[0].name} holds other values than texts such as "
-            f"{hex_colors([color_of(0)])[0]!r}: its colours are left out",
-            MetadataWarning,
+            f"{hex_colors([color_of(0)])[0]!r}: its colours are left out"
         )
     return colors
 
@@ -187,8 +184,7 @@ def packing_in(array: xr.DataArray, origins: Sequence[ArraySource | Storage]) ->
         return packing
     warn(
         f"{array.name or 'the array'} is computed from packed numbers, and may hold their values: its attributes "
-        f"{', '.join(packing.attributes())} are left out",
-        MetadataWarning,
+        f"{', '.join(packing.attributes())} are left out"
     )
     return None
 

@@ -24,7 +24,6 @@ from ilastik_lazy.errors import (
     ExternalReferenceError,
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
 )
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
@@ -192,8 +191,7 @@ def with_classes_each(
     if known is not None and named and (why := foreign_image(named, known.lanes, path, options)):
         warn(
             f"{named[0].storage.path}: {why}; the names of its classes are right only if the project processed it "
-            "in a batch",
-            MetadataWarning,
+            "in a batch"
         )
     return made
 
@@ -206,10 +204,7 @@ def _named(source: ArraySource, sets: Sequence[ClassSet], project: str) -> Array
         return source
     if classes is None:
         known = "; ".join(f"{c.applet}: {', '.join(c.names)}" for c in sets)
-        warn(
-            f"{spec.storage.location}: no classes of {project} fit its channels ({known}): the channels stay unnamed",
-            MetadataWarning,
-        )
+        warn(f"{spec.storage.location}: no classes of {project} fit its channels ({known}): the channels stay unnamed")
         return source
     colors = classes.colors if len(classes.colors) == len(classes.names) else ()
     return DescribedSource(replace(spec, channel_names=classes.names, channel_colors=colors), source)

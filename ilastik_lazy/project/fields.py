@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from ilastik_lazy.core.options import Limits
-from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError, MetadataWarning
+from ilastik_lazy.errors import ExternalReferenceError, LimitExceededError, MetadataError
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of
 from ilastik_lazy.warning import warn
 
@@ -115,5 +115,5 @@ def optional_setting(group: h5py.Group, name: str, limits: Limits) -> Any:
             return None
         return number_values(group, name) if dataset.dtype.kind in "biuf" else text_value(group, name, limits)
     except (MetadataError, ExternalReferenceError, LimitExceededError) as error:
-        warn(f"{error}: ignored", MetadataWarning)
+        warn(f"{error}: ignored")
         return None

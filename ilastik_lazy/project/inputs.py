@@ -25,7 +25,6 @@ from ilastik_lazy.errors import (
     ExternalReferenceError,
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     SourceNotFoundError,
     option,
 )
@@ -224,8 +223,7 @@ def open_input(project: str, recorded: RecordedInput, roots: Roots, options: Ope
     if recorded.shape is not None and recorded.shape != source.spec.shape:
         warn(
             f"{source.spec.storage.location} has shape {source.spec.shape}, the project was made with "
-            f"{recorded.shape}: is it the same image?",
-            MetadataWarning,
+            f"{recorded.shape}: is it the same image?"
         )
     if source.spec.kind is None and (kind := kind_of_role(recorded.role, source.spec.dtype)) is not None:
         source = DescribedSource(replace(source.spec, kind=kind), source)
@@ -248,8 +246,7 @@ def _with_axes(locations: tuple[Location, ...], recorded: RecordedInput, options
     if source.spec.dims != names:
         warn(
             f"{source.spec.storage.location} has the axes {''.join(source.spec.dims)}, but the project states "
-            f"{''.join(names)}: the axes of the file are used",
-            MetadataWarning,
+            f"{''.join(names)}: the axes of the file are used"
         )
         return source
     axes = tuple(

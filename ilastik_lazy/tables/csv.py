@@ -22,7 +22,6 @@ from ilastik_lazy.errors import (
     IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     option,
 )
 from ilastik_lazy.formats.location import Location
@@ -139,7 +138,7 @@ def _utf8(data: bytes, path: str) -> bytes:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
             raise MetadataError(f"{path} is neither UTF-8 nor Windows-1252 at byte {error.start}") from error
-        warn(f"{path} is not UTF-8: its names are read as Windows-1252", MetadataWarning)
+        warn(f"{path} is not UTF-8: its names are read as Windows-1252")
         return text.encode()
     return data.removeprefix(b"\xef\xbb\xbf")
 

@@ -22,7 +22,6 @@ from ilastik_lazy.errors import (
     DatasetNotFoundError,
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     UnfinishedWriteError,
     UnsupportedFilterError,
     option,
@@ -200,7 +199,6 @@ def _decoded(values: np.ndarray[Any, Any], name: str, location: Location) -> pd.
             texts[i] = value.decode("utf-8", "replace")
             warn(
                 f"{location}: column {name!a} holds {value[:40]!a}, which is not UTF-8: "
-                "its unknown bytes are shown as \\ufffd",
-                MetadataWarning,
+                "its unknown bytes are shown as \\ufffd"
             )
     return pd.Series(texts[which], dtype=str)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ilastik_lazy.core.size_text import counted, human_bytes
-from ilastik_lazy.errors import ArgumentError, LimitExceededError, MetadataError, MetadataWarning, option
+from ilastik_lazy.errors import ArgumentError, LimitExceededError, MetadataError, option
 from ilastik_lazy.formats.patterns import is_pattern, matching
 from ilastik_lazy.warning import warn
 
@@ -74,8 +74,7 @@ def joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if short := [name for name, missing in lacking.items() if missing]:
         warn(
             f"{len(short)} of {counted(len(tables), 'table')} lack columns that others have, such as {short[0]} "
-            f"{lacking[short[0]][0]!a}: their values are missing (NaN)",
-            MetadataWarning,
+            f"{lacking[short[0]][0]!a}: their values are missing (NaN)"
         )
     # Tables of `ilastik-lazy objects` state the image of each row already.
     added = _TABLE if _SOURCE in columns else _SOURCE

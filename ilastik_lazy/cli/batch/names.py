@@ -12,7 +12,7 @@ import click
 from ilastik_lazy.cli.options import options_given, stack_given
 from ilastik_lazy.core.options import DEFAULTS, OpenOptions
 from ilastik_lazy.core.size_text import counted
-from ilastik_lazy.errors import ArgumentError, DestinationExistsError, MetadataWarning, option
+from ilastik_lazy.errors import ArgumentError, DestinationExistsError, option
 from ilastik_lazy.formats.location import number_key, with_slashes
 from ilastik_lazy.formats.patterns import is_pattern, matching
 from ilastik_lazy.formats.suffixes import CONTAINER
@@ -99,8 +99,7 @@ def _in_order_given(names: list[str], order: str | None) -> list[str]:
         k = next(k for k, (one, other) in enumerate(zip(names, natural, strict=True)) if one != other)
         warn(
             f"{names[k]} comes before {natural[k]}, as the files were named: pass --order natural for the order of "
-            "their numbers, --order text if this one is right",
-            MetadataWarning,
+            "their numbers, --order text if this one is right"
         )
     return names
 

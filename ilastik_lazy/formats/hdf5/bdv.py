@@ -25,7 +25,6 @@ from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     option,
 )
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
@@ -154,8 +153,7 @@ def level_source(
     if int(last[1:]) - int(first[1:]) >= len(members):
         warn(
             f"{location.path}: {setup.name} lacks time points between {first} and {last}: "
-            f"the axis t numbers the {len(members)} that are there",
-            MetadataWarning,
+            f"the axis t numbers the {len(members)} that are there"
         )
     view = _described(location.path, setup, xml)
     placed = _placed_axes(view, setup, level)
@@ -212,7 +210,7 @@ def _described(path: str, setup: Setup, xml: str | None) -> ViewSetup:
             return ViewSetup()  # of another file
         return setup_in(root, int(setup.name[1:]), beside)
     except (MetadataError, LimitExceededError) as error:
-        warn(f"{error}: voxel sizes are taken as unknown", MetadataWarning)
+        warn(f"{error}: voxel sizes are taken as unknown")
         return ViewSetup(remarks=(str(error),))
 
 

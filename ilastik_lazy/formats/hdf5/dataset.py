@@ -22,7 +22,6 @@ from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
 from ilastik_lazy.errors import (
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     option,
 )
 from ilastik_lazy.formats.hdf5.attributes import (
@@ -140,7 +139,7 @@ def _dimension_labels(dataset: h5py.Dataset, limits: Limits) -> tuple[str, ...]:
     try:
         return texts_attribute(dataset, "DIMENSION_LABELS", limits)
     except (MetadataError, LimitExceededError) as error:
-        warn(f"{error}: ignored", MetadataWarning)
+        warn(f"{error}: ignored")
         return ()
 
 
@@ -149,7 +148,7 @@ def _optional_text(dataset: h5py.Dataset, name: str, limits: Limits) -> str | No
     try:
         return text_attribute(dataset, name, limits)
     except (MetadataError, LimitExceededError) as error:
-        warn(f"{error}: ignored", MetadataWarning)
+        warn(f"{error}: ignored")
         return None
 
 

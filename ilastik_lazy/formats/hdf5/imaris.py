@@ -23,7 +23,7 @@ from ilastik_lazy.core.units import full_unit_name
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import windowed
-from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, option
+from ilastik_lazy.errors import LimitExceededError, MetadataError, option
 from ilastik_lazy.formats.hdf5.attributes import raw_attribute
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.file import link_of, names_in
@@ -119,7 +119,7 @@ def setups_in(file: h5py.File, limits: Limits) -> list[Image]:
     shown = dict(zip("ZYXT", (*sizes[0], times), strict=True))
     if other := [f"{name}={text}" for name, text in stated.items() if text.strip() != str(shown[name])]:
         sizes_used = ", ".join(f"{name}={shown[name]}" for name in stated)
-        _warn(f"{path}: DataSetInfo/Image states {ascii(', '.join(other))[1:81]}, but the data have {sizes_used}")
+        warn(f"{path}: DataSetInfo/Image states {ascii(', '.join(other))[1:81]}, but the data have {sizes_used}")
     groups = [_group(file, "DataSetInfo", f"Channel {channel}") for channel in range(channels)]
     names = [_texts(group, ["Name"]).get("Name", "") for group in groups]
     colors = [_texts(group, ["Color"]).get("Color") for group in groups]
@@ -275,9 +275,5 @@ def _or_warned(make: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
     try:
         return make()
     except MetadataError as error:
-        _warn(str(error))
+        warn(str(error))
         return ()
-
-
-def _warn(message: str) -> None:
-    warn(message, MetadataWarning)

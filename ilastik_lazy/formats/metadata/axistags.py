@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ilastik_lazy.core.axes import Axis, axis_names, default_axes, names_that_fit, parse_axis_names, with_units
-from ilastik_lazy.errors import MetadataError, MetadataWarning, option
+from ilastik_lazy.errors import MetadataError, option
 from ilastik_lazy.warning import warn
 
 __all__ = ["axes_of", "parse_axes_attribute", "parse_axistags"]
 
 
 def _warn_of(where: object, problem: str) -> None:
-    warn(f"{where}: {problem}" if str(where) else problem, MetadataWarning)
+    warn(f"{where}: {problem}" if str(where) else problem)
 
 
 def _checked_scale(key: str, value: object, where: object) -> float | None:

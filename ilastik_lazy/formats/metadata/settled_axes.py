@@ -16,7 +16,7 @@ import numpy as np
 from ilastik_lazy.core.axes import AXIS_NAMES, Axis, advice_on_guess, axis_names, names_of, step_and_origin
 from ilastik_lazy.core.classes import RGB, colors_from
 from ilastik_lazy.core.units import converted, unit_and_start
-from ilastik_lazy.errors import MetadataError, MetadataWarning, option
+from ilastik_lazy.errors import MetadataError, option
 from ilastik_lazy.formats.metadata.axistags import axes_of
 from ilastik_lazy.formats.metadata.values import units_from
 from ilastik_lazy.formats.metadata.voxel_sizes import SIZE_ATTRIBUTES, names_stated, shown, stated_sizes
@@ -145,7 +145,7 @@ def settled_axes(
 
     unfit: list[str] = []
     for problem in problems:
-        _warn(f"{where}: {problem}: positions are taken as unknown")
+        warn(f"{where}: {problem}: positions are taken as unknown")
     try:
         axes, guessed = axes_of(
             shape, names=names, where=where, dimension_labels=dims, labels_from=dims_from, place=place,
@@ -156,7 +156,7 @@ def settled_axes(
         raise MetadataError(f"{where}: {error}") from error
     # Where ilastik itself names the axes, what does not fit them is stated by `info` alone.
     for problem in unfit:
-        _warn(f"{where}: {problem}: positions are taken as unknown")
+        warn(f"{where}: {problem}: positions are taken as unknown")
     if guessed:
         stated = {dims_from: list(dims) if any(dims) else None, "axes": named, "axistags": tags}
         warn_of_guess(where, shape, axes, stated, likelier)
@@ -172,10 +172,6 @@ def settled_axes(
     )
 
 
-def _warn(text: str) -> None:
-    warn(text, MetadataWarning)
-
-
 def warn_of_guess(
     where: object,
     shape: Sequence[int],
@@ -188,7 +184,7 @@ def warn_of_guess(
     what = (
         f"has {' and '.join(said)}, which do not name every axis as one of t, z, y, x, c" if said else "names no axes"
     )
-    _warn(
+    warn(
         f"{where} {what}: {''.join(axis_names(axes))} is guessed from its shape {tuple(shape)}; "
         + advice_on_guess(likelier)
     )
@@ -200,7 +196,7 @@ def _names_along(along: Along, remarks: list[str]) -> tuple[str, ...]:
     if names is None:
         problem = along.problem or "its names are neither texts nor numbers"
         remarks.append(f"{along.where}: {problem}")
-        _warn(f"{along.where}: {problem}: names along c are taken as unknown")
+        warn(f"{along.where}: {problem}: names along c are taken as unknown")
     return names or ()
 
 
@@ -220,7 +216,7 @@ def axis_along(
         if remarks is not None:
             remarks.append(f"{along.where}: {problem}")
         if not is_known:
-            _warn(f"{along.where}: {problem}: positions along {axis.name} are taken as unknown")
+            warn(f"{along.where}: {problem}: positions along {axis.name} are taken as unknown")
         return None
     unit, since = unit_and_start(along.unit, along.calendar)
     is_placed = along.values is not None and along.values.size > 0
@@ -263,7 +259,7 @@ class _Placed:
             self._contradicted(f"an origin of {known.translation:g}", f"one of {origin:g}", said)
 
     def _contradicted(self, known: str, other: str, said: str) -> None:
-        _warn(
+        warn(
             f"{self.where}: {self.said} states {known} along {self.axis.name}, {said} states {other}: "
             f"that of {self.said} is used"
         )

@@ -15,7 +15,7 @@ from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.grid import grid_shape
 from ilastik_lazy.core.options import Limits
 from ilastik_lazy.core.views.packing import Packing, packing_from
-from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, remedy
+from ilastik_lazy.errors import LimitExceededError, MetadataError, remedy
 from ilastik_lazy.formats.metadata.json_text import json_value
 from ilastik_lazy.warning import warn
 
@@ -99,7 +99,7 @@ def units_from(value: object, where: object) -> dict[str, object]:
     """Return the units by axis, from an ``axis_units`` attribute: a JSON object, or the text of one."""
     units = json_value(value) if isinstance(value, str) else value
     if value is not None and not isinstance(units, dict):
-        warn(f"{where}: axis_units is not a JSON object: ignored", MetadataWarning)
+        warn(f"{where}: axis_units is not a JSON object: ignored")
     return units if isinstance(units, dict) else {}
 
 
@@ -114,7 +114,7 @@ def drange_from(value: object, where: object) -> tuple[float, float] | None:
         and all(isinstance(number, int | float) and -1.7e308 < number < 1.7e308 for number in value)
     ):
         return value[0], value[1]
-    warn(f"{where}: drange is not two numbers: ignored", MetadataWarning)
+    warn(f"{where}: drange is not two numbers: ignored")
     return None
 
 
@@ -123,7 +123,7 @@ def packing_of(where: object, attributes: Mapping[str, Any], stored: np.dtype[An
     try:
         return packing_from(attributes, stored)
     except MetadataError as error:
-        warn(f"{where}: {error}: values are as stored, not unpacked", MetadataWarning)
+        warn(f"{where}: {error}: values are as stored, not unpacked")
         return None
 
 
@@ -131,5 +131,5 @@ def text_from(value: object, name: str, where: object) -> str:
     """Return the text of an optional attribute, empty if there is none; warn if it is malformed."""
     if value is None or isinstance(value, str):
         return value or ""
-    warn(f"{where}: {name} is not text: ignored", MetadataWarning)
+    warn(f"{where}: {name} is not text: ignored")
     return ""

@@ -23,7 +23,6 @@ from ilastik_lazy.errors import (
     IncompleteSourceWarning,
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     SourceNotFoundError,
     UnsafePathError,
     UnsupportedFilterError,
@@ -201,7 +200,7 @@ def _datasets_below(container: str, options: OpenOptions) -> list[str]:
     if broken and not found:
         raise broken[0]
     for reason in broken:
-        warn(f"{reason}; left out", MetadataWarning)
+        warn(f"{reason}; left out")
     return sorted(found, key=lambda path: (path != "exported_data", path))
 
 

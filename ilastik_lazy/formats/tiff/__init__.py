@@ -23,7 +23,7 @@ from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.library_errors import translated
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
-from ilastik_lazy.errors import CorruptChunkError, MetadataError, MetadataWarning, option
+from ilastik_lazy.errors import CorruptChunkError, MetadataError, option
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.settled_axes import warn_of_guess
@@ -142,7 +142,7 @@ def _axes_of_image(image: TiffImage, location: Location, axes: str | None) -> tu
             raise MetadataError(f"{location}: {error}; {what_now}") from error
         stored = None
     for problem in image.notes.problems:
-        warn(f"{location}: {problem}", MetadataWarning)
+        warn(f"{location}: {problem}")
     if chosen is not None:
         known = stored or [None] * len(chosen)
         # A step is used only where the caller and the file name the same axis.

@@ -18,7 +18,6 @@ from ilastik_lazy.errors import (
     IlastikLazyWarning,
     IncompleteSourceWarning,
     MetadataError,
-    MetadataWarning,
     option,
 )
 from ilastik_lazy.formats.suffixes import ZIP_SUFFIXES
@@ -130,12 +129,12 @@ def _home_of(node: Node, root: Node, where: str, axes: str | None) -> Home | Non
         except MetadataError as error:
             if axes is None:
                 raise
-            warn(f"{error}: ignored, since {option('axes')} is given", MetadataWarning)
+            warn(f"{error}: ignored, since {option('axes')} is given")
             return None
         for multiscale in multiscales:
             if inside in multiscale.paths:
                 for problem in multiscale.problems:
-                    warn(problem, MetadataWarning)
+                    warn(problem)
                 return Home(folder, multiscale, multiscale.paths.index(inside))
     return None
 

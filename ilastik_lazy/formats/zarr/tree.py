@@ -18,7 +18,6 @@ from ilastik_lazy.errors import (
     FormatError,
     LimitExceededError,
     MetadataError,
-    MetadataWarning,
     SourceNotFoundError,
     UnfinishedWriteError,
     UnsafeFileError,
@@ -107,7 +106,7 @@ def _third(
     if second is not None:
         if kind != "array" or document.get("shape") != second.get("shape"):
             raise MetadataError(f"{path} holds a zarr.json and a .zarray that contradict each other")
-        warn(f"{path} holds a zarr.json and a .zarray: zarr.json is used", MetadataWarning)
+        warn(f"{path} holds a zarr.json and a .zarray: zarr.json is used")
     return Node(path, files, kind, 3, document, attributes, os.path.join(path, "zarr.json"), version)
 
 

@@ -12,7 +12,7 @@ import h5py
 from ilastik_lazy.core.axes import Axis, axis_names
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import LimitExceededError, MetadataError, MetadataWarning, folder_option
+from ilastik_lazy.errors import LimitExceededError, MetadataError, folder_option
 from ilastik_lazy.formats.hdf5.file import names_in
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import ClassSet
@@ -124,15 +124,13 @@ def open_label_set(
     if is_guess:
         warn(
             f"{labels.location}: the axes of its labels are guessed to be {''.join(order)}, but others also fit: "
-            "save the project in a newer ilastik, which stores them",
-            MetadataWarning,
+            "save the project in a newer ilastik, which stores them"
         )
     shape, is_cut = _label_shape(order, image, blocks.ends)
     if is_cut:
         warn(
             f"{labels.location}: the project does not state the shape of its image, so the label image ends at the "
-            f"last label: pass {folder_option('source_roots')}, with the folder that holds the image",
-            MetadataWarning,
+            f"last label: pass {folder_option('source_roots')}, with the folder that holds the image"
         )
     known = {axis.name: axis for axis in image.axes}
     source = open_labels(

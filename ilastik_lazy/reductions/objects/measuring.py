@@ -17,7 +17,7 @@ from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.units import converted
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.window import transposed
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, option, remedy
+from ilastik_lazy.errors import ArgumentError, option, remedy
 from ilastik_lazy.lazy.frames import Frames, frames_of
 from ilastik_lazy.lazy.from_xarray import AnySource, as_source
 from ilastik_lazy.project.classes import with_classes
@@ -146,10 +146,7 @@ def measure_objects(
     if is_mask or source.spec.holds_classes:
         held = "is a mask, so it" if is_mask else "holds classes, so each"
         what = "label_objects(mask)" if is_mask else remedy("label_objects(segmentation, classes=...)", "--class")
-        warn(
-            f"{source.spec.storage.location} {held} is measured as one object: pass {what} for its parts",
-            MetadataWarning,
-        )
+        warn(f"{source.spec.storage.location} {held} is measured as one object: pass {what} for its parts")
     if made is not None:
         objects = measured_objects(made, measure, threads_for(workers), progress)
     else:

@@ -17,7 +17,6 @@ import numpy as np
 from ilastik_lazy.errors import (
     CorruptFileError,
     LimitExceededError,
-    MetadataWarning,
     UnsafePathError,
     UnsupportedFilterError,
 )
@@ -241,8 +240,7 @@ def _by_name(found: Directory, is_file: _Array, where: str) -> Directory:
             name = names[before[0]].decode(errors="replace")
             warn(
                 f"{where} holds {name!a} more than once, with different contents: the last one is read, as "
-                "zarr-python does; other programs may read another one",
-                MetadataWarning,
+                "zarr-python does; other programs may read another one"
             )
     chosen = chosen[is_last]
     return Directory(*(getattr(found, name)[chosen] for name in Directory.__slots__))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ilastik_lazy.core.options import DEFAULTS
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import IlastikLazyError, MetadataWarning
+from ilastik_lazy.errors import IlastikLazyError
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.classes import with_classes
 from ilastik_lazy.project.path_text import split_paths, splits
@@ -74,14 +74,13 @@ def with_features_beside(levels: Sequence[ArraySource]) -> tuple[Sequence[ArrayS
             made = [with_unique_ids(level, level, table) for level in levels]
             levels, table = [level for level, _ in made], table if made[0][1] is None else made[0][1]
     except IlastikLazyError as error:
-        warn(f"{spec.storage.path}: its objects have no features: {error}", MetadataWarning)
+        warn(f"{spec.storage.path}: its objects have no features: {error}")
         return levels, None
     rows = table[table[label] > 0]
     if rows[label].duplicated().any():
         warn(
             f"{path}: its ids start again in each frame, and {spec.storage.path} has no frames: its features are not "
-            "shown",
-            MetadataWarning,
+            "shown"
         )
         return levels, None
     return levels, pd.concat([rows[label].rename("index"), rows.drop(columns="index", errors="ignore")], axis=1)

@@ -14,7 +14,7 @@ from ilastik_lazy.core.display import shows_labels
 from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.frame_ids import FrameIds
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, option
+from ilastik_lazy.errors import ArgumentError, option
 from ilastik_lazy.lazy.frames import frames_of
 from ilastik_lazy.lazy.from_xarray import as_labels, as_source
 from ilastik_lazy.serving.contrast import measured_contrast
@@ -61,7 +61,7 @@ def contents_of(
     owner = None if table is None else _owner_of(sources, roles)
     placed, remarks = in_one_place(sources)
     for remark in remarks:
-        warn(remark, MetadataWarning)
+        warn(remark)
     contents = []
     for number, ((image, role), source) in enumerate(zip(given, placed, strict=True)):
         is_labels = shows_labels(source.spec) and role != "raw"
@@ -107,5 +107,5 @@ def _with_table(
         source = unique = FrameIds.of(source, shown.tolist(), length, largest=int(rows.ids.max()))
     segments = object_segments(frame, rows, keys, unique)
     if segments is not None and segments.left_out:
-        warn(f"the table has too many values to be shown: without {', '.join(segments.left_out)}", MetadataWarning)
+        warn(f"the table has too many values to be shown: without {', '.join(segments.left_out)}")
     return source, segments

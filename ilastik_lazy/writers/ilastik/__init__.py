@@ -17,7 +17,7 @@ from ilastik_lazy.core.size_text import human_bytes, human_seconds
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
-from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option, remedy
+from ilastik_lazy.errors import ArgumentError, AxesError, option, remedy
 from ilastik_lazy.lazy.from_xarray import AnySource, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
 from ilastik_lazy.showing.html import html_table
@@ -265,7 +265,7 @@ def _checked_display_mode(display_mode: str | None, spec: ArraySpec) -> str:
     mode = spec.display_mode if display_mode is None else display_mode
     if mode and mode not in _DISPLAY_MODES:
         where = spec.storage.location or spec.name
-        warn(f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out", MetadataWarning)
+        warn(f"{where}: ilastik knows no display_mode {ascii(mode)[:40]}: left out")
         return ""
     return mode
 
@@ -278,16 +278,10 @@ def _check_axes(spec: ArraySpec) -> None:
     if 0 in spec.shape:
         raise ArgumentError(f"{where} has shape {spec.shape}, so it has no voxels: ilastik cannot open it")
     if not {"y", "x"} <= set(spec.dims):
-        warn(
-            f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens only images with x and y",
-            MetadataWarning,
-        )
+        warn(f"{where} has the dimensions {', '.join(spec.dims)}: ilastik opens only images with x and y")
     if moved := [axis for axis in spec.axes if axis.translation]:
         first = ", ".join(f"{axis.name} = {axis.translation:g} {axis.unit}".rstrip() for axis in moved)
-        warn(
-            f"ilastik's HDF5 has no place for an origin: {where} begins at {first}, and at 0 in the file",
-            MetadataWarning,
-        )
+        warn(f"ilastik's HDF5 has no place for an origin: {where} begins at {first}, and at 0 in the file")
 
 
 def _not_stored(spec: ArraySpec) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from ilastik_lazy.core.parallel import threads_for
 from ilastik_lazy.core.size_text import counted, parse_size
 from ilastik_lazy.core.spec import ArraySpec
 from ilastik_lazy.core.views.whole_chunks import WholeChunks
-from ilastik_lazy.errors import ArgumentError, AxesError, MetadataWarning, option
+from ilastik_lazy.errors import ArgumentError, AxesError, option
 from ilastik_lazy.formats.suffixes import TIFF_SUFFIXES
 from ilastik_lazy.lazy.from_xarray import AnySource, require_written
 from ilastik_lazy.lazy.shared_parts import with_shared_parts
@@ -220,7 +220,4 @@ def _check_axes(spec: ArraySpec) -> None:
     for axis in spec.axes:
         if axis.name == "t" and axis.translation:
             first = f"{axis.translation:g} {axis.unit}".rstrip()
-            warn(
-                f"OME-TIFF has no place for a start: {where} begins at t = {first}, and at 0 in the file",
-                MetadataWarning,
-            )
+            warn(f"OME-TIFF has no place for a start: {where} begins at t = {first}, and at 0 in the file")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ilastik_lazy.core.axes import AXIS_NAMES
 from ilastik_lazy.core.classes import COLORS
-from ilastik_lazy.errors import DestinationExistsError, MetadataWarning
+from ilastik_lazy.errors import DestinationExistsError
 from ilastik_lazy.storage.stores import PLAN, ROOTS, WORK, ReadableStore, Store
 from ilastik_lazy.warning import warn
 from ilastik_lazy.writers.ome_zarr.commit.manifest import read_manifest
@@ -75,8 +75,7 @@ def warn_of_other_format(store: Store, kept: Collection[str], version: str) -> N
     if hidden := [key for key in kept if names.intersection(store.names(key) or ())]:
         warn(
             f"{store.place}: {', '.join(hidden)}, which others have put there, stays, but is of another version of "
-            f"Zarr than the new image of OME-Zarr {version}: programs that open this may not find it",
-            MetadataWarning,
+            f"Zarr than the new image of OME-Zarr {version}: programs that open this may not find it"
         )
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ilastik_lazy.core.display import class_color
 from ilastik_lazy.core.spec import ArraySpec
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, option, remedy
+from ilastik_lazy.errors import ArgumentError, option, remedy
 from ilastik_lazy.tables import open_table
 from ilastik_lazy.tables.rows import key_columns
 from ilastik_lazy.warning import warn
@@ -106,8 +106,7 @@ def object_properties(spec: ArraySpec, table: Table) -> list[dict[str, Any]]:
         warn(
             f"{spec.storage.location}: its table has {len(table):,} objects: "
             "the metadata of the image hold the properties of the first "
-            f"{most:,} ids, and the table those of all",
-            MetadataWarning,
+            f"{most:,} ids, and the table those of all"
         )
         table = table.iloc[:most]
     made: list[dict[str, Any]] = [{"label-value": int(number)} for number in table[name]]

@@ -16,7 +16,7 @@ from ilastik_lazy.core.units import converted
 from ilastik_lazy.core.views.view import DescribedSource
 from ilastik_lazy.core.views.whole_numbers import whole_numbers
 from ilastik_lazy.core.views.window import windowed
-from ilastik_lazy.errors import ArgumentError, MetadataWarning, remedy
+from ilastik_lazy.errors import ArgumentError, remedy
 from ilastik_lazy.lazy.from_xarray import as_labels
 from ilastik_lazy.warning import warn
 
@@ -82,8 +82,7 @@ def _placed(axis: Axis, length: int, image: ArraySpec, what: str) -> Axis:
     if other.scale is None:
         warn(
             f"{what} states a voxel size {where}, and {image.storage.location} does not: it is written without, so "
-            "that it lies on its image",
-            MetadataWarning,
+            "that it lies on its image"
         )
         return other
     if mine is None or not _is_same(mine, other):
