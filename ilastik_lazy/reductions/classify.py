@@ -19,12 +19,12 @@ import xarray as xr
 from ilastik_lazy.core.grid import Region, block_shape, check_region, region_shape
 from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import View
-from ilastik_lazy.errors import ArgumentError, AxesError, option
+from ilastik_lazy.errors import ArgumentError, AxesError
 from ilastik_lazy.lazy.attributes import drange_of
 from ilastik_lazy.lazy.channels import best_channels
 from ilastik_lazy.lazy.dataset import chunked, to_dataset
 from ilastik_lazy.lazy.from_xarray import AnySource, ComputedSource, as_source
-from ilastik_lazy.reductions.thresholds import check_threshold
+from ilastik_lazy.reductions.thresholds import check_threshold, checked_number
 
 __all__ = ["classify"]
 
@@ -104,11 +104,10 @@ def classify(probabilities: AnySource, threshold: float | None = None) -> xr.Dat
 
 def _least(spec: ArraySpec, drange: tuple[float, float] | None, threshold: object) -> float:
     """The least stored value of a voxel that has a class."""
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not np.isfinite(threshold):
-        raise ArgumentError(f"{option('threshold', threshold)}: expected a number")
-    check_threshold("threshold", float(threshold), spec, drange)
+    number = checked_number("threshold", threshold)
+    check_threshold("threshold", number, spec, drange)
     low, high = (0.0, 1.0) if drange is None else drange
-    least = low + float(threshold) * (high - low)
+    least = low + number * (high - low)
     return math.ceil(least) if spec.dtype.kind in "iu" else least
 
 

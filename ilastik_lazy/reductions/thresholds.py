@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ilastik_lazy.core.spec import COMPUTED, ArraySpec
 from ilastik_lazy.errors import ArgumentError, option, remedy
 
-__all__ = ["PROBABILITIES", "check_threshold"]
+__all__ = ["PROBABILITIES", "check_threshold", "checked_number"]
 
 PROBABILITIES = ("probabilities", "object probabilities")
+
+
+def checked_number(name: str, value: object) -> float:
+    """Return the argument `name` if it is a finite number; else raise `ArgumentError`."""
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ArgumentError(f"{option(name, value)}: expected a number")
 
 
 def check_threshold(

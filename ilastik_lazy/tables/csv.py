@@ -16,17 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ilastik_lazy.core.size_text import human_bytes
-from ilastik_lazy.errors import (
-    CorruptFileError,
-    IncompleteSourceWarning,
-    LimitExceededError,
-    MetadataError,
-    option,
-)
+from ilastik_lazy.errors import CorruptFileError, IncompleteSourceWarning, LimitExceededError, MetadataError
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.files import opened, read_exactly, read_up_to, stamp_of
-from ilastik_lazy.tables.measured import parse_measured
+from ilastik_lazy.tables.measured import parse_measured, require_file_size
 from ilastik_lazy.warning import warn
 
 __all__ = ["read_csv_table"]
@@ -105,11 +98,7 @@ def _dtype_without_rows(name: str, names: Sequence[str]) -> type:
 
 def _content(path: str, most_bytes: int) -> bytes:
     stamp = stamp_of(path)
-    if stamp.size > most_bytes:
-        raise LimitExceededError(
-            f"{path} has {human_bytes(stamp.size)}, more than the limit of {human_bytes(most_bytes)}: "
-            f"raise {option('memory')} to read it"
-        )
+    require_file_size(path, stamp.size, most_bytes)
     with opened(path, stamp) as fd:
         # The first bytes show whether the file can be a table.
         data = read_up_to(fd, min(stamp.size, _HEAD_BYTES), 0, path)

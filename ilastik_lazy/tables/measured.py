@@ -22,6 +22,7 @@ __all__ = [
     "is_measured",
     "parse_measured",
     "read_parquet_table",
+    "require_file_size",
     "units_in",
     "with_unit_columns",
 ]
@@ -139,7 +140,7 @@ def read_parquet_table(location: Location, most_bytes: int) -> pd.DataFrame:
     import pyarrow.parquet
 
     path, stamp = location.path, stamp_of(location.path)
-    _require_size(path, stamp.size, most_bytes)
+    require_file_size(path, stamp.size, most_bytes)
     with opened(path, stamp) as fd:
         data = read_exactly(fd, stamp.size, 0, path)
 
@@ -149,12 +150,13 @@ def read_parquet_table(location: Location, most_bytes: int) -> pd.DataFrame:
     with translated((pyarrow.ArrowException, OSError, ValueError), damaged, path):
         stored = pyarrow.parquet.ParquetFile(io.BytesIO(data))
         groups = stored.metadata.num_row_groups
-        _require_size(path, sum(stored.metadata.row_group(i).total_byte_size for i in range(groups)), most_bytes)
+        require_file_size(path, sum(stored.metadata.row_group(i).total_byte_size for i in range(groups)), most_bytes)
         table: pd.DataFrame = stored.read().to_pandas()
         return table
 
 
-def _require_size(path: str, nbytes: int, most_bytes: int) -> None:
+def require_file_size(path: str, nbytes: int, most_bytes: int) -> None:
+    """Raise `LimitExceededError` if a table is larger than the limit."""
     if nbytes > most_bytes:
         raise LimitExceededError(
             f"{path} has {human_bytes(nbytes)}, more than the limit of {human_bytes(most_bytes)}: "

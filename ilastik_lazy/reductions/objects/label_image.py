@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +21,7 @@ from ilastik_lazy.project.thresholding import thresholding_settings
 from ilastik_lazy.reductions.objects.labelling import ObjectsSource
 from ilastik_lazy.reductions.objects.masks import ByClass, ByThreshold, smoothed
 from ilastik_lazy.reductions.objects.object_axes import ObjectAxes, large_block
-from ilastik_lazy.reductions.thresholds import check_threshold
+from ilastik_lazy.reductions.thresholds import check_threshold, checked_number
 from ilastik_lazy.storage.allowed import checked_options
 
 __all__ = ["label_objects"]
@@ -110,8 +109,8 @@ def label_objects(
     else:
         if classes is not None and (alone := [name for name in given if name in ("core", "smooth")]):
             raise ArgumentError(f"{option(alone[0])} is for values, and {option('classes')} for classes: pass one")
-        threshold = _number("threshold", threshold)
-        core = None if core is None else _number("core", core)
+        threshold = checked_number("threshold", threshold)
+        core = None if core is None else checked_number("core", core)
         if core is not None and core < threshold:
             raise ArgumentError(f"{option('core', core)}: expected at least {option('threshold', threshold)}")
         bounds = _size("min_size", min_size), _size("max_size", max_size)
@@ -206,12 +205,6 @@ def _rule(
             f"with {option('classes')}"
         )
     return ByThreshold.of(spec.dtype, drange, threshold)
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise ArgumentError(f"{option(name, value)}: expected a number")
 
 
 def _size(name: str, value: object) -> int | None:
