@@ -19,12 +19,7 @@ from ilastik_lazy.core.kinds import with_kind
 from ilastik_lazy.core.options import DEFAULTS, Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
 from ilastik_lazy.core.views.view import DescribedSource
-from ilastik_lazy.errors import (
-    ArgumentError,
-    ExternalReferenceError,
-    LimitExceededError,
-    MetadataError,
-)
+from ilastik_lazy.errors import ArgumentError, ExternalReferenceError, LimitExceededError, MetadataError
 from ilastik_lazy.formats.hdf5.file import dataset_at, key_of, link_of, names_in, open_hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.project.fields import optional_setting

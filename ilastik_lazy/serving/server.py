@@ -8,14 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
 from ilastik_lazy.core.spec import ArraySource
-from ilastik_lazy.errors import (
-    ArgumentError,
-    IlastikLazyError,
-    NetworkWarning,
-    SourceChangedError,
-    option,
-    printable,
-)
+from ilastik_lazy.errors import ArgumentError, IlastikLazyError, NetworkWarning, SourceChangedError, option, printable
 from ilastik_lazy.lazy.from_xarray import AnySource, as_labels, as_source
 from ilastik_lazy.serving.addresses import (
     is_loopback,

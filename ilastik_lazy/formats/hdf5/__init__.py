@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,8 +41,6 @@ _Found = DatasetFacts | bdv.FoundLevel | imaris.FoundLevel
 
 def recognises(location: Location, options: OpenOptions) -> bool:
     """Whether the file is HDF5, by its name or its first bytes."""
-    import os
-
     if not os.path.isfile(location.path):
         return False
     return location.suffix in HDF5_SUFFIXES or has_signature(location.path)

@@ -22,11 +22,7 @@ from ilastik_lazy.core.views.packing import Packing
 from ilastik_lazy.core.views.stacked import stack_of
 from ilastik_lazy.core.views.unpacked import unpacked
 from ilastik_lazy.core.views.view import DescribedSource
-from ilastik_lazy.errors import (
-    LimitExceededError,
-    MetadataError,
-    option,
-)
+from ilastik_lazy.errors import LimitExceededError, MetadataError, option
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.file import dataset_at, link_of, names_in
 from ilastik_lazy.formats.location import Location

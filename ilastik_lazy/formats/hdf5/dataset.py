@@ -19,11 +19,7 @@ from ilastik_lazy.core.kinds import WHOLE_NUMBERS, kind_from_name
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySpec, Kind, Storage
 from ilastik_lazy.core.views.packing import PACKING_ATTRIBUTES, Packing
-from ilastik_lazy.errors import (
-    LimitExceededError,
-    MetadataError,
-    option,
-)
+from ilastik_lazy.errors import LimitExceededError, MetadataError, option
 from ilastik_lazy.formats.hdf5.attributes import (
     decorating_text,
     plain_attribute,
@@ -34,9 +30,7 @@ from ilastik_lazy.formats.hdf5.attributes import (
 from ilastik_lazy.formats.hdf5.chunks.absent import warn_of_absent_chunks
 from ilastik_lazy.formats.hdf5.dataset_facts import DatasetFacts
 from ilastik_lazy.formats.hdf5.dimension_scales import coordinate_beside, dimension_scales
-from ilastik_lazy.formats.hdf5.file import (
-    dataset_at,
-)
+from ilastik_lazy.formats.hdf5.file import dataset_at
 from ilastik_lazy.formats.hdf5.layout import UNKNOWN_LAYOUT, check_array, layout_of, pipeline_of, why_not_direct
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.metadata.settled_axes import CONVENTIONS, Settled, settled_axes

@@ -14,12 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ilastik_lazy.errors import (
-    CorruptFileError,
-    LimitExceededError,
-    UnsafePathError,
-    UnsupportedFilterError,
-)
+from ilastik_lazy.errors import CorruptFileError, LimitExceededError, UnsafePathError, UnsupportedFilterError
 from ilastik_lazy.warning import warn
 
 __all__ = ["END", "END_64", "HEADER", "LOCATOR", "Directory", "load_directory"]
