@@ -15,7 +15,7 @@ from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.hdf5 import file as hdf5_file
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.tiff import file as tiff_file
-from tests.support.children import run_python
+from tests.support.children import run_forked
 from tests.support.faults import LONG
 from tests.support.makers import write_hdf5_export
 
@@ -103,7 +103,7 @@ def test_too_little_memory_is_no_damage(tmp_path, name):
     if name == "szip.h5" and not h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP):
         pytest.skip("this h5py writes no szip")
     inside = IMAGES[name](tmp_path / name)
-    outcomes = json.loads(run_python(_READ, str(tmp_path / name), inside, "zyx"))
+    outcomes = json.loads(run_forked(_READ, tmp_path / name, inside, "zyx").stdout)
     right = f"read {int(data()[:2].astype(int).sum())}"
     # The least limit is enough for some decoders.
     assert set(outcomes) <= {"memory", right}

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -15,6 +13,7 @@ import xarray as xr
 import ilastik_lazy as il
 from ilastik_lazy.storage.object_store import ObjectFolder
 from tests.formats.hdf5.test_imaris import write as write_imaris
+from tests.support.children import run_command, run_forked
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 from tests.support.mrc_makers import write_mrc
 from tests.support.table_makers import ROWS as TABLE_ROWS
@@ -36,9 +35,7 @@ def test_readme_has_code():
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_of_readme_runs(code, tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    result = run_forked(f"import warnings; warnings.simplefilter('error')\n{code}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "nucleus" in result.stdout
 
@@ -47,9 +44,7 @@ def test_console_commands_of_readme_exist():
     for block in blocks("console"):
         for line in block.splitlines():
             name, *options = re.findall(r"(?<=ilastik-lazy )\w+|--\w+", line)
-            text = subprocess.run(
-                [sys.executable, "-m", "ilastik_lazy", name, "--help"], capture_output=True, text=True, check=True
-            ).stdout
+            text = run_command(name, "--help").stdout
             for option in options:
                 assert option in text, line
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -26,7 +25,7 @@ from ilastik_lazy.errors import ArgumentError, MetadataWarning
 from ilastik_lazy.storage import isolation
 from ilastik_lazy.storage.folders import hold_lock, release_lock
 from ilastik_lazy.tables import open_table
-from tests.support.children import run_command
+from tests.support.children import run_command, run_forked
 from tests.support.faults import LONG
 from tests.support.makers import write_hdf5_export
 
@@ -312,8 +311,7 @@ main(sys.argv[1:])
 def stopped(folder, writes, how, *arguments):
     """The command, which is sent a signal before its so-manieth write."""
     code = COUNTED.replace("{signal}", how)
-    command = [sys.executable, "-c", code, str(writes), "objects", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return run_forked(code, writes, "objects", *arguments, cwd=folder)
 
 
 # Each file is two writes: the table, and its record; an empty record comes first.  One death at each kind of write,

@@ -15,7 +15,7 @@ from ilastik_lazy.formats import hdf5
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage import isolation
 from ilastik_lazy.storage.isolation import in_child
-from tests.support.children import run_python
+from tests.support.children import run_forked, run_python
 from tests.support.makers import some_data, write_hdf5_export
 
 no_limit_of_memory = pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not limit the address space")
@@ -115,10 +115,8 @@ def test_nothing_is_imported_from_the_current_folder_or_the_environment(path, tm
         "import ilastik_lazy, os; os.chdir(sys.argv[1]); os.environ['PYTHONPATH'] = sys.argv[1]\n"
         "print(ilastik_lazy.open_dataarray(sys.argv[2], trust='untrusted').shape)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "(3, 4, 5, 2)\n"
+    done = run_forked(code, folder, path)
+    assert done.stdout == "(3, 4, 5, 2)\n", done.stderr
     assert not (tmp_path / "ran").exists()
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import ilastik_lazy as il
 from ilastik_lazy.errors import FileBusyError, UnfinishedWriteError
+from tests.support.children import run_forked
 from tests.support.makers import some_data, write_hdf5_export
 
 pytestmark = pytest.mark.usefixtures("forked_children")
@@ -87,7 +88,7 @@ def test_ilastik_can_write_once_the_file_was_opened(export):
     arrays = [il.open_dataarray(export, trust=trust) for trust in TRUSTS]
     for array in arrays:
         array.compute()
-    subprocess.run([sys.executable, "-c", WRITE, str(export)], check=True, timeout=60)
+    assert run_forked(WRITE, export).returncode == 0
     for trust in TRUSTS:
         assert il.open_dataarray(export, trust=trust)[0, 0, 0, 0] == 7
 

@@ -25,7 +25,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.storage import new_file
 from ilastik_lazy.writers.ilastik import hdf5 as ilastik_hdf5
 from ilastik_lazy.writers.ilastik import to_ilastik
-from tests.support.children import run_python
+from tests.support.children import run_forked, run_python
 from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import some_data, write_hdf5_export
 
@@ -222,7 +222,6 @@ class TestFailures:
         pytest.importorskip("resource")
         code = """
 import resource, sys
-sys.path.insert(0, sys.argv[1])
 import numpy as np
 from tests.support.in_memory import ArrayInMemory
 from ilastik_lazy.errors import DestinationError
@@ -230,11 +229,12 @@ from ilastik_lazy.writers.ilastik import to_ilastik
 source = ArrayInMemory(np.random.default_rng(0).integers(0, 255, (90, 91, 92), np.uint8), "zyx", (90, 91, 92))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    to_ilastik(source, sys.argv[2])
+    to_ilastik(source, sys.argv[1])
 except DestinationError as error:
     print(error)
 """
-        assert b"File too large" in run_python(code, str(HERE), str(tmp_path / "a.h5"))
+        run = run_forked(code, tmp_path / "a.h5")
+        assert "File too large" in run.stdout, run.stderr
         assert list(tmp_path.iterdir()) == []
 
 

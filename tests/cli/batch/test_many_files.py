@@ -244,8 +244,9 @@ def test_a_running_cluster_does_the_work_if_its_address_is_given(folder, run, mo
         write(client, *rest, **named)
 
     monkeypatch.setattr(conversion, "write_on_cluster", write_on_cluster)
+    # Its worker is a thread: `test_distributed.py` and `test_cluster.py` have others.
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0", silence_logs=50
     ) as cluster:
         code, _, errors = run("convert", "in/t1.h5", "o.zarr", "--scheduler", cluster.scheduler_address, "--quiet")
     assert code == 0, errors

@@ -9,7 +9,7 @@ import pytest
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.formats import open_source
 from ilastik_lazy.formats.location import Location
-from tests.support.children import run_python
+from tests.support.children import run_forked
 
 _DIMS = """
 import sys, warnings
@@ -43,7 +43,8 @@ def _with_labels(tmp_path, labels):
 )
 def test_dimension_labels_of_any_type_are_read_and_crash_nothing(tmp_path, labels, found):
     # libhdf5's own function for them takes texts of fixed length for addresses: hence a process of its own.
-    assert run_python(_DIMS, str(_with_labels(tmp_path, labels))).decode().strip() == found
+    result = run_forked(_DIMS, _with_labels(tmp_path, labels))
+    assert result.stdout.strip() == found, result.stderr
 
 
 def test_labels_that_are_no_text_are_ignored_with_a_warning(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 import ilastik_lazy
 from ilastik_lazy.demo import sample
-from tests.support.children import run_python
+from tests.support.children import run_forked, run_python
 
 MANIFEST = Path(ilastik_lazy.__file__).with_name("napari.yaml")
 PYPROJECT = MANIFEST.parents[1] / "pyproject.toml"
@@ -19,7 +19,7 @@ PYPROJECT = MANIFEST.parents[1] / "pyproject.toml"
 pytest.importorskip("npe2", reason="pip install 'ilastik_lazy[test]'")
 
 
-def npe2(code: str, *arguments: str) -> bytes:
+def npe2(code: str, *arguments: object) -> str:
     """Run `code` with the manifest registered as ``ilastik-lazy``; pydantic's warnings are no errors there."""
     start = f"""
 import json, sys
@@ -28,7 +28,9 @@ manager, manifest = npe2.PluginManager(), npe2.PluginManifest.from_file({str(MAN
 manager.register(manifest)
 npe2.PluginManager.instance = lambda: manager
 """
-    return run_python(start + code, *arguments)
+    run = run_forked(start + code, *arguments)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 def test_is_valid_and_names_functions_that_exist():
@@ -41,7 +43,7 @@ def test_is_valid_and_names_functions_that_exist():
 
 def test_is_found_by_the_name_of_the_distribution():
     project = tomllib.loads(PYPROJECT.read_text())["project"]
-    assert npe2("print(manifest.name)").decode().strip() == project["name"] == "ilastik-lazy"
+    assert npe2("print(manifest.name)").strip() == project["name"] == "ilastik-lazy"
     assert project["entry-points"]["napari.manifest"] == {"ilastik-lazy": "ilastik_lazy:napari.yaml"}
 
 
@@ -70,7 +72,7 @@ for paths, stack in ([["A.H5"], False], [["A.H5", "B.H5"], True], [["a.zarr"], F
 print(json.dumps(shapes))
 """
     shape = [40, 128, 160]
-    assert json.loads(npe2(code, str(tmp_path))) == [shape, [2, *shape], [shape, [40, 64, 80]]]
+    assert json.loads(npe2(code, tmp_path)) == [shape, [2, *shape], [shape, [40, 64, 80]]]
 
 
 def test_samples_are_layers():
@@ -78,7 +80,7 @@ def test_samples_are_layers():
 for sample in manifest.contributions.sample_data:
     print(sample.key, [(kind, options["name"]) for _, options, kind in sample.open(_registry=manager.commands)])
 """
-    assert npe2(code).decode().splitlines() == [
+    assert npe2(code).splitlines() == [
         "raw [('image', 'nuclei')]",
         "probabilities [('image', 'nucleus'), ('image', 'background')]",
         "segmentation [('labels', 'nuclei_Simple_Segmentation')]",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -29,8 +27,9 @@ from ilastik_lazy.storage.object_store import ObjectFolder
 from ilastik_lazy.storage.object_store.store import RemoteStore
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
+from tests.support.children import run_forked
 from tests.support.faults import LONG
-from tests.support.ome_zarr.targets import HERE, a_source, two_take_over
+from tests.support.ome_zarr.targets import a_source, two_take_over
 from tests.support.proxy import Proxy
 from tests.support.servers import S3Server
 
@@ -238,11 +237,10 @@ class TestBucket:
 
 _KILLED = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
 from tests.writers.ome_zarr import test_bucket
 from tests.support.servers import S3Server
 import os, signal
-count, limit = 0, int(sys.argv[4])
+count, limit = 0, int(sys.argv[3])
 from ilastik_lazy.storage.object_store import ObjectFolder
 put = ObjectFolder.put
 def counted(*arguments, **more):
@@ -252,15 +250,14 @@ def counted(*arguments, **more):
         os.kill(os.getpid(), signal.SIGKILL)
     put(*arguments, **more)
 ObjectFolder.put = counted
-test_bucket.convert(sys.argv[2], S3Server(sys.argv[3]))
+test_bucket.convert(sys.argv[1], S3Server(sys.argv[2]))
 """
 
 
 # Thirty moments with ILASTIK_LAZY_LONG=1.
 @pytest.mark.parametrize("limit", range(1, 150, 5) if LONG else [2, 15])
 def test_killed_at_any_request_is_no_image_and_goes_on(url: str, s3: S3Server, bucket: str, limit: int) -> None:
-    arguments = [str(HERE.parent), url, s3.endpoint, str(limit)]
-    ended = subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True, check=False, timeout=120)
+    ended = run_forked(_KILLED, url, s3.endpoint, limit)
     assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
     keys = list(folder(url, s3).list())
     is_image = "zarr.json" in keys

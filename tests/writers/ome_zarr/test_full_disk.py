@@ -12,9 +12,8 @@ import pytest
 
 from ilastik_lazy.errors import DestinationError
 from ilastik_lazy.storage import files
-from tests.support.children import run_python
+from tests.support.children import run_forked
 from tests.support.ome_zarr.targets import (
-    HERE,
     a_source,
     assert_no_image,
     assert_resumes,
@@ -83,7 +82,6 @@ class TestFullDisk:
         pytest.importorskip("resource")
         code = """
 import resource, sys
-sys.path[:0] = sys.argv[1:3]
 import numpy as np
 from tests.support.ome_zarr.fakes import ArrayBackedSource
 from ilastik_lazy.errors import DestinationError
@@ -91,12 +89,12 @@ from ilastik_lazy.writers.ome_zarr import to_ome_zarr
 source = ArrayBackedSource(np.random.default_rng(0).integers(0, 255, (900, 900), np.uint8), "yx")
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    to_ome_zarr(source, sys.argv[3])
+    to_ome_zarr(source, sys.argv[1])
 except DestinationError as error:
     print(error)
 """
-        said = run_python(code, str(HERE.parent), str(HERE), str(tmp_path / "a.zarr")).decode()
-        assert "File too large" in said
+        run = run_forked(code, tmp_path / "a.zarr")
+        assert "File too large" in run.stdout, run.stderr
         assert_no_image(tmp_path / "a.zarr")
 
 

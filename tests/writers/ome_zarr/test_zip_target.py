@@ -25,8 +25,8 @@ from ilastik_lazy.formats.location import Location
 from ilastik_lazy.storage.archives import packing
 from ilastik_lazy.writers.ome_zarr.commit import zip_target
 from ilastik_lazy.writers.ome_zarr.verify import verify_image
-from tests.support.children import run_python
-from tests.support.ome_zarr.targets import HERE, a_source, convert
+from tests.support.children import run_forked
+from tests.support.ome_zarr.targets import a_source, convert
 
 SMALL = (33, 50)
 
@@ -130,7 +130,6 @@ def test_a_conversion_that_was_killed_continues(tmp_path, monkeypatch, step):
 _KILLED_PACKING = """
 import os, signal, sys, zipfile
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from tests.support.ome_zarr.targets import a_source, convert
 from ilastik_lazy.writers.ome_zarr.commit import zip_target
 
@@ -168,12 +167,12 @@ def is_whole(target):
     with zipfile.ZipFile(target) as archive:
         return archive.testzip() is None and "scale0/image/zarr.json" in archive.namelist()
 
-first = Path(sys.argv[2], "first", "a.ozx")
+first = Path(sys.argv[1], "first", "a.ozx")
 assert run(first, 0) == 0
 calls = list(enumerate(first.with_name("calls").read_text().split(), 1))
 limits = {*{kind: number for number, kind in calls}.values(), *{kind: number for number, kind in calls[::-1]}.values()}
 for limit in limits:
-    target = Path(sys.argv[2], str(limit), "a.ozx")
+    target = Path(sys.argv[1], str(limit), "a.ozx")
     assert run(target, limit) == -signal.SIGKILL, limit
     assert not target.exists() or is_whole(target), limit
     assert run(target, 0, resume=True) == 0, limit
@@ -186,7 +185,9 @@ print(len(limits))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_packing_that_was_killed_leaves_no_part_of_a_file_and_continues(tmp_path):
-    assert int(run_python(_KILLED_PACKING, str(HERE), str(tmp_path))) >= 4
+    run = run_forked(_KILLED_PACKING, tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) >= 4
 
 
 def test_a_file_is_replaced_only_if_asked_and_if_nothing_is_lost(tmp_path):

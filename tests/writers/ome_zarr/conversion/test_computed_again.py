@@ -16,7 +16,7 @@ import zarr
 import ilastik_lazy as il
 from ilastik_lazy.errors import ResumeMismatchError
 from ilastik_lazy.writers.ome_zarr import to_ome_zarr
-from tests.support.children import run_python
+from tests.support.children import run_forked
 from tests.support.makers import some_data, write_hdf5_export
 
 
@@ -98,7 +98,8 @@ except KeyboardInterrupt:
 def test_another_process_goes_on_with_what_was_computed_from_cached_arrays(tmp_path: Path) -> None:
     path, target = tmp_path / "a.h5", tmp_path / "a.zarr"
     write_hdf5_export(path, some_data((64, 256, 256), "uint8"), axes="zyx", chunks=(16, 128, 128))
-    run_python(_CACHED, str(path), str(target))
+    run = run_forked(_CACHED, path, target)
+    assert run.returncode == 0, run.stderr
     arrays = [il.open_dataarray(path, cache="1MB") for _ in range(2)]
     assert arrays[0].data.name != arrays[1].data.name
     # Chunks that either holds may have been written again since.
