@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
+from pathlib import Path
 
 import numcodecs
 import numpy as np
@@ -54,11 +57,27 @@ LAYOUTS = {
 
 def write_array(folder, layout="v2 blosc", data=None, **options):
     """Write an array of `SHAPE` with zarr-python, and return what must be read from it."""
+    if data is None and not options:
+        data, files = _files_of(layout)
+        for name, content in files.items():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_bytes(content)
+        return data.copy()
     options = {"chunks": CHUNKS, "dtype": "<f4"} | LAYOUTS[layout] | options
     data = some_data(SHAPE, options["dtype"]) if data is None else data
     array = zarr.create_array(store=folder, shape=data.shape, config={"write_empty_chunks": True}, **options)
     array[...] = data
     return data
+
+
+@functools.cache
+def _files_of(layout):
+    """An array and its files: zarr-python takes a tenth of a second to write them, and many tests begin with them."""
+    data = some_data(SHAPE, LAYOUTS[layout].get("dtype", "<f4"))
+    with tempfile.TemporaryDirectory() as folder:
+        write_array(folder, layout, data)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return data, {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def metadata_of(folder):

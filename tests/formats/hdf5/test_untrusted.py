@@ -71,8 +71,7 @@ class TestUntrustedSource(SourceContract):
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "gzip"])
 def test_other_sources_know_what_they_need_too(tmp_path, name):
     contract, stored = SourceContract(), stored_as(name, tmp_path)
-    contract.test_spec_tells_shape_and_dtype(stored)
-    contract.test_reads_what_was_written(stored)
+    contract.test_reads_what_was_written_and_gives_it_away(stored)
     contract.test_notices_a_changed_file(stored, CHANGES[0])
 
 
