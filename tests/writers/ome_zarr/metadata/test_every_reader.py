@@ -41,13 +41,16 @@ AXES = {
 NAMES = ("nucleus", "Zellkörper")
 KINDS = {"probabilities": "float32", "segmentation": "uint8", "ids": "uint32"}
 # Kinds and versions take turns, so that each kind is in each version: all of them with each order would take six times
-# as long.  With ILASTIK_LAZY_LONG=1 the specified orders are in both versions; others are stored like these.
+# as long.  With ILASTIK_LAZY_LONG=1 the specified orders are in both versions.
 CASES = [
     (axes, list(KINDS)[(number + shift) % len(KINDS)], version)
     for number, axes in enumerate(ORDERS)
     for shift, version in enumerate(("0.4", "0.5"))
     if (LONG and axes in SPECIFIED) or number % 2 == shift
 ]
+# Other orders are stored like the specified ones, each of which every reader reads: that they are turned right, one
+# reader of arrays sees as well as seven.
+READINGS = [(case, reader) for case in CASES for reader in READERS if case[0] in SPECIFIED or reader == "tensorstore"]
 
 
 def voxels(shape: list[int], dtype: str) -> np.ndarray[Any, Any]:
@@ -64,7 +67,7 @@ class Case:
     is_labels: bool
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(scope="module")
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     axes, kind, version = request.param
     data = voxels([LENGTHS[axis] for axis in axes], KINDS[kind])
@@ -88,7 +91,11 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "ome_zarr.reader")  # misses the image that labels are of
 
 
-@pytest.mark.parametrize("reader", READERS)
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else "-".join(value)
+
+
+@pytest.mark.parametrize(("case", "reader"), READINGS, indirect=["case"], ids=_name)
 def test_every_reader_finds_the_same(case: Case, reader: str) -> None:
     found = READERS[reader](case.store)
     assert len(found.levels) == len(case.levels) > 1
@@ -104,6 +111,7 @@ def test_every_reader_finds_the_same(case: Case, reader: str) -> None:
     assert found.is_labels in (None, case.is_labels)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] in SPECIFIED], indirect=True, ids=_name)
 def test_every_validator_accepts_it(case: Case) -> None:
     yaozarrs.validate_zarr_store(case.store)
     ome_zarr_models.open_ome_zarr(zarr.open_group(case.store, mode="r"))
