@@ -70,8 +70,8 @@ class TestObjects:
 
     def test_more_than_one_page_of_names(self, folder):
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda k: folder.put(f"k/{k}", b""), range(1001)))
-        assert len(set(folder.list("k"))) == 1001
+            list(pool.map(lambda k: folder.put(f"k/{k}", b""), range(101)))
+        assert len(set(folder.list("k"))) == 101
 
     def test_large_objects_in_many_parts(self, folder):
         data = bytes(range(256)) * 2**17
@@ -326,3 +326,7 @@ def test_objects_in_memory():
         folder.put("b", b"y", create=True)
     assert list(folder.list()) == ["b"]
     assert folder.get("b") == b"x"
+    # More than obstore hands over at once.
+    for number in range(1001):
+        folder.put(f"k/{number}", b"")
+    assert len(set(folder.list("k"))) == 1001

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Pages of 50 names, where S3 has 1000: few objects take several requests to list.
 _MOTO = """
+import os
+os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "50"
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
