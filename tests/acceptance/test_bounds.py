@@ -127,8 +127,8 @@ COLLIDING = [
 
 
 @pytest.mark.parametrize("names", COLLIDING, ids="+".join)
-@pytest.mark.parametrize("step", [0, 0.5])
-@pytest.mark.parametrize("engine", [None, "ilastik"])
+# With steps, the axes have coordinates, with which names of images may collide; xarray makes variables of its own.
+@pytest.mark.parametrize(("step", "engine"), [(0, None), (0.5, None), (0.5, "ilastik")])
 def test_no_image_becomes_a_coordinate(tmp_path, names, step, engine):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for value, name in enumerate(names):
@@ -146,8 +146,8 @@ def test_no_image_becomes_a_coordinate(tmp_path, names, step, engine):
     # A name does not depend on what else is left out.
     some = list(dataset.data_vars)[1:]
     assert list(opened(drop_variables=next(iter(dataset.data_vars))).data_vars) == some
-    for name, array in dataset.data_vars.items():
-        assert il.open_dataset(tmp_path / "a.h5")[name].max() == array.max()
+    again = il.open_dataset(tmp_path / "a.h5")
+    assert all(again[name].max() == array.max() for name, array in dataset.data_vars.items())
 
 
 def test_what_is_called_like_an_axis_can_be_measured(tmp_path):

@@ -75,17 +75,19 @@ def write_png(
 
 
 @pytest.mark.parametrize(("color", "depth", "is_interlaced", "is_transparent"), KINDS)
-@pytest.mark.parametrize("width", [11, 1])
+# In one column, passes of interlaced pictures are empty; what is said about colour does not matter to that.
+@pytest.mark.parametrize(("width", "abouts"), [(11, list(PARTS)), (1, ["plain"])], ids=["wide", "narrow"])
 def test_every_kind_has_the_samples_of_its_file(
-    tmp_path: Path, color: int, depth: int, is_interlaced: bool, is_transparent: bool, width: int
+    tmp_path: Path, color: int, depth: int, is_interlaced: bool, is_transparent: bool, width: int, abouts: list[str]
 ) -> None:
     path = tmp_path / "a.png"
-    for name, about in PARTS.items():
+    for name in abouts:
         if name == "profile" and depth == 16:
             continue  # libpng prints what it thinks of it
         samples, palette = write_png(
-            path, color, depth, is_interlaced=is_interlaced, is_transparent=is_transparent, about=about, width=width
-        )
+            path, color, depth, is_interlaced=is_interlaced, is_transparent=is_transparent, about=PARTS[name],
+            width=width,
+        )  # fmt: skip
         expected = samples[..., 0] * (255 // (2**depth - 1) if depth < 8 else 1) if color == 0 else samples
         if color == 3:
             expected = palette[samples[..., 0]]

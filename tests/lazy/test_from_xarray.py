@@ -50,7 +50,7 @@ def whole(source: ArraySource) -> np.ndarray[Any, Any]:
 
 def regions(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
     rng = np.random.default_rng(0)
-    return [tuple(slice(*sorted(rng.integers(0, n + 1, 2).tolist())) for n in shape) for _ in range(20)]
+    return [tuple(slice(*sorted(rng.integers(0, n + 1, 2).tolist())) for n in shape) for _ in range(8)]
 
 
 class TestReading:
