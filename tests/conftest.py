@@ -145,10 +145,15 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockwise, "BLOCK_BYTES_MOST", 2**12)
 
 
-@pytest.fixture
-def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork the children that ask libhdf5 from a process with all imports: a new interpreter takes half a second."""
-    monkeypatch.setattr(isolation, "_started", forked_child)
+@pytest.fixture(scope="session", autouse=True)
+def forked_children() -> Iterator[None]:
+    """Fork the children that ask libhdf5 from a process with all imports: a new interpreter takes half a second.
+
+    `test_isolation.py` has real ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolation, "_started", forked_child)
+        yield
 
 
 @pytest.fixture(scope="session")

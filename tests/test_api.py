@@ -25,6 +25,7 @@ from ilastik_lazy.errors import (
     LimitExceededError,
     SourceNotFoundError,
 )
+from tests.support.clusters import forked_workers
 from tests.support.makers import (
     CHUNKS,
     DIRECT_LAYOUTS,
@@ -143,7 +144,7 @@ def test_an_array_pickles_small_and_reads_the_same(export):
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous", "processes"])
 def test_every_scheduler_of_dask_gives_the_same(export, scheduler):
     array = il.open_dataarray(export, chunks={})
-    with dask.config.set(scheduler=scheduler), h5py.File(export) as file:
+    with forked_workers(), dask.config.set(scheduler=scheduler), h5py.File(export) as file:
         np.testing.assert_array_equal(array.isel(c=1).values, file["exported_data"][..., 1])
 
 

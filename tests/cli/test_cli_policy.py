@@ -15,7 +15,6 @@ from ilastik_lazy.demo import sample
 from ilastik_lazy.storage import isolation
 from tests.support.makers import write_hdf5_export
 
-pytestmark = pytest.mark.usefixtures("forked_children")
 # Whole numbers, so that they may be classes.
 DATA = np.random.default_rng(7).random((4, 24, 20, 1), "f4").round()
 

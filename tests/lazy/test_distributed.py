@@ -7,6 +7,7 @@ import pytest
 
 import ilastik_lazy as il
 from ilastik_lazy.errors import SourceError
+from tests.support.clusters import cluster
 from tests.support.makers import write_hdf5_export
 
 distributed = pytest.importorskip("distributed")
@@ -14,8 +15,7 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture(scope="module")
 def client():
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
-    with cluster, distributed.Client(cluster) as client:
+    with cluster() as client:
         yield client
 
 

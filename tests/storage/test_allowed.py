@@ -25,7 +25,6 @@ from ilastik_lazy.storage.allowed import checked_options
 from tests.support.contract import CHANGES
 from tests.support.makers import axistags, some_data, write_hdf5_export
 
-pytestmark = pytest.mark.usefixtures("forked_children")
 SHAPE = (4, 6, 5, 2)
 DATA = some_data(SHAPE)
 WHOLE = tuple(slice(0, n) for n in SHAPE)

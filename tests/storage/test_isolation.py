@@ -19,6 +19,13 @@ from tests.support.children import run_forked, run_python
 from tests.support.makers import some_data, write_hdf5_export
 
 no_limit_of_memory = pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not limit the address space")
+_REAL = isolation._started
+
+
+@pytest.fixture(autouse=True)
+def real_children(monkeypatch):
+    """Each child is an interpreter of its own, as outside of tests."""
+    monkeypatch.setattr(isolation, "_started", _REAL)
 
 
 @pytest.fixture

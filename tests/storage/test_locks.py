@@ -20,7 +20,6 @@ from ilastik_lazy.errors import FileBusyError, UnfinishedWriteError
 from tests.support.children import run_forked
 from tests.support.makers import some_data, write_hdf5_export
 
-pytestmark = pytest.mark.usefixtures("forked_children")
 SHAPE = (6, 8, 10, 2)
 LAYOUTS = {
     "direct": {"chunks": (3, 4, 4, 1), "filters": "gzip"},
@@ -43,7 +42,7 @@ with h5py.File(sys.argv[1], "r+") as file:
 # Opens a file in a fork for each number of an error that comes instead of a lock.
 OPEN = """
 import json, os, sys, warnings
-import dask.array
+import dask.array, h5py, xarray
 import ilastik_lazy as il
 for trust, number in json.loads(sys.argv[2]):
     os.environ["FLOCK_ERRNO"] = str(number)

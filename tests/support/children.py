@@ -23,7 +23,8 @@ from ilastik_lazy.storage import isolation
 
 # Forks of a process that has imported, but not run, all that commands and sources need: a second of importing less for
 # each.
-_SERVER: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
+METHOD = "spawn" if os.name == "nt" else "forkserver"
+_SERVER: Any = multiprocessing.get_context(METHOD)
 _SERVER.set_forkserver_preload(["tests.support.everything"])
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ import numpy as np
 
 from ilastik_lazy.core.grid import Region
 from ilastik_lazy.core.spec import ArraySource, ArraySpec
+from tests.support.children import METHOD
+
+
+@contextlib.contextmanager
+def forked_workers() -> Iterator[None]:
+    """Processes of dask are forks of the one that has all imports."""
+    if METHOD == "forkserver":
+        forkserver.ensure_running()  # before distributed names other imports for it
+    with dask.config.set({"distributed.worker.multiprocessing-method": METHOD, "multiprocessing.context": METHOD}):
+        yield
 
 
 @contextlib.contextmanager
@@ -25,6 +36,7 @@ def cluster() -> Iterator[Any]:
     # On a busy machine a worker is not back after 15 seconds, and the cluster would give it up for good.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
+        forked_workers(),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
         ) as made,

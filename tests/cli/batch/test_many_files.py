@@ -18,6 +18,7 @@ from ilastik_lazy.cli.batch import run as batch_run
 from ilastik_lazy.errors import MetadataWarning
 from ilastik_lazy.writers.ome_zarr import convert
 from ilastik_lazy.writers.ome_zarr.conversion import image as conversion
+from tests.support.clusters import forked_workers
 from tests.support.damage import damage
 from tests.support.makers import write_hdf5_export
 
@@ -244,10 +245,10 @@ def test_a_running_cluster_does_the_work_if_its_address_is_given(folder, run, mo
         write(client, *rest, **named)
 
     monkeypatch.setattr(conversion, "write_on_cluster", write_on_cluster)
-    # Its worker is a thread: `test_distributed.py` and `test_cluster.py` have others.
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0", silence_logs=50
-    ) as cluster:
+    with (
+        forked_workers(),
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
+    ):
         code, _, errors = run("convert", "in/t1.h5", "o.zarr", "--scheduler", cluster.scheduler_address, "--quiet")
     assert code == 0, errors
     assert [client.status for client in clients] == ["closed"]

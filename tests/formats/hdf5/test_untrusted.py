@@ -30,7 +30,7 @@ from tests.support.contract import CHANGES, SourceContract, Stored
 from tests.support.makers import DIRECT_LAYOUTS, H5PY_LAYOUTS, axistags, some_data, write_hdf5_export, write_layout
 from tests.support.table_makers import write_table, written
 
-pytestmark = [pytest.mark.usefixtures("forked_children"), pytest.mark.posix]
+pytestmark = pytest.mark.posix
 UNTRUSTED = OpenOptions(trust="untrusted")
 KINDS = {
     "gzip": ({"chunks": (3, 4, 5, 1), "filters": "shuffle+gzip+fletcher32"}, DirectHdf5Source),
