@@ -72,7 +72,7 @@ def test_chunks_and_shards_read_the_same_from_s3(tmp_path, layout, s3, bucket):
 def pyramid(tmp_path_factory):
     """OME-Zarr 0.5 with shards and several levels, and its own answers."""
     path = tmp_path_factory.mktemp("pyramid") / "nuclei.zarr"
-    prob = il.open_dataarray(sample("probabilities"), project=sample("project"))
+    prob = il.open_dataarray(sample("probabilities"), project=sample("project")).isel(z=slice(8))
     il.to_ome_zarr(prob, path, levels=2)
     return path
 
@@ -123,7 +123,7 @@ class TestImages:
             cli.main(["info", url, "--json", *endpoint])
         assert ended.value.code == 0
         found = json.loads(capsys.readouterr().out)
-        assert [image["shape"] for image in found] == [[2, 40, 128, 160], [2, 40, 64, 80]]
+        assert [image["shape"] for image in found] == [[2, 8, 128, 160], [2, 8, 64, 80]]
         with pytest.raises(SystemExit) as ended:
             cli.main(["info", url, *endpoint])
         assert ended.value.code == 0
