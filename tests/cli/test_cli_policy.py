@@ -57,8 +57,8 @@ every_command = pytest.mark.parametrize("command", COMMANDS)
 @every_command
 @pytest.mark.parametrize("name", ["a.h5", "a.zarr"])
 def test_where_a_file_may_lead_is_told_to_every_command(referring, capsys, command, name):
-    original = referring / "there" / "data.h5"
-    assert run(capsys, "convert", original, referring / "made.zarr", "--quiet")[0] == 0
+    if command == "verify":
+        assert run(capsys, "convert", referring / "there" / "data.h5", referring / "made.zarr", "--quiet")[0] == 0
     arguments = [*COMMANDS[command](referring / name, referring), "--axes", "zyxc"]
     code, _, said = run(capsys, *arguments)
     assert code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import stat
@@ -23,12 +24,11 @@ def open_files() -> list[str]:
     """Regular files and folders that this process holds open; elsewhere than on Linux nobody can tell, so none."""
     found = []
     for number in os.listdir(_DESCRIPTORS) if os.path.exists(_DESCRIPTORS) else ():
-        try:
-            target, kind = os.readlink(f"{_DESCRIPTORS}/{number}"), os.fstat(int(number)).st_mode
-        except OSError:  # the descriptor of this very listing
-            continue
-        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
-            found.append(target)
+        with contextlib.suppress(OSError):  # the descriptor of this very listing
+            # Before the path is asked for, which takes longest: most are pipes and sockets.
+            kind = os.fstat(int(number)).st_mode
+            if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+                found.append(os.readlink(f"{_DESCRIPTORS}/{number}"))
     return found
 
 

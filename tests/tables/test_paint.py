@@ -307,8 +307,9 @@ CROPS: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore:ilastik's HDF5 has no place for an origin")
 @pytest.mark.parametrize(
     ("crop", "chunks"),
-    # What is computed without dask is in memory.
-    [(crop, chunks) for crop in CROPS for chunks in ("auto", {"t": 2}, None) if chunks or "computed" not in crop],
+    # What is computed without dask is in memory. One block for all frames differs from several in the blocks alone.
+    [(crop, chunks) for crop in CROPS for chunks in ({"t": 2}, None) if chunks or "computed" not in crop]
+    + [("the middle", "auto"), ("loaded", "auto")],
     ids=str,
 )
 def test_a_crop_along_t_keeps_its_frames(tmp_path, crop, chunks):
