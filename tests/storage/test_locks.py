@@ -42,8 +42,8 @@ with h5py.File(sys.argv[1], "r+") as file:
 # Opens a file in a fork for each number of an error that comes instead of a lock.
 OPEN = """
 import json, os, sys, warnings
-import dask.array, h5py, xarray
-import ilastik_lazy as il
+import dask.array, h5py, pandas, xarray
+import ilastik_lazy as il, ilastik_lazy.formats.hdf5, ilastik_lazy.lazy.dataset  # before the forks
 for trust, number in json.loads(sys.argv[2]):
     os.environ["FLOCK_ERRNO"] = str(number)
     if os.fork() == 0:
