@@ -51,6 +51,7 @@ class TestFullDisk:
             assert contents(tmp_path / "a.zarr") == before
         assert_resumes(tmp_path / "a.zarr", overwrite=overwrite)
 
+    @pytest.mark.usefixtures("a_dozen_shards")
     @pytest.mark.parametrize("call", ["open", "fsync", "replace", "mkdir"])
     @pytest.mark.parametrize("calls", [0, 1, 2, 3, 20])
     def test_found_by_any_system_call_is_a_destination_error_and_leaves_what_can_be_resumed(

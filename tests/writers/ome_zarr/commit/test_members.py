@@ -22,6 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it deprecates what it uses itself
     import ome_zarr.writer
 
+pytestmark = pytest.mark.usefixtures("a_dozen_shards")
 VERSIONS = {"0.5": 3, "0.4": 2}
 
 

@@ -14,6 +14,7 @@ from ilastik_lazy.storage.stores import LOCK
 from ilastik_lazy.writers.ome_zarr.commit.states import ACTIONS, State
 from tests.support.ome_zarr.targets import a_source, assert_whole, contents, convert
 
+pytestmark = pytest.mark.usefixtures("a_dozen_shards")
 OPTIONS: list[dict[str, Any]] = [{}, {"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}]
 OTHER_PLAN = {"codec": "gzip"}
 
