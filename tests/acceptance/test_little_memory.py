@@ -210,7 +210,9 @@ def test_a_command_that_cannot_even_start_shows_no_traceback(tmp_path, megabytes
 
     path = tmp_path / "a.h5"
     write_hdf5_export(path, np.zeros((6, 4), "u1"), axes="yx", chunks=(3, 4))
-    command = f"ulimit -v {megabytes * 1024}; exec {sys.executable} -m ilastik_lazy reduce {path} mean --quiet"
+    # It imports dask and zarr.
+    convert = f"convert {path} {tmp_path / 'a.zarr'} --quiet"
+    command = f"ulimit -v {megabytes * 1024}; exec {sys.executable} -m ilastik_lazy {convert}"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
