@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,7 @@ import xarray as xr
 import ilastik_lazy as il
 from ilastik_lazy.storage.object_store import ObjectFolder
 from tests.formats.hdf5.test_imaris import write as write_imaris
-from tests.support.children import run_command, run_forked
+from tests.support.children import run_command
 from tests.support.makers import some_data, write_hdf5_export, write_ilp
 from tests.support.mrc_makers import write_mrc
 from tests.support.table_makers import ROWS as TABLE_ROWS
@@ -35,7 +37,10 @@ def test_readme_has_code():
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_of_readme_runs(code, tmp_path):
-    result = run_forked(f"import warnings; warnings.simplefilter('error')\n{code}", cwd=tmp_path)
+    # In a new interpreter, as for a reader: a fork has imported what the code may lack, and warned about it before.
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     assert "nucleus" in result.stdout
 
@@ -44,9 +49,10 @@ def test_console_commands_of_readme_exist():
     for block in blocks("console"):
         for line in block.splitlines():
             name, *options = re.findall(r"(?<=ilastik-lazy )\w+|--\w+", line)
-            text = run_command(name, "--help").stdout
+            ended = run_command(name, "--help")
+            assert ended.returncode == 0, ended.stderr
             for option in options:
-                assert option in text, line
+                assert option in ended.stdout, line
 
 
 def test_ci_runs_the_test_command_of_readme():

@@ -48,7 +48,7 @@ def _run(arguments: list[str], stdin: bytes, timeout: float) -> bytes:
 
 def run_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """``ilastik-lazy`` with these arguments, as people run it: in a process of its own, without a terminal."""
-    return run_forked("from ilastik_lazy.cli import main; main()", *arguments, cwd=cwd)
+    return run_forked("from ilastik_lazy.__main__ import main; main()", *arguments, cwd=cwd)
 
 
 def run_forked(code: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -44,7 +44,7 @@ def _with_labels(tmp_path, labels):
 def test_dimension_labels_of_any_type_are_read_and_crash_nothing(tmp_path, labels, found):
     # libhdf5's own function for them takes texts of fixed length for addresses: hence a process of its own.
     result = run_forked(_DIMS, _with_labels(tmp_path, labels))
-    assert result.stdout.strip() == found, result.stderr
+    assert (result.returncode, result.stdout.strip()) == (0, found), result.stderr
 
 
 def test_labels_that_are_no_text_are_ignored_with_a_warning(tmp_path):
