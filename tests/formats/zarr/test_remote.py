@@ -14,6 +14,7 @@ import zarr
 
 import ilastik_lazy as il
 from ilastik_lazy import cli
+from ilastik_lazy.core import parallel
 from ilastik_lazy.core.options import OpenOptions
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
@@ -156,7 +157,7 @@ def test_an_image_is_opened_with_one_request_for_each_document(pyramid):
 def test_blocks_of_an_image_on_a_server_ask_for_much_at_once(tmp_path, monkeypatch):
     made = zarr.create_array(tmp_path / "a.zarr", shape=(64, 512, 512), dtype="u1", chunks=(16, 64, 64))
     made[0, 0] = 1
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(parallel, "threads_for", lambda workers: 2)
     with serving(tmp_path) as server:
         remote = il.open_dataarray(f"{server.url}/a.zarr", axes="zyx").data
     assert remote.npartitions == 1
