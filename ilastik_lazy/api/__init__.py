@@ -75,9 +75,9 @@ def open_dataarray(
     squeeze
         Drop the single channel of images of classes and ids; by default, dims and shape are those of the file.
     chunks
-        Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, for images on servers
-        of 128 MiB for all cores together; ``{}`` takes the storage chunks; a dict, int or tuple works as in xarray;
-        None uses no dask at all.
+        Blocks of the dask array: ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB (for images on servers,
+        128 MiB divided by the number of cores); ``{}`` takes the storage chunks; a dict, int or tuple works as in
+        xarray; None uses no dask at all.
     order
         Move the dims into this order, for instance ``"tczyx"``; without it they stay as stored.
     cache

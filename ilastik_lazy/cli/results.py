@@ -59,7 +59,7 @@ def check_printable(what: str, sizes: Mapping[str, int]) -> None:
 def write_result(result: xr.DataArray, path: str) -> None:
     """Write a bare ``.npy``, which appears when it is whole, a ``.zarr`` with coordinates, or an OME-TIFF.
 
-    For ``.npy``, `result` may be numpy's.
+    For ``.npy``, `result` may be an array of numpy.
     """
     if path.endswith(".npy"):
         import numpy as np
@@ -78,7 +78,7 @@ def write_result(result: xr.DataArray, path: str) -> None:
 
 
 def result_text(result: xr.DataArray) -> str:
-    """Format one number, which may be numpy's, or a small table; for histograms, only bins that are not empty."""
+    """Format one number, also one of numpy, or a small table; for histograms, only bins that are not empty."""
     if result.ndim == 0:
         return f"{result.item():.10g}" if result.dtype.kind == "f" else str(result.item())
     name = str(result.name or "value")

@@ -47,7 +47,7 @@ MEMORY = 2 * 2**30
 # Results that wait for an earlier one to be taken cost memory; three tasks per thread keep all threads busy.
 AHEAD = 3
 
-# A request waits for 20 to 100 ms, and dozens are made at once: so much is asked for at once, by all cores together.
+# A request waits for 20 to 100 ms, so that dozens are made at once: so large are the blocks of all cores together.
 _REMOTE_BYTES = 128 * 2**20
 
 _Task = TypeVar("_Task")
@@ -88,10 +88,10 @@ def block_bytes(spec: ArraySpec) -> tuple[int, int]:
 
 
 def work_block(spec: ArraySpec) -> tuple[int, ...]:
-    """Choose the block that one thread reads at a time: whole chunks, 4 to 8 MiB (more on servers), some 64 blocks.
+    """Choose the block that one thread reads at a time: whole chunks, with as many bytes as `block_bytes` states.
 
-    Columns of chunks are decoded into place, 8 % faster than chunk by chunk; and since
-    a column has left the cache anyway, blocks that would fit it are no faster.
+    Larger blocks than the least are for images that have 64 of them.  Columns of chunks are decoded into place, 8 %
+    faster than chunk by chunk; and since a column has left the cache anyway, blocks that would fit it are no faster.
     """
     least, most = block_bytes(spec)
     most = min(most, max(least, spec.nbytes // 64))

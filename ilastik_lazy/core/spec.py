@@ -214,7 +214,7 @@ class ArraySource(Protocol):
         ...
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Read `region`: for each axis of `spec` a slice with bounds inside its shape, and step 1.
+        """Read `region`: for each axis of `spec` a slice with bounds inside its shape, and no step (or 1).
 
         The result is a new, writeable array that belongs to the caller.
 

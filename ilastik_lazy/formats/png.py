@@ -1,4 +1,4 @@
-"""Checks of PNG files that Pillow does not make.
+"""Inflate PNG files, with checks that Pillow does not make.
 
 Pillow ignores checksums when it decodes, and leaves the rest of the picture black if the pixels end early.
 Its `verify` tests the checksums, and accepts missing rows and missing colors.  Rows can only be counted where they are

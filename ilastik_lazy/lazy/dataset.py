@@ -178,8 +178,8 @@ def chunked(dataset: xr.Dataset, sources: Mapping[str, ArraySource], chunks: Chu
     Parameters
     ----------
     chunks
-        ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, or up to 64 MiB for images on
-        servers; ``{}`` takes the storage chunks; else as in xarray.
+        ``"auto"`` groups storage chunks into blocks of 4 to 8 MiB, larger ones for images on servers
+        (`block_bytes`); ``{}`` takes the storage chunks; else as in xarray.
     """
     if chunks is None:
         return dataset

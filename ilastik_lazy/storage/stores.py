@@ -256,7 +256,7 @@ class LocalStore:
 
 
 def lock_of(store: Store, *, patient: bool, is_made: bool) -> Lock:
-    """Take the lock of a store (see `Store.lock`), which this process has made or not.
+    """Take the lock of a store (see `Store.lock`); `is_made` says whether this process has made the store.
 
     Others that found it before it was locked, and will be refused, may hold the lock for as long as they look.
     """

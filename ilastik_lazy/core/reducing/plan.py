@@ -42,6 +42,8 @@ class ReductionPlan:
 
     source_shape: tuple[int, ...]
     block: tuple[int, ...]
+    """Shape of what is read at a time, in the order of `source_shape`."""
+
     over: tuple[str, ...]
     """Dims that are reduced, in storage order."""
 
@@ -113,7 +115,17 @@ def plan_reduction(
 ) -> ReductionPlan:
     """Decide how `reduce` will work; nothing is read.
 
-    The parameters and errors are those of `reduce`, but for `spec`, one of the ``images`` of `ilastik_lazy.info`.
+    Parameters
+    ----------
+    spec
+        The image: one of the ``images`` of `ilastik_lazy.info`.
+    name, over, skipna, workers, memory
+        See `reduce`, also for the errors.
+
+    Returns
+    -------
+    ReductionPlan
+        Dims, shape and dtype of the result; the blocks to read, the threads, and their memory in bytes.
 
     Examples
     --------

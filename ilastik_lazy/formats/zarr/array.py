@@ -38,7 +38,7 @@ _MOST_PARENTS = 4
 
 
 def opened_array(node: Node, root: Node, path: str, inside: str, options: OpenOptions) -> ZarrSource:
-    """Return the array of `node`, which lies at `inside` in the store at `path`; count the names of its files."""
+    """Return the array of `node`, which lies at `inside` in the store at `path`; warn if files are missing."""
     axes, limits = options.axes, options.limits
     where = joined(path, inside)
     layout = parse_layout(node.document, node.version, where, limits)
@@ -60,8 +60,8 @@ def opened_array(node: Node, root: Node, path: str, inside: str, options: OpenOp
 def coarser_levels(source: ArraySource) -> tuple[ZarrSource, ...]:
     """Open the levels of lower resolution that are stored beside an array, finest first.
 
-    There are none if `source` is no whole array of Zarr, or is at other positions than its file states.  A level that
-    cannot be opened, lacks chunks, or does not fit the level before ends them.
+    There are none if `source` is no whole array of Zarr, or is at other positions than its file states.  They end
+    before one that cannot be opened, lacks chunks, or does not fit the level before it.
     """
     whole = source
     while isinstance(whole, DescribedSource):
@@ -73,7 +73,7 @@ def coarser_levels(source: ArraySource) -> tuple[ZarrSource, ...]:
     options = OpenOptions(limits=Limits(chunk_bytes=whole.layout.chunk_nbytes))
     for folder in whole.coarser:
         with warnings.catch_warnings(), contextlib.suppress(IlastikLazyError):
-            # Of the metadata, opening the finest level has warned.
+            # Opening the finest level has warned about the metadata.
             warnings.simplefilter("ignore", IlastikLazyWarning)
             node = node_at(folder, whole.files)
             if node is not None and node.kind == "array":

@@ -43,7 +43,7 @@ class StoredFile(Protocol):
         """Yield the bytes at each offset and size, in ascending order; call `edge` first."""
 
     def forget(self) -> bool:
-        """Forget an edge of an earlier reading; return False if this one has asked for it."""
+        """Forget the edge, so that `edge` asks for it again; return whether it was of an earlier reading."""
 
 
 class ZarrFiles(Protocol):
