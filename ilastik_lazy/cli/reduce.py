@@ -168,7 +168,8 @@ def reduce(
                 check_image(what, target, kept)
             result = carried_out(source, operation, plan, skipna, counted)
             # xarray and dask take a second to import; neither one number nor .npy has labels.
-            if kept if target is None else not target.endswith(".npy"):
+            has_labels = kept if target is None else not target.endswith(".npy")
+            if has_labels:
                 from ilastik_lazy.reductions.reducing import labelled
 
                 result = labelled(source, operation, plan, result)

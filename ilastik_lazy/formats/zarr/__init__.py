@@ -10,10 +10,7 @@ import os
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource
 from ilastik_lazy.core.views.unpacked import unpacked
-from ilastik_lazy.errors import (
-    DatasetNotFoundError,
-    SourceNotFoundError,
-)
+from ilastik_lazy.errors import DatasetNotFoundError, SourceNotFoundError
 from ilastik_lazy.formats.format import Format
 from ilastik_lazy.formats.location import Location
 from ilastik_lazy.formats.named_image import no_such_image, only_image

@@ -20,13 +20,11 @@ from tests.support.makers import some_data
 from tests.support.ome_zarr.fakes import ArrayBackedSource, small_plans
 
 HERE = Path(__file__).parents[2]
-
-
 SHAPE = (65, 100)
 
 
 def a_source(seed: int = 0, shape: tuple[int, int] | None = None) -> ArrayBackedSource:
-    """An image of five levels in about forty shards; in a dozen, if its `shape` is half of the usual one."""
+    """An image of five levels in about forty shards; in a dozen, if its `shape` is half of `SHAPE`."""
     return ArrayBackedSource(some_data(shape or SHAPE, "uint8", seed), "yx", chunks=(7, 9))
 
 
