@@ -109,7 +109,7 @@ def write_probabilities(
     Parameters
     ----------
     every
-        Of so many periods one has cells, and the others are empty.
+        One of so many periods has cells, and the others are empty.
     """
     *chunks, _ = ilastik_chunks((*shape, 1), "zyxc", 4)
     grid = [math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True)]

@@ -21,7 +21,7 @@ from ilastik_lazy.core.parallel import threads_for
 SIDE = int(os.environ.get("ILASTIK_LAZY_BENCH_SIDE", "320"))
 
 
-# Of flat voxels ours would halve y and x alone, and write more of them than its peer.
+# With flat voxels ours would halve y and x alone, and write more voxels than its peer.
 ISOTROPIC = {"z": 0.1, "y": 0.1, "x": 0.1}
 
 

@@ -65,7 +65,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of tests marked `any_layout`, keep those with the first and with the last parameter of the fixture `stored`.
+    """Keep those tests marked `any_layout` that have the first or the last parameter of the fixture `stored`.
 
     On Windows, leave out those that are marked `posix`.
     """
@@ -158,7 +158,7 @@ def forked_children() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
-    """A real S3 server; what a test writes goes into a bucket of its own."""
+    """A server that speaks S3 (moto); what a test writes goes into a bucket of its own."""
     pytest.importorskip("moto.server", reason="moto serves S3: pip install 'ilastik_lazy[test]'")
     pytest.importorskip("obstore")
     with moto_server() as server:

@@ -147,9 +147,9 @@ def channel_colors(array: xr.DataArray, kind: Kind | None) -> tuple[RGB, ...]:
     """Return the colours of the channels; for label images, those of the values 1, 2, ....  Empty if unknown."""
     if kind in WHOLE_NUMBERS:
         return flag_colors(array.attrs)
-    # Of a dimension that was called c_raw, the colours still have their old name after `.rename(c_raw="c")`.
+    # After `.rename(c_raw="c")`, the colours still have the name that they had with c_raw.
     stated = [each for name, each in array.coords.items() if str(name).startswith(COLORS) and each.dims in ((), ("c",))]
-    # Of channels that have one colour, xarray's `concat` makes a single one.
+    # xarray's `concat` makes a single colour of equal ones.
     count = array.sizes.get("c", 1)
     colors = colors_from(np.broadcast_to(stated[0].values, (count,))) if stated else ()
     if stated and not colors and stated[0].size:

@@ -55,7 +55,7 @@ def best_channels(
 ) -> tuple[Array, Array]:
     """Return the number of each voxel's largest channel, counted from 1, and its value.
 
-    Of several equal channels, the first one is the largest.  With NaN in any channel, the value is NaN, and the
+    The first one of several equal channels is the largest.  With NaN in any channel, the value is NaN, and the
     number is meaningless.
 
     Parameters

@@ -47,7 +47,7 @@ def check_threshold(
         known.
     """
     where, is_whole = spec.storage.location, spec.dtype.kind in "iu"
-    # Of numbers in memory, too: those from 0 to 1 also lie within 0 to 255.
+    # Numbers in memory count as computed, too: those from 0 to 1 also lie within 0 to 255.
     is_computed = spec.storage.access == COMPUTED
     if is_computed and is_whole and drange == (0.0, 1.0):
         drange = None  # (probabilities * 255).astype("uint8") keeps it

@@ -9,7 +9,7 @@ from itertools import islice
 
 __all__ = ["did_you_mean", "first_of"]
 
-# Of a folder with more names, a suggestion is not worth the time.
+# In a folder with more names, a suggestion is not worth the time.
 _MOST_NAMES = 2000
 
 

@@ -74,7 +74,7 @@ def test_promises_are_measured_on_tiny_data(script, tmp_path):
         check=False,
         env=os.environ | {"ILASTIK_LAZY_BENCH_SIDE": "70"},
     )
-    # Of so little data some rows fall short, and the exit code says so.
+    # With so little data some rows fall short, and the exit code says so.
     assert run.returncode == ("SHORT" in run.stdout), run.stderr
     header, table = run.stdout.split("at least\n")
     assert header

@@ -25,7 +25,7 @@ from tests.support.open_files import open_files_below
 from tests.support.zarr_makers import write_array
 
 SHAPE = (6, 7, 8, 2)
-# Of stores with a file a chunk: each call is another run.
+# For stores with one file for each chunk: each call is another run.
 FEW_CHUNKS = (4, 5, 6, 1)
 
 

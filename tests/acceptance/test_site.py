@@ -34,7 +34,7 @@ def test_cells_are_python_or_commands(page):
         if not cell.startswith("%%sh\n"):
             ast.parse(cell)
             continue
-        # Of a failed line before the last one, the build would hear nothing.
+        # The build does not notice a failed line before the last one.
         lines = cell.replace("\\\n", " ").strip().splitlines()[1:]
         assert [line.startswith("ilastik-lazy ") for line in lines[:-1]].count(True) <= lines[-1].startswith("echo ")
 

@@ -108,7 +108,7 @@ def test_positions_in_an_oblique_cell_are_unknown_with_a_warning(tmp_path):
 
 def test_axes_may_be_in_another_order(tmp_path):
     path = write_mrc(tmp_path / "a.mrc", some_data((3, 4, 5), "<i2"), at_64=("3i", (3, 1, 2)), at_28=("3i", (4, 3, 5)))
-    # Of the cell of 7.5 x 10 x 24.75 angstrom, y has 3 voxels (sections), x 4 (rows), z 5 (columns).
+    # In the cell of 7.5 x 10 x 24.75 angstrom, y has 3 voxels (sections), x 4 (rows), z 5 (columns).
     assert steps_of(opened(path)) == [("y", 3.333333, "angstrom"), ("x", 1.875, "angstrom"), ("z", 4.95, "angstrom")]
     assert steps_of(opened(write_mrc(tmp_path / "b.mrc", some_data((3, 4, 5), "<i2"), at_64=("3i", (0, 0, 0)))))[0] == (
         "z", 8.25, "angstrom"

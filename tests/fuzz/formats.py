@@ -142,7 +142,7 @@ def sources(formats: list[str], folder: Path) -> list[Path]:
 
 
 def _real(ends: tuple[str, ...]) -> list[Path]:
-    """Of small files in one folder, which are much alike, three."""
+    """Three of the small files in each folder, which are much alike."""
     taken: collections.Counter[Path] = collections.Counter()
     chosen = []
     for path in sorted(FILES.rglob("*")):

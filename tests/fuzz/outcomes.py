@@ -26,7 +26,7 @@ from ilastik_lazy.project.tree import open_project
 from ilastik_lazy.tables import open_table
 
 Values = dict[str, np.ndarray[Any, Any]]
-# Of a damaged file that claims to be large, a corner is read.
+# Only a corner is read of a damaged file that claims to be large.
 _MOST_BYTES = 2**25
 _WITH_MESSAGES = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -48,7 +48,7 @@ def index(rng: Rng, length: int) -> Any:
     if kind == 1:
         return slice(None, None, -1)
     if kind == 2:
-        # Of an empty one, xarray makes two elements or an IndexError where an array is indexed lazily.
+        # xarray makes two elements of an empty one, or an IndexError where an array is indexed lazily.
         falling = slice(last, first, -int(rng.integers(1, 4)))
         return falling if range(*falling.indices(length)) else slice(None, None, -2)
     if kind == 3:

@@ -201,7 +201,7 @@ class TestWayBack:
         assert spec.chunks == CHUNKS[:3] if chunks is None or chunks == {} else max(spec.chunks) <= 15
 
     def test_chunks_of_blocks_that_were_merged_are_those_of_dask(self, tmp_path: Path) -> None:
-        """Of each block all is computed, however little of it is read."""
+        """The whole of each block is computed, however little of it is read."""
         values = xr.DataArray(np.zeros((8, 30, 40), "u1"), dims=("z", "y", "x"), name="v")
         values.to_zarr(tmp_path / "a.zarr", encoding={"v": {"chunks": (2, 5, 8)}}, consolidated=False)
         for chunks in ({}, {"z": -1, "y": -1, "x": -1}):

@@ -68,7 +68,7 @@ class Proxy(http.server.ThreadingHTTPServer):
     Parameters
     ----------
     break_every
-        Of so many requests one is dropped without an answer, before it was passed on.
+        One of so many requests is dropped without an answer, before it was passed on.
     slow_down
         These are answered with 503 instead.
     lose_answers_to

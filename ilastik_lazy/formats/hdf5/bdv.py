@@ -32,7 +32,7 @@ from ilastik_lazy.warning import warn
 
 __all__ = ["FoundLevel", "Setup", "chosen", "is_level", "level_source", "levels_of", "setups_in"]
 
-# Of more than 4300 digits, Python makes no number.
+# Python makes no number of more than 4300 digits.
 _SETUP = re.compile(r"s\d{2,9}")
 _TIME = re.compile(r"t\d{5,9}")
 _OURS = re.compile(r"(s\d{2,9})(?:/scale(\d{1,2}))?")

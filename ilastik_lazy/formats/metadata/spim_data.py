@@ -98,7 +98,7 @@ def data_of(root: Element, path: str, roots: tuple[str, ...]) -> str:
 def names_of_setups(root: Element) -> dict[int, str]:
     """Return the names of the setups by their numbers, as far as they have one."""
     found = ((element.findtext("id"), element.findtext("name")) for element in root.iter("ViewSetup"))
-    # Of thousands of digits, Python makes no number.
+    # Python makes no number of thousands of digits.
     return {int(number): name.strip() for number, name in found if number and name and _NUMBER.fullmatch(number)}
 
 

@@ -221,7 +221,7 @@ def planes_of(spec: ArraySpec, indices: Mapping[str, int], wanted: str | None = 
     else:
         rulers = Rulers.of(spec, list(lengths))
         sizes = {dim: rulers.size(dim, n) for dim, n in lengths.items()}
-        # Of a stack of one voxel, that plane.
+        # A stack of one voxel is shown as that plane.
         thinnest = min("zyx", key=lambda dim: (lengths[dim] > 1, sizes[dim]))
         is_thin = lengths[thinnest] == 1 or sizes[thinnest] * _THIN < max(sizes.values())
         names = [_BY_NORMAL[thinnest]] if is_thin else list(_BY_NORMAL.values())

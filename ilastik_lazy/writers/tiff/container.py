@@ -27,7 +27,7 @@ __all__ = ["frame_of", "note_places", "tile_shape"]
 
 _COMPRESSION, _OFFSETS, _SIZES, _SUB_IFDS = 259, 324, 325, 330
 _BIG_TIFF = 43
-# Of a file with offsets of 32 bits; the rest is for streams that are longer than what they encode.
+# Limit of a file with offsets of 32 bits; the rest is for streams that are longer than what they encode.
 _MOST_BYTES = 2**32 - 2**25
 # Numbers of a table, by the type of its tag: SHORT, LONG, IFD, LONG8, IFD8.
 _NUMBERS = {3: "<u2", 4: "<u4", 13: "<u4", 16: "<u8", 18: "<u8"}

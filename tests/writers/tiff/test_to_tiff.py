@@ -59,7 +59,7 @@ def image_of(order: str, dtype: str = "f4", seed: int = 0) -> xr.DataArray:
 
 @pytest.mark.usefixtures("small_tiles")
 class TestVoxels:
-    # Of all orders every seventh; 5 and 7 have no common factor with the numbers of orders of one length.
+    # Every seventh of all orders; 5 and 7 have no common factor with the numbers of orders of one length.
     @pytest.mark.parametrize("order", ORDERS[::7])
     def test_every_order_of_axes_is_read_back_by_tifffile_and_by_us(self, tmp_path: Path, order: str) -> None:
         array = image_of(order, "u2")

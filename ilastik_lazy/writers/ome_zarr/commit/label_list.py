@@ -42,7 +42,7 @@ class ImageAbove:
     """Path or URL."""
 
     spec: ArraySpec
-    """Of its full resolution."""
+    """That of its full resolution."""
 
     version: Version
     levels: int

@@ -190,7 +190,7 @@ class TestNewTarget:
     def test_is_written_though_another_that_will_be_refused_has_locked_it_to_look(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Of eight processes with one target, all were refused, and none had written."""
+        """All of eight processes with one target were refused, and none had written."""
         make = LocalStore.make
 
         def made(store: LocalStore) -> bool:
