@@ -129,13 +129,22 @@ def run(command: click.Group, arguments: list[str] | None) -> None:
         code = 1
     except (OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
         text = " ".join(str(error).split())
-        if isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
+        reasons = [str(each) for each in _causes(error) if any(words in str(each) for words in _OUT_OF_MEMORY)]
+        if isinstance(error, MemoryError) or reasons:
+            text = " ".join((reasons or [text])[-1].split())
             text = f"there is not enough memory ({text or type(error).__name__})"
         elif not isinstance(error, OSError):
             raise
         say("error", text or type(error).__name__)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it: numpy words an import without memory as one of its source folder."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _spelt(error: UnicodeError) -> tuple[str, int]:

@@ -179,6 +179,11 @@ def test_a_tiff_on_a_failing_disk_is_no_damaged_tiff(tmp_path, monkeypatch):
         open_source(Location(str(path), None))
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -187,6 +192,7 @@ def test_a_tiff_on_a_failing_disk_is_no_damaged_tiff(tmp_path, monkeypatch):
         ImportError("index.so: failed to map segment from shared object"),
         RuntimeError("can't start new thread"),
         SystemError("<function f> returned NULL without setting an exception"),
+        caused(ImportError("you should not import numpy from its source"), ImportError("a.so: failed to map segment")),
     ],
 )
 def test_a_command_without_memory_says_so_in_one_line(error, capsys):
@@ -202,6 +208,7 @@ def test_a_command_without_memory_says_so_in_one_line(error, capsys):
     assert ended.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "not enough memory" in line
+    assert "source" not in line
 
 
 @pytest.mark.parametrize("megabytes", [40, 200])

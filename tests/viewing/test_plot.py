@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import h5py
+import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
@@ -23,7 +24,8 @@ from tests.support.in_memory import ArrayInMemory
 from tests.support.makers import write_hdf5_export
 from tests.viewing.cases import CASES, placed, probabilities, segmentation, series, unlike
 
-MOST_UNLIKE = (2.5, 0.01)
+# The references are of matplotlib 3.11; before it, images are drawn a part of a pixel beside.
+MOST_UNLIKE = (2.5, 0.01) if tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11) else (7.0, 0.02)
 
 
 def panels(figure):
