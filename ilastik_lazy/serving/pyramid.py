@@ -17,15 +17,15 @@ import numpy as np
 from ilastik_lazy.core.byte_cache import ByteCache
 from ilastik_lazy.core.display import as_shown
 from ilastik_lazy.core.grid import Region, overlaps, region_shape
-from ilastik_lazy.core.spec import COMPUTED, ArraySource, EncodedChunks
+from ilastik_lazy.core.spec import COMPUTED, ArraySource, ArraySpec, EncodedChunks
 from ilastik_lazy.core.views.view import leaves_of, storage_of
 from ilastik_lazy.core.views.whole_chunks import WholeChunks, chunks_held
 from ilastik_lazy.formats.zarr.array import coarser_levels
 from ilastik_lazy.storage.files import Stamp, require_unchanged, stamp_of
-from ilastik_lazy.writers.ome_zarr.downsample import downsample
+from ilastik_lazy.writers.ome_zarr.downsample import Method, downsample
 from ilastik_lazy.writers.ome_zarr.encode import whole_chunks
 from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan
-from ilastik_lazy.writers.ome_zarr.plan.pyramid import method_for, plan_pyramid
+from ilastik_lazy.writers.ome_zarr.plan.pyramid import downsampled_axis, method_for, plan_pyramid
 from ilastik_lazy.writers.ome_zarr.plan.shapes import Index
 from ilastik_lazy.writers.ome_zarr.verbatim import is_zlib, why_recompress
 
@@ -60,7 +60,9 @@ def plan_served(source: ArraySource, stored: Sequence[ArraySource] = ()) -> Plan
     method, why = method_for(source.spec, "auto")
     plan = plan_pyramid(source.spec, method=method)
     reason = why_recompress(source, plan.permutation, plan.levels[0].chunks)
-    specs = [each.spec for each in (source, *stored)]
+    specs = [source.spec]
+    for each in stored:
+        specs.append(_placed(each.spec, specs[-1], method))
     levels = [_served(plan_pyramid(spec, method=method).levels[0], number) for number, spec in enumerate(specs)]
     for level in plan_pyramid(specs[-1], method=method).levels[1:]:
         if max(levels[-1].shape[-2:]) <= _COARSEST_PLANE:
@@ -69,6 +71,21 @@ def plan_served(source: ArraySource, stored: Sequence[ArraySource] = ()) -> Plan
     return replace(
         plan, levels=tuple(levels), codec="none", verbatim=not reason, reason=reason, method_reason=why, held=0
     )
+
+
+def _placed(spec: ArraySpec, finer: ArraySpec, method: Method) -> ArraySpec:
+    """Return the spec of a stored level with steps along the axes whose size is unknown: of the finest level, it is 1.
+
+    The lengths of both levels show the factor between them, which is mostly 2: the last voxel of an odd length may be
+    left out, or be a voxel of its own.
+    """
+    axes = []
+    for axis, before, length, longer in zip(spec.axes, finer.axes, spec.shape, finer.shape, strict=True):
+        factor: float = round(longer / length)
+        if abs(longer - factor * length) > factor:
+            factor = longer / length
+        axes.append(axis if axis.scale is not None else downsampled_axis(before, factor, method))
+    return replace(spec, axes=tuple(axes))
 
 
 def _served(level: Level, number: int, chunks: Index | None = None) -> Level:

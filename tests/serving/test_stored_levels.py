@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 import ilastik_lazy as il
+from ilastik_lazy.formats.zarr import direct
 from ilastik_lazy.serving import pyramid
 from tests.support.makers import some_data
 from tests.support.ome_zarr.fakes import small_plans
@@ -121,3 +122,55 @@ def test_a_part_has_levels_of_its_own_and_other_names_change_none(stored, how):
     with il.serve(array) as server:
         second = arrays_of(server.url)[1]
         assert np.array_equal(second, levels[1]) == (how == "named anew")
+
+
+def state(path, scales, unit):
+    """State other voxel sizes in an image of version 0.5; none where `scales` is None."""
+    group = zarr.open_group(path)
+    ome = group.attrs["ome"]
+    multiscale = ome["multiscales"][0]
+    multiscale["axes"] = [{"name": name, "type": "space"} | unit for name in "zyx"]
+    for number, dataset in enumerate(multiscale["datasets"]):
+        dataset.pop("coordinateTransformations", None)
+        if scales is not None:
+            dataset["coordinateTransformations"] = [{"type": "scale", "scale": scales[number]}]
+    group.attrs["ome"] = ome
+
+
+@pytest.mark.parametrize("scales", [None, [(1, 1, 1), (1, 2, 2), (2, 8, 8)]], ids=["unstated", "factors"])
+@pytest.mark.parametrize("stored", ["0.5"], indirect=True)
+def test_levels_of_voxels_without_a_size_cover_the_same_space(stored, scales):
+    path, levels = stored
+    state(path, scales, {})
+    with il.serve(path) as server:
+        for ours, theirs in zip(arrays_of(server.url), levels, strict=False):
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+        stated = [dataset["coordinateTransformations"] for dataset in multiscale_of(server.url)["datasets"]]
+    assert [tuple(each[0]["scale"]) for each in stated[:3]] == [(1, 1, 1), (1, 2, 2), (2, 8, 8)]
+    assert [each[1]["translation"] for each in stated[1:3]] == [[0, 0.5, 0.5], [0.5, 3.5, 3.5]]
+
+
+@pytest.mark.parametrize("stored", ["0.5"], indirect=True)
+def test_levels_that_cover_another_space_are_made(stored):
+    path, levels = stored
+    state(path, [(2, 2, 2)] * 3, {"unit": "micrometer"})
+    with il.serve(path) as server:
+        np.testing.assert_array_equal(arrays_of(server.url)[0], levels[0], strict=True)
+        scales = [dataset["coordinateTransformations"][0]["scale"] for dataset in multiscale_of(server.url)["datasets"]]
+    assert scales[:3] == [[2, 2, 2], [4, 4, 4], [8, 8, 8]]
+
+
+@pytest.mark.parametrize("wrong", ["empty", "link"])
+@pytest.mark.parametrize("stored", ["0.5"], indirect=True)
+def test_levels_that_are_empty_or_lie_elsewhere_are_made(tmp_path, stored, wrong, monkeypatch):
+    path, levels = stored
+    if wrong == "empty":
+        zarr.open_group(path).create_array("s2", shape=(0, 11, 10), dtype="u2", overwrite=True)
+    else:
+        monkeypatch.setattr(direct, "COUNTED_AT_OPENING", 0)
+        (path / "s2").rename(tmp_path / "s2")
+        (path / "s2").symlink_to(tmp_path / "s2")
+    with il.serve(path) as server:
+        found = arrays_of(server.url)
+        np.testing.assert_array_equal(found[1], levels[1], strict=True)
+        assert [array.shape for array in found[2:]] == [(13, 22, 20), (6, 11, 10), (3, 5, 5)]

@@ -9,6 +9,7 @@ import contextlib
 import os
 import warnings
 
+from ilastik_lazy.core.axes import Axis
 from ilastik_lazy.core.options import Limits, OpenOptions
 from ilastik_lazy.core.spec import ArraySource, ArraySpec, Storage
 from ilastik_lazy.core.views.view import DescribedSource
@@ -75,6 +76,7 @@ def coarser_levels(source: ArraySource) -> tuple[ZarrSource, ...]:
         with warnings.catch_warnings(), contextlib.suppress(IlastikLazyError):
             # Opening the finest level has warned about the metadata.
             warnings.simplefilter("ignore", IlastikLazyWarning)
+            whole.files.check_links(folder)
             node = node_at(folder, whole.files)
             if node is not None and node.kind == "array":
                 level = opened_array(node, node, path, folder.removeprefix(path).strip("/"), options)
@@ -86,11 +88,21 @@ def coarser_levels(source: ArraySource) -> tuple[ZarrSource, ...]:
 
 
 def _is_coarser(spec: ArraySpec, finer: ArraySpec) -> bool:
-    """Return whether one level of an image can follow another: smaller in space, and else alike."""
+    """Return whether one level of an image can follow another: fewer voxels for the same space, and else alike."""
     if (spec.dims, spec.dtype, spec.packing) != (finer.dims, finer.dtype, finer.packing) or spec.shape == finer.shape:
         return False
-    lengths = zip(spec.dims, spec.shape, finer.shape, strict=True)
-    return all(length == other if dim in "tc" else length <= other for dim, length, other in lengths)
+    lengths = zip(spec.shape, finer.shape, spec.axes, finer.axes, strict=True)
+    return all(_covers(*each) if each[2].name not in "tc" else each[0] == each[1] for each in lengths)
+
+
+def _covers(length: int, finer_length: int, axis: Axis, finer: Axis) -> bool:
+    """Return whether the voxels of a level cover what those of a finer one do, but for less than two at the ends."""
+    if not 0 < length <= finer_length or (axis.scale is None) != (finer.scale is None):
+        return False
+    if axis.scale is None or finer.scale is None:
+        return True
+    missing = abs(length * axis.scale - finer_length * finer.scale)
+    return max(missing / 2, abs(axis.translation - finer.translation)) < axis.scale
 
 
 def stem_of(path: str) -> str:

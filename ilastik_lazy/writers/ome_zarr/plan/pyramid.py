@@ -22,7 +22,15 @@ from ilastik_lazy.writers.ome_zarr.plan.plan import Level, Plan, Version
 from ilastik_lazy.writers.ome_zarr.plan.shapes import MOST_LEVELS, Index, inner_chunks, level_shapes, shard_shape
 from ilastik_lazy.writers.ome_zarr.verbatim import why_recompress
 
-__all__ = ["OME_ORDER", "checked_levels", "method_for", "plan_conversion", "plan_levels", "plan_pyramid"]
+__all__ = [
+    "OME_ORDER",
+    "checked_levels",
+    "downsampled_axis",
+    "method_for",
+    "plan_conversion",
+    "plan_levels",
+    "plan_pyramid",
+]
 
 OME_ORDER = ("t", "c", "z", "y", "x")
 """Order of axes that https://ngff.openmicroscopy.org/0.5/#multiscale-md demands."""
@@ -200,7 +208,7 @@ def _levels(
 ) -> tuple[Level, ...]:
     made: list[Level] = []
     for number, (shape, factors) in enumerate(shapes):
-        axes = tuple(_downsampled_axis(axis, factor, method) for axis, factor in zip(axes, factors, strict=True))
+        axes = tuple(downsampled_axis(axis, factor, method) for axis, factor in zip(axes, factors, strict=True))
         inner = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
         # A single shard along an axis may be cut to whole chunks; several keep their length, so that parents align.
         outer = tuple(-(-n // c) * c if n <= s else s for n, c, s in zip(shape, inner, shards, strict=True))
@@ -208,8 +216,8 @@ def _levels(
     return tuple(made)
 
 
-def _downsampled_axis(axis: Axis, factor: int, method: Method) -> Axis:
-    """Double the step, and move by half an old step to the middle of each pair, unless its first voxel is taken."""
+def downsampled_axis(axis: Axis, factor: float, method: Method) -> Axis:
+    """Multiply the step, and move to the middle of the voxels that are one now, unless the first of them is taken."""
     if factor == 1:
         return axis
     step = axis.scale or 1.0
