@@ -59,7 +59,8 @@ class ByteCache(Generic[_T]):
                     entry.made.append(make())
                 except BaseException:
                     with self._lock:
-                        self._entries.pop(key, None)
+                        if self._entries.get(key) is entry:
+                            del self._entries[key]
                     raise
                 self._count(key, entry)
         return entry.made[0]

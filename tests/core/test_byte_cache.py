@@ -56,6 +56,22 @@ def test_the_oldest_goes_first_and_the_last_one_stays_however_large():
     assert made.count("large") == 1
 
 
+def test_a_failure_forgets_no_value_that_was_made_meanwhile():
+    kept = ByteCache(len, most=10)
+
+    def fails():
+        kept.drop("a")
+        kept.get("a", lambda: "made")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        kept.get("a", fails)
+    assert kept.known("a") == "made"
+    for key in ("b", "c"):
+        kept.get(key, lambda: "x" * 5)
+    assert [kept.known(key) for key in "abc"] == [None, "x" * 5, "x" * 5]
+
+
 def test_one_thread_makes_it_and_a_failure_is_not_kept():
     kept, made, start = ByteCache(len), [], threading.Barrier(8)
 

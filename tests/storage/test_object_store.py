@@ -25,6 +25,7 @@ from ilastik_lazy.errors import (
 from ilastik_lazy.storage.object_store import ObjectFolder, is_url, shown_url
 from ilastik_lazy.storage.object_store import cloud as cloud_objects
 from ilastik_lazy.storage.object_store import web as web_objects
+from ilastik_lazy.storage.object_store.backend import ObjectState
 from tests.support.children import run_python
 from tests.support.servers import serving
 
@@ -170,6 +171,17 @@ class TestWebServers:
             (tmp_path / "a").write_bytes(b"abcdefghij")
             with pytest.raises(SourceChangedError, match=f"{server.url}/a changed"):
                 folder.get_range("a", 1, 2, state=state)
+
+    @pytest.mark.parametrize("tag", ['"1"', 'W/"1"', "Mon, 30 Nov 2026 12:00:00 GMT"])
+    def test_only_a_tag_that_other_bytes_change_is_a_condition(self, tmp_path, tag, monkeypatch):
+        (tmp_path / "a").write_bytes(b"0123456789")
+        ask, conditions = web_objects.WebObjects._ask, []
+        monkeypatch.setattr(
+            web_objects.WebObjects, "_ask", lambda *asked: conditions.append(asked[-1].get("If-Match")) or ask(*asked)
+        )
+        with serving(tmp_path) as server, pytest.raises(SourceChangedError):
+            ObjectFolder.parse(server.url).get_range("a", 1, 2, state=ObjectState(10, tag))
+        assert conditions == [tag if tag == '"1"' else None]
 
     def test_nothing_is_written(self, tmp_path):
         with serving(tmp_path) as server:

@@ -93,7 +93,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             data, status = data[start:stop], 206
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("ETag", f'"{file.stat().st_mtime_ns:x}"')
+        if self.server.has_tags:
+            self.send_header("ETag", f'"{file.stat().st_mtime_ns:x}"')
         self.send_header("Last-Modified", self.date_time_string(int(file.stat().st_mtime)))
         for name, value in headers.items():
             self.send_header(name, value)
@@ -114,6 +115,7 @@ class WebServer(http.server.ThreadingHTTPServer):
     def __init__(self, folder: Path, *, knows_ranges: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
         self.knows_ranges = knows_ranges
+        self.has_tags = True
         self.asked: list[tuple[str, str, str]] = []
         self.statuses: dict[str, int] = {}
         self.redirects: dict[str, str] = {}
@@ -129,6 +131,8 @@ def serving(folder: Path, *, knows_ranges: bool = True) -> Iterator[WebServer]:
     with WebServer(folder, knows_ranges=knows_ranges) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

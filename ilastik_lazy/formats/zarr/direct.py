@@ -23,6 +23,7 @@ from ilastik_lazy.errors import (
     IncompleteSourceWarning,
     LimitExceededError,
     SourceChangedError,
+    SourceError,
     SourceNotFoundError,
 )
 from ilastik_lazy.formats.zarr.files import LocalFiles, StoredFile, Version, ZarrFiles
@@ -101,12 +102,13 @@ class ZarrSource:
     def _read_shard(
         self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]
     ) -> None:
-        try:
-            self._read_parts(file, path, index, part, target)
-        except (SourceChangedError, CorruptChunkError):
-            if not file.forget():
-                raise
-            self._read_parts(file, path, index, part, target)
+        while True:
+            try:
+                return self._read_parts(file, path, index, part, target)
+            except (SourceError, CorruptChunkError):
+                # With the index of an earlier reading, a shard that is shorter now may end before the chunk.
+                if not file.forget():
+                    raise
 
     def _read_parts(
         self, file: StoredFile, path: str, index: ShardIndex, part: Overlap, target: np.ndarray[Any, Any]

@@ -248,24 +248,27 @@ class _RemoteFile:
     folder: ObjectFolder
     key: str
     state: ObjectState | None = None
+    place: tuple[object, ...] = ()
+    """Key of the edge in `_edges`."""
     is_kept: bool = False
-    """Whether the edge is of an earlier reading.  Parts are of the same version, as the server compares tags."""
+    """Whether the edge is of an earlier reading.  Parts are of the same version, as their tags are compared."""
 
     def whole(self, most: int) -> bytes:
         return self.folder.get(self.key, limit=most)
 
     def edge(self, length: int, *, at_start: bool) -> tuple[bytes, int]:
-        edge = _edges.known((self.folder, self.key))
+        self.place = (self.folder, self.key, length, at_start)
+        edge = _edges.known(self.place)
         self.is_kept = edge is not None
         if edge is None:
             edge = new = self.folder.fetch_edge(self.key, length, at_start=at_start)
-            if new[1].tag:
-                _edges.get((self.folder, self.key), lambda: new)
+            if new[1].is_exact:
+                _edges.get(self.place, lambda: new)
         found, self.state = edge
         return found, self.state.size
 
     def forget(self) -> bool:
-        _edges.drop((self.folder, self.key))
+        _edges.drop(self.place)
         return self.is_kept
 
     def parts(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceIOError
+from ilastik_lazy.errors import ArgumentError, MissingExtraError, SourceChangedError, SourceIOError
 from ilastik_lazy.storage.object_store.aws_profile import profile_files
 from ilastik_lazy.storage.object_store.backend import ObjectState, Span
 from ilastik_lazy.storage.object_store.urls import is_url, shown_url, url_parts
@@ -127,8 +127,11 @@ class ObjectFolder:
         if length == 0:
             return b""
         backend, path = self._at(key)
-        span = Span(start, length, state.tag if state is not None else "")
-        data = backend.fetch(path, self.join(key), span, None)[0]
+        span = Span(start, length, state.tag if state is not None and state.is_exact else "")
+        data, found = backend.fetch(path, self.join(key), span, None)
+        # Some servers ignore the expected tag.
+        if state is not None and state.tag and found.tag not in ("", state.tag):
+            raise SourceChangedError(f"{self.join(key)} changed since it was opened: open it again")
         if len(data) != length:
             raise SourceIOError(f"{self.join(key)} gave {len(data)} bytes from byte {start} on, not {length}: cut off")
         return data

@@ -16,9 +16,14 @@ class ObjectState:
     size: int
     """Bytes."""
     tag: str
-    """The ETag; empty if the server sends none."""
+    """The ETag, or the date of the last change if the server sends none; empty without either."""
     version: str = ""
     """The generation or version id; empty if there is none."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether other bytes have another tag: a weak tag may stay, and a date is one of whole seconds."""
+        return bool(self.tag) and not self.tag.startswith("W/") and not self.tag.endswith(" GMT")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -262,6 +263,24 @@ class TestKeptIndexes:
         for rows_now, first in ((rows, 1), (8, 100)):
             source, expected = written(rows_now, first)
             np.testing.assert_array_equal(source.read(whole), expected)
+
+    @pytest.mark.parametrize("has_tags", [True, False], ids=["tags", "dates"])
+    @pytest.mark.parametrize("written", [(3, 4), (4, 1)], ids=["more", "fewer"])
+    def test_of_chunks_that_lie_elsewhere_now(self, tmp_path, has_tags, written):
+        # Without compression, the bytes of another chunk can be decoded as those of this one.
+        with serving(tmp_path) as server:
+            server.has_tags = has_tags
+            for number in written:
+                array = zarr.create_array(
+                    tmp_path / "a.zarr", shape=(2, 32), chunks=(2, 8), shards=(2, 32), dtype="u8", compressors=None,
+                    overwrite=True,
+                )  # fmt: skip
+                for chunk in range(4 - number, 4):
+                    array[:, 8 * chunk : 8 * chunk + 8] = chunk + 1
+                for file in (tmp_path / "a.zarr").rglob("*"):
+                    os.utime(file, ns=(0, 10**9 + has_tags * number))
+                source = zarr_format.open_image(Location.parse(f"{server.url}/a.zarr"), OpenOptions("yx"))
+                assert (source.read((slice(0, 2), slice(24, 32))) == 4).all()
 
 
 def test_an_array_that_is_written_anew_is_noticed(tmp_path, s3, bucket):
