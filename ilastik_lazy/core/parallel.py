@@ -87,13 +87,18 @@ def block_bytes(spec: ArraySpec) -> tuple[int, int]:
     return each, max(each, BLOCK_BYTES_MOST)
 
 
-def work_block(spec: ArraySpec) -> tuple[int, ...]:
+def work_block(spec: ArraySpec, *, is_small: bool = False) -> tuple[int, ...]:
     """Choose the block that one thread reads at a time: whole chunks, with as many bytes as `block_bytes` states.
 
     Larger blocks than the least are for images that have 64 of them.  Columns of chunks are decoded into place, 8 %
     faster than chunk by chunk; and since a column has left the cache anyway, blocks that would fit it are no faster.
+
+    Parameters
+    ----------
+    is_small
+        Whether memory is short: blocks on servers are as small as those of files.
     """
-    least, most = block_bytes(spec)
+    least, most = (BLOCK_BYTES_LEAST, BLOCK_BYTES_MOST) if is_small else block_bytes(spec)
     most = min(most, max(least, spec.nbytes // 64))
     block = block_shape(spec.shape, spec.chunks, spec.dtype.itemsize, spec.dims, least=least, most=most)
     # An array without any values has blocks, too.

@@ -159,17 +159,20 @@ def _plan(
     # One value shows the dtypes of a partial and of the result.
     partial = reduction.start(np.zeros((1,) * spec.ndim, spec.dtype), axes)
     dtype = reduction.finish(partial, 1).dtype
-    block = work_block(spec)
-    elements, values = math.prod(_without(block, axes)), math.prod(block)
-    run, blocks = 1, math.prod(grid_shape(spec.shape, block))
-    if values < 16 * elements:
-        # Partials nearly as large as blocks (over c, say) would keep the merging thread busier than all others.
-        run = max(8, min(32, blocks // 256))
     result_bytes = math.prod(_without(spec.shape, axes)) * dtype.itemsize
-    partial_bytes = elements * sum(part.dtype.itemsize for part in partial)
-    # A thread has a block, the chunk that it decodes, a slab, two partials that it merges, and those that wait.
-    each = (values + 2 * math.prod(spec.chunks)) * spec.dtype.itemsize + 2**20 + (2 + AHEAD) * partial_bytes
-    fixed = result_bytes + 3 * partial_bytes
+    for is_small in (False, True):
+        block = work_block(spec, is_small=is_small)
+        elements, values = math.prod(_without(block, axes)), math.prod(block)
+        run, blocks = 1, math.prod(grid_shape(spec.shape, block))
+        if values < 16 * elements:
+            # Partials nearly as large as blocks (over c, say) would keep the merging thread busier than all others.
+            run = max(8, min(32, blocks // 256))
+        partial_bytes = elements * sum(part.dtype.itemsize for part in partial)
+        # A thread has a block, the chunk that it decodes, a slab, two partials that it merges, and those that wait.
+        each = (values + 2 * math.prod(spec.chunks)) * spec.dtype.itemsize + 2**20 + (2 + AHEAD) * partial_bytes
+        fixed = result_bytes + 3 * partial_bytes
+        if fixed + threads_for(workers) * each <= memory:
+            break
     if fixed + each > memory:
         fewer = ", or reduce over more axes"
         fewer += remedy(", or reduce what open_dataarray returns and write it to Zarr")

@@ -17,6 +17,7 @@ import ilastik_lazy as il
 from ilastik_lazy import cli
 from ilastik_lazy.core import parallel
 from ilastik_lazy.core.options import OpenOptions
+from ilastik_lazy.core.reducing.plan import plan_reduction
 from ilastik_lazy.demo import sample
 from ilastik_lazy.errors import (
     AccessDeniedError,
@@ -164,6 +165,15 @@ def test_blocks_of_an_image_on_a_server_ask_for_much_at_once(tmp_path, monkeypat
     assert remote.npartitions == 1
     with pytest.warns(IncompleteSourceWarning):
         assert il.open_dataarray(tmp_path / "a.zarr", axes="zyx").data.npartitions > 1
+
+
+def test_blocks_are_those_of_files_where_memory_is_short(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(64, 512, 1024), dtype="u1", chunks=(16, 128, 128))
+    with serving(tmp_path) as server:
+        remote = zarr_format.open_image(Location.parse(f"{server.url}/a.zarr"), OpenOptions("zyx")).spec
+    large, small = (plan_reduction(remote, "mean", memory=memory) for memory in ("1GB", "20MB"))
+    assert np.prod(small.block) <= 8 * 2**20 < np.prod(large.block)
+    assert small.nbytes <= 20e6
 
 
 def test_chunks_that_lie_together_in_a_shard_are_one_request(tmp_path):
