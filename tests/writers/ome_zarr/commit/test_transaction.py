@@ -237,8 +237,8 @@ def test_the_metadata_of_levels_are_synced_together(tmp_path: Path, monkeypatch:
     target, synced, opened = tmp_path / "a.zarr", [], {}
     real = {"open": os.open, "fsync": os.fsync}
 
-    def open_(path: str, *options: int) -> int:
-        fd = real["open"](path, *options)
+    def open_(path: str, *options: int, **more: Any) -> int:
+        fd = real["open"](path, *options, **more)
         opened[fd] = Path(path)
         return fd
 
